@@ -1,0 +1,67 @@
+"""Everything that this package raises on purpose.
+
+    ScheduledTasksError
+    ├── InvalidSchedule      (ValueError)    a schedule or zone that cannot be understood
+    ├── InvalidPayload       (ValueError)    arguments that the handler does not take
+    ├── InvalidTask          (ValueError)    a definition that cannot be saved, reasons by field
+    ├── InvalidHandler       (TypeError)     a function that cannot be a handler
+    ├── InvalidSettings      (ImproperlyConfigured)
+    ├── UnknownHandler       (LookupError)   no handler is registered under that name
+    ├── UnknownTask          (LookupError)   no task of that name is in the database
+    └── NotRunnable          (ValueError)    the task cannot be run now, and why
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class ScheduledTasksError(Exception):
+    """Base of all errors of this package; never raised itself."""
+
+
+class InvalidSchedule(ValueError, ScheduledTasksError):
+    """A schedule or time zone that cannot be understood, or would never fire."""
+
+
+class InvalidHandler(TypeError, ScheduledTasksError):
+    """A function that cannot serve as a handler, or two that claim one key."""
+
+
+class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
+    """The SCHEDULED_TASKS setting holds an unknown key or a value of the wrong kind."""
+
+
+class UnknownHandler(LookupError, ScheduledTasksError):
+    """No handler is registered under the given name, or several share it."""
+
+
+class UnknownTask(LookupError, ScheduledTasksError):
+    """No task of the given name is in the database."""
+
+
+class NotRunnable(ValueError, ScheduledTasksError):
+    """The task exists but cannot be run now."""
+
+
+class ErrorsByField(ValueError, ScheduledTasksError):
+    """Base of errors that say what is wrong field by field.
+
+    ``errors`` maps the name of a field to its sentences.
+    """
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        self.errors = {field: list(sentences) for field, sentences in errors.items()}
+        super().__init__(
+            "; ".join(f"{field}: {' '.join(said)}" for field, said in self.errors.items())
+        )
+
+
+class InvalidPayload(ErrorsByField):
+    """A payload that the handler's form refuses; ``errors`` by argument."""
+
+
+class InvalidTask(ErrorsByField):
+    """A task definition that cannot be saved; ``errors`` by field."""
