@@ -1,0 +1,54 @@
+"""Scheduled tasks for Django: exactly one run per slot, however many replicas.
+
+What works before apps are loaded is imported at once; what needs models, when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from scheduled_tasks.context import TaskContext
+from scheduled_tasks.registry import declare, scheduled_task
+from scheduled_tasks.schedules import Cron, Interval, Once
+from scheduled_tasks.version import __version__
+
+if TYPE_CHECKING:
+    from scheduled_tasks.operations import (
+        disable_task,
+        enable_task,
+        get_task,
+        list_handlers,
+        list_tasks,
+        recent_executions,
+        register_task,
+        run_task_now,
+        task_history,
+        unregister_task,
+    )
+
+__all__ = [
+    "Cron",
+    "Interval",
+    "Once",
+    "TaskContext",
+    "__version__",
+    "declare",
+    "disable_task",
+    "enable_task",
+    "get_task",
+    "list_handlers",
+    "list_tasks",
+    "recent_executions",
+    "register_task",
+    "run_task_now",
+    "scheduled_task",
+    "task_history",
+    "unregister_task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("scheduled_tasks.operations"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,30 @@
-"""Settings of the test suite: the example project's, on the database named by DATABASE_URL."""
+"""Settings of the test suite: the example project's, on the database that DATABASE_URL names.
+
+``python -m tests`` sets it for each database in turn; without it the suite runs on SQLite. The
+test database of SQLite is a file, because several processes cannot share one in memory.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 from example_project.settings import *  # noqa: F403
+from example_project.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs"]
+MIDDLEWARE = [*MIDDLEWARE]
+DEBUG = False
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+database = DATABASES["default"]
+if database["ENGINE"].endswith("sqlite3"):
+    scratch = Path(tempfile.gettempdir()) / f"scheduled-tasks-test-{os.getpid()}.sqlite3"
+    database["TEST"] = {"NAME": str(scratch)}
+if engine := os.environ.get("TEST_DATABASE_ENGINE"):
+    database["ENGINE"] = engine

@@ -1,0 +1,81 @@
+"""The shop's scheduled tasks."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Literal
+
+from django.db.models import Sum
+
+from example_project.shop.models import Order, SalesReport
+from scheduled_tasks import TaskContext, scheduled_task
+
+
+@scheduled_task("every 5 seconds", category="demo")
+def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
+    """Let a few customers order something.
+
+    A shop has customers for this; the demo has a task.
+    """
+    dice = random.Random(context.execution_id)  # noqa: S311 -- a demo's customers
+    orders = [
+        Order(
+            customer=dice.choice(["Ada", "Grace", "Edsger", "Barbara", "Donald"]),
+            total=Decimal(dice.randrange(500, 20_000)) / 100,
+            status=dice.choice([Order.Status.OPEN, Order.Status.PAID]),
+            created_at=context.scheduled_for,
+        )
+        for _ in range(dice.randint(1, most))
+    ]
+    Order.objects.bulk_create(orders)
+    return {"orders": len(orders)}
+
+
+@scheduled_task("every 15 seconds", category="reports")
+def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | int]:
+    """Add up the paid orders of the last stretch."""
+    until = context.scheduled_for
+    paid = Order.objects.filter(
+        status=Order.Status.PAID,
+        created_at__gt=until - timedelta(seconds=seconds),
+        created_at__lte=until,
+    )
+    revenue = paid.aggregate(sum=Sum("total"))["sum"] or Decimal(0)
+    SalesReport.objects.update_or_create(
+        until=until, defaults={"orders": paid.count(), "revenue": revenue}
+    )
+    return {"orders": paid.count(), "revenue": str(revenue)}
+
+
+@scheduled_task("* * * * *", category="cleanup")
+def abandon_orders(context: TaskContext, *, after_minutes: int = 30) -> dict[str, int]:
+    """Give up open orders that nobody paid in time."""
+    limit = context.scheduled_for - timedelta(minutes=after_minutes)
+    stale = Order.objects.filter(status=Order.Status.OPEN, created_at__lt=limit)
+    return {"abandoned": stale.update(status=Order.Status.ABANDONED)}
+
+
+@scheduled_task("30 2 * * *", timezone="Europe/Berlin", category="cleanup")
+def cleanup(
+    context: TaskContext,
+    *,
+    max_age_days: int = 30,
+    dry_run: bool = True,
+    status: Literal["abandoned", "paid"] = "abandoned",
+) -> dict[str, int | bool]:
+    """Delete old orders; without dry_run=false it only counts them."""
+    limit = context.scheduled_for - timedelta(days=max_age_days)
+    old = Order.objects.filter(status=status, created_at__lt=limit)
+    found = old.count() if dry_run else old.delete()[0]
+    return {"orders": found, "dry_run": dry_run}
+
+
+@scheduled_task(category="reports")
+def export_orders(*, customer: str) -> list[dict[str, str]]:
+    """Return one customer's orders; only run by hand, with a name."""
+    return [
+        {"total": str(order.total), "status": order.status}
+        for order in Order.objects.filter(customer=customer).order_by("-created_at")[:100]
+    ]

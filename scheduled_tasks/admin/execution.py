@@ -1,0 +1,164 @@
+"""Executions: what ran, what did not, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.admin import display
+from scheduled_tasks.admin.paging import CappedPaginator
+from scheduled_tasks.admin.read_only import ReadOnlyAdmin
+from scheduled_tasks.models import Execution
+
+#: Columns that may be long: lists leave them in the database.
+LONG_COLUMNS = ("payload", "checkpoint", "progress", "result", "error", "traceback", "reason")
+
+
+@admin.register(Execution)
+class ExecutionAdmin(ReadOnlyAdmin):
+    """The history of all tasks, newest first."""
+
+    list_display = (
+        "number",
+        "task_name",
+        "status_badge",
+        "trigger",
+        "scheduled_moment",
+        "started_moment",
+        "duration",
+        "attempt",
+        "worker_label",
+    )
+    list_filter = ("status", "trigger", "queue")
+    search_fields = ("task_name__startswith",)
+    search_help_text = _("The beginning of a task's name")
+    show_full_result_count = False
+    paginator = CappedPaginator
+    list_per_page = 50
+    fieldsets = (
+        (
+            None,
+            {"fields": ("task_link", "status_badge", "why", "trigger", "triggered_by", "handler")},
+        ),
+        (
+            _("Times"),
+            {
+                "fields": (
+                    "scheduled_moment",
+                    "created_moment",
+                    "claimed_moment",
+                    "started_moment",
+                    "finished_moment",
+                    "duration",
+                )
+            },
+        ),
+        (_("Run"), {"fields": ("attempt", "losses", "worker_label", "queue", "priority")}),
+        (_("What went in and came out"), {"fields": ("payload_text", "result_text")}),
+        (
+            _("Failure"),
+            {"fields": ("error_category", "error_text", "traceback_text", "error_fingerprint")},
+        ),
+    )
+
+    class Media:
+        """Moments in the viewer's zone, and colours."""
+
+        css = {"all": ("scheduled_tasks/admin.css",)}
+        js = ("scheduled_tasks/moments.js",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
+        """Leave long columns out of lists."""
+        queryset: QuerySet[Any] = super().get_queryset(request)
+        match = request.resolver_match
+        if match and match.url_name and match.url_name.endswith("_changelist"):
+            return queryset.defer(*LONG_COLUMNS)
+        return queryset
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show the failure only where there is one."""
+        sets = super().get_fieldsets(request, obj)
+        return sets if obj is None or obj.error else sets[:-1]
+
+    @admin.display(description=_("number"), ordering="pk")
+    def number(self, execution: Execution) -> str:
+        """Return the number of the execution."""
+        return f"#{execution.pk}"
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_badge(self, execution: Execution) -> str:
+        """Return the status in colour."""
+        return display.badge(execution.status, execution.get_status_display())
+
+    @admin.display(description=_("task"))
+    def task_link(self, execution: Execution) -> str:
+        """Link to the task while it exists."""
+        if execution.task_id is None:
+            return _("%s (deleted)") % execution.task_name
+        url = reverse(
+            "admin:scheduled_tasks_task_change",
+            args=[execution.task_id],
+            current_app=self.admin_site.name,
+        )
+        return format_html('<a href="{}">{}</a>', url, execution.task_name)
+
+    @admin.display(description=_("reason"))
+    def why(self, execution: Execution) -> str:
+        """Say why it did not run, or why it failed."""
+        return execution.reason or execution.error.partition("\n")[0] or display.EMPTY
+
+    @admin.display(description=_("scheduled for"), ordering="scheduled_for")
+    def scheduled_moment(self, execution: Execution) -> str:
+        """Return the logical time."""
+        return display.moment(execution.scheduled_for)
+
+    @admin.display(description=_("created"))
+    def created_moment(self, execution: Execution) -> str:
+        """Return when it was queued."""
+        return display.moment(execution.created_at)
+
+    @admin.display(description=_("claimed"))
+    def claimed_moment(self, execution: Execution) -> str:
+        """Return when a worker took it."""
+        return display.moment(execution.claimed_at)
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started_moment(self, execution: Execution) -> str:
+        """Return when the handler was called, or its worker took it."""
+        return display.moment(execution.started_at or execution.claimed_at)
+
+    @admin.display(description=_("finished"))
+    def finished_moment(self, execution: Execution) -> str:
+        """Return when it ended."""
+        return display.moment(execution.finished_at)
+
+    @admin.display(description=_("duration"), ordering="duration_ms")
+    def duration(self, execution: Execution) -> str:
+        """Return how long the attempt took."""
+        return display.duration(execution.duration_ms)
+
+    @admin.display(description=_("payload"))
+    def payload_text(self, execution: Execution) -> str:
+        """Return the keyword arguments."""
+        return display.pretty_json(execution.payload)
+
+    @admin.display(description=_("result"))
+    def result_text(self, execution: Execution) -> str:
+        """Return what the handler returned."""
+        return display.pretty_json(execution.result)
+
+    @admin.display(description=_("error"))
+    def error_text(self, execution: Execution) -> str:
+        """Return the exception's message."""
+        return display.preformatted(execution.error)
+
+    @admin.display(description=_("traceback"))
+    def traceback_text(self, execution: Execution) -> str:
+        """Return where the exception came from."""
+        return display.preformatted(execution.traceback)

@@ -1,0 +1,77 @@
+"""Workers: which scheduler processes live."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.admin import display
+from scheduled_tasks.admin.read_only import ReadOnlyAdmin
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models import Worker
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    """The processes that run executions."""
+
+    list_display = (
+        "label",
+        "standing",
+        "heartbeat_moment",
+        "started_moment",
+        "concurrency",
+        "queue_names",
+        "version",
+    )
+    list_filter = ("state",)
+    fields = (
+        "label",
+        "standing",
+        "host",
+        "pid",
+        "heartbeat_moment",
+        "started_moment",
+        "concurrency",
+        "queue_names",
+        "version",
+        "handler_names",
+    )
+
+    class Media:
+        """Moments in the viewer's zone, and colours."""
+
+        css = {"all": ("scheduled_tasks/admin.css",)}
+        js = ("scheduled_tasks/moments.js",)
+
+    @admin.display(description=_("state"), ordering="state")
+    def standing(self, worker: Worker) -> str:
+        """Return the state; a worker that says it runs but has been silent is marked."""
+        silent_since = timezone.now() - timedelta(seconds=app_settings.LEASE)
+        if worker.state not in Worker.GONE and worker.heartbeat_at < silent_since:
+            return display.badge("silent", _g("silent"))
+        return display.badge(worker.state, worker.get_state_display())
+
+    @admin.display(description=_("last heartbeat"), ordering="heartbeat_at")
+    def heartbeat_moment(self, worker: Worker) -> str:
+        """Return when it last said that it lives."""
+        return display.moment(worker.heartbeat_at)
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started_moment(self, worker: Worker) -> str:
+        """Return when the process began."""
+        return display.moment(worker.started_at)
+
+    @admin.display(description=_("queues"))
+    def queue_names(self, worker: Worker) -> str:
+        """Return the queues that it claims from."""
+        return ", ".join(worker.queues) or _g("all")
+
+    @admin.display(description=_("handlers"))
+    def handler_names(self, worker: Worker) -> str:
+        """Return the handlers that it knows."""
+        return ", ".join(worker.handlers) or display.EMPTY

@@ -1,0 +1,41 @@
+"""Run one execution in the calling process, on record like any other."""
+
+from __future__ import annotations
+
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.heartbeat import Heartbeat
+from scheduled_tasks.models import Execution, Worker
+from scheduled_tasks.registry import registry
+from scheduled_tasks.signals import execution_finished
+
+
+def run_here(execution: Execution) -> Execution:
+    """Run an unsaved execution to its end and return it as it is recorded.
+
+    It is claimed from the start, so no worker takes it, and this process beats meanwhile, so that
+    nobody takes it for lost.
+    """
+    worker = Worker.of_this_process()
+    worker.handlers = sorted(registry.handlers)
+    worker.label = f"runtask {worker.label}"
+    worker.save(force_insert=True)
+    heartbeat = Heartbeat(worker, Clock())
+    heartbeat.beat()
+    heartbeat.start()
+    try:
+        run_for(worker, heartbeat, execution)
+    finally:
+        heartbeat.stop()
+        worker.move_to(Worker.State.STOPPED)
+    execution.refresh_from_db()
+    return execution
+
+
+def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
+    execution.claim_for(worker, heartbeat.clock.now())
+    execution.save(force_insert=True)
+    executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
+    executor.submit(execution.as_run())
+    for ended in Execution.objects.end(executor.finished(), worker):
+        execution_finished.send_robust(sender=ended.handler, execution=ended)

@@ -1,0 +1,42 @@
+"""The time that the engine goes by: the database's, carried on by a monotonic clock."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+SKEW_WORTH_A_WARNING = timedelta(seconds=2)
+
+
+class Clock:
+    """Tells the time since it was last set, whatever happens to the host's wall clock."""
+
+    def __init__(self) -> None:
+        self._base = (timezone.now(), time.monotonic())
+        self._warned = False
+
+    def set(self, moment: datetime) -> None:
+        """Go on from this moment."""
+        self._base = (moment, time.monotonic())
+
+    def now(self) -> datetime:
+        """Return the moment last set plus the time that has passed since, in UTC."""
+        moment, then = self._base
+        return moment + timedelta(seconds=time.monotonic() - then)
+
+    def follow(self, database_time: datetime) -> None:
+        """Go on from the database's time; warn once where the host's clock is far from it."""
+        self.set(database_time)
+        skew = timezone.now() - database_time
+        if abs(skew) > SKEW_WORTH_A_WARNING and not self._warned:
+            self._warned = True
+            logger.warning(
+                "this host's clock differs from the database's by %.1f s; slots follow the "
+                "database's",
+                skew.total_seconds(),
+            )

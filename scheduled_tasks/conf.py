@@ -1,0 +1,96 @@
+"""The one setting of this app: a dictionary named ``SCHEDULED_TASKS``, all of it optional."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.functional import SimpleLazyObject, empty
+
+from scheduled_tasks.exceptions import InvalidSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Every key of ``SCHEDULED_TASKS`` with its default. Times are in seconds."""
+
+    #: Names of the modules searched for handlers in each installed app.
+    DISCOVER_MODULES: tuple[str, ...] = ("tasks",)
+    #: Write what code declares into the database after each ``migrate``.
+    SYNC_AFTER_MIGRATE: bool = True
+    #: Dotted path of the executor that runs the attempts of ``runscheduler``.
+    EXECUTOR: str = "scheduled_tasks.executors.thread.ThreadExecutor"
+    #: How many executions one worker runs at a time.
+    CONCURRENCY: int = 4
+    #: The longest a worker sleeps before it looks for work again.
+    POLL_INTERVAL: float = 1.0
+    #: How often a worker says that it lives.
+    HEARTBEAT_INTERVAL: float = 5.0
+    #: How long a worker may be silent before its executions are taken from it.
+    LEASE: float = 60.0
+    #: A slot fired later than this after its time counts as caught up.
+    MISFIRE_THRESHOLD: float = 60.0
+    #: How long no live worker may know a handler before the tasks that use it are parked.
+    HANDLER_GRACE: float = 600.0
+    #: How long a stopping worker waits for the executions that it runs.
+    SHUTDOWN_TIMEOUT: float = 30.0
+    #: Rows fired, claimed or ended in one transaction.
+    BATCH_SIZE: int = 200
+    #: Results, errors and tracebacks longer than this many characters are cut.
+    MAX_STORED_LENGTH: int = 100_000
+
+
+def load() -> Options:
+    """Read ``SCHEDULED_TASKS`` from the settings; raise InvalidSettings for what it cannot hold."""
+    given = getattr(settings, "SCHEDULED_TASKS", {})
+    if not isinstance(given, dict):
+        raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
+    known = {field.name: field for field in fields(Options)}
+    return Options(
+        **{
+            key: checked(key, value, known[key].default)
+            if key in known
+            else refuse_key(key, list(known))
+            for key, value in given.items()
+        }
+    )
+
+
+def refuse_key(key: object, known: list[str]) -> None:
+    near = difflib.get_close_matches(str(key).upper(), known, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
+    raise InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
+
+
+def checked(key: str, value: Any, default: Any) -> Any:
+    match default:
+        case bool() if isinstance(value, bool):
+            return value
+        case int() if type(value) is int and value > 0:
+            return value
+        case float() if type(value) in (int, float) and value > 0:
+            return float(value)
+        case str() if isinstance(value, str):
+            return value
+        case tuple() if isinstance(value, (list, tuple)) and all(
+            isinstance(item, str) for item in value
+        ):
+            return tuple(value)
+    kind = {bool: "True or False", int: "a whole number above 0", float: "a number above 0"}
+    wanted = kind.get(type(default), "text" if isinstance(default, str) else "a list of names")
+    raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {value!r}.")
+
+
+app_settings = cast(Options, SimpleLazyObject(load))
+
+
+def forget(*, setting: str, **_: Any) -> None:
+    """Read the setting anew after a test has changed it."""
+    if setting == "SCHEDULED_TASKS":
+        app_settings._wrapped = empty  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+setting_changed.connect(forget, dispatch_uid="scheduled_tasks.conf")

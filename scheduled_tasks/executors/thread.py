@@ -1,0 +1,52 @@
+"""Runs the code in threads of the worker: the least overhead, no isolation."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from django.db import close_old_connections, connections
+
+from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.runner import perform
+from scheduled_tasks.runs import Run
+
+
+class ThreadExecutor(Executor):
+    """Runs attempts in up to ``concurrency`` daemon threads, made as they are needed.
+
+    A thread cannot be killed: a run that never returns keeps its place until the process ends.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._threads: list[threading.Thread] = []
+        self._work: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+
+    def begin(self, run: Run) -> None:
+        """Hand the run to an idle thread, or to a new one while there may be more."""
+        if len(self._threads) < min(len(self.in_hand), self.concurrency):
+            name = f"run-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._work.put(run)
+
+    def close(self) -> None:
+        """Let the idle threads end; busy ones end with their run, or with the process."""
+        for _ in self._threads:
+            self._work.put(None)
+        if not self.in_hand:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while (run := self._work.get()) is not None:
+                close_old_connections()
+                outcome = perform(run, clock=self.clock)
+                close_old_connections()
+                self.deliver(outcome)
+        finally:
+            connections.close_all()

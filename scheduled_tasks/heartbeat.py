@@ -1,0 +1,83 @@
+"""The thread that keeps a worker's row alive while the worker is busy with other things."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime
+
+from django.db import Error, close_old_connections, connections
+
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats for one worker, from a thread of its own once ``start`` is called.
+
+    ``lost`` is true from the moment on which others may take this worker's executions: its row
+    was given up, or no beat got through for a whole lease. It never turns false again.
+    """
+
+    def __init__(self, worker: Worker, clock: Clock) -> None:
+        self.worker = worker
+        self.clock = clock
+        self._given_up = False
+        self._last_beat = time.monotonic()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        """Say whether the thread beats."""
+        return self._thread is not None
+
+    @property
+    def lost(self) -> bool:
+        """Say whether this worker must claim and end nothing any more."""
+        silent = time.monotonic() - self._last_beat
+        return self._given_up or silent > app_settings.LEASE
+
+    def start(self) -> None:
+        """Begin to beat every HEARTBEAT_INTERVAL seconds."""
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating and wait for the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=app_settings.HEARTBEAT_INTERVAL)
+
+    def beat(self, now: datetime | None = None) -> None:
+        """Beat once and set the clock, by the database unless the caller says what time it is.
+
+        Raises what the database raises.
+        """
+        moment = self.worker.beat(now)
+        if moment is None:
+            self._given_up = True
+            return
+        self._last_beat = time.monotonic()
+        if now is None:
+            self.clock.follow(moment)
+        else:
+            self.clock.set(now)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(app_settings.HEARTBEAT_INTERVAL):
+                self._try_to_beat()
+        finally:
+            connections.close_all()
+
+    def _try_to_beat(self) -> None:
+        try:
+            close_old_connections()
+            self.beat()
+        except Error as error:
+            logger.warning("heartbeat failed, tried again: %s", error)

@@ -1,0 +1,95 @@
+"""What a worker looks after besides its own executions, once every heartbeat."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models import Execution, TaskState, Worker
+from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.registry import registry
+from scheduled_tasks.sync import sync
+from scheduled_tasks.watch import Watch
+
+logger = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Writes declarations, takes back what lost workers held, parks tasks without a handler."""
+
+    def __init__(
+        self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.worker = worker
+        self.interval = timedelta(seconds=app_settings.HEARTBEAT_INTERVAL)
+        self.watch = Watch(
+            lease=app_settings.LEASE,
+            longest_gap=app_settings.LEASE / 2,
+            monotonic=monotonic,
+        )
+        self._to_sync = syncs
+        self._next_look: datetime | None = None
+
+    def begin(self, now: datetime) -> None:
+        """Do what a worker does first."""
+        Worker.objects.prune(now)
+        self.look(now)
+
+    def begin_watch_anew(self) -> None:
+        """Forget what was seen of other workers: this one lost sight of them for a while."""
+        self.watch.begin_anew()
+
+    def look(self, now: datetime) -> None:
+        """Look after everything, if the last look is a heartbeat ago."""
+        if self._next_look is not None and now < self._next_look:
+            return
+        self._next_look = now + self.interval
+        self.sync_declarations(now)
+        self.reap(now)
+        self.park_orphans(now)
+
+    def sync_declarations(self, now: datetime) -> None:
+        """Write the declarations once, as soon as no live worker has newer ones."""
+        if not self._to_sync:
+            return
+        digest = self.worker.declaration_digest
+        if Worker.objects.supersedes(digest, now, within=app_settings.LEASE):
+            return
+        for change in sync(now=now):
+            logger.info("sync %s", change)
+        self._to_sync = False
+
+    def reap(self, now: datetime) -> None:
+        """Take back the executions of workers that are lost, or whose row is gone."""
+        others = Worker.objects.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
+        lost = self.watch.look(dict(others.values_list("pk", "heartbeat_at")))
+        given_up = Worker.objects.give_up(lost)
+        for worker in given_up:
+            logger.error("worker lost label=%s, its last heartbeat was %s", worker, lost[worker.pk])
+        alive = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
+        if count := Execution.objects.reap(now, alive={str(pk) for pk in alive}):
+            logger.error("took back %s executions of lost workers", count)
+
+    def park_orphans(self, now: datetime) -> None:
+        """Park the tasks whose handler no worker has known for HANDLER_GRACE seconds.
+
+        That long, so that a rolling deploy, in which old workers do not know the new handlers and
+        new ones not the old, parks nothing.
+        """
+        since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
+        announced = Worker.objects.filter(heartbeat_at__gte=since).values_list("handlers", flat=True)
+        known = set(registry.handlers).union(*announced)
+        due = TaskState.objects.filter(next_run_at__isnull=False)
+        orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
+        if ids := list(orphans):
+            in_transaction(lambda: self.park(ids, now), using=TaskState.objects.all().write_alias)
+
+    def park(self, ids: list[int], now: datetime) -> None:
+        for state in TaskState.objects.lock_tasks(ids).values():
+            reason = f"No worker knows the handler {state.task.handler!r}."
+            logger.error("parked task=%s: %s", state.task, reason)
+            state.park(reason, now)
+            Execution.objects.skip_waiting(state.task, now, reason=reason)

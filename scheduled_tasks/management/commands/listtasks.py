@@ -1,0 +1,75 @@
+"""List the tasks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+
+from scheduled_tasks.models import Task
+from scheduled_tasks.operations import list_tasks
+
+HEADINGS = ("task", "schedule", "zone", "next run", "last status", "state")
+
+
+class Command(BaseCommand):
+    """List all tasks with their schedule, next run and last status."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--json", action="store_true", help="Print a JSON array.")
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        """Return the listing."""
+        tasks = list(list_tasks())
+        if options["json"]:
+            return json.dumps([as_record(task) for task in tasks], cls=DjangoJSONEncoder, indent=2)
+        if not tasks:
+            return "There are no tasks yet: declare one with @scheduled_task, then run synctasks."
+        rows = [HEADINGS, *(as_row(task) for task in tasks)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+def as_row(task: Task) -> tuple[str, ...]:
+    coming = task.state.next_run_at
+    return (
+        task.name,
+        task.schedule or "by hand",
+        task.timezone,
+        timezone.localtime(coming).strftime("%Y-%m-%d %H:%M:%S %Z") if coming else "-",
+        task.state.last_status or "-",
+        standing(task),
+    )
+
+
+def standing(task: Task) -> str:
+    if task.state.parked_at:
+        return f"parked: {task.state.parked_reason}"
+    return "enabled" if task.enabled else "disabled"
+
+
+def as_record(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "handler": task.handler,
+        "schedule": task.schedule,
+        "timezone": task.timezone,
+        "description": task.description,
+        "category": task.category,
+        "origin": task.origin,
+        "enabled": task.enabled,
+        "payload": task.payload,
+        "next_run_at": task.state.next_run_at,
+        "last_run_at": task.state.last_run_at,
+        "last_status": task.state.last_status,
+        "parked_reason": task.state.parked_reason,
+    }

@@ -1,0 +1,71 @@
+"""Run the scheduler."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from scheduled_tasks.management.console import log_to_console, positive
+from scheduled_tasks.scheduler import Scheduler, WorkerLostError
+
+
+class Command(BaseCommand):
+    """Fire due tasks and run their executions until stopped by SIGTERM, SIGINT or Ctrl-C."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--concurrency", type=positive(int), help="How many executions to run at a time."
+        )
+        parser.add_argument(
+            "--queues", default="", help="Claim only from these queues, separated by commas."
+        )
+        parser.add_argument(
+            "--poll-interval", type=positive(float), help="Look for work this often, in seconds."
+        )
+        parser.add_argument(
+            "--shutdown-timeout",
+            type=positive(float),
+            help="When stopped, wait this many seconds for what runs.",
+        )
+        parser.add_argument("--worker-name", default="", help="Name this worker (host:pid).")
+        parser.add_argument(
+            "--once", action="store_true", help="Fire what is due, run it, and exit."
+        )
+        parser.add_argument(
+            "--no-sync", action="store_true", help="Do not write what code declares."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Build a scheduler and run it."""
+        log_to_console(options["verbosity"])
+        scheduler = Scheduler(
+            concurrency=options["concurrency"],
+            queues=[name.strip() for name in options["queues"].split(",") if name.strip()],
+            poll_interval=options["poll_interval"],
+            shutdown_timeout=options["shutdown_timeout"],
+            worker_name=options["worker_name"],
+            syncs=not options["no_sync"],
+        )
+        stop_on_signals(scheduler)
+        try:
+            (scheduler.run_once if options["once"] else scheduler.run)()
+        except WorkerLostError as error:
+            self.stderr.write(str(error))
+            sys.exit(1)
+        if scheduler.unfinished:
+            sys.exit(1)
+
+
+def stop_on_signals(scheduler: Scheduler) -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        scheduler.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,110 @@
+"""Run one task by hand."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from scheduled_tasks.by_hand import run_here
+from scheduled_tasks.exceptions import ScheduledTasksError, UnknownHandler, UnknownTask
+from scheduled_tasks.management.console import json_object, log_to_console
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.operations import get_task, prepare, run_task_now
+from scheduled_tasks.registry import registry
+from scheduled_tasks.sync import sync
+
+
+class Command(BaseCommand):
+    """Run a task now, in this process, and exit with 0 only if it succeeded."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("name", help="The name of a task, or of its handler.")
+        parser.add_argument(
+            "--payload",
+            metavar="JSON",
+            help="Keyword arguments of this run, as a JSON object, instead of the task's own.",
+        )
+        parser.add_argument(
+            "--queue", action="store_true", help="Hand it to a worker instead, and do not wait."
+        )
+        parser.add_argument("--json", action="store_true", help="Print the execution as JSON.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the task here, or queue it."""
+        log_to_console(options["verbosity"])
+        payload = None if options["payload"] is None else json_object(options["payload"])
+        asked_by = {"trigger": Execution.Trigger.CLI, "triggered_by": f"cli:{user_name()}"}
+        try:
+            task = find_task(options["name"])
+            if options["queue"]:
+                self.show(run_task_now(task, payload, **asked_by), as_json=options["json"])
+                return
+            execution = run_here(prepare(task, payload, **asked_by))
+        except ScheduledTasksError as error:
+            raise CommandError(str(error)) from None
+        self.show(execution, as_json=options["json"])
+        if not execution.succeeded and execution.status != Execution.Status.SKIPPED:
+            sys.exit(1)
+
+    def show(self, execution: Execution, *, as_json: bool) -> None:
+        """Print how the execution stands."""
+        if as_json:
+            self.stdout.write(json.dumps(as_record(execution), indent=2))
+            return
+        seconds = f" in {execution.duration_ms / 1000:.1f} s" if execution.duration_ms else ""
+        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}")
+        if execution.result is not None:
+            self.stdout.write(json.dumps(execution.result, indent=2))
+        if execution.error or execution.reason:
+            self.stderr.write(execution.error or execution.reason)
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name or of that handler; one that is only in code is synced."""
+    try:
+        return get_task(name)
+    except UnknownTask:
+        pass
+    try:
+        key = registry.get(name).key
+    except UnknownHandler as error:
+        raise UnknownTask(f"No task is called {name!r}. {error}") from None
+    tasks = Task.objects.filter(handler=key).select_related("state")
+    if not tasks:
+        sync()
+    match list(tasks.all()[:2]):
+        case [task]:
+            return task
+        case []:
+            raise UnknownTask(f"No task uses the handler {key}: make one in the admin.")
+        case _:
+            names = ", ".join(tasks.values_list("name", flat=True)[:10])
+            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
+
+
+def user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def as_record(execution: Execution) -> dict[str, Any]:
+    return {
+        "id": execution.pk,
+        "task": execution.task_name,
+        "status": execution.status,
+        "attempt": execution.attempt,
+        "duration_ms": execution.duration_ms,
+        "result": execution.result,
+        "reason": execution.reason,
+        "error_category": execution.error_category,
+        "error": execution.error,
+    }

@@ -1,0 +1,51 @@
+"""What the commands share: options, and log lines on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.management.base import CommandError
+
+Number = TypeVar("Number", int, float)
+
+LEVELS = {0: logging.ERROR, 1: logging.INFO}
+
+
+def positive(kind: type[Number]) -> Callable[[str], Number]:
+    """Return a type for argparse: a number above zero."""
+
+    def convert(text: str) -> Number:
+        number = kind(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+        return number
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object from the command line. Raise CommandError with the reason."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"--payload is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CommandError("--payload must be a JSON object, such as '{\"max_age_days\": 30}'.")
+    return value
+
+
+def log_to_console(verbosity: int) -> None:
+    """Show this app's log on the terminal, unless the project shows it already."""
+    logger = logging.getLogger("scheduled_tasks")
+    if logger.hasHandlers() and logger.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(LEVELS.get(verbosity, logging.DEBUG))
+    logger.propagate = False

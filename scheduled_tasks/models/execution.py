@@ -1,0 +1,253 @@
+"""One occurrence of a task: for a slot, or because somebody asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models.life import ExecutionQuerySet
+from scheduled_tasks.runs import Outcome, Run
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.task import Task
+    from scheduled_tasks.models.worker import Worker
+
+
+class Execution(models.Model):
+    """One occurrence of a task. ``attempt`` is the fencing token: each claim adds one."""
+
+    class Status(models.TextChoices):
+        """Where an execution stands."""
+
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        SUCCESS = "success", _("success")
+        PARTIAL = "partial", _("partial")
+        FAILED = "failed", _("failed")
+        SKIPPED = "skipped", _("skipped")
+        CANCELLED = "cancelled", _("cancelled")
+        MISSED = "missed", _("missed")
+
+    class Trigger(models.TextChoices):
+        """Why an execution exists."""
+
+        SCHEDULE = "schedule", _("schedule")
+        CATCH_UP = "catch_up", _("catch-up")
+        MANUAL = "manual", _("manual")
+        API = "api", _("API")
+        CLI = "cli", _("command line")
+        BACKFILL = "backfill", _("backfill")
+        REQUEUE = "requeue", _("requeue")
+
+    task = models.ForeignKey(
+        "scheduled_tasks.Task",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="executions",
+        db_index=False,
+        verbose_name=_("task"),
+    )
+    task_name = models.CharField(_("task name"), max_length=100)
+    handler = models.CharField(_("handler"), max_length=200)
+    queue = models.CharField(_("queue"), max_length=100, default="default")
+    slot = models.DateTimeField(_("slot"), null=True)
+    scheduled_for = models.DateTimeField(_("scheduled for"))
+    slots = models.PositiveIntegerField(_("slots"), default=1)
+    slot_until = models.DateTimeField(_("slots until"), null=True)
+    requeue_of = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, verbose_name=_("requeue of")
+    )
+    trigger = models.CharField(_("trigger"), max_length=10, choices=Trigger.choices)
+    triggered_by = models.CharField(_("triggered by"), max_length=200, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.QUEUED
+    )
+    priority = models.IntegerField(_("priority"), default=0)
+    run_after = models.DateTimeField(_("run after"))
+    payload = models.JSONField(_("payload"), default=dict)
+    test_mode = models.BooleanField(_("test mode"), default=False)
+    attempt = models.PositiveIntegerField(_("attempt"), default=0)
+    failures = models.PositiveIntegerField(_("failures"), default=0)
+    losses = models.PositiveIntegerField(_("losses"), default=0)
+    worker = models.CharField(_("worker id"), max_length=36, blank=True)
+    worker_label = models.CharField(_("worker"), max_length=200, blank=True)
+    exclusive = models.BigIntegerField(_("exclusive"), null=True, unique=True)
+    created_at = models.DateTimeField(_("created at"))
+    claimed_at = models.DateTimeField(_("claimed at"), null=True)
+    started_at = models.DateTimeField(_("started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    duration_ms = models.PositiveBigIntegerField(_("duration"), null=True)
+    progress = models.JSONField(_("progress"), null=True)
+    checkpoint = models.JSONField(_("checkpoint"), null=True)
+    processed_count = models.PositiveBigIntegerField(_("processed"), default=0)
+    error_count = models.PositiveBigIntegerField(_("errors"), default=0)
+    result = models.JSONField(_("result"), null=True)
+    reason = models.TextField(_("reason"), blank=True)
+    error_category = models.CharField(_("error category"), max_length=20, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
+    error_fingerprint = models.CharField(_("error fingerprint"), max_length=32, blank=True)
+    peak_memory_mb = models.PositiveIntegerField(_("peak memory in MB"), null=True)
+    idempotency_key = models.CharField(_("idempotency key"), max_length=200, null=True)
+    lease_until = models.DateTimeField(_("lease until"), null=True)
+    external_id = models.CharField(_("external id"), max_length=200, blank=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
+    resolved_at = models.DateTimeField(_("resolved at"), null=True)
+    resolution = models.TextField(_("resolution"), blank=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    #: The columns that the end of an attempt writes.
+    OUTCOME_FIELDS = (
+        "status",
+        "started_at",
+        "finished_at",
+        "duration_ms",
+        "result",
+        "reason",
+        "failures",
+        "error_category",
+        "error",
+        "traceback",
+        "error_fingerprint",
+    )
+    #: The columns that the loss of its worker writes.
+    LOSS_FIELDS = (
+        "status",
+        "losses",
+        "run_after",
+        "started_at",
+        "finished_at",
+        "error_category",
+        "error",
+    )
+    SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
+
+    class Meta:
+        """The unique slot is what makes a double run impossible; locks only make it rare."""
+
+        verbose_name = _("execution")
+        verbose_name_plural = _("executions")
+        ordering = ("-pk",)
+        default_permissions = ("view", "delete")
+        constraints = (
+            models.UniqueConstraint(fields=["task", "slot"], name="scheduled_tasks_one_per_slot"),
+            models.UniqueConstraint(
+                fields=["task", "idempotency_key"], name="scheduled_tasks_idempotency"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["task", "-id"], name="scheduled_tasks_history"),
+            models.Index(fields=["error_fingerprint"], name="scheduled_tasks_fingerprint"),
+            models.Index(
+                fields=["-priority", "id"],
+                name="scheduled_tasks_queued",
+                condition=models.Q(status="queued"),
+            ),
+            models.Index(
+                fields=["worker"],
+                name="scheduled_tasks_running",
+                condition=models.Q(status="running"),
+            ),
+            models.Index(
+                fields=["-id"],
+                name="scheduled_tasks_dead",
+                condition=models.Q(status="failed", resolved_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        """Return the task's name and the number of this row."""
+        return f"{self.task_name} #{self.pk}"
+
+    @classmethod
+    def for_task(
+        cls,
+        task: Task,
+        *,
+        trigger: str,
+        now: datetime,
+        slot: datetime | None = None,
+        payload: dict[str, Any] | None = None,
+        triggered_by: str = "",
+    ) -> Execution:
+        """Build a queued execution of a task as it is defined now; the caller saves it."""
+        return cls(
+            task=task,
+            task_name=task.name,
+            handler=task.handler,
+            queue=task.queue,
+            priority=task.priority,
+            payload=task.payload if payload is None else payload,
+            trigger=trigger,
+            triggered_by=triggered_by,
+            slot=slot,
+            scheduled_for=slot or now,
+            run_after=slot or now,
+            created_at=now,
+        )
+
+    @classmethod
+    def for_slot(cls, task: Task, slot: datetime, *, now: datetime) -> Execution:
+        """Build the queued execution of one slot; a slot fired late is a catch-up."""
+        late = (now - slot).total_seconds() > app_settings.MISFIRE_THRESHOLD
+        trigger = cls.Trigger.CATCH_UP if late else cls.Trigger.SCHEDULE
+        return cls.for_task(task, trigger=trigger, now=now, slot=slot)
+
+    @property
+    def succeeded(self) -> bool:
+        """Say whether it did its work, if only in part."""
+        return self.status in self.SUCCEEDED
+
+    @property
+    def finished(self) -> bool:
+        """Say whether it has come to its end."""
+        return self.status not in (self.Status.QUEUED, self.Status.RUNNING)
+
+    def claim_for(self, worker: Worker, now: datetime) -> None:
+        """Make a row that is not saved yet one that this worker holds from its first moment."""
+        self.status = self.Status.RUNNING
+        self.worker, self.worker_label = str(worker.pk), worker.label
+        self.attempt, self.claimed_at = 1, now
+
+    def as_run(self) -> Run:
+        """Return what an executor needs to make the attempt that has been claimed."""
+        return Run(
+            execution_id=self.pk,
+            attempt=self.attempt,
+            task_name=self.task_name,
+            handler=self.handler,
+            scheduled_for=self.scheduled_for,
+            trigger=self.trigger,
+            triggered_by=self.triggered_by,
+            schedule=self.task.schedule if self.task else "",
+            payload=self.payload,
+        )
+
+    def take_outcome(self, outcome: Outcome) -> None:
+        """Copy how the attempt ended onto the row; the caller saves OUTCOME_FIELDS."""
+        self.status = outcome.status
+        self.started_at = outcome.started_at
+        self.finished_at = outcome.finished_at
+        self.duration_ms = outcome.duration_ms
+        self.result = outcome.result
+        self.reason = outcome.reason
+        self.failures += outcome.status == self.Status.FAILED
+        self.error_category = outcome.error_category
+        self.error = outcome.error
+        self.traceback = outcome.traceback
+        self.error_fingerprint = outcome.error_fingerprint
+
+    def take_loss(self, task: Task | None, now: datetime, *, reason: str, charged: bool) -> None:
+        """Note that the worker of this running execution is gone; the caller saves LOSS_FIELDS."""
+        self.losses += charged
+        if task and task.on_lost == task.OnLost.RETRY and self.losses <= task.max_losses:
+            self.status, self.run_after = self.Status.QUEUED, now
+            return
+        self.status, self.finished_at = self.Status.FAILED, now
+        self.started_at = self.started_at or self.claimed_at
+        self.error_category, self.error = "lost", reason

@@ -1,0 +1,174 @@
+"""The life of executions: fired, claimed, ended, given back. Nothing else moves them.
+
+Every transaction here locks in one order, the states of tasks before executions and each in
+ascending id, and every UPDATE is guarded: locks are for speed, the guards and the unique slot
+for correctness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+
+from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError, in_transaction
+from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.runs import Outcome
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+    from scheduled_tasks.models.task import Task
+    from scheduled_tasks.models.worker import Worker
+
+
+class ExecutionQuerySet(LockingQuerySet["Execution"]):
+    """Sets of executions, and the verbs that move them from one status to another."""
+
+    def queued(self) -> Self:
+        """Keep what waits for a worker."""
+        return self.filter(status=self.model.Status.QUEUED)
+
+    def running(self) -> Self:
+        """Keep what a worker has claimed and not ended."""
+        return self.filter(status=self.model.Status.RUNNING)
+
+    def held_by(self, *workers: str) -> Self:
+        """Keep what the workers of these ids have claimed and not ended."""
+        return self.running().filter(worker__in=workers)
+
+    def claimable(
+        self, now: datetime, *, handlers: Collection[str], queues: Collection[str] = ()
+    ) -> Self:
+        """Keep what a worker with these handlers and queues (none: every queue) may take now."""
+        waiting = self.queued().filter(run_after__lte=now, handler__in=handlers)
+        return waiting.filter(queue__in=queues) if queues else waiting
+
+    def fire(self, now: datetime, *, limit: int) -> int:
+        """Turn the due slots of up to ``limit`` tasks into queued executions; return how many.
+
+        A slot that has an execution already keeps that one. Each clock moves on from the slot
+        that it stood at, never from ``now``. A task that cannot tell its slots is parked and
+        stops no other.
+        """
+
+        def operation() -> int:
+            states = TaskState.objects.using(using)
+            fired: list[Execution] = []
+            moves: dict[int, tuple[datetime, datetime | None]] = {}
+            for state in states.lock_due(now, limit=limit):
+                due = state.due_slots(now)
+                if due is not None:
+                    fired += [self.model.for_slot(state.task, slot, now=now) for slot in due.slots]
+                    moves[state.pk] = (due.since, due.next)
+            self.using(using).bulk_create(fired, ignore_conflicts=True)
+            states.advance(moves)
+            return len(fired)
+
+        using = self.write_alias
+        return in_transaction(operation, using=using)
+
+    def claim(
+        self,
+        worker: Worker,
+        now: datetime,
+        *,
+        limit: int,
+        handlers: Collection[str],
+        queues: Collection[str] = (),
+    ) -> list[Execution]:
+        """Take up to ``limit`` executions for a worker, highest priority first.
+
+        Those of tasks whose states others hold are left to them. Two workers never get the same
+        attempt, even where rows cannot be locked. Committed before any handler runs.
+        """
+
+        def operation() -> list[Execution]:
+            rows = self.using(using)
+            waiting = rows.claimable(now, handlers=handlers, queues=queues)
+            candidates = dict(
+                waiting.order_by("-priority", "pk").values_list("pk", "task_id")[: limit * 2]
+            )
+            tasks = {task_id for task_id in candidates.values() if task_id is not None}
+            free = TaskState.objects.using(using).lock_tasks(tasks, skip=True)
+            ids = [pk for pk, task_id in candidates.items() if task_id is None or task_id in free]
+            rows.queued().filter(pk__in=ids[:limit]).update(
+                status=self.model.Status.RUNNING,
+                worker=str(worker.pk),
+                worker_label=worker.label,
+                attempt=models.F("attempt") + 1,
+                claimed_at=now,
+            )
+            claimed = rows.held_by(str(worker.pk)).filter(pk__in=ids[:limit])
+            return list(claimed.select_related("task").order_by("-priority", "pk"))
+
+        using = self.write_alias
+        return in_transaction(operation, using=using)
+
+    def end(self, outcomes: Sequence[Outcome], worker: Worker) -> list[Execution]:
+        """Write how attempts ended: the gate that every ending passes. Return what it ended.
+
+        An outcome whose execution is no longer held by this worker under the same attempt is
+        left out: somebody else answers for it now.
+        """
+
+        def operation() -> list[Execution]:
+            held = self.using(using).held_by(str(worker.pk)).filter(pk__in=list(by_id))
+            task_ids = {pk for pk in held.values_list("task_id", flat=True) if pk is not None}
+            states = TaskState.objects.using(using).lock_tasks(task_ids)
+            ended = [row for row in held.locked() if row.attempt == by_id[row.pk].attempt]
+            for row in sorted(ended, key=lambda row: (by_id[row.pk].finished_at, row.pk)):
+                row.take_outcome(by_id[row.pk])
+                if row.task_id in states:
+                    states[row.task_id].note(row)
+            if held.bulk_update(ended, self.model.OUTCOME_FIELDS) != len(ended):
+                raise LostRaceError("Another worker ended an execution meanwhile.")
+            TaskState.objects.using(using).bulk_update(states.values(), TaskState.RESULT_FIELDS)
+            return ended
+
+        using = self.write_alias
+        by_id = {outcome.execution_id: outcome for outcome in outcomes}
+        return in_transaction(operation, using=using)
+
+    def give_back(
+        self, workers: Collection[str], now: datetime, *, reason: str, charged: bool
+    ) -> int:
+        """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
+
+        ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``;
+        otherwise it ends failed with the category ``lost``.
+        """
+
+        def operation() -> int:
+            held = self.using(using).held_by(*workers)
+            task_ids = {pk for pk in held.values_list("task_id", flat=True) if pk is not None}
+            states = TaskState.objects.using(using).lock_tasks(task_ids)
+            rows = list(held.locked())
+            tasks = self.model.task.field.related_model.objects.using(using).in_bulk(list(states))
+            for row in rows:
+                row.take_loss(tasks.get(row.task_id), now, reason=reason, charged=charged)
+                if row.finished and row.task_id in states:
+                    states[row.task_id].note(row)
+            if held.bulk_update(rows, self.model.LOSS_FIELDS) != len(rows):
+                raise LostRaceError("An execution was ended meanwhile.")
+            TaskState.objects.using(using).bulk_update(states.values(), TaskState.RESULT_FIELDS)
+            return len(rows)
+
+        using = self.write_alias
+        return in_transaction(operation, using=using)
+
+    def reap(self, now: datetime, *, alive: Collection[str]) -> int:
+        """Take back what is held by workers that are not among the living; return how many."""
+        holders = set(self.running().values_list("worker", flat=True).distinct())
+        gone = holders.difference(alive)
+        if not gone:
+            return 0
+        return self.give_back(gone, now, reason="Its worker was lost.", charged=True)
+
+    def skip_waiting(self, task: Task, now: datetime, *, reason: str) -> int:
+        """End the queued slots of a task that cannot run; return how many."""
+        waiting = self.queued().filter(task=task, slot__isnull=False)
+        return waiting.update(
+            status=self.model.Status.SKIPPED, reason=reason, finished_at=now
+        )

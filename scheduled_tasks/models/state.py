@@ -1,0 +1,178 @@
+"""What moves about a task: when it is due next, and how it went. The row that the engine locks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.models.locking import LockingQuerySet
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+
+logger = logging.getLogger(__name__)
+
+#: A task that fell far behind fires this many slots in one transaction, the rest in the next.
+SLOTS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DueSlots:
+    """The slots of one task that have come: from ``since`` on, and the ``next`` after them."""
+
+    since: datetime
+    slots: list[datetime]
+    next: datetime | None
+
+
+class TaskStateQuerySet(LockingQuerySet["TaskState"]):
+    """Sets of task states."""
+
+    def due(self, now: datetime) -> TaskStateQuerySet:
+        """Keep the tasks of which a slot has come."""
+        return self.filter(next_run_at__lte=now)
+
+    def lock_due(self, now: datetime, *, limit: int) -> list[TaskState]:
+        """Lock the states longest due, with their tasks; those that others hold are left to them.
+
+        The candidates are read first and then locked in ascending id, the order of every
+        transaction of the engine.
+        """
+        using = self.write_alias
+        ids = self.using(using).due(now).order_by("next_run_at").values_list("pk", flat=True)
+        locked = list(self.filter(pk__in=list(ids[:limit])).due(now).locked(skip=True))
+        tasks = TaskState.task.field.related_model.objects.using(using).in_bulk(
+            [state.pk for state in locked]
+        )
+        for state in locked:
+            state.task = tasks[state.pk]
+        return locked
+
+    def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
+        """Lock the states of the given tasks and return them by task id."""
+        return {state.pk: state for state in self.filter(pk__in=task_ids).locked(skip=skip)}
+
+    def advance(self, moves: Mapping[int, tuple[datetime, datetime | None]]) -> int:
+        """Move ``next_run_at`` of each task on from one slot to the next; return how many moved.
+
+        Compare-and-set: a row that has left its slot meanwhile stays as it is.
+        """
+        if not moves:
+            return 0
+        moment = models.DateTimeField()
+        slots = [models.When(pk=pk, then=models.Value(old, moment)) for pk, (old, _n) in moves.items()]
+        nexts = [models.When(pk=pk, then=models.Value(new, moment)) for pk, (_o, new) in moves.items()]
+        return self.filter(
+            pk__in=list(moves), next_run_at=models.Case(*slots, output_field=moment)
+        ).update(next_run_at=models.Case(*nexts, output_field=moment))
+
+    def next_due_at(self) -> datetime | None:
+        """Return the earliest coming slot of all tasks."""
+        return self.filter(next_run_at__isnull=False).aggregate(at=models.Min("next_run_at"))["at"]
+
+
+class TaskState(models.Model):
+    """One row for each task, made with it and gone with it.
+
+    ``next_run_at`` is null whenever the task may not fire: disabled, parked, manual, over.
+    """
+
+    task = models.OneToOneField(
+        "scheduled_tasks.Task",
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="state",
+        verbose_name=_("task"),
+    )
+    next_run_at = models.DateTimeField(_("next run"), null=True)
+    last_run_at = models.DateTimeField(_("last run"), null=True)
+    last_success_at = models.DateTimeField(_("last success"), null=True)
+    last_status = models.CharField(_("last status"), max_length=10, blank=True)
+    last_duration_ms = models.PositiveBigIntegerField(_("last duration"), null=True)
+    execution_count = models.PositiveBigIntegerField(_("executions"), default=0)
+    consecutive_failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    parked_at = models.DateTimeField(_("parked at"), null=True)
+    parked_reason = models.TextField(_("parked because"), blank=True)
+
+    objects = TaskStateQuerySet.as_manager()
+
+    #: The columns that the end of an execution writes.
+    RESULT_FIELDS = (
+        "last_run_at",
+        "last_success_at",
+        "last_status",
+        "last_duration_ms",
+        "execution_count",
+        "consecutive_failures",
+    )
+
+    class Meta:
+        """One plain index serves the look for due tasks on every database."""
+
+        verbose_name = _("task state")
+        verbose_name_plural = _("task states")
+        indexes = (models.Index(fields=["next_run_at"], name="scheduled_tasks_due"),)
+
+    def due_slots(self, now: datetime) -> DueSlots | None:
+        """Return the slots that have come, None where the task had to be parked instead.
+
+        A task that may not fire, as one switched off by a bulk update, has no slots and no next.
+        """
+        since = self.next_run_at
+        if since is None or not self.task.enabled or self.parked_at is not None:
+            return DueSlots(since or now, [], None)
+        slots: list[datetime] = []
+        coming: datetime | None = since
+        try:
+            while coming is not None and coming <= now and len(slots) < SLOTS_AT_ONCE:
+                slots.append(coming)
+                coming = self.task.next_slot(coming)
+        except Exception as error:  # one bad row must not stop the others
+            logger.exception("parked task=%s", self.task.name)
+            self.park(f"Its schedule cannot be followed: {error}", now)
+            return None
+        return DueSlots(since, slots, coming)
+
+    def restart(self, now: datetime) -> None:
+        """Begin the clock anew: the next slot is the first after now, if the task may fire."""
+        task = self.task
+        try:
+            fires = task.enabled and self.parked_at is None
+            self.next_run_at = task.next_slot(now) if fires else None
+        except InvalidSchedule as error:
+            self.park(str(error), now)
+            return
+        self.save(update_fields=["next_run_at"])
+
+    def park(self, reason: str, now: datetime) -> None:
+        """Set the task aside: it fires no more until it is unparked, and says why."""
+        self.next_run_at = None
+        self.parked_at = self.parked_at or now
+        self.parked_reason = reason
+        self.save(update_fields=["next_run_at", "parked_at", "parked_reason"])
+
+    def unpark(self, now: datetime) -> None:
+        """Take the task back into service, from now on."""
+        self.parked_at, self.parked_reason = None, ""
+        self.save(update_fields=["parked_at", "parked_reason"])
+        self.restart(now)
+
+    def note(self, execution: Execution) -> None:
+        """Take in how an execution ended; the caller saves RESULT_FIELDS of many at once."""
+        self.last_run_at = execution.started_at
+        self.last_status = execution.status
+        self.last_duration_ms = execution.duration_ms
+        self.execution_count += 1
+        if execution.succeeded:
+            self.last_success_at = execution.finished_at
+            self.consecutive_failures = 0
+        elif execution.status == execution.Status.FAILED:
+            self.consecutive_failures += 1

@@ -1,0 +1,119 @@
+"""The processes that run executions, and whether they live."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.version import __version__
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    """Sets of workers."""
+
+    def give_up(self, beats: Mapping[uuid.UUID, datetime]) -> list[Worker]:
+        """Mark as lost those that have not beaten since; return them."""
+        return [
+            worker
+            for worker in self.filter(pk__in=list(beats)).exclude(state__in=Worker.GONE)
+            if self.filter(pk=worker.pk, heartbeat_at=beats[worker.pk]).update(
+                state=Worker.State.LOST
+            )
+        ]
+
+    def prune(self, now: datetime) -> int:
+        """Delete those gone or silent for longer than a day; return how many."""
+        return self.filter(heartbeat_at__lt=now - timedelta(days=1)).delete()[0]
+
+    def supersedes(self, digest: str, now: datetime, *, within: float) -> bool:
+        """Say whether a live worker declares something newer than this digest.
+
+        Newer is what was first announced later: while old and new code run side by side, the old
+        must not write its declarations over the new.
+        """
+        first = dict(
+            self.exclude(declaration_digest="")
+            .values_list("declaration_digest")
+            .annotate(first=models.Min("started_at"))
+        )
+        live = self.live(now, within=within).values_list("declaration_digest", flat=True)
+        mine = first.get(digest)
+        return mine is not None and any(first[other] > mine for other in set(live) if other)
+
+    def live(self, now: datetime, *, within: float) -> Self:
+        """Keep those that beat in the last ``within`` seconds and have not said goodbye."""
+        return self.exclude(state__in=Worker.GONE).filter(
+            heartbeat_at__gt=now - timedelta(seconds=within)
+        )
+
+
+class Worker(models.Model):
+    """One running scheduler process. Its id is random, so a restarted process is a new worker."""
+
+    class State(models.TextChoices):
+        """What a worker is doing."""
+
+        RUNNING = "running", _("running")
+        STOPPING = "stopping", _("stopping")
+        STOPPED = "stopped", _("stopped")
+        LOST = "lost", _("lost")
+
+    GONE = (State.STOPPED, State.LOST)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    label = models.CharField(_("label"), max_length=200)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process id"))
+    version = models.CharField(_("version"), max_length=20)
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.RUNNING
+    )
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    heartbeat_at = models.DateTimeField(_("last heartbeat"), db_default=Now())
+    queues = models.JSONField(_("queues"), default=list)
+    concurrency = models.PositiveIntegerField(_("concurrency"), default=1)
+    declaration_digest = models.CharField(_("declarations"), max_length=32, blank=True)
+    handlers = models.JSONField(_("handlers"), default=list)
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        """Read by heartbeat: the living ones first."""
+
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        ordering = ("-heartbeat_at",)
+        default_permissions = ("view", "delete")
+
+    def __str__(self) -> str:
+        """Return the label."""
+        return self.label
+
+    @classmethod
+    def of_this_process(cls, *, label: str = "") -> Worker:
+        """Build the row of the process that calls; the caller fills in the rest and saves it."""
+        host, pid = socket.gethostname(), os.getpid()
+        return cls(label=label or f"{host}:{pid}", host=host, pid=pid, version=__version__)
+
+    def beat(self, now: datetime | None = None) -> datetime | None:
+        """Say that this worker lives, now or at the database's time; return when that is.
+
+        None says that the worker was given up as lost: others may run its executions.
+        """
+        alive = type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST)
+        if not alive.update(heartbeat_at=now or Now()):
+            return None
+        return alive.values_list("heartbeat_at", flat=True).first()
+
+    def move_to(self, state: str) -> None:
+        """Say what this worker is doing now, unless it was given up as lost."""
+        type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST).update(state=state)
+        self.state = state

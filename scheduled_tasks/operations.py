@@ -1,0 +1,149 @@
+"""What Python code may do with tasks: define, switch, run and look up."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from scheduled_tasks.exceptions import NotRunnable, UnknownTask
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.registry import Handler, registry
+from scheduled_tasks.schedules import Interval, Schedule
+
+
+def get_task(name: str) -> Task:
+    """Return the task of that name. Raise UnknownTask, naming what comes near."""
+    task = Task.objects.select_related("state").filter(name=name).first()
+    if task is not None:
+        return task
+    names = Task.objects.values_list("name", flat=True)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
+    raise UnknownTask(f"No task is called {name!r}. {advice}")
+
+
+def list_tasks() -> QuerySet[Task]:
+    """Return all tasks with their states, by name."""
+    return Task.objects.select_related("state")
+
+
+def register_task(
+    name: str,
+    handler: str,
+    schedule: Schedule | str | None = None,
+    *,
+    timezone: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Task:
+    """Make a task, or change the one of that name, and return it.
+
+    ``handler`` is the key or the short name of a registered handler; ``options`` are further
+    fields of Task. Raise InvalidTask with the reasons by field; then nothing is saved.
+    """
+    task = Task.objects.filter(name=name).first() or Task(name=name, origin=Task.Origin.API)
+    task.handler = handler
+    task.schedule = str(schedule) if schedule is not None else ""
+    if isinstance(schedule, Interval):
+        options.setdefault("anchor", schedule.anchor)
+    elif isinstance(schedule, Schedule):
+        timezone = timezone or schedule.timezone
+    if timezone is not None:
+        task.timezone = timezone
+    task.payload = as_json(payload or {})
+    for field, value in options.items():
+        Task._meta.get_field(field)  # raises FieldDoesNotExist  # noqa: SLF001
+        setattr(task, field, value)
+    task.validate()
+    task.save()
+    return task
+
+
+def unregister_task(name: str) -> None:
+    """Delete a task; its history stays. A task that code declares is disabled instead.
+
+    Raise UnknownTask.
+    """
+    task = get_task(name)
+    if task.declared_in_code:
+        disable_task(name)
+    else:
+        task.delete()
+
+
+def enable_task(name: str) -> Task:
+    """Let a task fire again, from now on: nothing is caught up. Raise UnknownTask."""
+    return get_task(name).switch(enabled=True)
+
+
+def disable_task(name: str) -> Task:
+    """Let a task fire no more until it is enabled; it can still be run. Raise UnknownTask."""
+    return get_task(name).switch(enabled=False)
+
+
+def run_task_now(
+    name: str | Task,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    triggered_by: str = "",
+    trigger: str = Execution.Trigger.MANUAL,
+) -> Execution:
+    """Queue one execution of a task for the next free worker and return it.
+
+    ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled
+    task can be run too. Raise UnknownTask, InvalidPayload, or NotRunnable with the reason.
+    """
+    execution = prepare(name, payload, triggered_by=triggered_by, trigger=trigger)
+    execution.save(force_insert=True)
+    return execution
+
+
+def prepare(
+    name: str | Task,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    triggered_by: str = "",
+    trigger: str = Execution.Trigger.MANUAL,
+) -> Execution:
+    """Build an execution asked for by somebody, checked but not saved."""
+    task = name if isinstance(name, Task) else get_task(name)
+    if payload is not None:
+        registry.get(task.handler).spec.clean(payload)
+    elif problem := task.problem():
+        raise NotRunnable(f"{task.name} cannot run: {problem}")
+    return Execution.for_task(
+        task,
+        trigger=trigger,
+        now=timezone.now(),
+        payload=None if payload is None else as_json(payload),
+        triggered_by=triggered_by,
+    )
+
+
+def task_history(name: str) -> QuerySet[Execution]:
+    """Return the executions of a task, newest first, also of one that is deleted."""
+    task = Task.objects.filter(name=name).first()
+    if task is not None:
+        return Execution.objects.filter(task=task)
+    return Execution.objects.filter(task_name=name)
+
+
+def recent_executions() -> QuerySet[Execution]:
+    """Return the executions of all tasks, newest first."""
+    return Execution.objects.all()
+
+
+def list_handlers() -> list[Handler]:
+    """Return the registered handlers, by key."""
+    return [registry.handlers[key] for key in sorted(registry.handlers)]
+
+
+def as_json(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload as its column holds it; dates and decimals become text."""
+    return json.loads(json.dumps(dict(payload), cls=DjangoJSONEncoder))  # type: ignore[no-any-return]

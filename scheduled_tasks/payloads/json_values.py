@@ -1,0 +1,82 @@
+"""What may stand in a payload: JSON values that every supported database can store."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MAX_DEPTH = 100
+# Some 1200 digits. Python refuses to write integers of more than 4300 as text.
+MAX_BITS = 4096
+NAMES = {
+    type(None): "null",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def flaw(value: Any) -> str | None:
+    """Return a sentence on why a value cannot be stored as JSON, or None if it can."""
+    rest = [(value, 1)]
+    while rest:
+        item, depth = rest.pop()
+        if said := flaw_of_one(item, depth):
+            return said
+        match item:
+            case dict():
+                rest += [(part, depth + 1) for pair in item.items() for part in pair]
+            case list():
+                rest += [(part, depth + 1) for part in item]
+    return None
+
+
+def flaw_of_one(item: Any, depth: int) -> str | None:
+    """Return what is wrong with an item itself, leaving its parts aside."""
+    match item:
+        case str() if not is_storable(item):
+            return "has a NUL or half a surrogate pair in its text, which cannot be stored."
+        case bool() | str() | None:
+            return None
+        case int() | float():
+            return flaw_of_number(item)
+        case list() | dict():
+            return flaw_of_container(item, depth)
+    return f"is of type {type(item).__name__}, which cannot be stored as JSON."
+
+
+def flaw_of_number(number: float) -> str | None:
+    """Return what is wrong with a number."""
+    if isinstance(number, int):
+        return "is too large a number." if number.bit_length() > MAX_BITS else None
+    return None if math.isfinite(number) else "must be finite; NaN and Infinity are not JSON."
+
+
+def flaw_of_container(container: list[Any] | dict[Any, Any], depth: int) -> str | None:
+    """Return what is wrong with a list or an object, leaving its parts aside."""
+    if depth > MAX_DEPTH:
+        return f"is nested more than {MAX_DEPTH} levels deep."
+    if isinstance(container, dict) and not all(isinstance(key, str) for key in container):
+        return "has a key that is not text."
+    return None
+
+
+def is_storable(text: str) -> bool:
+    """Say whether text is free of NUL and of lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def type_name(value: Any) -> str:
+    """Name the JSON type of a value as a person would."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    for kind, name in NAMES.items():
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__

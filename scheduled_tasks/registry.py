@@ -1,0 +1,297 @@
+"""The handlers that code has registered, and the tasks that it has declared for them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar, overload
+
+from django import forms
+from django.apps import apps
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.module_loading import autodiscover_modules
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import InvalidHandler, UnknownHandler
+from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Handler:
+    """A registered function: ``key`` is its name in the database, ``spec`` what it takes."""
+
+    def __init__(
+        self, key: str, function: Callable[..., Any], *, form: type[forms.Form] | None = None
+    ) -> None:
+        self.key = key
+        self.function = function
+        self.form = form
+
+    def __repr__(self) -> str:
+        return f"<Handler {self.key}>"
+
+    @property
+    def short_name(self) -> str:
+        """Return the last part of the key."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def description(self) -> str:
+        """Return the first paragraph of the function's docstring, as one line."""
+        return " ".join((self.function.__doc__ or "").strip().partition("\n\n")[0].split())
+
+    @cached_property
+    def spec(self) -> PayloadSpec:
+        """Read the signature. Raise InvalidHandler if it cannot serve."""
+        return PayloadSpec.from_function(self.function, form=self.form)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What code says of one task. ``name`` is None where the handler names it."""
+
+    handler: str
+    name: str | None = None
+    schedule: str = ""
+    timezone: str | None = None
+    anchor: str | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    description: str = ""
+    category: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    queue: str = "default"
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    function: Callable[..., Any]
+    name: str | None
+    form: type[forms.Form] | None
+
+
+class HandlerRegistry:
+    """Handlers by key. Keys are worked out at the first look-up, once apps are loaded."""
+
+    def __init__(self) -> None:
+        self._registrations: list[Registration] = []
+        self._declared: list[tuple[Callable[..., Any] | str, Declaration]] = []
+        self._resolved: dict[str, Handler] | None = None
+
+    def register(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        form: type[forms.Form] | None = None,
+    ) -> None:
+        """Take a function in; one that is defined again, as a reloader does, is replaced."""
+        place = (function.__module__, function.__qualname__)
+        again = [
+            known
+            for known in self._registrations
+            if (known.function.__module__, known.function.__qualname__) == place
+        ]
+        for known in again:
+            self._registrations.remove(known)
+            self._declared = [item for item in self._declared if item[0] is not known.function]
+        self._registrations.append(Registration(function, name, form))
+        self._resolved = None
+
+    def declare(self, handler: Callable[..., Any] | str, declaration: Declaration) -> None:
+        """Note that code wants a task; ``handler`` is a registered function or its key."""
+        self._declared.append((handler, declaration))
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Return all handlers by key. Raise InvalidHandler where two claim one key."""
+        if self._resolved is None:
+            resolved: dict[str, Handler] = {}
+            for item in self._registrations:
+                key = item.name or default_key(item.function)
+                if key in resolved:
+                    raise InvalidHandler(
+                        f"Two functions register the handler {key!r}: {where(item.function)} and "
+                        f"{where(resolved[key].function)}. Give one of them another name=."
+                    )
+                resolved[key] = Handler(key, item.function, form=item.form)
+            self._resolved = resolved
+        return self._resolved
+
+    def get(self, name: str) -> Handler:
+        """Return the handler of that key or, while it is the only one, of that short name.
+
+        Raise UnknownHandler, naming what comes near.
+        """
+        if handler := self.handlers.get(name):
+            return handler
+        named = [handler for handler in self.handlers.values() if handler.short_name == name]
+        match named:
+            case [handler]:
+                return handler
+            case []:
+                raise UnknownHandler(f"No handler is called {name!r}. {self.advice(name)}")
+            case _:
+                keys = ", ".join(sorted(handler.key for handler in named))
+                raise UnknownHandler(f"Several handlers are called {name!r}: use one of {keys}.")
+
+    def advice(self, name: str) -> str:
+        """Say which handlers come near a name that is not one."""
+        spelled = {handler.short_name: key for key, handler in self.handlers.items()}
+        spelled.update({key: key for key in self.handlers})
+        near = difflib.get_close_matches(name, spelled, n=3, cutoff=0.5)
+        if near:
+            return f"Did you mean {' or '.join(dict.fromkeys(spelled[word] for word in near))}?"
+        if not self.handlers:
+            return "No handlers are registered: decorate a function with @scheduled_task."
+        shown = ", ".join(sorted(self.handlers)[:10])
+        return f"Registered: {shown}{', …' if len(self.handlers) > 10 else ''}."  # noqa: PLR2004
+
+    @property
+    def declarations(self) -> list[Declaration]:
+        """Return what code declares, with handlers by key and descriptions filled in."""
+        by_function = {handler.function: handler for handler in self.handlers.values()}
+        found = []
+        for handler, declaration in self._declared:
+            known = self.get(handler) if isinstance(handler, str) else by_function[handler]
+            found.append(
+                replace(
+                    declaration,
+                    handler=known.key,
+                    description=declaration.description or known.description,
+                )
+            )
+        return found
+
+    @property
+    def digest(self) -> str:
+        """Return a fingerprint of all declarations: equal code declares equal digests."""
+        said = sorted(
+            json.dumps(
+                {name: getattr(item, name) for name in Declaration.__dataclass_fields__},
+                sort_keys=True,
+                default=str,
+            )
+            for item in self.declarations
+        )
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
+
+    @contextmanager
+    def isolated(self) -> Iterator[HandlerRegistry]:
+        """Forget everything within the block and remember it after; for tests."""
+        kept = (self._registrations, self._declared, self._resolved)
+        self._registrations, self._declared, self._resolved = [], [], None
+        try:
+            yield self
+        finally:
+            self._registrations, self._declared, self._resolved = kept
+
+
+registry = HandlerRegistry()
+
+
+def default_key(function: Callable[..., Any]) -> str:
+    app = apps.get_containing_app_config(function.__module__)
+    label = app.label if app else function.__module__.partition(".")[0].strip("_")
+    return f"{label}.{function.__name__}"
+
+
+def where(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+@overload
+def scheduled_task(schedule: Function, /) -> Function: ...
+@overload
+def scheduled_task(
+    schedule: Schedule | str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    timezone: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+    form: type[forms.Form] | None = None,
+    enabled: bool = True,
+    description: str = "",
+    category: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    queue: str = "default",
+    priority: int = 0,
+) -> Callable[[Function], Function]: ...
+def scheduled_task(
+    schedule: Schedule | str | Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    form: type[forms.Form] | None = None,
+    **options: Any,
+) -> Any:
+    """Register a function as a handler and declare a task for it.
+
+    ``schedule`` is a value or its text (``"0 2 * * *"``, ``"every 15 minutes"``, ``"at 2030-01-01
+    09:00"``), or left out for a task that is only run by hand. ``timezone`` defaults to the
+    project's TIME_ZONE. ``name`` replaces the key ``app_label.function``. ``payload`` holds the
+    keyword arguments of each run, ``form`` a Django form for them where the signature does not
+    say enough. Everything but the key can be changed in the admin afterwards.
+
+    Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
+    be understood.
+    """
+    if callable(schedule):
+        return scheduled_task()(schedule)
+    declaration = declaration_of(schedule, name=name, **options)
+
+    def decorate(function: Function) -> Function:
+        registry.register(function, name=name, form=form)
+        registry.declare(function, declaration)
+        return function
+
+    return decorate
+
+
+def declare(
+    handler: Callable[..., Any] | str,
+    schedule: Schedule | str | None = None,
+    *,
+    name: str,
+    **options: Any,
+) -> None:
+    """Declare one more task for a registered handler: another schedule, another payload.
+
+    Takes the options of ``scheduled_task``; ``name`` names the task.
+    """
+    registry.declare(handler, declaration_of(schedule, name=name, **options))
+
+
+def declaration_of(
+    schedule: Schedule | str | None, *, timezone: str | None = None, **options: Any
+) -> Declaration:
+    """Build a Declaration, with the schedule in its canonical text."""
+    value = parse(schedule, timezone or "UTC") if isinstance(schedule, str) else schedule
+    match schedule:
+        case Interval(anchor=datetime() as anchor):
+            options["anchor"] = anchor.isoformat()
+        case Cron() | Once():
+            timezone = timezone or schedule.timezone
+    given = {key: option for key, option in options.items() if option is not None}
+    for key in ("payload", "metadata"):
+        if key in given:
+            given[key] = json.loads(json.dumps(given[key], cls=DjangoJSONEncoder))
+    return Declaration(
+        handler="", schedule=value.text if value else "", timezone=timezone, **given
+    )
+
+
+def autodiscover() -> None:
+    """Import the modules of every installed app in which handlers are looked for."""
+    for module in app_settings.DISCOVER_MODULES:
+        autodiscover_modules(module)

@@ -1,0 +1,41 @@
+"""What an executor is handed and what it hands back: plain values that cross threads and pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt to be made. ``attempt`` is the fencing token of its claim."""
+
+    execution_id: int
+    attempt: int
+    task_name: str
+    handler: str
+    scheduled_for: datetime
+    trigger: str
+    schedule: str = ""
+    triggered_by: str = ""
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended. ``status`` is one of Execution.Status; all texts are storable."""
+
+    execution_id: int
+    attempt: int
+    status: str
+    started_at: datetime
+    finished_at: datetime
+    duration_ms: int
+    result: Any = None
+    reason: str = ""
+    error_category: str = ""
+    error: str = ""
+    traceback: str = ""
+    error_fingerprint: str = ""

@@ -1,0 +1,275 @@
+"""The engine: each tick beats, ends, keeps house, fires, claims and runs."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.db.models import Min
+from django.utils.module_loading import import_string
+
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.heartbeat import Heartbeat
+from scheduled_tasks.housekeeping import Housekeeping
+from scheduled_tasks.models import Execution, TaskState, Worker
+from scheduled_tasks.registry import registry
+from scheduled_tasks.runs import Outcome
+from scheduled_tasks.signals import execution_finished
+
+logger = logging.getLogger(__name__)
+
+#: Due rows that another transaction holds are looked at again after so many seconds, at random.
+LOOK_AGAIN = (0.02, 0.05)
+#: After an error of the database the loop waits, from the first number of seconds to the second.
+FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
+
+
+class WorkerLostError(RuntimeError):
+    """This worker was given up: others may run its executions, so it must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick did, in numbers of executions."""
+
+    ended: int = 0
+    fired: int = 0
+    claimed: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Say whether there was nothing to do."""
+        return not (self.ended or self.fired or self.claimed)
+
+
+class Scheduler:
+    """One worker. ``tick(now)`` is the whole engine, ``run()`` a loop round it.
+
+    Any number of workers may share a database. Each fires the slots of all tasks, and claims the
+    executions of the handlers that it knows; ``queues`` limits that (none given: every queue).
+    Times are in seconds; what is not given comes from the settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int | None = None,
+        queues: Iterable[str] = (),
+        poll_interval: float | None = None,
+        shutdown_timeout: float | None = None,
+        worker_name: str = "",
+        executor: type[Executor] | None = None,
+        syncs: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.queues = list(queues)
+        self.poll_interval = poll_interval or app_settings.POLL_INTERVAL
+        self.shutdown_timeout = (
+            app_settings.SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
+        )
+        self.clock = Clock()
+        self.worker = Worker.of_this_process(label=worker_name)
+        self.worker.queues = self.queues
+        self.worker.concurrency = concurrency or app_settings.CONCURRENCY
+        self.heartbeat = Heartbeat(self.worker, self.clock)
+        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
+        self._wake = threading.Event()
+        self._stops_asked = 0
+        self._unwritten: list[Outcome] = []
+        executor_class = executor or import_string(app_settings.EXECUTOR)
+        self.executor: Executor = executor_class(
+            concurrency=self.worker.concurrency,
+            clock=self.clock.now,
+            on_finished=self._wake.set,
+        )
+
+    def start(self, now: datetime | None = None) -> None:
+        """Announce this worker and write what code declares; ``tick`` does it where it was not."""
+        self.worker.handlers = sorted(registry.handlers)
+        self.worker.declaration_digest = registry.digest
+        if now is not None:
+            self.worker.started_at = self.worker.heartbeat_at = now
+        self.worker.save()
+        self.heartbeat.beat(now)
+        self.housekeeping.begin(self.clock.now())
+        logger.info(
+            "worker started label=%s handlers=%s concurrency=%s queues=%s",
+            self.worker.label,
+            len(self.worker.handlers),
+            self.worker.concurrency,
+            ",".join(self.queues) or "all",
+        )
+
+    def tick(self, now: datetime) -> Tick:
+        """Do all that is due at ``now``, once, and return what was done."""
+        if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
+            self.start(now)
+        elif not self.heartbeat.running:
+            self.heartbeat.beat(now)
+        if self.heartbeat.lost:
+            raise WorkerLostError("This worker was given up as lost; it must not go on.")
+        ended = self.collect()
+        self.housekeeping.look(now)
+        fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
+        claimed = 0
+        while taken := self.claim(now):
+            claimed += taken
+            ended += self.collect()
+        return Tick(ended, fired, claimed)
+
+    def claim(self, now: datetime) -> int:
+        """Claim as many executions as there are free places and start them; return how many."""
+        if self.executor.free < 1:
+            return 0
+        claimed = Execution.objects.claim(
+            self.worker,
+            now,
+            limit=min(self.executor.free, app_settings.BATCH_SIZE),
+            handlers=self.worker.handlers,
+            queues=self.queues,
+        )
+        for execution in claimed:
+            self.executor.submit(execution.as_run())
+        return len(claimed)
+
+    def collect(self) -> int:
+        """Write how finished runs ended and return how many; what cannot be written is kept."""
+        self._unwritten += self.executor.finished()
+        written = 0
+        while batch := self._unwritten[: app_settings.BATCH_SIZE]:
+            written += len(self.write(batch))
+            del self._unwritten[: len(batch)]
+        return written
+
+    def write(self, outcomes: Sequence[Outcome]) -> list[Execution]:
+        """End executions, and tell the project about it; a bad row stops no other."""
+        try:
+            ended = Execution.objects.end(outcomes, self.worker)
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError:
+            if len(outcomes) == 1:
+                logger.exception("the end of an execution could not be written: %s", outcomes[0])
+                return []
+            middle = len(outcomes) // 2
+            return [*self.write(outcomes[:middle]), *self.write(outcomes[middle:])]
+        kept = {execution.pk for execution in ended}
+        for outcome in outcomes:
+            if outcome.execution_id not in kept:
+                logger.warning(
+                    "dropped the end of execution=%s attempt=%s: it was taken from this worker",
+                    outcome.execution_id,
+                    outcome.attempt,
+                )
+        for execution in ended:
+            execution_finished.send_robust(sender=execution.handler, execution=execution)
+        return ended
+
+    def run(self) -> None:
+        """Work until ``stop``, then let what runs finish. Raise WorkerLostError when given up.
+
+        Errors of the database are waited out; any other error ends the loop, and with it the
+        process: a scheduler must never be alive but dead.
+        """
+        failures = 0
+        while not self._stops_asked:
+            try:
+                if not self.heartbeat.running:
+                    self.start()
+                    self.heartbeat.start()
+                tick = self.tick(self.clock.now())
+                pause = self.pause(tick)
+                failures = 0
+            except Error as error:
+                failures += 1
+                pause = self.recover(error, failures)
+            self._wake.wait(pause)
+            self._wake.clear()
+        self.shut_down()
+
+    def run_once(self) -> None:
+        """Fire what is due, run what waits for this worker, and return when all of it ended."""
+        self.start()
+        self.heartbeat.start()
+        while not self._stops_asked:
+            tick = self.tick(self.clock.now())
+            if tick.idle and not self.executor.in_hand:
+                break
+            if tick.idle:
+                self._wake.wait(self.poll_interval)
+                self._wake.clear()
+        self.shut_down()
+
+    def stop(self) -> None:
+        """Ask the loop to stop; asked a second time, it waits for nothing. Safe in a signal."""
+        self._stops_asked += 1
+        self._wake.set()
+
+    def pause(self, tick: Tick) -> float:
+        """Return how many seconds to sleep: until the next slot or retry, at most a poll."""
+        if tick.fired or (tick.claimed and self.executor.free):
+            return 0
+        coming = [TaskState.objects.next_due_at()]
+        if self.executor.free:
+            waiting = Execution.objects.queued().filter(handler__in=self.worker.handlers)
+            if self.queues:
+                waiting = waiting.filter(queue__in=self.queues)
+            coming.append(waiting.aggregate(at=Min("run_after"))["at"])
+        moments = [moment for moment in coming if moment is not None]
+        if not moments:
+            return self.poll_interval
+        delay = (min(moments) - self.clock.now()).total_seconds()
+        if delay <= 0:
+            delay = random.uniform(*LOOK_AGAIN)  # noqa: S311
+        return min(delay, self.poll_interval)
+
+    def recover(self, error: Error, failures: int) -> float:
+        """Drop this thread's connections after an error; return the seconds to wait."""
+        pause = min(FIRST_RECOVERY * 2 ** (failures - 1), LONGEST_RECOVERY)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311
+        logger.error("database error, tried again in %.1f s: %s", pause, error)
+        connections.close_all()
+        self.housekeeping.begin_watch_anew()
+        return pause
+
+    def shut_down(self) -> None:
+        """Claim no more, wait for what runs, give back what did not finish in time."""
+        self.worker.move_to(Worker.State.STOPPING)
+        deadline = time.monotonic() + self.shutdown_timeout
+        self.collect()
+        while self.executor.in_hand and self._stops_asked < 2:  # noqa: PLR2004 -- a second signal
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            self._wake.wait(min(remaining, self.poll_interval))
+            self._wake.clear()
+            self.collect()
+        if self.executor.in_hand:
+            self.give_back()
+        self.heartbeat.stop()
+        self.worker.move_to(Worker.State.STOPPED)
+        self.executor.close()
+        logger.info("worker stopped label=%s", self.worker.label)
+
+    def give_back(self) -> None:
+        """Return to the queue, or fail, what this worker must leave unfinished."""
+        count = Execution.objects.give_back(
+            [str(self.worker.pk)],
+            self.clock.now(),
+            reason="Its worker was stopped before it finished.",
+            charged=False,
+        )
+        logger.error("worker stopped with %s executions unfinished", count)
+
+    @property
+    def unfinished(self) -> bool:
+        """Say whether runs are still going, after ``run`` has returned."""
+        return bool(self.executor.in_hand)

@@ -1,0 +1,53 @@
+"""Between UTC and the clock on a wall: gaps, folds and the instants at which an offset changes.
+
+Local times are naive here, instants are aware and in UTC. No zone in the database of zones has
+ever changed its offset twice within four days; all that is shorter has one change at most.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+SECOND = timedelta(seconds=1)
+
+
+def wall_time(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return what a clock on a wall of the zone shows."""
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    """Return how far the zone's clocks are ahead of UTC."""
+    return wall_time(instant, zone) - instant.replace(tzinfo=None)
+
+
+def first_instant(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return when a clock first shows the local time, or the end of the gap that it falls in."""
+    old = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    new = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    if old <= new:
+        return old
+    # Only in a gap does the offset before the change give the later instant of the two; the
+    # change lies between them.
+    return change(new, old, zone)
+
+
+def repeats_until(instant: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return the local time at which the fold ends, or None outside the second pass of a fold."""
+    local = instant.astimezone(zone)
+    if not local.fold:
+        return None
+    first_pass = local.replace(fold=0).astimezone(UTC)
+    turned_back = change(first_pass, instant, zone)
+    return turned_back.replace(tzinfo=None) + offset(first_pass, zone)
+
+
+def change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant in (start, end], to the second, since which the offset is the new one."""
+    before = offset(start, zone)
+    seconds = range((end - start) // SECOND)
+    return start + SECOND * bisect_left(
+        seconds, 1, key=lambda second: offset(start + SECOND * second, zone) != before
+    )

@@ -1,0 +1,106 @@
+"""Cron expressions, by the clock of a zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from scheduled_tasks.schedules.base import Schedule, in_utc
+from scheduled_tasks.schedules.clock import (
+    SECOND,
+    change,
+    first_instant,
+    offset,
+    repeats_until,
+    wall_time,
+)
+from scheduled_tasks.schedules.description import describe_fields
+from scheduled_tasks.schedules.grammar import MACROS, read
+from scheduled_tasks.schedules.matching import next_match
+from scheduled_tasks.schedules.text import checked
+from scheduled_tasks.schedules.zones import zone
+
+DAY = timedelta(days=1)
+#: So far ahead lies at most one change of the offset, and any fold that has begun is over.
+HORIZON = 2 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Cron(Schedule):
+    """Slots at the local times that match an expression of five fields.
+
+    When clocks change, Debian cron's rule holds. A job whose minute or hour field starts with
+    ``*`` follows the clock in real time: nothing in a gap, both passes of a fold. Any other job
+    has fixed times: one in a gap comes at the first instant after it, one in a fold comes in the
+    first pass only. A day field that starts with ``*`` is ANDed with the other, else they are ORed.
+
+    Raise InvalidSchedule for an expression or a zone that is not understood.
+    """
+
+    expression: str
+    timezone: str = field(default="UTC", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expression", canonical(self.expression))
+        zone(self.timezone)
+
+    @property
+    def text(self) -> str:
+        """Return the expression, names in capitals, with single blanks."""
+        return self.expression
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """Return the first slot strictly after ``moment``, None beyond the year 9999."""
+        # Offsets and matches are whole seconds, so a fraction cannot decide.
+        start = in_utc(moment).replace(microsecond=0)
+        follow = next_by_the_clock if read(self.expression).wildcard else next_fixed_time
+        try:
+            return follow(self.expression, zone(self.timezone), start)
+        except OverflowError:
+            return None
+
+    def describe(self) -> str:
+        """Say in English when the slots are."""
+        said = describe_fields(read(self.expression))
+        return said if self.timezone == "UTC" else f"{said} ({self.timezone})"
+
+
+def canonical(text: object) -> str:
+    expression = checked(text)
+    read(expression)
+    return expression.lower() if expression.lower() in MACROS else expression.upper()
+
+
+def next_fixed_time(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
+    """Return the next slot of a job whose times exist on every day, if only by the rule for gaps.
+
+    The instants of local times ascend with them. In the second pass of a fold, all local times up
+    to the end of the fold have had their instant.
+    """
+    fold_end = repeats_until(start, clock)
+    after = wall_time(start, clock) if fold_end is None else fold_end - SECOND
+    return first_instant(next_match(expression, after), clock)
+
+
+def next_by_the_clock(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
+    """Return the next slot of a job that follows the clock on the wall.
+
+    1. Take the next match as if the offset stayed what it is.
+    2. If the offset changes on the way, go on from the change, whose own instant may match.
+    3. If the match is days ahead, no clock shows it until a day before it reads so in UTC: go on
+       from there.
+    """
+    after = wall_time(start, clock)
+    while True:
+        match = next_match(expression, after)
+        ahead = match - wall_time(start, clock)
+        reach = start + min(ahead, HORIZON)
+        if offset(reach, clock) != offset(start, clock):
+            start = change(start, reach, clock)
+            after = wall_time(start, clock) - SECOND
+        elif ahead <= HORIZON:
+            return reach
+        else:
+            start = max(reach, match.replace(tzinfo=UTC) - DAY)
+            after = wall_time(start, clock)

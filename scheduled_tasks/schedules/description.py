@@ -1,0 +1,59 @@
+"""Say in English what a cron expression means, by cron-descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cron_descriptor import ExpressionDescriptor, Options
+
+from scheduled_tasks.schedules.grammar import WEEKDAY, Fields, Values
+
+
+def describe_fields(fields: Fields) -> str:
+    """Return one sentence without a full stop, with times of 24 hours."""
+    minute, hour, month = map(shape, (fields.minute, fields.hour, fields.month))
+    day, weekday = day_shapes(fields)
+    # Without a locale the descriptor asks the system for one, and warns if there is none.
+    options = Options(use_24hour_time_format=True, locale_code="en_US")
+    descriptor = ExpressionDescriptor(f"{minute} {hour} {day} {month} {weekday}", options)
+    said: str = descriptor.get_description()
+    if not fields.either_day:
+        # The descriptor knows days that are ORed only.
+        said = said.replace(", or on ", ", but only on ")
+    return said.replace("and L of", "and the last of")
+
+
+def day_shapes(fields: Fields) -> tuple[str, str]:
+    if fields.either_day and (fields.day.full or fields.weekday.full):
+        return "*", "*"
+    day = shape(fields.day) if fields.day_comes else "*"
+    weekday = shape(fields.weekday)
+    if "*" not in {day, weekday}:
+        # Of a range the descriptor does not say how it goes together with the other field.
+        weekday = listed(fields.weekday.numbers)
+    return day, weekday
+
+
+def shape(values: Values) -> str:
+    """Return the field in the simplest form that means the same, for the descriptor to word."""
+    if values.full:
+        return "*"
+    last = ["L"] if values.last else []
+    stepped = any(item.step > 1 for item in values.items)
+    # The descriptor stumbles over a step within a list, and takes one of weekdays for weeks.
+    alone = len(values.items) == 1 and not last and values.field is not WEEKDAY
+    if len(values.numbers) == 1 or (stepped and not alone):
+        return listed([*values.numbers, *last])
+    return listed([*(item_shape(item, values) for item in values.items), *last])
+
+
+def item_shape(item: range, values: Values) -> str:
+    if len(item) == 1:
+        return str(item[0])
+    if item.step == 1:
+        return f"{item[0]}-{item[-1]}"
+    return f"*/{item.step}" if values.starred else f"{item[0]}-{item.stop - 1}/{item.step}"
+
+
+def listed(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))

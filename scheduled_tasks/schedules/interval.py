@@ -1,0 +1,108 @@
+"""Intervals of elapsed time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.schedules.base import Schedule, in_utc
+from scheduled_tasks.schedules.text import checked, quoted
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SHORTEST = timedelta(seconds=1)
+LONGEST = timedelta(days=366)
+
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+CANONICAL_UNITS = ("day", "hour", "minute", "second")
+#: Eight digits of weeks are still a timedelta.
+IN_WORDS = re.compile(r"(?:(\d{1,8}) )?(second|minute|hour|day|week)(s?)", re.ASCII)
+IN_LETTERS = re.compile(
+    r"(?=\d)(?:(\d{1,8})w)?(?:(\d{1,8})d)?(?:(\d{1,8})h)?(?:(\d{1,8})m)?(?:(\d{1,8})s)?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Schedule):
+    """Slots at ``anchor + k * every`` for k = 0, 1, 2, … in elapsed time, whatever clocks do.
+
+    Without an anchor they count from the Unix epoch, so that all processes agree on them. Raise
+    InvalidSchedule unless ``every`` is a whole number of seconds, from one second to 366 days.
+    """
+
+    every: timedelta
+    anchor: datetime | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_length(self.every)
+        if self.anchor is not None:
+            object.__setattr__(self, "anchor", checked_anchor(self.anchor))
+
+    @classmethod
+    def from_text(cls, text: str, *, anchor: datetime | None = None) -> Interval:
+        """Read ``every 15 minutes``, ``every hour``, ``@every 1h30m``; raise InvalidSchedule."""
+        words = checked(text).lower()
+        length = words.removeprefix("@").removeprefix("every ")
+        return cls(read_length(length, words), anchor=anchor)
+
+    @property
+    def text(self) -> str:
+        """Return ``every N unit`` in the largest unit, up to days, that leaves no rest."""
+        number, unit = self.parts
+        return f"every {number} {unit}" if number == 1 else f"every {number} {unit}s"
+
+    @property
+    def timezone(self) -> str:
+        """Return UTC: elapsed time knows no zone."""
+        return "UTC"
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """Return the first slot strictly after ``moment``, None beyond the year 9999."""
+        start, anchor = in_utc(moment), self.anchor or EPOCH
+        if start < anchor:
+            return anchor
+        try:
+            return anchor + ((start - anchor) // self.every + 1) * self.every
+        except OverflowError:
+            return None
+
+    def describe(self) -> str:
+        """Say in English how often the slots are."""
+        number, unit = self.parts
+        return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
+
+    @property
+    def parts(self) -> tuple[int, str]:
+        """Return the number and the unit of the canonical text."""
+        seconds = self.every // SHORTEST
+        unit = next(unit for unit in CANONICAL_UNITS if seconds % SECONDS[unit] == 0)
+        return seconds // SECONDS[unit], unit
+
+
+def check_length(every: object) -> None:
+    if not isinstance(every, timedelta):
+        raise InvalidSchedule(f"An interval is a timedelta, not {type(every).__name__}.")
+    if not SHORTEST <= every <= LONGEST:
+        raise InvalidSchedule(f"An interval lasts from 1 second to {LONGEST.days} days.")
+    if every % SHORTEST:
+        raise InvalidSchedule("An interval is a whole number of seconds.")
+
+
+def checked_anchor(anchor: object) -> datetime:
+    if not isinstance(anchor, datetime):
+        raise InvalidSchedule(f"An anchor is a datetime, not {type(anchor).__name__}.")
+    if anchor.utcoffset() is None:
+        raise InvalidSchedule(f"The anchor {anchor} has no time zone: pass an aware datetime.")
+    return in_utc(anchor)
+
+
+def read_length(length: str, text: str) -> timedelta:
+    if (match := IN_WORDS.fullmatch(length)) and (match[1] or not match[3]):
+        return timedelta(seconds=int(match[1] or 1) * SECONDS[match[2]])
+    if match := IN_LETTERS.fullmatch(length):
+        weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    raise InvalidSchedule(
+        f"An interval reads 'every 15 minutes', 'every hour' or '@every 1h30m', not {quoted(text)}."
+    )

@@ -1,0 +1,65 @@
+"""Find the local times that match a cron expression, by croniter.
+
+croniter sees naive times and a plain form of the expression only. It reads ``a-a`` as the whole
+field, a list that has as many values as the field as ``*``, and ``1,*`` as if it started with a
+star; the plain form has numbers alone, behind a star item where the field starts with one.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from croniter import croniter
+
+from scheduled_tasks.schedules.grammar import DAY, Fields, Values, read
+
+#: After 400 years the calendar repeats, days of the week included.
+CYCLE_YEARS = 400
+CYCLE = timedelta(days=146_097)
+
+
+def next_match(expression: str, after: datetime) -> datetime:
+    """Return the first matching minute strictly after a local time given to the second.
+
+    Raise OverflowError if it would lie beyond the year 9999.
+    """
+    # Far years are matched one or more cycles away: croniter's arithmetic fails near the last one.
+    shift = (after.year - 2000) // CYCLE_YEARS * CYCLE
+    # croniter objects hold a position; a copy of its own for each call keeps threads apart and
+    # costs a few per cent of what reading the expression again would.
+    matcher = copy.copy(compiled(expression))
+    match: datetime = matcher.get_next(datetime, start_time=after - shift)
+    return match + shift
+
+
+@lru_cache(maxsize=1024)
+def compiled(expression: str) -> croniter:
+    return croniter(plain(read(expression)), 0.0, implement_cron_bug=True)
+
+
+def plain(fields: Fields) -> str:
+    # A day that never comes would be searched for through fifty years at each call.
+    day = plain_field(fields.day) if fields.day_comes else "*"
+    return " ".join(
+        [
+            plain_field(fields.minute),
+            plain_field(fields.hour),
+            day,
+            plain_field(fields.month),
+            plain_field(fields.weekday),
+        ]
+    )
+
+
+def plain_field(values: Values) -> str:
+    if values.starred and values.full:
+        return "*"
+    numbers = values.numbers
+    if values.field is DAY and values.last:
+        # Day 31 is always the last. croniter counts L as one more day: 1-29,31,L were a full field.
+        numbers = tuple(number for number in numbers if number != DAY.high)
+    star = [f"*/{values.items[0].step}"] if values.starred else []
+    last = ["l"] if values.last else []
+    return ",".join([*star, *map(str, numbers), *last])

@@ -1,0 +1,93 @@
+"""One moment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.schedules.base import Schedule, in_utc
+from scheduled_tasks.schedules.clock import first_instant
+from scheduled_tasks.schedules.text import checked, quoted
+from scheduled_tasks.schedules.zones import zone
+
+FIRST_YEAR = 1970
+MOMENT = re.compile(
+    r"at (\d{4}-\d\d-\d\d[ t](?:[01]\d|2[0-3]):\d\d(?::\d\d)?)", re.ASCII | re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Once(Schedule):
+    """A single slot at a local time of a zone, to the second; fractions are dropped.
+
+    ``at`` is naive, or aware and then converted into the zone. A local time inside a gap means the
+    first instant after it, one that comes twice means its first pass. Raise InvalidSchedule for
+    what lies outside the years 1970 to 9999, and for an aware time in the second pass of a fold:
+    no local time says it.
+    """
+
+    at: datetime
+    timezone: str = field(default="UTC", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", local_time(self.at, self.timezone))
+
+    @classmethod
+    def from_text(cls, text: str, *, timezone: str = "UTC") -> Once:
+        """Read ``at 2026-12-01 09:00`` or ``at 2026-12-01 09:00:30``; raise InvalidSchedule."""
+        words = checked(text)
+        match = MOMENT.fullmatch(words)
+        if match is None:
+            raise InvalidSchedule(f"A moment reads 'at 2026-12-01 09:00', not {quoted(words)}.")
+        try:
+            at = datetime.fromisoformat(match[1])
+        except ValueError as error:
+            raise InvalidSchedule(f"There is no moment {quoted(words)}: {error}.") from error
+        return cls(at, timezone=timezone)
+
+    @property
+    def text(self) -> str:
+        """Return ``at`` and the local time, with seconds if there are any."""
+        return f"at {self.day} {self.time}"
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """Return the one slot if it lies strictly after ``moment``."""
+        slot = first_instant(self.at, zone(self.timezone))
+        return slot if slot > in_utc(moment) else None
+
+    def describe(self) -> str:
+        """Say in English when the slot is."""
+        return f"Once, on {self.day} at {self.time} ({self.timezone})"
+
+    @property
+    def day(self) -> str:
+        """Return the local date as text."""
+        return self.at.date().isoformat()
+
+    @property
+    def time(self) -> str:
+        """Return the local time as text, with seconds if there are any."""
+        return self.at.time().isoformat("seconds" if self.at.second else "minutes")
+
+
+def local_time(at: object, timezone: str) -> datetime:
+    if not isinstance(at, datetime):
+        raise InvalidSchedule(f"A moment is a datetime, not {type(at).__name__}.")
+    clock = zone(timezone)
+    try:
+        local = at if at.utcoffset() is None else at.astimezone(clock)
+        second_pass = local.tzinfo is not None and local.fold
+        local = local.replace(microsecond=0, tzinfo=None, fold=0)
+        first_instant(local, clock)
+    except OverflowError as error:
+        raise InvalidSchedule(f"The moment {at} lies beyond the year 9999.") from error
+    if local.year < FIRST_YEAR:
+        raise InvalidSchedule(f"The moment {at} lies before the year {FIRST_YEAR}.")
+    if second_pass:
+        raise InvalidSchedule(
+            f"The moment {at} lies in the second pass of a local time that comes twice in "
+            f"{timezone}: give the schedule the time zone 'UTC'."
+        )
+    return local

@@ -1,0 +1,50 @@
+"""The names of time zones that a schedule may have."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.schedules.text import quoted
+
+#: Names that mean another zone on each machine, or none.
+NOT_PORTABLE = {"localtime", "Factory"}
+LONGEST_NAME = 64
+
+
+def zone(name: object) -> ZoneInfo:
+    """Return the zone of exactly that name; raise InvalidSchedule with the nearest name if none."""
+    if not isinstance(name, str):
+        raise InvalidSchedule(f"A time zone is given by its name, not by {type(name).__name__}.")
+    return known_zone(name)
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """Return the names of all zones, found once per process: it takes a walk of the file system."""
+    return frozenset(available_timezones() - NOT_PORTABLE)
+
+
+@lru_cache(maxsize=1024)
+def known_zone(name: str) -> ZoneInfo:
+    # ZoneInfo reads a file for whatever name it is given, hence the look into the list first.
+    if name in zone_names():
+        return ZoneInfo(name)
+    near = nearest_name(name)
+    advice = f"did you mean {near!r}?" if near else "write a name such as 'Europe/Berlin'."
+    raise InvalidSchedule(f"There is no time zone {quoted(name)}: {advice}")
+
+
+def nearest_name(name: str) -> str | None:
+    if len(name) > LONGEST_NAME:
+        return None
+    known = sorted(zone_names())
+    cities = {name.rpartition("/")[2].lower(): name for name in known}
+    by_lower = cities | {name.lower(): name for name in known}
+    wanted = name.strip().lower().replace(" ", "_")
+    if wanted in by_lower:
+        return by_lower[wanted]
+    near = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.7)
+    return by_lower[near[0]] if near else None

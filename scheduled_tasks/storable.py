@@ -1,0 +1,71 @@
+"""Make what handlers produce fit to be stored, whatever they produce."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from scheduled_tasks.conf import app_settings
+
+logger = logging.getLogger(__name__)
+
+
+def storable_text(text: str, *, limit: int | None = None) -> str:
+    """Return the text without what databases refuse (NUL, lone surrogates), cut to ``limit``.
+
+    ``limit`` counts characters and defaults to MAX_STORED_LENGTH. A cut is marked, and it takes
+    the middle out: the beginning of a traceback and its end both matter.
+    """
+    limit = limit or app_settings.MAX_STORED_LENGTH
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    clean = clean.encode("utf-8", "replace").decode("utf-8")
+    if len(clean) <= limit:
+        return clean
+    mark = f"\n… {len(clean) - limit} characters cut …\n"
+    kept = max(limit - len(mark), 2)
+    return (clean[: kept // 2] + mark + clean[len(clean) - kept // 2 :])[:limit]
+
+
+def storable_json(value: Any) -> Any:
+    """Return the value as JSON can hold it: dates, decimals and UUIDs become text.
+
+    What has no JSON form, and what is too long, is kept as text with a warning in the log, so
+    that a result never fails the run that made it.
+    """
+    try:
+        text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        logger.warning("result kept as text, it has no JSON form: %s", error)
+        return storable_text(safe_repr(value))
+    if len(text) > app_settings.MAX_STORED_LENGTH:
+        logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)
+        return storable_text(text)
+    return json.loads(text)
+
+
+def plain(value: Any) -> Any:
+    """Return containers and text in the shape that every database's JSON type takes."""
+    match value:
+        case str():
+            return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(
+                "utf-8", "replace"
+            ).decode("utf-8")
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {plain(key): plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def safe_repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 -- a broken __repr__ must not fail the run
+        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"

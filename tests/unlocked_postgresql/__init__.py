@@ -1,0 +1,1 @@
+"""PostgreSQL whose rows cannot be locked: only unique keys and guarded updates are left."""
