@@ -38,4 +38,5 @@ def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
     executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
     executor.submit(execution.as_run())
     for ended in Execution.objects.end(executor.finished(), worker):
-        execution_finished.send_robust(sender=ended.handler, execution=ended)
+        function = registry.get(ended.handler).function
+        execution_finished.send_robust(sender=function, execution=ended)

@@ -11,7 +11,7 @@ from django.db import connections, router
 
 from scheduled_tasks.conf import load
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
-from scheduled_tasks.registry import registry
+from scheduled_tasks.registry import Declaration, registry
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -77,7 +77,7 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     except InvalidHandler:
         return []  # said by E003
     for declaration in declarations:
-        if problem := payload_problem(declaration.handler, declaration.payload):
+        if problem := payload_problem(declaration):
             problems.append(
                 Error(
                     f"The payload declared for {declaration.handler} is not what it takes: "
@@ -98,9 +98,10 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     return problems
 
 
-def payload_problem(handler: str, payload: Any) -> str:
+def payload_problem(declaration: Declaration) -> str:
     try:
-        registry.get(handler).spec.clean(payload)
+        spec = registry.get(declaration.handler).spec
+        spec.clean(declaration.payload, complete=bool(declaration.schedule))
     except InvalidHandler:
         return ""  # said by E004
     except ValueError as error:

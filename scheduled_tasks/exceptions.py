@@ -7,8 +7,7 @@
     ├── InvalidHandler       (TypeError)     a function that cannot be a handler
     ├── InvalidSettings      (ImproperlyConfigured)
     ├── UnknownHandler       (LookupError)   no handler is registered under that name
-    ├── UnknownTask          (LookupError)   no task of that name is in the database
-    └── NotRunnable          (ValueError)    the task cannot be run now, and why
+    └── UnknownTask          (LookupError)   no task of that name is in the database
 """
 
 from __future__ import annotations
@@ -40,10 +39,6 @@ class UnknownHandler(LookupError, ScheduledTasksError):
 
 class UnknownTask(LookupError, ScheduledTasksError):
     """No task of the given name is in the database."""
-
-
-class NotRunnable(ValueError, ScheduledTasksError):
-    """The task exists but cannot be run now."""
 
 
 class ErrorsByField(ValueError, ScheduledTasksError):

@@ -11,7 +11,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import NotRunnable, UnknownTask
+from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.registry import Handler, registry
 from scheduled_tasks.schedules import Interval, Schedule
@@ -97,7 +97,7 @@ def run_task_now(
     """Queue one execution of a task for the next free worker and return it.
 
     ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled
-    task can be run too. Raise UnknownTask, InvalidPayload, or NotRunnable with the reason.
+    task can be run too. Raise UnknownTask, UnknownHandler or InvalidPayload.
     """
     execution = prepare(name, payload, triggered_by=triggered_by, trigger=trigger)
     execution.save(force_insert=True)
@@ -113,16 +113,10 @@ def prepare(
 ) -> Execution:
     """Build an execution asked for by somebody, checked but not saved."""
     task = name if isinstance(name, Task) else get_task(name)
-    if payload is not None:
-        registry.get(task.handler).spec.clean(payload)
-    elif problem := task.problem():
-        raise NotRunnable(f"{task.name} cannot run: {problem}")
+    given = task.payload if payload is None else as_json(payload)
+    registry.get(task.handler).spec.clean(given)
     return Execution.for_task(
-        task,
-        trigger=trigger,
-        now=timezone.now(),
-        payload=None if payload is None else as_json(payload),
-        triggered_by=triggered_by,
+        task, trigger=trigger, now=timezone.now(), payload=given, triggered_by=triggered_by
     )
 
 

@@ -58,7 +58,7 @@ def call(run: Run) -> Any:
     context = context_of(run)
     if handler.spec.context_parameter:
         arguments[handler.spec.context_parameter] = context
-    execution_started.send_robust(sender=handler.key, context=context)
+    execution_started.send_robust(sender=handler.function, context=context)
     return call_function(handler, arguments)
 
 

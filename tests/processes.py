@@ -24,7 +24,8 @@ def database_url() -> str:
     if connection.vendor == "sqlite":
         return f"sqlite:///{config['NAME']}"
     user = f"{quote(config['USER'])}:{quote(config['PASSWORD'])}"
-    place = quote(config["HOST"], safe="") + (f":{config['PORT']}" if config["PORT"] else "")
+    host, port = config["HOST"], config["PORT"]
+    place = f"/{host}" if host.startswith("/") else host + (f":{port}" if port else "")
     kind = {"postgresql": "postgres"}.get(connection.vendor, connection.vendor)
     return f"{kind}://{user}@{place}/{quote(config['NAME'])}"
 
@@ -65,6 +66,8 @@ def schedulers(count: int, *options: str, **environment: str) -> Iterator[list[A
         for process in running:
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def wait_until(condition: Callable[[], bool], *, within: float) -> None:

@@ -16,6 +16,7 @@ from example_project.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs"]
 MIDDLEWARE = [*MIDDLEWARE]
 DEBUG = False
+SCHEDULED_TASKS = {"SYNC_AFTER_MIGRATE": False}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

@@ -196,7 +196,7 @@ class Task(models.Model):
         try:
             handler = registry.get(self.handler)
             self.handler = handler.key
-            handler.spec.clean(self.payload)
+            handler.spec.clean(self.payload, complete=bool(self.schedule))
         except (UnknownHandler, InvalidHandler) as error:
             errors["handler"] = [str(error)]
         except InvalidPayload as error:
@@ -274,7 +274,7 @@ class Task(models.Model):
         """Say in a sentence why this task cannot run here, "" if it can."""
         try:
             self.parse_schedule()
-            registry.get(self.handler).spec.clean(self.payload)
+            registry.get(self.handler).spec.clean(self.payload, complete=bool(self.schedule))
         except ErrorsByField as error:
             return f"Its payload is not what {self.handler} takes: {error}"
         except ScheduledTasksError as error:

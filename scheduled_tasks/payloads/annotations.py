@@ -16,20 +16,18 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_duration
 
+from scheduled_tasks.payloads.choices import Choice, Option, choice
 from scheduled_tasks.payloads.json_values import flaw
 from scheduled_tasks.payloads.kinds import (
-    Choice,
     Exact,
     Json,
     Kind,
     Moment,
     Number,
-    Option,
     Parsed,
     Text,
     Whole,
     aware,
-    choice,
 )
 
 

@@ -7,7 +7,7 @@
     ├── Parsed     what JSON says as text: date, time, timedelta, UUID
     │   ├── Exact      Decimal, said as a number too
     │   └── Moment     datetime, always aware
-    ├── Choice     bool, Literal, Enum
+    ├── Choice     bool, Literal, Enum; see choices.py
     └── Json       everything else
 
 ``parse`` turns what a person typed into a JSON value, ``read`` a JSON value into the Python value
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -35,7 +35,6 @@ from django.utils.dateparse import parse_datetime
 from scheduled_tasks.payloads.json_values import type_name
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
-SHOWN_OPTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,9 @@ class Text(Kind):
 
     def refuse(self, value: Any) -> NoReturn:
         """Raise ValueError, with advice for numbers."""
-        advice = "; put it in double quotes if it is meant" if isinstance(value, int | float) else ""
+        advice = (
+            "; put it in double quotes if it is meant" if isinstance(value, int | float) else ""
+        )
         raise ValueError(f"must be text, not {type_name(value)}{advice}.")
 
     def show(self, value: Any) -> str:
@@ -215,65 +216,6 @@ class Moment(Parsed):
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One value of a choice: what people see, what JSON says, what the handler gets."""
-
-    label: str
-    stored: str | float | bool
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Choice(Kind):
-    """One of a few values."""
-
-    options: tuple[Option, ...]
-
-    def read(self, value: Any) -> Any:
-        """Return the value of the option that JSON names; true is not 1."""
-        for option in self.options:
-            if isinstance(option.stored, bool) is isinstance(value, bool) and (
-                option.stored == value
-            ):
-                return option.value
-        raise ValueError(f"must be {self.expected}, not {shorten(Kind.render(self, value))}.")
-
-    def parse(self, text: str) -> Any:
-        """Return what JSON says for the chosen option."""
-        if text == "null":
-            return None
-        if text not in self.choices:
-            raise ValueError(f"must be {self.expected}.")
-        return self.choices[text].stored
-
-    def render(self, value: Any) -> str:
-        """Return the option's text in the page."""
-        # A text is quoted where it would be taken for another value: "1" beside 1, "null".
-        others = {"", "null"} | {
-            json.dumps(option.stored)
-            for option in self.options
-            if not isinstance(option.stored, str)
-        }
-        return value if isinstance(value, str) and value not in others else json.dumps(value)
-
-    def show(self, value: Any) -> str:
-        """Return the label of a default."""
-        for option in self.options:
-            if type(option.value) is type(value) and option.value == value:
-                return option.label.lower() if isinstance(value, bool) else option.label
-        return Kind.show(self, value)
-
-    @property
-    def choices(self) -> Mapping[str, Option]:
-        """Return the options by their text in the page."""
-        return {self.render(option.stored): option for option in self.options}
-
-    def widget(self) -> forms.Widget:
-        """Return a select, whose options the field sets."""
-        return forms.Select()
-
-
-@dataclass(frozen=True, slots=True)
 class Json(Kind):
     """Any JSON value, or those of one outer type. ``convert`` makes a tuple or a set of a list."""
 
@@ -307,6 +249,8 @@ class Json(Kind):
 
     def show(self, value: Any) -> str:
         """Return a default as JSON in one line."""
+        if value is None:
+            return "none"
         if isinstance(value, (set, frozenset)):
             value = sorted(value, key=str)
         try:
@@ -317,15 +261,6 @@ class Json(Kind):
     def widget(self) -> forms.Widget:
         """Return a text area."""
         return forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
-
-
-def choice(options: list[Option], *, name: str = "choice", expected: str = "") -> Choice:
-    """Return a choice that names its options where it refuses others."""
-    said = [json.dumps(option.stored, ensure_ascii=False) for option in options]
-    if len(said) > SHOWN_OPTIONS:
-        said = [*said[:SHOWN_OPTIONS], "…"]
-    listed = " or ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
-    return Choice(name=name, expected=expected or listed, options=tuple(options))
 
 
 def aware(text: str) -> datetime | None:

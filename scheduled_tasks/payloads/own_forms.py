@@ -111,6 +111,24 @@ def stored_json(field: forms.Field, raw: Any) -> Any:
     return stored if same else raw
 
 
+def shown_by_own_field(field: forms.Field, stored: Any) -> Any:
+    """Return the initial value of a field for a JSON value.
+
+    That is the Python value, if the field can read what its widget then shows; a date in a format
+    of the form's own is shown as it was typed.
+    """
+    try:
+        value = clean_json(field, stored)
+        text = field.widget.format_value(field.prepare_value(value))
+        if clean_safely(field, text) == value:
+            return value
+    except (ValidationError, *BLUNDERS):
+        pass
+    # A widget of several inputs cannot take apart what the field did not make.
+    several = isinstance(field.widget, forms.MultiWidget) and not isinstance(stored, list)
+    return None if several else stored
+
+
 def clean_safely(field: forms.Field, value: Any) -> Any:
     """Return what a field makes of a value; whatever it does not stand is a ValidationError."""
     try:

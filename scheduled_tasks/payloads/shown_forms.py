@@ -12,9 +12,14 @@ from django.utils.text import capfirst
 
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.payloads.annotations import an_object
+from scheduled_tasks.payloads.choices import Choice
 from scheduled_tasks.payloads.json_values import flaw
-from scheduled_tasks.payloads.kinds import Choice
-from scheduled_tasks.payloads.own_forms import clean_json, is_blank, keep_empty_json, stored_json
+from scheduled_tasks.payloads.own_forms import (
+    is_blank,
+    keep_empty_json,
+    shown_by_own_field,
+    stored_json,
+)
 from scheduled_tasks.payloads.signature import Parameter
 
 BLANK = "---------"
@@ -230,10 +235,7 @@ def shown(field: forms.Field, value: Any) -> Any:
     if isinstance(field, ArgumentField):
         kind = field.parameter.kind
         return kind.render(value) if value is not None or isinstance(kind, Choice) else ""
-    try:
-        return clean_json(field, value)
-    except ValidationError:
-        return value
+    return shown_by_own_field(field, value)
 
 
 def adapt(field: forms.Field, parameter: Parameter | None) -> None:

@@ -50,14 +50,17 @@ class PayloadSpec:
         fields = self.own_form.base_fields
         return tuple(each for each in self.signature.parameters if each.name in fields)
 
-    def clean(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+    def clean(self, payload: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
         """Return the keyword arguments of a call, or raise InvalidPayload.
 
         JSON values go in, Python values come out. Errors are all told at once, by argument; those
-        that belong to none stand under "payload".
+        that belong to none stand under "payload". With ``complete`` false, required arguments may
+        be missing: whoever starts the run gives them.
         """
         refuse_what_is_no_object(payload)
         errors = self.errors_of_keys(payload)
+        if complete:
+            errors |= {name: ["required."] for name in self.required if name not in payload}
         given = {name: value for name, value in payload.items() if name not in errors}
         if self.own_form is None:
             cleaned = self.read(given, errors)
@@ -149,7 +152,7 @@ class PayloadSpec:
         return further | {name: value for name, value in cleaned.items() if self.takes(name)}
 
     def errors_of_keys(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return what is wrong with keys that are unknown, missing, or hold no JSON or null."""
+        """Return what is wrong with keys that are unknown, or hold no JSON or null."""
         by_name = {parameter.name: parameter for parameter in self.parameters}
         errors = {}
         for name, value in payload.items():
@@ -159,7 +162,7 @@ class PayloadSpec:
                 errors[name] = [said]
             elif value is None and name in by_name and not by_name[name].nullable:
                 errors[name] = ["may not be null."]
-        return errors | {name: ["required."] for name in self.required if name not in payload}
+        return errors
 
     @property
     def names(self) -> list[str]:

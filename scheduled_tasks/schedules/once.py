@@ -82,12 +82,16 @@ def local_time(at: object, timezone: str) -> datetime:
         local = local.replace(microsecond=0, tzinfo=None, fold=0)
         first_instant(local, clock)
     except OverflowError as error:
-        raise InvalidSchedule(f"The moment {at} lies beyond the year 9999.") from error
+        raise outside(at) from error
     if local.year < FIRST_YEAR:
-        raise InvalidSchedule(f"The moment {at} lies before the year {FIRST_YEAR}.")
+        raise outside(at)
     if second_pass:
         raise InvalidSchedule(
             f"The moment {at} lies in the second pass of a local time that comes twice in "
             f"{timezone}: give the schedule the time zone 'UTC'."
         )
     return local
+
+
+def outside(at: datetime) -> InvalidSchedule:
+    return InvalidSchedule(f"The moment {at} lies outside the years {FIRST_YEAR} to 9999.")

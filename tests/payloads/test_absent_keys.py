@@ -67,7 +67,8 @@ def test_only_false_is_false(spec: PayloadSpec, value: Any) -> None:
 
 @pytest.mark.parametrize(("payload", "dry_run"), [({}, True), ({"dry_run": False}, False)])
 def test_the_handler_itself_gets_its_default(
-    payload: dict[str, Any], dry_run: bool  # noqa: FBT001
+    payload: dict[str, Any],
+    dry_run: bool,  # noqa: FBT001
 ) -> None:
     for form in (None, DeleteForm):
         spec = PayloadSpec.from_function(delete, form=form)

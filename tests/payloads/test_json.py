@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import Annotated, Any, NewType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.payloads import PayloadSpec
@@ -208,6 +210,29 @@ def test_further_arguments_must_be_json_too() -> None:
         spec.clean({"first": 1, "more": float("inf")})
 
 
+Many = Enum("Many", {f"M{number}": number for number in range(25)})  # type: ignore[misc]
+Alias = TypeAliasType("Alias", NewType("Named", Annotated[date, "of the report"]))  # type: ignore[valid-newtype]
+
+
+def unusual(many: Many = Many.M1, alias: Alias | None = None) -> None: ...  # type: ignore[valid-type]
+
+
+def test_aliases_are_seen_through() -> None:
+    spec = PayloadSpec.from_function(unusual)
+    assert spec.clean({"alias": "2026-01-31"}) == {"alias": date(2026, 1, 31)}
+
+
+def test_long_choices_are_not_listed_to_the_end() -> None:
+    said = sentence("many", 99, spec=PayloadSpec.from_function(unusual))
+    assert said.startswith("must be 0, 1, 2, ")
+    assert said.endswith("18, 19 or …, not 99.")
+
+
+def test_what_is_not_json_at_all_is_named_by_its_type() -> None:
+    with pytest.raises(InvalidPayload, match="must be an object of arguments, not set"):
+        SPEC.clean(set())  # type: ignore[arg-type]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -228,6 +253,7 @@ def test_no_json_makes_it_fail_otherwise_than_by_a_sentence(
 ) -> None:
     payloads = st.dictionaries(st.sampled_from(names) | st.text(max_size=5), JSON) | JSON
 
+    @settings(deadline=None)
     @given(payloads)
     def holds(payload: Any) -> None:
         try:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def positional(day: int, /) -> None: ...
 def starred(*days: int) -> None: ...
 def hidden(day: date) -> None: ...
-def nonsense(day: 5) -> None: ...  # type: ignore[valid-type]
 def unhashable(day: [int]) -> None: ...  # type: ignore[valid-type]
 def bytes_of(day: Literal[b"x"]) -> None: ...
+def unsigned() -> None: ...
 def twice(context: Any, again: TaskContext) -> None: ...
 def yielding() -> Iterator[int]:
     yield 1
@@ -41,14 +41,17 @@ def hidden_return(day: int) -> date: ...  # type: ignore[empty-body]
 async def asynchronous(day: int) -> None: ...
 
 
+unsigned.__signature__ = "nonsense"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
         (positional, "parameter 'day' of .*positional is positional-only"),
         (starred, "takes '\\*days'"),
         (hidden, "'date' of parameter 'day' .* not under TYPE_CHECKING"),
-        (nonsense, "annotation '5' of parameter 'day'"),
         (unhashable, "annotation '\\[int\\]' of parameter 'day'"),
+        (unsigned, "the signature of .*unsigned is not known"),
         (bytes_of, "cannot be resolved"),
         (twice, "more than once, as 'context' and 'again'"),
         (yielding, "yields"),
@@ -153,9 +156,18 @@ def test_help_says_kind_and_default(name: str, text: str) -> None:
 
 
 def test_a_default_that_nobody_could_read_is_left_out() -> None:
-    def handler(limit: int = object(), names: set = frozenset("ba")) -> None: ...  # type: ignore[assignment,type-arg]
+    def handler(  # type: ignore[no-untyped-def]
+        limit: int = object(),  # type: ignore[assignment]
+        names: set[str] = frozenset("ba"),  # type: ignore[assignment]
+        things: list[Any] = [object()],  # noqa: B006, B008
+        day: Literal["a", "b"] = "c",  # type: ignore[assignment]
+        untyped=None,  # noqa: ANN001
+    ) -> None: ...
 
-    limit, names = PayloadSpec.from_function(handler).parameters
+    limit, names, things, day, untyped = PayloadSpec.from_function(handler).parameters
+    assert things.help_text == "JSON list."
+    assert day.help_text == "Choice. Default: c."
+    assert untyped.help_text == "JSON or none. Default: none."
     assert limit.help_text == "Whole number."
     assert names.help_text == 'JSON list. Default: ["a", "b"].'
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 MINUTE = timedelta(minutes=1)
@@ -43,36 +43,36 @@ class Simulator:
 
     def slots(self, zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the slots in (after, until]; the offset must have been steady for two days."""
-        shown = wall(after - timedelta(days=2), zone)
-        for before, instant in steps(after - timedelta(days=2), until, zone):
-            local = wall(instant, zone)
+        start = after - timedelta(days=2)
+        latest = wall(start, zone)
+        for expected, local, instant in steps(start, until, zone):
             due = self.matches(local)
             if not self.follows_the_clock:
-                due = due and local > shown
-                due = due or any(map(self.matches, skipped(before, local)))
-            shown = max(shown, local)
+                due = due and local > latest
+                due = due or any(map(self.matches, skipped(expected, local)))
+            latest = max(latest, local)
             if due and instant > after:
                 yield instant
 
 
-def steps(start: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
-    """Yield each instant at which a clock shows full minutes or was put, and the time before it."""
-    before = start
-    while before < until:
-        to_full = 60 - wall(before, zone).second
-        instant = before + timedelta(seconds=to_full)
-        if put(before, instant, zone):
-            instant = next(
-                at
-                for at in (before + n * SECOND for n in range(1, to_full + 1))
-                if put(before, at, zone)
-            )
-        yield wall(before, zone) + (instant - before), instant
-        before = instant
+def steps(
+    start: datetime, until: datetime, zone: ZoneInfo
+) -> Iterator[tuple[datetime, datetime, datetime]]:
+    """Walk from full minute to full minute of the clock, and to each second at which it is put.
 
-
-def put(before: datetime, instant: datetime, zone: ZoneInfo) -> bool:
-    return wall(instant, zone) - wall(before, zone) != instant - before
+    Yield the time that the clock would have shown, the time that it shows, and the instant.
+    """
+    instant, local = start, wall(start, zone)
+    while instant < until:
+        spans = [timedelta(seconds=60 - local.second)]
+        if wall(instant + spans[0], zone) - local != spans[0]:
+            spans = [n * SECOND for n in range(1, 61)]
+        span = next(
+            (span for span in spans[:-1] if wall(instant + span, zone) - local != span), spans[-1]
+        )
+        expected, instant = local + span, instant + span
+        local = wall(instant, zone)
+        yield expected, local, instant
 
 
 def skipped(expected: datetime, shown: datetime) -> Iterator[datetime]:
@@ -84,7 +84,7 @@ def skipped(expected: datetime, shown: datetime) -> Iterator[datetime]:
 
 
 def wall(instant: datetime, zone: ZoneInfo) -> datetime:
-    return instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0)
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def numbers(text: str, low: int, high: int, words: list[str] | None = None) -> set[int]:

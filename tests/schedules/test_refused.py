@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.schedules import Cron, Schedule, parse, zone
+
+REFUSED = [
+    ("0 0 * * * *", "has 6; seconds and years are not supported"),
+    ("0 0 0 * * * 2026", "has 7; seconds"),
+    ("* * * *", "this has 4: "),
+    ("daily", "five fields (minute hour day-of-month month day-of-week), this has 1: 'daily'"),
+    ("@reboot", "'@reboot' is not a time"),
+    ("@fortnightly", "known are @hourly"),
+    ("@daily 5", "five fields"),
+    ("R * * * *", "The minute field cannot be 'R': hashed (H) and random (R)"),
+    ("0 H(0-7) * * *", "The hour field cannot be 'H(0-7)'"),
+    ("0 0 15W * *", "W, the nearest working day"),
+    ("0 0 LW * *", "W, the nearest working day"),
+    ("0 0 ? * MON", "write '*'"),
+    ("0 0 * * 5#2", "check the date in the handler"),
+    ("0 0 * * 5L", "The day-of-week field cannot be '5L': L means the last day"),
+    ("0 0 L-3 * *", "L means the last day"),
+    ("0 0 L/2 * *", "L means the last day"),
+    ("L 0 * * *", "The minute field cannot be 'L'"),
+    ("0 17-9 * * *", "The hour field cannot be '17-9': the range runs backwards"),
+    ("0 0 * NOV-FEB *", "the range runs backwards"),
+    ("0 0 * * 7-2", "the range runs backwards"),
+    ("*/0 * * * *", "a step goes from 1 to 60"),
+    ("0 */25 * * *", "a step goes from 1 to 24"),
+    ("0 0 * * */8", "a step goes from 1 to 7"),
+    ("*/x * * * *", "the step 'X' is not a number"),
+    ("5/15 * * * *", "write 5-59/15"),
+    ("0 0 * * MON/2", "write MON-6/2"),
+    ("60 * * * *", "its numbers go from 0 to 59"),
+    ("0 0 0 * *", "The day-of-month field cannot be '0': its numbers go from 1 to 31"),
+    ("0 0 * * 8", "its numbers go from 0 to 7"),
+    ("0 0 * JANUARY *", "'JANUARY' is not a number or a name such as FEB"),
+    ("0 MON * * *", "'MON' is not a number"),
+    ("1,,2 * * * *", "The minute field cannot be ''"),
+    ("-5 * * * *", "write *, a number, a range a-b"),
+    ("1.5 * * * *", "write *, a number"),
+    ("*5 * * * *", "write *, a number"),
+    ("1-2-3 * * * *", "write *, a number"),
+    ("0 0 30 2 *", "The day-of-month field is never reached: no month in '2' has a day '30'"),
+    ("0 0 31 4,6,9,11 *", "never reached"),
+    ("0 0 31 FEB */2", "never reached"),
+    ("\u0663 * * * *", "a character outside ASCII (U+0663)"),
+    ("0 0 * *\u00a0*", "a character outside ASCII (U+00A0)"),
+    ("0 0 * * \ud800", "a character outside ASCII (U+D800)"),
+    ("0 0 * * *\n", "a control character (U+000A)"),
+    ("0\t0 * * *", "a control character (U+0009)"),
+    ("\0", "a control character (U+0000)"),
+    ("0" + ",0" * 127 + " * * * *", "at most 255 characters, this has 263"),
+    ("every", "An interval reads"),
+    ("every minutes", "An interval reads 'every 15 minutes'"),
+    ("every 1.5 hours", "An interval reads"),
+    ("every fortnight", "An interval reads"),
+    ("@every", "An interval reads"),
+    ("@every 30m1h", "An interval reads"),
+    ("@every -5m", "An interval reads"),
+    ("every 999999999 weeks", "An interval reads"),
+    ("every 0 seconds", "from 1 second to 366 days"),
+    ("every 99999999 weeks", "from 1 second to 366 days"),
+    ("@every 367d", "from 1 second to 366 days"),
+    ("at", "A moment reads 'at 2026-12-01 09:00', not 'at'"),
+    ("at noon", "A moment reads"),
+    ("at 2026-12-01", "A moment reads"),
+    ("at 2026-12-01 24:00", "A moment reads"),
+    ("at 2026-02-30 09:00", "There is no moment 'at 2026-02-30 09:00'"),
+    ("at 1969-12-31 23:59", "outside the years 1970 to 9999"),
+    ("at 0000-01-01 00:00", "There is no moment"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_text_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(InvalidSchedule) as refusal:
+        parse(text)
+    sentence = str(refusal.value)
+    assert reason in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < 250
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0," * 50_000,
+        "* * * * " + "1," * 50_000,
+        "a" * 100_000,
+        " " * 100_000,
+        "every " + "9" * 100_000,
+        "at " + "2" * 100_000,
+        "\n" * 100_000,
+        "9" * 245 + " * * * *",
+        "0-" * 120 + " * * * *",
+        "L" * 120 + "#" * 120 + " * * * *",
+    ],
+)
+def test_hostile_text_is_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidSchedule) as refusal:
+        parse(text)
+    assert time.process_time() - began < 0.05
+    assert len(str(refusal.value)) < 350
+
+
+@pytest.mark.parametrize("value", [None, 5, b"* * * * *", ["* * * * *"], 1.5])
+def test_what_is_not_text_is_refused(value: object) -> None:
+    with pytest.raises(InvalidSchedule, match="A schedule is a text, not "):
+        parse(value)  # type: ignore[arg-type]
+    with pytest.raises(InvalidSchedule, match="A schedule is a text, not "):
+        Cron(value)  # type: ignore[arg-type]
+
+
+tokens = st.sampled_from(
+    [*"*/-,#?LWHR@ 0157 ", "MON", "jan", "every", "at", "@daily", "2026-01-01"]
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(text=st.text(max_size=40) | st.lists(tokens, max_size=15).map("".join))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    try:
+        schedule = parse(text)
+    except InvalidSchedule:
+        return
+    assert schedule is None or isinstance(schedule, Schedule)
+    assert schedule is None or parse(schedule.text, schedule.timezone) == schedule
+
+
+@pytest.mark.parametrize("blank", ["", " ", "    "])
+def test_blank_text_means_by_hand_only(blank: str) -> None:
+    assert parse(blank) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("europe/berlin", "did you mean 'Europe/Berlin'?"),
+        ("Berlin", "did you mean 'Europe/Berlin'?"),
+        ("Europe/Berln", "did you mean 'Europe/Berlin'?"),
+        ("america/new york", "did you mean 'America/New_York'?"),
+        ("utc", "did you mean 'UTC'?"),
+        ("localtime", "There is no time zone 'localtime'"),
+        ("Factory", "There is no time zone 'Factory'"),
+        ("../../etc/passwd", "write a name such as 'Europe/Berlin'"),
+        ("", "There is no time zone ''"),
+        ("x" * 100_000, "xxx...'"),
+        ("\ud800", "There is no time zone '\\ud800'"),
+        (None, "A time zone is given by its name, not by NoneType"),
+        (["UTC"], "A time zone is given by its name, not by list"),
+    ],
+)
+def test_zone_is_refused_with_advice(name: str, advice: str) -> None:
+    with pytest.raises(InvalidSchedule) as refusal:
+        zone(name)
+    assert advice in str(refusal.value)
+    with pytest.raises(InvalidSchedule):
+        parse("every 5 minutes", name)
+
+
+def test_zone_is_returned() -> None:
+    assert zone("Europe/Berlin").key == "Europe/Berlin"

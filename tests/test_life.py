@@ -1,0 +1,186 @@
+"""Claims, fencing and losses: who owns an execution, and who may end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runs import Outcome
+from scheduled_tasks.scheduler import Scheduler
+
+pytestmark = pytest.mark.django_db
+
+MINUTE = timedelta(minutes=1)
+LEASE = 60
+Make = Callable[..., Task]
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="jobs.nothing")
+    def nothing() -> None:
+        pass
+
+
+@pytest.fixture
+def worker(db: None, now: datetime) -> Worker:
+    return make_worker("first", now)
+
+
+def make_worker(label: str, now: datetime) -> Worker:
+    return Worker.objects.create(
+        label=label, host="h", pid=1, started_at=now, heartbeat_at=now, handlers=["jobs.nothing"]
+    )
+
+
+def claim(worker: Worker, now: datetime) -> Execution:
+    [execution] = Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"])
+    return execution
+
+
+def outcome(execution: Execution, now: datetime, status: str = "success") -> Outcome:
+    return Outcome(
+        execution_id=execution.pk,
+        attempt=execution.attempt,
+        status=status,
+        started_at=now,
+        finished_at=now,
+        duration_ms=1,
+    )
+
+
+@pytest.fixture
+def queued(make_task: Make, now: datetime) -> Execution:
+    execution = Execution.for_task(
+        make_task("one", "jobs.nothing"), trigger="schedule", now=now, slot=now
+    )
+    execution.save()
+    return execution
+
+
+def test_a_claim_takes_each_execution_once(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    assert claim(worker, now).attempt == 1
+    assert Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
+
+
+def test_a_worker_claims_only_handlers_that_it_knows_and_runs_that_are_due(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    assert Execution.objects.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
+    early = now - MINUTE
+    assert Execution.objects.claim(worker, early, limit=9, handlers=["jobs.nothing"]) == []
+
+
+def test_an_outcome_of_an_earlier_attempt_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    late = outcome(claim(worker, now), now, "failed")
+    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    again = claim(worker, now)
+    assert again.attempt == 2
+    assert Execution.objects.end([late], worker) == []
+    queued.refresh_from_db()
+    assert queued.status == "running"
+    assert [row.pk for row in Execution.objects.end([outcome(again, now)], worker)] == [queued.pk]
+
+
+def test_an_outcome_of_another_worker_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    mine = claim(worker, now)
+    assert Execution.objects.end([outcome(mine, now)], make_worker("other", now)) == []
+    assert Execution.objects.end([outcome(mine, now)], worker) == [mine]
+    assert Execution.objects.end([outcome(mine, now)], worker) == []
+    assert queued.task.state.__class__.objects.get().execution_count == 1
+
+
+def test_many_outcomes_of_one_task_are_counted_one_by_one(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("many", "jobs.nothing")
+    for minute in range(5):
+        Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
+    claimed = Execution.objects.claim(worker, now, limit=5, handlers=["jobs.nothing"])
+    statuses = ["success", "failed", "failed", "success", "failed"]
+    outcomes = [
+        outcome(execution, now + n * MINUTE, status)
+        for n, (execution, status) in enumerate(zip(claimed, statuses, strict=True))
+    ]
+    Execution.objects.end(outcomes, worker)
+    task.state.refresh_from_db()
+    assert task.state.execution_count == 5
+    assert task.state.last_status == "failed"
+    assert task.state.consecutive_failures == 1
+    assert task.state.last_success_at == now + 3 * MINUTE
+
+
+def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for attempt in (1, 2, 3, 4):
+        assert claim(worker, now).attempt == attempt
+        Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    queued.refresh_from_db()
+    assert (queued.status, queued.error_category, queued.error) == ("failed", "lost", "gone")
+    assert queued.losses == 4
+    assert queued.finished_at == now
+
+
+def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(on_lost=Task.OnLost.FAIL)
+    claim(worker, now)
+    Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=False)
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt) == ("failed", 1)
+    assert Task.objects.get().state.consecutive_failures == 1
+
+
+def test_what_a_silent_worker_held_is_taken_back_after_a_lease(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    seconds = iter(range(0, 10_000, 5))
+    reaper = scheduler(monotonic=lambda: float(next(seconds)))
+    for beat in range(LEASE // 5):
+        reaper.tick(now + timedelta(seconds=5 * beat))
+        queued.refresh_from_db()
+        assert queued.status == "running"
+    reaper.tick(now + timedelta(seconds=LEASE))
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt, queued.losses) == ("success", 2, 1)
+    worker.refresh_from_db()
+    assert worker.state == Worker.State.LOST
+
+
+def test_a_worker_that_beats_keeps_what_it_holds_whatever_its_clock_says(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    seconds = iter(range(0, 10_000, 5))
+    reaper = scheduler(monotonic=lambda: float(next(seconds)))
+    for beat in range(40):
+        Worker.objects.filter(pk=worker.pk).update(
+            heartbeat_at=now - timedelta(days=3) + timedelta(seconds=beat)
+        )
+        reaper.tick(now + timedelta(seconds=5 * beat))
+    queued.refresh_from_db()
+    assert queued.status == "running"
+
+
+def test_an_execution_whose_worker_has_no_row_any_more_is_taken_back(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    worker.delete()
+    scheduler().tick(now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("success", 1)

@@ -1,0 +1,296 @@
+"""One tick of the engine: what it fires, runs, ends and leaves alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.scheduler import Scheduler, WorkerLostError
+from scheduled_tasks.signals import execution_finished, execution_started
+
+pytestmark = pytest.mark.django_db
+
+MINUTE = timedelta(minutes=1)
+Make = Callable[..., Task]
+MakeScheduler = Callable[..., Scheduler]
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="jobs.add")
+    def add(*, a: int = 1, b: int = 2) -> int:
+        return a + b
+
+    @scheduled_task(name="jobs.fail")
+    def fail() -> None:
+        raise RuntimeError("no luck")
+
+    @scheduled_task(name="jobs.leave")
+    def leave() -> None:
+        sys.exit(3)
+
+
+def test_a_due_slot_runs_and_is_on_record(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes", payload={"b": 40})
+    done = scheduler(worker_name="w1").tick(now + 5 * MINUTE)
+    assert (done.fired, done.claimed, done.ended) == (1, 1, 1)
+    execution = Execution.objects.get()
+    assert execution.task == task
+    assert execution.status == Execution.Status.SUCCESS
+    assert execution.slot == execution.scheduled_for == now + 5 * MINUTE
+    assert execution.trigger == Execution.Trigger.SCHEDULE
+    assert execution.result == 41
+    assert (execution.attempt, execution.worker_label) == (1, "w1")
+    assert execution.started_at >= execution.claimed_at >= execution.created_at
+    assert execution.finished_at >= execution.started_at
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == now + 10 * MINUTE
+    assert task.state.last_status == "success"
+    assert task.state.execution_count == 1
+    assert task.state.last_success_at == execution.finished_at
+
+
+def test_nothing_due_is_an_idle_tick(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    make_task("sum", "jobs.add", "every 5 minutes")
+    assert scheduler().tick(now + MINUTE).idle
+    assert not Execution.objects.exists()
+
+
+def test_every_slot_that_was_missed_runs_in_order(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    make_task("sum", "jobs.add", "every 5 minutes")
+    scheduler().tick(now + 22 * MINUTE)
+    ran = list(Execution.objects.order_by("pk").values_list("slot", "trigger", "status"))
+    slots = [now + minutes * MINUTE for minutes in (5, 10, 15, 20)]
+    assert ran == [(slot, "catch_up", "success") for slot in slots]
+
+
+def test_the_clock_moves_on_from_the_slot_not_from_the_time_of_firing(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes")
+    worker = scheduler()
+    for late in (5.9, 10.7, 15.2):
+        worker.tick(now + late * MINUTE)
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == now + 20 * MINUTE
+    assert Execution.objects.count() == 3
+
+
+def test_a_slot_that_has_run_is_not_run_again_when_an_edit_hits_it_once_more(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes")
+    scheduler().tick(now + 5 * MINUTE)
+    TaskState.objects.filter(task=task).update(next_run_at=now + 5 * MINUTE)
+    scheduler().tick(now + 5 * MINUTE)
+    assert Execution.objects.count() == 1
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == now + 10 * MINUTE
+
+
+def test_a_task_switched_off_by_a_bulk_update_does_not_fire(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes")
+    Task.objects.update(enabled=False)
+    assert scheduler().tick(now + 5 * MINUTE).fired == 0
+    task.state.refresh_from_db()
+    assert task.state.next_run_at is None
+
+
+def test_a_bad_schedule_is_parked_with_its_reason_and_stops_no_other(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    bad = make_task("bad", "jobs.add", "every 5 minutes")
+    make_task("good", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=bad.pk).update(schedule="every now and then")
+    scheduler().tick(now + 5 * MINUTE)
+    bad.state.refresh_from_db()
+    assert bad.state.parked_at == now + 5 * MINUTE
+    assert "every now and then" in bad.state.parked_reason
+    assert bad.state.next_run_at is None
+    assert Execution.objects.get().task_name == "good"
+
+
+def test_a_task_whose_handler_is_gone_is_parked_and_its_slots_say_why(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    gone = make_task("gone", "jobs.add", "every 5 minutes")
+    make_task("good", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=gone.pk).update(handler="jobs.removed")
+    Execution.for_task(
+        Task.objects.get(pk=gone.pk), trigger="schedule", now=now, slot=now
+    ).save()
+    scheduler().tick(now + 5 * MINUTE)
+    gone.state.refresh_from_db()
+    assert gone.state.parked_reason == "No worker knows the handler 'jobs.removed'."
+    skipped = Execution.objects.get(task=gone)
+    assert (skipped.status, skipped.reason) == ("skipped", gone.state.parked_reason)
+    assert Execution.objects.get(task_name="good").status == "success"
+
+
+def test_a_handler_that_another_worker_knew_lately_parks_nothing(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("new", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=task.pk).update(handler="jobs.of_the_next_release")
+    Worker.objects.create(
+        label="newer",
+        host="h",
+        pid=1,
+        handlers=["jobs.of_the_next_release"],
+        heartbeat_at=now,
+        started_at=now,
+    )
+    scheduler().tick(now + 5 * MINUTE)
+    task.state.refresh_from_db()
+    assert task.state.parked_at is None
+    assert Execution.objects.get().status == "queued"
+    scheduler().tick(now + 15 * MINUTE)
+    task.state.refresh_from_db()
+    assert task.state.parked_at is not None
+
+
+def test_a_failure_is_on_record_with_its_cause(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("luckless", "jobs.fail", "every 5 minutes")
+    scheduler().tick(now + 10 * MINUTE)
+    first, second = Execution.objects.order_by("pk")
+    assert first.status == "failed"
+    assert first.error == "RuntimeError: no luck"
+    assert first.error_category == "logic"
+    assert 'raise RuntimeError("no luck")' in first.traceback
+    assert "scheduled_tasks/runner.py" not in first.traceback
+    assert first.error_fingerprint == second.error_fingerprint != ""
+    assert first.failures == 1
+    task.state.refresh_from_db()
+    assert task.state.consecutive_failures == 2
+    assert task.state.last_success_at is None
+
+
+def test_a_handler_that_exits_ends_its_run_only(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    make_task("quitter", "jobs.leave", "every 5 minutes")
+    scheduler().tick(now + 5 * MINUTE)
+    assert Execution.objects.get().error == "SystemExit: 3"
+
+
+def test_a_payload_is_checked_again_before_the_run(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=task.pk).update(payload={"a": "one", "c": 3})
+    scheduler().tick(now + 5 * MINUTE)
+    execution = Execution.objects.get()
+    assert (execution.status, execution.error_category) == ("failed", "payload")
+    assert "a:" in execution.error
+    assert "c:" in execution.error
+
+
+def test_what_a_handler_gets_is_its_own_slot_not_the_time(
+    registry: HandlerRegistry, make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    seen: list[TaskContext] = []
+
+    @scheduled_task(name="jobs.look")
+    async def look(context: TaskContext, *, n: int = 0) -> None:
+        seen.append(context)
+
+    make_task("look", "jobs.look", "every 5 minutes", payload={"n": 7})
+    scheduler().tick(now + 7 * MINUTE)
+    [context] = seen
+    assert context.scheduled_for == now + 5 * MINUTE
+    assert (context.task_name, context.attempt, context.trigger) == ("look", 1, "catch_up")
+    assert context.payload == {"n": 7}
+    assert context.execution_id == Execution.objects.get().pk
+    assert context.schedule == "every 5 minutes"
+
+
+def test_higher_priority_runs_first_and_other_queues_are_left_alone(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    make_task("low", "jobs.add", "every 5 minutes", priority=-1)
+    make_task("high", "jobs.add", "every 5 minutes", priority=5)
+    make_task("elsewhere", "jobs.add", "every 5 minutes", queue="heavy")
+    scheduler(queues=["default"], concurrency=1).tick(now + 5 * MINUTE)
+    ended = Execution.objects.filter(status="success").order_by("finished_at")
+    assert [execution.task_name for execution in ended] == ["high", "low"]
+    assert Execution.objects.get(queue="heavy").status == "queued"
+    scheduler(queues=["heavy"]).tick(now + 5 * MINUTE)
+    assert Execution.objects.get(queue="heavy").status == "success"
+
+
+def test_the_project_hears_of_starts_and_ends_even_if_a_receiver_raises(
+    registry: HandlerRegistry, make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    heard: list[str] = []
+
+    def started(*, context: TaskContext, **_: Any) -> None:
+        heard.append(f"started {context.task_name}")
+        raise ValueError("a receiver's own trouble")
+
+    def finished(*, execution: Execution, **_: Any) -> None:
+        heard.append(f"{execution.status} {execution.task_name}")
+
+    make_task("sum", "jobs.add", "every 5 minutes")
+    handler = registry.get("jobs.add").function
+    execution_started.connect(started, sender=handler)
+    execution_finished.connect(finished, sender=handler)
+    try:
+        scheduler().tick(now + 5 * MINUTE)
+    finally:
+        execution_started.disconnect(started, sender=handler)
+        execution_finished.disconnect(finished, sender=handler)
+    assert heard == ["started sum", "success sum"]
+
+
+def test_run_now_queues_a_run_that_does_not_shift_the_schedule(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add", "every 5 minutes", enabled=False)
+    execution = run_task_now("sum", {"a": 5}, triggered_by="user:ada")
+    assert (execution.status, execution.slot) == ("queued", None)
+    scheduler().tick(execution.run_after)
+    execution.refresh_from_db()
+    assert (execution.status, execution.result) == ("success", 7)
+    assert (execution.trigger, execution.triggered_by) == ("manual", "user:ada")
+    task.state.refresh_from_db()
+    assert task.state.next_run_at is None
+
+
+def test_an_execution_of_a_deleted_task_still_runs_and_stays(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    task = make_task("sum", "jobs.add")
+    execution = run_task_now("sum")
+    task.delete()
+    scheduler().tick(execution.run_after)
+    execution.refresh_from_db()
+    assert (execution.task, execution.task_name) == (None, "sum")
+    assert execution.status == "success"
+
+
+def test_a_worker_that_was_given_up_does_not_go_on(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    worker = scheduler()
+    worker.tick(now)
+    Worker.objects.update(state=Worker.State.LOST)
+    with pytest.raises(WorkerLostError):
+        worker.tick(now + MINUTE)
