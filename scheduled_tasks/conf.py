@@ -24,7 +24,7 @@ class Options:
     #: Dotted path of the executor that runs the attempts of ``runscheduler``.
     EXECUTOR: str = "scheduled_tasks.executors.thread.ThreadExecutor"
     #: How many executions one worker runs at a time.
-    CONCURRENCY: int = 4
+    CONCURRENCY: int = 10
     #: The longest a worker sleeps before it looks for work again.
     POLL_INTERVAL: float = 1.0
     #: How often a worker says that it lives.

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Due rows that another transaction holds are looked at again after so many seconds, at random.
 LOOK_AGAIN = (0.02, 0.05)
+#: Runs that end within so many seconds of each other are written in one transaction.
+GATHER = 0.002
 #: After an error of the database the loop waits, from the first number of seconds to the second.
 FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
 
@@ -99,7 +101,7 @@ class Scheduler:
             self.worker.started_at = self.worker.heartbeat_at = now
         self.worker.save()
         self.heartbeat.beat(now)
-        self.housekeeping.begin(self.clock.now())
+        self.housekeeping.begin(now or self.clock.now())
         logger.info(
             "worker started label=%s handlers=%s concurrency=%s queues=%s",
             self.worker.label,
@@ -119,11 +121,8 @@ class Scheduler:
         ended = self.collect()
         self.housekeeping.look(now)
         fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
-        claimed = 0
-        while taken := self.claim(now):
-            claimed += taken
-            ended += self.collect()
-        return Tick(ended, fired, claimed)
+        claimed = self.claim(now)
+        return Tick(ended + self.collect(), fired, claimed)
 
     def claim(self, now: datetime) -> int:
         """Claim as many executions as there are free places and start them; return how many."""
@@ -192,8 +191,7 @@ class Scheduler:
             except Error as error:
                 failures += 1
                 pause = self.recover(error, failures)
-            self._wake.wait(pause)
-            self._wake.clear()
+            self.sleep(pause)
         self.shut_down()
 
     def run_once(self) -> None:
@@ -205,8 +203,7 @@ class Scheduler:
             if tick.idle and not self.executor.in_hand:
                 break
             if tick.idle:
-                self._wake.wait(self.poll_interval)
-                self._wake.clear()
+                self.sleep(self.poll_interval)
         self.shut_down()
 
     def stop(self) -> None:
@@ -214,9 +211,15 @@ class Scheduler:
         self._stops_asked += 1
         self._wake.set()
 
+    def sleep(self, seconds: float) -> None:
+        """Sleep until the time is over, a run ends, or the scheduler is asked to stop."""
+        if self._wake.wait(seconds) and self.executor.in_hand:
+            time.sleep(GATHER)
+        self._wake.clear()
+
     def pause(self, tick: Tick) -> float:
         """Return how many seconds to sleep: until the next slot or retry, at most a poll."""
-        if tick.fired or (tick.claimed and self.executor.free):
+        if tick.fired:
             return 0
         coming = [TaskState.objects.next_due_at()]
         if self.executor.free:
@@ -250,8 +253,7 @@ class Scheduler:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
-            self._wake.wait(min(remaining, self.poll_interval))
-            self._wake.clear()
+            self.sleep(min(remaining, self.poll_interval))
             self.collect()
         if self.executor.in_hand:
             self.give_back()

@@ -33,7 +33,9 @@ def scheduler() -> Callable[..., Scheduler]:
     """Return a maker of schedulers that run their executions inline."""
 
     def make(**options: Any) -> Scheduler:
-        return Scheduler(**{"executor": InlineExecutor, "syncs": False, **options})
+        return Scheduler(
+            **{"executor": InlineExecutor, "syncs": False, "concurrency": 100, **options}
+        )
 
     return make
 

@@ -228,7 +228,9 @@ def test_higher_priority_runs_first_and_other_queues_are_left_alone(
     make_task("low", "jobs.add", "every 5 minutes", priority=-1)
     make_task("high", "jobs.add", "every 5 minutes", priority=5)
     make_task("elsewhere", "jobs.add", "every 5 minutes", queue="heavy")
-    scheduler(queues=["default"], concurrency=1).tick(now + 5 * MINUTE)
+    worker = scheduler(queues=["default"], concurrency=1)
+    worker.tick(now + 5 * MINUTE)
+    worker.tick(now + 5 * MINUTE)
     ended = Execution.objects.filter(status="success").order_by("finished_at")
     assert [execution.task_name for execution in ended] == ["high", "low"]
     assert Execution.objects.get(queue="heavy").status == "queued"

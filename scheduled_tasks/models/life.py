@@ -7,12 +7,13 @@ for correctness.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
 
+from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.runs import Outcome
@@ -118,13 +119,10 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
             task_ids = {pk for pk in held.values_list("task_id", flat=True) if pk is not None}
             states = TaskState.objects.using(using).lock_tasks(task_ids)
             ended = [row for row in held.locked() if row.attempt == by_id[row.pk].attempt]
-            for row in sorted(ended, key=lambda row: (by_id[row.pk].finished_at, row.pk)):
+            ended.sort(key=lambda row: (by_id[row.pk].finished_at, row.pk))
+            for row in ended:
                 row.take_outcome(by_id[row.pk])
-                if row.task_id in states:
-                    states[row.task_id].note(row)
-            if held.bulk_update(ended, self.model.OUTCOME_FIELDS) != len(ended):
-                raise LostRaceError("Another worker ended an execution meanwhile.")
-            TaskState.objects.using(using).bulk_update(states.values(), TaskState.RESULT_FIELDS)
+            self.using(using).release(ended, self.model.OUTCOME_FIELDS, states)
             return ended
 
         using = self.write_alias
@@ -148,15 +146,39 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
             tasks = self.model.task.field.related_model.objects.using(using).in_bulk(list(states))
             for row in rows:
                 row.take_loss(tasks.get(row.task_id), now, reason=reason, charged=charged)
-                if row.finished and row.task_id in states:
-                    states[row.task_id].note(row)
-            if held.bulk_update(rows, self.model.LOSS_FIELDS) != len(rows):
-                raise LostRaceError("An execution was ended meanwhile.")
-            TaskState.objects.using(using).bulk_update(states.values(), TaskState.RESULT_FIELDS)
+            self.using(using).release(rows, self.model.LOSS_FIELDS, states)
             return len(rows)
 
         using = self.write_alias
         return in_transaction(operation, using=using)
+
+    def release(
+        self, rows: Sequence[Execution], fields: Sequence[str], states: Mapping[int, TaskState]
+    ) -> None:
+        """Write rows that a worker held until now, and the locked states of their tasks.
+
+        Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
+        under the same attempt any more.
+        """
+        changes = (
+            (
+                {name: getattr(row, name) for name in fields},
+                {
+                    "id": row.pk,
+                    "attempt": row.attempt,
+                    "worker": row.worker,
+                    "status": self.model.Status.RUNNING,
+                },
+            )
+            for row in rows
+        )
+        if update_each(self.model, changes, using=self.write_alias) != len(rows):
+            raise LostRaceError("Another worker ended an execution meanwhile.")
+        ended = [row for row in rows if row.finished and row.task_id in states]
+        for row in ended:
+            states[row.task_id].note(row)
+        touched = {row.task_id: states[row.task_id] for row in ended}
+        TaskState.objects.using(self.write_alias).write_results(touched.values())
 
     def reap(self, now: datetime, *, alive: Collection[str]) -> int:
         """Take back what is held by workers that are not among the living; return how many."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet
 
 if TYPE_CHECKING:
@@ -65,14 +66,19 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 
         Compare-and-set: a row that has left its slot meanwhile stays as it is.
         """
-        if not moves:
-            return 0
-        moment = models.DateTimeField()
-        slots = [models.When(pk=pk, then=models.Value(old, moment)) for pk, (old, _n) in moves.items()]
-        nexts = [models.When(pk=pk, then=models.Value(new, moment)) for pk, (_o, new) in moves.items()]
-        return self.filter(
-            pk__in=list(moves), next_run_at=models.Case(*slots, output_field=moment)
-        ).update(next_run_at=models.Case(*nexts, output_field=moment))
+        changes = (
+            ({"next_run_at": new}, {"task_id": task_id, "next_run_at": old})
+            for task_id, (old, new) in sorted(moves.items())
+        )
+        return update_each(TaskState, changes, using=self.write_alias)
+
+    def write_results(self, states: Iterable[TaskState]) -> None:
+        """Write what the ends of executions changed on locked states."""
+        changes = (
+            ({name: getattr(state, name) for name in TaskState.RESULT_FIELDS}, {"task_id": state.pk})
+            for state in states
+        )
+        update_each(TaskState, changes, using=self.write_alias)
 
     def next_due_at(self) -> datetime | None:
         """Return the earliest coming slot of all tasks."""

@@ -30,8 +30,9 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         ]
 
     def prune(self, now: datetime) -> int:
-        """Delete those gone or silent for longer than a day; return how many."""
-        return self.filter(heartbeat_at__lt=now - timedelta(days=1)).delete()[0]
+        """Delete those that went longer than a day ago; return how many."""
+        long_ago = now - timedelta(days=1)
+        return self.filter(state__in=Worker.GONE, heartbeat_at__lt=long_ago).delete()[0]
 
     def supersedes(self, digest: str, now: datetime, *, within: float) -> bool:
         """Say whether a live worker declares something newer than this digest.
