@@ -48,21 +48,20 @@ def load() -> Options:
     given = getattr(settings, "SCHEDULED_TASKS", {})
     if not isinstance(given, dict):
         raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
-    known = {field.name: field for field in fields(Options)}
-    return Options(
-        **{
-            key: checked(key, value, known[key].default)
-            if key in known
-            else refuse_key(key, list(known))
-            for key, value in given.items()
-        }
-    )
+    defaults = {field.name: field.default for field in fields(Options)}
+    for key in given:
+        if key not in defaults:
+            raise unknown_key(key, list(defaults))
+    options: dict[str, Any] = {
+        key: checked(key, value, defaults[key]) for key, value in given.items()
+    }
+    return Options(**options)
 
 
-def refuse_key(key: object, known: list[str]) -> None:
+def unknown_key(key: object, known: list[str]) -> InvalidSettings:
     near = difflib.get_close_matches(str(key).upper(), known, n=1)
     advice = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
-    raise InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
+    return InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
 
 
 def checked(key: str, value: Any, default: Any) -> Any:

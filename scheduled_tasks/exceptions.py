@@ -1,13 +1,13 @@
 """Everything that this package raises on purpose.
 
-    ScheduledTasksError
-    ├── InvalidSchedule      (ValueError)    a schedule or zone that cannot be understood
-    ├── InvalidPayload       (ValueError)    arguments that the handler does not take
-    ├── InvalidTask          (ValueError)    a definition that cannot be saved, reasons by field
-    ├── InvalidHandler       (TypeError)     a function that cannot be a handler
-    ├── InvalidSettings      (ImproperlyConfigured)
-    ├── UnknownHandler       (LookupError)   no handler is registered under that name
-    └── UnknownTask          (LookupError)   no task of that name is in the database
+ScheduledTasksError
+├── InvalidSchedule      (ValueError)    a schedule or zone that cannot be understood
+├── InvalidPayload       (ValueError)    arguments that the handler does not take
+├── InvalidTask          (ValueError)    a definition that cannot be saved, reasons by field
+├── InvalidHandler       (TypeError)     a function that cannot be a handler
+├── InvalidSettings      (ImproperlyConfigured)
+├── UnknownHandler       (LookupError)   no handler is registered under that name
+└── UnknownTask          (LookupError)   no task of that name is in the database
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Housekeeping:
         new ones not the old, parks nothing.
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
-        announced = Worker.objects.filter(heartbeat_at__gte=since).values_list("handlers", flat=True)
+        announced = Worker.objects.filter(heartbeat_at__gte=since).values_list(
+            "handlers", flat=True
+        )
         known = set(registry.handlers).union(*announced)
         due = TaskState.objects.filter(next_run_at__isnull=False)
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)

@@ -286,9 +286,7 @@ def declaration_of(
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = json.loads(json.dumps(given[key], cls=DjangoJSONEncoder))
-    return Declaration(
-        handler="", schedule=value.text if value else "", timezone=timezone, **given
-    )
+    return Declaration(handler="", schedule=value.text if value else "", timezone=timezone, **given)
 
 
 def autodiscover() -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
 from django.db.models import Min
@@ -35,7 +35,7 @@ FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
 
 
 class WorkerLostError(RuntimeError):
-    """This worker was given up: others may run its executions, so it must end."""
+    """Others may run this worker's executions by now, so it must end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +237,8 @@ class Scheduler:
 
     def recover(self, error: Error, failures: int) -> float:
         """Drop this thread's connections after an error; return the seconds to wait."""
-        pause = min(FIRST_RECOVERY * 2 ** (failures - 1), LONGEST_RECOVERY)
-        pause *= random.uniform(0.8, 1.2)  # noqa: S311
+        longest = min(FIRST_RECOVERY * 2.0 ** (failures - 1), LONGEST_RECOVERY)
+        pause = longest * random.uniform(0.5, 1)  # noqa: S311
         logger.error("database error, tried again in %.1f s: %s", pause, error)
         connections.close_all()
         self.housekeeping.begin_watch_anew()

@@ -51,9 +51,11 @@ def plain(value: Any) -> Any:
     """Return containers and text in the shape that every database's JSON type takes."""
     match value:
         case str():
-            return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(
-                "utf-8", "replace"
-            ).decode("utf-8")
+            return (
+                value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+                .encode("utf-8", "replace")
+                .decode("utf-8")
+            )
         case float() if not math.isfinite(value):
             return str(value)
         case dict():

@@ -44,7 +44,9 @@ class Change:
 
     def __str__(self) -> str:
         """Return the change as one line."""
-        details = ", ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in self.fields.items())
+        details = ", ".join(
+            f"{name}: {old!r} -> {new!r}" for name, (old, new) in self.fields.items()
+        )
         return " ".join(filter(None, [self.action, self.task, details, self.reason]))
 
 

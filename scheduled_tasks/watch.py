@@ -41,5 +41,7 @@ class Watch:
             for worker, known in seen.items()
         }
         return {
-            worker: beat for worker, (beat, since) in self._since.items() if now - since >= self.lease
+            worker: beat
+            for worker, (beat, since) in self._since.items()
+            if now - since >= self.lease
         }

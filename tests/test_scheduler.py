@@ -132,9 +132,7 @@ def test_a_task_whose_handler_is_gone_is_parked_and_its_slots_say_why(
     gone = make_task("gone", "jobs.add", "every 5 minutes")
     make_task("good", "jobs.add", "every 5 minutes")
     Task.objects.filter(pk=gone.pk).update(handler="jobs.removed")
-    Execution.for_task(
-        Task.objects.get(pk=gone.pk), trigger="schedule", now=now, slot=now
-    ).save()
+    Execution.for_task(Task.objects.get(pk=gone.pk), trigger="schedule", now=now, slot=now).save()
     scheduler().tick(now + 5 * MINUTE)
     gone.state.refresh_from_db()
     assert gone.state.parked_reason == "No worker knows the handler 'jobs.removed'."
@@ -230,9 +228,9 @@ def test_higher_priority_runs_first_and_other_queues_are_left_alone(
     make_task("elsewhere", "jobs.add", "every 5 minutes", queue="heavy")
     worker = scheduler(queues=["default"], concurrency=1)
     worker.tick(now + 5 * MINUTE)
+    assert Execution.objects.get(status="success").task_name == "high"
     worker.tick(now + 5 * MINUTE)
-    ended = Execution.objects.filter(status="success").order_by("finished_at")
-    assert [execution.task_name for execution in ended] == ["high", "low"]
+    assert Execution.objects.filter(status="success").count() == 2
     assert Execution.objects.get(queue="heavy").status == "queued"
     scheduler(queues=["heavy"]).tick(now + 5 * MINUTE)
     assert Execution.objects.get(queue="heavy").status == "success"
@@ -288,9 +286,7 @@ def test_an_execution_of_a_deleted_task_still_runs_and_stays(
     assert execution.status == "success"
 
 
-def test_a_worker_that_was_given_up_does_not_go_on(
-    scheduler: MakeScheduler, now: datetime
-) -> None:
+def test_a_worker_that_was_given_up_does_not_go_on(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.tick(now)
     Worker.objects.update(state=Worker.State.LOST)

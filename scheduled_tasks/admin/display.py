@@ -12,14 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-EMPTY = "–"
+EMPTY = "-"
 
-UNITS = (
-    (86_400, lambda n: ngettext("%d day", "%d days", n) % n),
-    (3_600, lambda n: ngettext("%d hour", "%d hours", n) % n),
-    (60, lambda n: ngettext("%d minute", "%d minutes", n) % n),
-    (1, lambda n: ngettext("%d second", "%d seconds", n) % n),
-)
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
 
 
 def moment(value: datetime | None, *, now: datetime | None = None) -> str | SafeString:
@@ -44,25 +39,36 @@ def moment(value: datetime | None, *, now: datetime | None = None) -> str | Safe
 def relative(value: datetime, now: datetime) -> str:
     """Return how far a moment lies ahead or back, in its largest unit."""
     seconds = (value - now).total_seconds()
-    for size, words in UNITS:
-        if abs(seconds) >= size:
-            amount = words(int(abs(seconds) // size))
-            return _("in %s") % amount if seconds > 0 else _("%s ago") % amount
-    return _("now")
+    if abs(seconds) < SECOND:
+        return _("now")
+    amount = length(abs(seconds))
+    return _("in %s") % amount if seconds > 0 else _("%s ago") % amount
+
+
+def length(seconds: float) -> str:
+    """Return a length of time in its largest whole unit."""
+    if seconds >= DAY:
+        return ngettext("%d day", "%d days", days := int(seconds // DAY)) % days
+    if seconds >= HOUR:
+        return ngettext("%d hour", "%d hours", hours := int(seconds // HOUR)) % hours
+    if seconds >= MINUTE:
+        return ngettext("%d minute", "%d minutes", minutes := int(seconds // MINUTE)) % minutes
+    return ngettext("%d second", "%d seconds", whole := int(seconds)) % whole
 
 
 def duration(milliseconds: int | None) -> str:
     """Return a duration as people read it."""
     if milliseconds is None:
         return EMPTY
-    if milliseconds < 1_000:
-        return f"{milliseconds} ms"
     seconds = milliseconds / 1_000
-    if seconds < 60:
+    if seconds < SECOND:
+        return f"{milliseconds} ms"
+    if seconds < MINUTE:
         return f"{seconds:.1f} s"
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    minutes, rest = divmod(int(seconds), MINUTE)
+    if seconds < HOUR:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def badge(status: str, label: Any = None) -> str | SafeString:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 
 COUNTED_AT_MOST = 10_000
 
@@ -15,4 +16,5 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """Return the number of rows, or the cap."""
-        return self.object_list.order_by()[:COUNTED_AT_MOST].count()  # type: ignore[union-attr]
+        rows: QuerySet = self.object_list  # type: ignore[assignment]
+        return rows.order_by()[:COUNTED_AT_MOST].count()

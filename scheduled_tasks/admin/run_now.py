@@ -33,7 +33,7 @@ class RunNowView:
 
     def find(self, object_id: str) -> Task:
         """Return the task, if the user may run it."""
-        task = self.admin.get_object(self.request, object_id)
+        task: Task | None = self.admin.get_object(self.request, object_id)
         if task is None:
             raise Http404
         if not self.admin.has_run_permission(self.request, task):
@@ -52,8 +52,7 @@ class RunNowView:
             initial=self.task.payload,
         )
         if self.request.method == "POST" and form.is_valid():
-            if response := self.queue(spec, form):
-                return response
+            return self.queue(spec, form) or self.page(form)
         return self.page(form)
 
     def queue(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:

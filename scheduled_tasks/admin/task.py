@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -228,13 +227,15 @@ class TaskAdmin(admin.ModelAdmin):
         context = {"live_workers": live.count(), **(extra_context or {})}
         return super().changelist_view(request, context)  # type: ignore[return-value]
 
-    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **options: Any
+    ) -> HttpResponse:
         """Show the last executions under the task, and the way to run it."""
-        if (task := options.get("obj")) is not None:
+        if (task := context["original"]) is not None:
             context["recent_executions"] = self.recent_executions(task)
             context["all_executions_url"] = self.url("execution_changelist", task=task)
             context["may_run"] = self.has_run_permission(request, task)
-        return super().render_change_form(request, context, **options)
+        return super().render_change_form(request, context, *args, **options)
 
     def recent_executions(self, task: Task) -> list[dict[str, Any]]:
         """Return the last executions, ready to show."""

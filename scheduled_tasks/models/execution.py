@@ -242,9 +242,10 @@ class Execution(models.Model):
         self.traceback = outcome.traceback
         self.error_fingerprint = outcome.error_fingerprint
 
-    def take_loss(self, task: Task | None, now: datetime, *, reason: str, charged: bool) -> None:
+    def take_loss(self, now: datetime, *, reason: str, charged: bool) -> None:
         """Note that the worker of this running execution is gone; the caller saves LOSS_FIELDS."""
         self.losses += charged
+        task = self.task
         if task and task.on_lost == task.OnLost.RETRY and self.losses <= task.max_losses:
             self.status, self.run_after = self.Status.QUEUED, now
             return

@@ -29,7 +29,7 @@ def update_each(
     quote = connection.ops.quote_name
 
     def assigned(names: Iterable[str], separator: str) -> str:
-        return separator.join(f"{quote(columns[name].column)} = %s" for name in names)
+        return separator.join(f"{quote(str(columns[name].column))} = %s" for name in names)
 
     def prepared(given: Values) -> list[Any]:
         return [columns[name].get_db_prep_save(value, connection) for name, value in given.items()]

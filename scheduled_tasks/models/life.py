@@ -142,10 +142,9 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
             held = self.using(using).held_by(*workers)
             task_ids = {pk for pk in held.values_list("task_id", flat=True) if pk is not None}
             states = TaskState.objects.using(using).lock_tasks(task_ids)
-            rows = list(held.locked())
-            tasks = self.model.task.field.related_model.objects.using(using).in_bulk(list(states))
+            rows = list(held.locked().prefetch_related("task"))
             for row in rows:
-                row.take_loss(tasks.get(row.task_id), now, reason=reason, charged=charged)
+                row.take_loss(now, reason=reason, charged=charged)
             self.using(using).release(rows, self.model.LOSS_FIELDS, states)
             return len(rows)
 
@@ -174,10 +173,11 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         )
         if update_each(self.model, changes, using=self.write_alias) != len(rows):
             raise LostRaceError("Another worker ended an execution meanwhile.")
-        ended = [row for row in rows if row.finished and row.task_id in states]
-        for row in ended:
-            states[row.task_id].note(row)
-        touched = {row.task_id: states[row.task_id] for row in ended}
+        touched: dict[int, TaskState] = {}
+        for row in rows:
+            if row.finished and row.task_id is not None and row.task_id in states:
+                touched[row.task_id] = states[row.task_id]
+                touched[row.task_id].note(row)
         TaskState.objects.using(self.write_alias).write_results(touched.values())
 
     def reap(self, now: datetime, *, alive: Collection[str]) -> int:
@@ -191,6 +191,4 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
     def skip_waiting(self, task: Task, now: datetime, *, reason: str) -> int:
         """End the queued slots of a task that cannot run; return how many."""
         waiting = self.queued().filter(task=task, slot__isnull=False)
-        return waiting.update(
-            status=self.model.Status.SKIPPED, reason=reason, finished_at=now
-        )
+        return waiting.update(status=self.model.Status.SKIPPED, reason=reason, finished_at=now)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from django.db import DatabaseError, connections, models, router, transaction
+from django.db import DatabaseError, connections, models, transaction
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -41,7 +41,8 @@ class LockingQuerySet(models.QuerySet[Row]):
     @property
     def write_alias(self) -> str:
         """Return the database that the router writes these rows to."""
-        return self._db or router.db_for_write(self.model)
+        self._for_write = True  # what Django's own writing verbs do before they read .db
+        return self.db
 
 
 def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:

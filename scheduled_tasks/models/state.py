@@ -49,13 +49,8 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """
         using = self.write_alias
         ids = self.using(using).due(now).order_by("next_run_at").values_list("pk", flat=True)
-        locked = list(self.filter(pk__in=list(ids[:limit])).due(now).locked(skip=True))
-        tasks = TaskState.task.field.related_model.objects.using(using).in_bulk(
-            [state.pk for state in locked]
-        )
-        for state in locked:
-            state.task = tasks[state.pk]
-        return locked
+        due = self.using(using).filter(pk__in=list(ids[:limit])).due(now)
+        return list(due.locked(skip=True).prefetch_related("task"))
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the given tasks and return them by task id."""
@@ -75,14 +70,18 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
     def write_results(self, states: Iterable[TaskState]) -> None:
         """Write what the ends of executions changed on locked states."""
         changes = (
-            ({name: getattr(state, name) for name in TaskState.RESULT_FIELDS}, {"task_id": state.pk})
+            (
+                {name: getattr(state, name) for name in TaskState.RESULT_FIELDS},
+                {"task_id": state.pk},
+            )
             for state in states
         )
         update_each(TaskState, changes, using=self.write_alias)
 
     def next_due_at(self) -> datetime | None:
         """Return the earliest coming slot of all tasks."""
-        return self.filter(next_run_at__isnull=False).aggregate(at=models.Min("next_run_at"))["at"]
+        coming = self.filter(next_run_at__isnull=False).order_by("next_run_at")
+        return coming.values_list("next_run_at", flat=True).first()
 
 
 class TaskState(models.Model):

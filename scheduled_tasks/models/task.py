@@ -25,14 +25,13 @@ from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.registry import registry
 from scheduled_tasks.schedules import Interval, Schedule, parse
 
-
 #: Why a task is parked whose declaration has disappeared.
 UNDECLARED = "Code no longer declares it."
 
 
 def project_timezone() -> str:
     """Return the project's TIME_ZONE, the zone of tasks that name none."""
-    return settings.TIME_ZONE
+    return str(settings.TIME_ZONE)
 
 
 class TaskQuerySet(models.QuerySet["Task"]):

@@ -11,7 +11,7 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules import Interval, parse
 from tests.schedules.moments import utc
 
-moments = st.datetimes(datetime(1960, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.datetimes(datetime(1960, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 lengths = st.integers(1, 366 * 86_400).map(lambda seconds: timedelta(seconds=seconds))
 
 
@@ -87,7 +87,7 @@ def test_text_parses_to_an_equal_value(every: timedelta) -> None:
         ({"every": timedelta(days=367)}, "to 366 days"),
         ({"every": timedelta(seconds=1.5)}, "whole number of seconds"),
         ({"every": 60}, "is a timedelta, not int"),
-        ({"every": timedelta(1), "anchor": datetime(2026, 1, 1)}, "has no time zone"),  # noqa: DTZ001
+        ({"every": timedelta(1), "anchor": datetime(2026, 1, 1)}, "has no time zone"),
         ({"every": timedelta(1), "anchor": date(2026, 1, 1)}, "is a datetime, not date"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_slot_is_the_next_one_of_every_moment_before_it(
 
 
 @settings(deadline=None, max_examples=150, derandomize=True)
-@given(expression=expressions, start=st.datetimes(datetime(1960, 1, 1), datetime(2400, 1, 1)))  # noqa: DTZ001
+@given(expression=expressions, start=st.datetimes(datetime(1960, 1, 1), datetime(2400, 1, 1)))
 def test_days_are_those_of_the_calendar(expression: str, start: datetime) -> None:
     """Checks months and years that a walk by minutes does not reach."""
     days = " ".join(expression.split()[2:])
