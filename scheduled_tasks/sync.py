@@ -19,20 +19,6 @@ from scheduled_tasks.registry import Declaration, HandlerRegistry, registry
 
 logger = logging.getLogger(__name__)
 
-#: The fields that a declaration sets; ``enabled`` besides, but only when the row is made.
-DECLARED_FIELDS = (
-    "handler",
-    "schedule",
-    "timezone",
-    "payload",
-    "description",
-    "category",
-    "metadata",
-    "queue",
-    "priority",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One task that sync changed, or would change: what was done, and fields as (old, new)."""
@@ -129,8 +115,10 @@ class Synchronization:
     def create(self, name: str, declaration: Declaration) -> None:
         task = Task(name=name, origin=Task.Origin.CODE, enabled=declaration.enabled)
         task.declared = said_by(declaration)
-        for field_name in DECLARED_FIELDS:
+        for field_name in Task.DECLARED_FIELDS:
             setattr(task, field_name, task.declared[field_name])
+        if declaration.anchor:
+            task.anchor = datetime.fromisoformat(declaration.anchor)
         try:
             with transaction.atomic(using=TaskState.objects.all().write_alias):
                 task.save()
@@ -141,12 +129,15 @@ class Synchronization:
     def update(self, task: Task, declaration: Declaration) -> None:
         said, before = said_by(declaration), task.declared or {}
         changed = {}
-        for field_name in DECLARED_FIELDS:
+        for field_name in Task.DECLARED_FIELDS:
             old, new = getattr(task, field_name), said[field_name]
             edited = field_name in before and old != before[field_name]
             if old != new and (self.force or not edited):
                 setattr(task, field_name, new)
                 changed[field_name] = (old, new)
+        if declaration.anchor and declaration.anchor != before.get("anchor"):
+            task.anchor = datetime.fromisoformat(declaration.anchor)
+            changed["anchor"] = (before.get("anchor"), declaration.anchor)
         if changed:
             self.changes.append(Change(task.name, "update", changed))
         if changed or said != before:
@@ -166,6 +157,6 @@ class Synchronization:
 
 def said_by(declaration: Declaration) -> dict[str, Any]:
     """Return a declaration as it is kept in ``Task.declared``: JSON, with the zone filled in."""
-    said = {name: getattr(declaration, name) for name in ("name", *DECLARED_FIELDS)}
+    said = {name: getattr(declaration, name) for name in ("name", "anchor", *Task.DECLARED_FIELDS)}
     said["timezone"] = declaration.timezone or project_timezone()
     return json.loads(json.dumps(said))  # type: ignore[no-any-return]

@@ -168,6 +168,19 @@ class Task(models.Model):
     #: What the next slot depends on: a change of any of these restarts the clock.
     CLOCK_FIELDS = ("schedule", "timezone", "anchor", "enabled")
 
+    #: The fields that a declaration sets; ``enabled`` besides, but only when the row is made.
+    DECLARED_FIELDS = (
+        "handler",
+        "schedule",
+        "timezone",
+        "payload",
+        "description",
+        "category",
+        "metadata",
+        "queue",
+        "priority",
+    )
+
     state: TaskState
 
     class Meta:
@@ -181,27 +194,6 @@ class Task(models.Model):
     def __str__(self) -> str:
         """Return the name."""
         return self.name
-
-    def clean(self) -> None:
-        """Refuse what could never run, field by field."""
-        super().clean()
-        errors: dict[str, list[str]] = {}
-        try:
-            value = self.parse_schedule()
-        except InvalidSchedule as error:
-            errors["timezone" if "zone" in str(error) else "schedule"] = [str(error)]
-        else:
-            self.schedule = value.text if value else ""
-        try:
-            handler = registry.get(self.handler)
-            self.handler = handler.key
-            handler.spec.clean(self.payload, complete=bool(self.schedule))
-        except (UnknownHandler, InvalidHandler) as error:
-            errors["handler"] = [str(error)]
-        except InvalidPayload as error:
-            errors["payload"] = [f"{field}: {' '.join(s)}" for field, s in error.errors.items()]
-        if errors:
-            raise ValidationError(errors)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the definition and, in the same transaction, the clock that follows from it.
@@ -229,6 +221,27 @@ class Task(models.Model):
         with transaction.atomic(using=using):
             self.lock_state(using)
             return super().delete(*args, **kwargs)
+
+    def clean(self) -> None:
+        """Refuse what could never run, field by field."""
+        super().clean()
+        errors: dict[str, list[str]] = {}
+        try:
+            value = self.parse_schedule()
+        except InvalidSchedule as error:
+            errors["timezone" if "zone" in str(error) else "schedule"] = [str(error)]
+        else:
+            self.schedule = value.text if value else ""
+        try:
+            handler = registry.get(self.handler)
+            self.handler = handler.key
+            handler.spec.clean(self.payload, complete=bool(self.schedule))
+        except (UnknownHandler, InvalidHandler) as error:
+            errors["handler"] = [str(error)]
+        except InvalidPayload as error:
+            errors["payload"] = [f"{field}: {' '.join(s)}" for field, s in error.errors.items()]
+        if errors:
+            raise ValidationError(errors)
 
     def lock_state(self, using: str) -> None:
         """Lock the state row, first of all rows as in every transaction of the engine."""
@@ -301,6 +314,6 @@ class Task(models.Model):
         declared = self.declared or {}
         return [
             name
-            for name, said in declared.items()
-            if name not in ("name", "enabled") and getattr(self, name) != said
+            for name in self.DECLARED_FIELDS
+            if name in declared and getattr(self, name) != declared[name]
         ]

@@ -64,7 +64,7 @@ class Command(BaseCommand):
 
 
 def stop_on_signals(scheduler: Scheduler) -> None:
-    def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def stop(signum: int, frame: FrameType | None) -> None:
         scheduler.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,240 @@
+"""Code and people edit the same task: who wins which field."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from scheduled_tasks import Cron, Interval, declare, scheduled_task
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.operations import disable_task, enable_task, register_task, unregister_task
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.registry import registry as global_registry
+from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.sync import sync
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def first_release(registry: HandlerRegistry) -> None:
+    declare_cleanup("0 2 * * *")
+
+
+def declare_cleanup(schedule: str, **options: object) -> None:
+    @scheduled_task(schedule, **{"name": "shop.cleanup", "queue": "default"} | options)
+    def cleanup(*, days: int = 30) -> None:
+        """Delete what is old.
+
+        The second paragraph is for programmers.
+        """
+
+
+def release(schedule: str = "0 2 * * *", **options: object) -> list[str]:
+    """Deploy code that declares cleanup like this, and sync."""
+    with global_registry.isolated():
+        declare_cleanup(schedule, **options)
+        return [str(change) for change in sync()]
+
+
+def cleanup() -> Task:
+    return Task.objects.select_related("state").get(name="shop.cleanup")
+
+
+def test_a_declaration_becomes_a_row_and_a_second_sync_changes_nothing() -> None:
+    assert [str(change) for change in sync()] == ["create shop.cleanup"]
+    task = cleanup()
+    assert task.origin == Task.Origin.CODE
+    assert (task.schedule, task.timezone) == ("0 2 * * *", "UTC")
+    assert task.description == "Delete what is old."
+    assert task.state.next_run_at is not None
+    assert sync() == []
+
+
+def test_a_disabled_task_stays_disabled_over_restart_and_redeploy() -> None:
+    sync()
+    disable_task("shop.cleanup")
+    sync()
+    release("0 4 * * *", enabled=True)
+    assert not cleanup().enabled
+    assert cleanup().state.next_run_at is None
+
+
+def test_a_field_that_a_person_edited_keeps_that_value() -> None:
+    sync()
+    edit(schedule="30 5 * * *")
+    release("0 4 * * *")
+    assert cleanup().schedule == "30 5 * * *"
+    assert cleanup().changed_from_code == ["schedule"]
+
+
+def test_a_changed_declaration_arrives_where_nobody_edited() -> None:
+    sync()
+    edit(category="mine")
+    said = release("0 4 * * *", category="theirs", payload={"days": 7})
+    task = cleanup()
+    assert (task.schedule, task.payload) == ("0 4 * * *", {"days": 7})
+    assert task.category == "mine"
+    assert said == [
+        "update shop.cleanup schedule: '0 2 * * *' -> '0 4 * * *', payload: {} -> {'days': 7}"
+    ]
+    expected = Cron("0 4 * * *").next_after(task.updated_at)
+    assert task.state.next_run_at == expected
+
+
+def test_an_edit_that_agrees_with_the_next_release_is_an_edit_no_more() -> None:
+    sync()
+    edit(schedule="0 4 * * *")
+    release("0 4 * * *")
+    assert cleanup().changed_from_code == []
+    release("0 5 * * *")
+    assert cleanup().schedule == "0 5 * * *"
+
+
+def test_force_takes_edits_back_but_leaves_enabled_to_people() -> None:
+    sync()
+    edit(schedule="30 5 * * *")
+    disable_task("shop.cleanup")
+    assert [change.action for change in sync(force=True)] == ["update"]
+    assert cleanup().schedule == "0 2 * * *"
+    assert not cleanup().enabled
+
+
+def test_an_unchanged_interval_keeps_its_phase(now: datetime) -> None:
+    release("every 6 hours")
+    anchor = cleanup().anchor
+    next_run_at = cleanup().state.next_run_at
+    release("every 6 hours", category="new")
+    assert cleanup().anchor == anchor
+    assert cleanup().state.next_run_at == next_run_at
+
+
+def test_an_anchor_given_in_code_is_the_phase(registry: HandlerRegistry, now: datetime) -> None:
+    declare("shop.cleanup", Interval(timedelta(hours=6), anchor=now), name="anchored", payload={})
+    sync()
+    assert Task.objects.get(name="anchored").anchor == now
+
+
+def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_back() -> None:
+    sync()
+    Execution.for_task(cleanup(), trigger="schedule", now=cleanup().created_at).save()
+    with global_registry.isolated():
+        assert [change.action for change in sync()] == ["park"]
+        assert sync() == []
+    state = cleanup().state
+    assert state.next_run_at is None
+    assert state.parked_reason == "Code no longer declares it."
+    assert cleanup().enabled
+    assert Execution.objects.count() == 1
+    assert [change.action for change in sync()] == ["unpark"]
+    assert cleanup().state.next_run_at is not None
+
+
+def test_a_task_made_by_hand_is_never_touched_and_its_name_is_a_conflict() -> None:
+    register_task("shop.cleanup", "shop.cleanup", "every 2 hours")
+    [change] = sync()
+    assert change.action == "conflict"
+    assert cleanup().origin == Task.Origin.API
+    assert cleanup().schedule == "every 2 hours"
+
+
+def test_a_task_keeps_the_name_that_its_handler_gave_it_when_a_namesake_comes(
+    registry: HandlerRegistry,
+) -> None:
+    def cleanup() -> None: ...
+
+    scheduled_task("0 1 * * *")(cleanup)
+    sync()
+    assert set(names()) == {"shop.cleanup", "cleanup"}
+
+    def namesake() -> None: ...
+
+    namesake.__name__, namesake.__module__ = "cleanup", "elsewhere.tasks"
+    scheduled_task("0 1 * * *")(namesake)
+    sync()
+    assert names() == {
+        "shop.cleanup": "shop.cleanup",
+        "cleanup": "tests.cleanup",
+        "elsewhere.cleanup": "elsewhere.cleanup",
+    }
+
+
+def test_one_handler_may_serve_several_declared_tasks(registry: HandlerRegistry) -> None:
+    declare("shop.cleanup", "0 3 * * *", name="cleanup-week", payload={"days": 7})
+    sync()
+    assert names() == {"shop.cleanup": "shop.cleanup", "cleanup-week": "shop.cleanup"}
+    assert Task.objects.get(name="cleanup-week").payload == {"days": 7}
+
+
+def test_a_declared_task_is_disabled_not_deleted_and_others_are_deleted() -> None:
+    sync()
+    register_task("by-hand", "shop.cleanup")
+    unregister_task("shop.cleanup")
+    unregister_task("by-hand")
+    assert names() == {"shop.cleanup": "shop.cleanup"}
+    assert not cleanup().enabled
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
+    assert [change.action for change in sync(dry_run=True)] == ["create"]
+    assert not Task.objects.exists()
+
+
+def test_old_code_does_not_write_over_new_code_while_both_run(now: datetime) -> None:
+    old_digest = global_registry.digest
+    announce(old_digest, now - timedelta(hours=2), state=Worker.State.STOPPED)
+    with global_registry.isolated():
+        declare_cleanup("0 4 * * *")
+        sync()
+        newer = announce(global_registry.digest, now)
+    restarted = Scheduler(worker_name="old code, restarted")
+    restarted.tick(now)
+    assert cleanup().schedule == "0 4 * * *"
+    newer.move_to(Worker.State.STOPPED)
+    restarted.tick(now + timedelta(seconds=5))
+    assert cleanup().schedule == "0 2 * * *"
+
+
+def test_the_command_fails_a_check_until_the_tasks_are_synced() -> None:
+    with pytest.raises(CommandError, match="create shop.cleanup"):
+        call_command("synctasks", check=True)
+    out = StringIO()
+    call_command("synctasks", stdout=out)
+    assert out.getvalue() == "create shop.cleanup\n"
+    call_command("synctasks", check=True, stdout=out)
+    assert out.getvalue().endswith("The tasks are as the code declares them.\n")
+
+
+def test_enabling_restarts_the_clock_from_now(registry: HandlerRegistry) -> None:
+    release("every 1 second")
+    disable_task("shop.cleanup")
+    Task.objects.update(updated_at=cleanup().updated_at - timedelta(days=1))
+    task = enable_task("shop.cleanup")
+    assert task.state.next_run_at > task.updated_at - timedelta(seconds=1)
+
+
+def edit(**fields: object) -> None:
+    task = cleanup()
+    for name, value in fields.items():
+        setattr(task, name, value)
+    task.validate()
+    task.save()
+
+
+def names() -> dict[str, str]:
+    return dict(Task.objects.values_list("name", "handler"))
+
+
+def announce(digest: str, at: datetime, *, state: str = Worker.State.RUNNING) -> Worker:
+    return Worker.objects.create(
+        label="x",
+        host="h",
+        pid=1,
+        declaration_digest=digest,
+        started_at=at,
+        heartbeat_at=at,
+        state=state,
+    )
