@@ -1,0 +1,30 @@
+"""Orders of the last weeks, so that the shop's tasks find something to do."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from example_project.shop.models import Order
+
+CUSTOMERS = ("Ada", "Barbara", "Donald", "Edsger", "Grace")
+ORDERS = 400
+DAYS = 90
+
+
+def load(now: datetime) -> int:
+    """Make the orders, unless there are any; return how many were made."""
+    if Order.objects.exists():
+        return 0
+    dice = random.Random(DAYS)  # noqa: S311 -- sample data
+    orders = [
+        Order(
+            customer=dice.choice(CUSTOMERS),
+            total=Decimal(dice.randrange(500, 20_000)) / 100,
+            status=dice.choice(Order.Status.values),
+            created_at=now - timedelta(minutes=dice.randrange(DAYS * 24 * 60)),
+        )
+        for _ in range(ORDERS)
+    ]
+    return len(Order.objects.bulk_create(orders))

@@ -1,0 +1,207 @@
+"""The Python API: what it makes, what it refuses, and that a refusal saves nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from scheduled_tasks import (
+    Cron,
+    Interval,
+    Once,
+    disable_task,
+    enable_task,
+    get_task,
+    list_handlers,
+    list_tasks,
+    recent_executions,
+    register_task,
+    run_task_now,
+    scheduled_task,
+    task_history,
+    unregister_task,
+)
+from scheduled_tasks.exceptions import (
+    InvalidPayload,
+    InvalidSchedule,
+    InvalidTask,
+    ScheduledTasksError,
+    UnknownHandler,
+    UnknownTask,
+)
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.registry import HandlerRegistry
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.cleanup")
+    def cleanup(*, days: int = 30, day: date | None = None) -> None: ...
+
+    @scheduled_task(name="shop.export")
+    def export(*, customer: str) -> None: ...
+
+
+def test_a_task_is_made_with_its_clock() -> None:
+    task = register_task("weekly", "cleanup", Cron("0 2 * * MON", timezone="Europe/Berlin"))
+    assert (task.handler, task.schedule) == ("shop.cleanup", "0 2 * * MON")
+    assert task.timezone == "Europe/Berlin"
+    assert task.origin == Task.Origin.API
+    assert get_task("weekly").state.next_run_at == task.next_slot(task.updated_at)
+
+
+def test_registering_again_changes_the_task_and_keeps_its_history() -> None:
+    task = register_task("weekly", "shop.cleanup", "0 2 * * *")
+    run_task_now("weekly")
+    changed = register_task(
+        "weekly", "shop.cleanup", "0 3 * * *", category="x", payload={"days": 1}
+    )
+    assert changed.pk == task.pk
+    assert (changed.schedule, changed.category, changed.payload) == ("0 3 * * *", "x", {"days": 1})
+    assert task_history("weekly").count() == 1
+
+
+def test_schedules_may_be_values(now: datetime) -> None:
+    every = register_task("a", "cleanup", Interval(timedelta(minutes=5), anchor=now))
+    once = register_task("b", "cleanup", Once(datetime(2040, 1, 1, 9, tzinfo=UTC)))
+    assert (every.schedule, every.anchor) == ("every 5 minutes", now)
+    assert once.state.next_run_at == datetime(2040, 1, 1, 9, tzinfo=UTC)
+    assert register_task("c", "cleanup").state.next_run_at is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong", "says"),
+    [
+        ({"schedule": "0 25 * * *"}, "schedule", "25"),
+        ({"schedule": "61 * * * *"}, "schedule", "61"),
+        ({"schedule": "whenever"}, "schedule", "whenever"),
+        ({"schedule": "0 0 30 2 *"}, "schedule", "never"),
+        ({"timezone": "Europe/Berlim", "schedule": "0 2 * * *"}, "timezone", "Europe/Berlin"),
+        ({"timezone": "Mars/Base"}, "timezone", "Mars/Base"),
+        ({"handler": "shop.cleanap"}, "handler", "shop.cleanup"),
+        ({"handler": ""}, "handler", ""),
+        ({"payload": {"daays": 3}}, "payload", "did you mean days?"),
+        ({"payload": {"days": "three"}}, "payload", "days:"),
+        ({"handler": "shop.export", "schedule": "0 2 * * *"}, "payload", "customer: required"),
+        ({"name": "Weekly Clean"}, "name", "small letters"),
+        ({"name": "a" * 101}, "name", "100"),
+        ({"priority": "high"}, "priority", "integer"),
+    ],
+)
+def test_what_could_never_run_is_refused_and_nothing_is_saved(
+    fields: dict[str, Any], wrong: str, says: str
+) -> None:
+    task = {"name": "weekly", "handler": "cleanup"} | fields
+    with pytest.raises(InvalidTask) as refused:
+        register_task(**task)
+    assert list(refused.value.errors) == [wrong]
+    assert says in str(refused.value)
+    assert isinstance(refused.value, ValueError)
+    assert not Task.objects.exists()
+
+
+def test_a_refused_change_leaves_the_task_as_it_was() -> None:
+    register_task("weekly", "cleanup", "0 2 * * *")
+    with pytest.raises(InvalidTask):
+        register_task("weekly", "cleanup", "0 2 * * * *")
+    assert get_task("weekly").schedule == "0 2 * * *"
+
+
+def test_even_a_row_saved_without_validation_cannot_hold_a_bad_schedule() -> None:
+    with pytest.raises(InvalidSchedule):
+        Task(name="x", handler="shop.cleanup", schedule="nonsense").save()
+    assert not Task.objects.exists()
+
+
+def test_a_task_for_a_handler_with_required_arguments_can_wait_for_them() -> None:
+    register_task("export", "shop.export")
+    with pytest.raises(InvalidPayload, match="customer: required"):
+        run_task_now("export")
+    assert run_task_now("export", {"customer": "Ada"}).payload == {"customer": "Ada"}
+
+
+def test_a_payload_may_hold_dates() -> None:
+    register_task("weekly", "cleanup", "0 2 * * *", payload={"day": date(2026, 3, 1)})
+    assert get_task("weekly").payload == {"day": "2026-03-01"}
+    assert run_task_now("weekly", {"day": date(2026, 3, 2)}).payload == {"day": "2026-03-02"}
+
+
+def test_a_bad_payload_queues_nothing() -> None:
+    register_task("weekly", "cleanup")
+    with pytest.raises(InvalidPayload, match="days"):
+        run_task_now("weekly", {"days": None})
+    assert not Execution.objects.exists()
+
+
+def test_a_task_whose_handler_is_gone_cannot_be_run() -> None:
+    register_task("weekly", "cleanup")
+    Task.objects.update(handler="shop.gone")
+    with pytest.raises(UnknownHandler, match="shop.gone"):
+        run_task_now("weekly")
+
+
+def test_unknown_names_are_answered_with_near_ones() -> None:
+    register_task("weekly-cleanup", "cleanup")
+    for operation in (get_task, enable_task, disable_task, unregister_task, run_task_now):
+        with pytest.raises(UnknownTask, match="Did you mean weekly-cleanup") as refused:
+            operation("weekly-clean")
+        assert isinstance(refused.value, ScheduledTasksError)
+
+
+def test_history_survives_its_task() -> None:
+    register_task("weekly", "cleanup")
+    execution = run_task_now("weekly")
+    unregister_task("weekly")
+    assert [row.pk for row in task_history("weekly")] == [execution.pk]
+    assert recent_executions().get().task is None
+
+
+def test_listings() -> None:
+    register_task("b", "cleanup")
+    register_task("a", "cleanup")
+    assert [task.name for task in list_tasks()] == ["a", "b"]
+    assert [handler.key for handler in list_handlers()] == ["shop.cleanup", "shop.export"]
+
+
+def test_run_now_joins_the_callers_transaction() -> None:
+    register_task("weekly", "cleanup")
+    with transaction.atomic():
+        run_task_now("weekly")
+        assert connection.in_atomic_block
+        transaction.set_rollback(True)
+    assert not Execution.objects.exists()
+
+
+def test_switching_off_clears_the_clock_and_on_starts_it_anew() -> None:
+    register_task("weekly", "cleanup", "every 1 hour")
+    anchor = get_task("weekly").anchor
+    assert disable_task("weekly").state.next_run_at is None
+    task = enable_task("weekly")
+    assert task.anchor == anchor
+    assert task.state.next_run_at == task.next_slot(task.updated_at)
+
+
+def test_an_edit_of_an_interval_counts_from_now_and_any_other_edit_leaves_it() -> None:
+    register_task("weekly", "cleanup", "every 1 hour")
+    Task.objects.update(anchor=datetime(2026, 1, 1, 0, 7, tzinfo=UTC))
+    task = get_task("weekly")
+    task.description = "only words"
+    task.save()
+    assert get_task("weekly").anchor == datetime(2026, 1, 1, 0, 7, tzinfo=UTC)
+    task.schedule = "every 2 hours"
+    task.save()
+    assert get_task("weekly").anchor == task.updated_at.replace(microsecond=0)
+
+
+def test_a_stale_save_does_not_rewind_the_clock() -> None:
+    stale = register_task("weekly", "cleanup", "every 1 second")
+    later = stale.state.next_run_at + timedelta(minutes=10)
+    type(stale.state).objects.update(next_run_at=later)
+    stale.description = "edited on a page that was opened long ago"
+    stale.save()
+    assert get_task("weekly").state.next_run_at == later
