@@ -6,6 +6,7 @@ test database of SQLite is a file, because several processes cannot share one in
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -16,7 +17,8 @@ from example_project.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs"]
 MIDDLEWARE = [*MIDDLEWARE]
 DEBUG = False
-SCHEDULED_TASKS = {"SYNC_AFTER_MIGRATE": False}
+#: Child processes get options of their own through the environment, as a JSON object.
+SCHEDULED_TASKS = {"SYNC_AFTER_MIGRATE": False} | json.loads(os.environ.get("TEST_OPTIONS", "{}"))
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

@@ -110,9 +110,10 @@ class Worker(models.Model):
         None says that the worker was given up as lost: others may run its executions.
         """
         alive = type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST)
-        if not alive.update(heartbeat_at=now or Now()):
-            return None
-        return alive.values_list("heartbeat_at", flat=True).first()
+        # Read and written back, because SQLite's own now() is text of another precision than
+        # Django's, and the two are never equal.
+        moment = now or alive.values_list(Now(), flat=True).first()
+        return moment if moment and alive.update(heartbeat_at=moment) else None
 
     def move_to(self, state: str) -> None:
         """Say what this worker is doing now, unless it was given up as lost."""

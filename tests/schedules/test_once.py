@@ -64,14 +64,14 @@ def test_the_second_pass_of_a_repeated_time_is_refused() -> None:
 @pytest.mark.parametrize("hours", [-14, 0, 14])
 def test_the_ends_of_time_are_refused_or_found(zone: str, hours: int) -> None:
     offset = timezone(timedelta(hours=hours))
-    for at in (datetime.max.replace(tzinfo=None), datetime.max.replace(tzinfo=offset)):
+    for at in (datetime(9999, 12, 31, 23, 59), datetime.max.replace(tzinfo=offset)):
         try:
             slot = Once(at, timezone=zone).next_after(LONG_AGO)
         except InvalidSchedule as error:
             assert "outside the years 1970 to 9999" in str(error)  # noqa: PT017
         else:
             assert slot is not None
-    for at in (datetime.min.replace(tzinfo=None), datetime.min.replace(tzinfo=offset)):
+    for at in (datetime(1, 1, 1), datetime.min.replace(tzinfo=offset)):
         with pytest.raises(InvalidSchedule, match="outside the years 1970 to 9999"):
             Once(at, timezone=zone)
 
