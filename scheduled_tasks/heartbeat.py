@@ -19,14 +19,15 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """Beats for one worker, from a thread of its own once ``start`` is called.
 
-    ``lost`` is true from the moment on which others may take this worker's executions: its row
-    was given up, or no beat got through for a whole lease. It never turns false again.
+    ``lost`` turns true when another worker has given this one up and taken its executions; it
+    never turns false again. ``stale`` says that no beat got through for so long that this may be
+    so: a process that was frozen, or cut off from its database, must beat before it goes on.
     """
 
     def __init__(self, worker: Worker, clock: Clock) -> None:
         self.worker = worker
         self.clock = clock
-        self._given_up = False
+        self.lost = False
         self._last_beat = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -37,10 +38,9 @@ class Heartbeat:
         return self._thread is not None
 
     @property
-    def lost(self) -> bool:
-        """Say whether this worker must claim and end nothing any more."""
-        silent = time.monotonic() - self._last_beat
-        return self._given_up or silent > app_settings.LEASE
+    def stale(self) -> bool:
+        """Say whether the last beat is half a lease ago or longer."""
+        return time.monotonic() - self._last_beat > app_settings.LEASE / 2
 
     def start(self) -> None:
         """Begin to beat every HEARTBEAT_INTERVAL seconds."""
@@ -60,7 +60,7 @@ class Heartbeat:
         """
         moment = self.worker.beat(now)
         if moment is None:
-            self._given_up = True
+            self.lost = True
             return
         self._last_beat = time.monotonic()
         if now is None:

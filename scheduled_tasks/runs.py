@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -39,3 +39,18 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     error_fingerprint: str = ""
+    whole: bool = True
+
+    def without_texts(self, reason: str) -> Outcome:
+        """Return the outcome with only what every database can store, and why it is not whole."""
+        kept = reason.encode("ascii", "replace").decode().replace("\0", "?")[:500]
+        return replace(
+            self,
+            result=None,
+            reason=f"Its result or error could not be stored: {kept}",
+            error_category="",
+            error="",
+            traceback="",
+            error_fingerprint="",
+            whole=False,
+        )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.models import Min
 from django.utils.module_loading import import_string
 
@@ -116,6 +116,8 @@ class Scheduler:
             self.start(now)
         elif not self.heartbeat.running:
             self.heartbeat.beat(now)
+        elif self.heartbeat.stale:
+            self.heartbeat.beat()
         if self.heartbeat.lost:
             raise WorkerLostError("This worker was given up as lost; it must not go on.")
         ended = self.collect()
@@ -154,10 +156,12 @@ class Scheduler:
             ended = Execution.objects.end(outcomes, self.worker)
         except (OperationalError, InterfaceError):
             raise
-        except DatabaseError:
+        except DatabaseError as error:
+            if len(outcomes) == 1 and outcomes[0].whole:
+                logger.exception("the end of an execution could not be written whole")
+                return self.write([outcomes[0].without_texts(str(error))])
             if len(outcomes) == 1:
-                logger.exception("the end of an execution could not be written: %s", outcomes[0])
-                return []
+                raise
             middle = len(outcomes) // 2
             return [*self.write(outcomes[:middle]), *self.write(outcomes[middle:])]
         kept = {execution.pk for execution in ended}
@@ -188,7 +192,7 @@ class Scheduler:
                 tick = self.tick(self.clock.now())
                 pause = self.pause(tick)
                 failures = 0
-            except Error as error:
+            except (OperationalError, InterfaceError) as error:
                 failures += 1
                 pause = self.recover(error, failures)
             self.sleep(pause)
@@ -235,7 +239,7 @@ class Scheduler:
             delay = random.uniform(*LOOK_AGAIN)  # noqa: S311
         return min(delay, self.poll_interval)
 
-    def recover(self, error: Error, failures: int) -> float:
+    def recover(self, error: Exception, failures: int) -> float:
         """Drop this thread's connections after an error; return the seconds to wait."""
         longest = min(FIRST_RECOVERY * 2.0 ** (failures - 1), LONGEST_RECOVERY)
         pause = longest * random.uniform(0.5, 1)  # noqa: S311

@@ -19,6 +19,7 @@ from scheduled_tasks.registry import Declaration, HandlerRegistry, registry
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One task that sync changed, or would change: what was done, and fields as (old, new)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -119,6 +120,23 @@ def test_many_outcomes_of_one_task_are_counted_one_by_one(
     assert task.state.last_status == "failed"
     assert task.state.consecutive_failures == 1
     assert task.state.last_success_at == now + 3 * MINUTE
+
+
+def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
+    make_task: Make, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    task = make_task("two", "jobs.nothing")
+    worker = scheduler()
+    worker.tick(now)
+    for minute in range(3):
+        Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
+    claimed = Execution.objects.claim(worker.worker, now, limit=3, handlers=["jobs.nothing"])
+    good, bad, fine = (outcome(execution, now) for execution in claimed)
+    too_long = "SQLite stores this, other databases do not"
+    worker.write([good, replace(bad, error_category=too_long), fine])
+    assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
+    stored = Execution.objects.get(pk=bad.execution_id)
+    assert stored.error_category or "could not be stored" in stored.reason
 
 
 def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
