@@ -51,8 +51,7 @@ def manage(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 def schedulers(count: int, *options: str, **environment: str) -> Iterator[list[Any]]:
     """Run several schedulers; stop them at the end and check that they stop cleanly."""
     running = [
-        manage("runscheduler", "--no-sync", "--verbosity=0", *options, **environment)
-        for _ in range(count)
+        manage("runscheduler", "--verbosity=0", *options, **environment) for _ in range(count)
     ]
     try:
         yield running

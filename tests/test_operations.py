@@ -141,7 +141,7 @@ def test_a_bad_payload_queues_nothing() -> None:
 def test_a_task_whose_handler_is_gone_cannot_be_run() -> None:
     register_task("weekly", "cleanup")
     Task.objects.update(handler="shop.gone")
-    with pytest.raises(UnknownHandler, match="shop.gone"):
+    with pytest.raises(UnknownHandler, match=r"shop\.gone"):
         run_task_now("weekly")
 
 

@@ -199,7 +199,7 @@ def test_old_code_does_not_write_over_new_code_while_both_run(now: datetime) -> 
 
 
 def test_the_command_fails_a_check_until_the_tasks_are_synced() -> None:
-    with pytest.raises(CommandError, match="create shop.cleanup"):
+    with pytest.raises(CommandError, match=r"create shop\.cleanup"):
         call_command("synctasks", check=True)
     out = StringIO()
     call_command("synctasks", stdout=out)

@@ -37,7 +37,7 @@ def assert_every_slot_runs_once(
 ) -> None:
     first_slots = make_tasks_due_every_second(tasks)
     since = timezone.now()
-    with schedulers(replicas, MARK_FILE=str(marks), **environment):
+    with schedulers(replicas, "--no-sync", MARK_FILE=str(marks), **environment):
         wait_until(lambda: slots_fired_until() > since + MINUTE, within=150)
     until = slots_fired_until()
     assert_no_slot_is_lost_or_double(first_slots, until)

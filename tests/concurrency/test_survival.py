@@ -31,7 +31,7 @@ def test_a_run_whose_worker_was_killed_is_run_again_by_another(tmp_path: Path) -
     wait_until(lambda: marks.exists() and marks.read_text().count("\n") == 2, within=20)
     victim.kill()
     victim.communicate()
-    with schedulers(1, **environment):
+    with schedulers(1, "--no-sync", **environment):
         wait_until(lambda: marks.read_text().count("\n") == 3, within=30)
         release.touch()
         wait_until(lambda: not Execution.objects.filter(finished_at=None).exists(), within=20)
@@ -47,13 +47,22 @@ def test_a_scheduler_outlives_its_database_connections(tmp_path: Path) -> None:
         pytest.skip("SQLite has no connections that a server could end.")
     marks = tmp_path / "marks"
     Task(name="every-second", handler="jobs.mark", schedule="every 1 second").save()
-    with schedulers(1, TEST_OPTIONS=QUICK, MARK_FILE=str(marks)):
+    with schedulers(1, "--no-sync", TEST_OPTIONS=QUICK, MARK_FILE=str(marks)):
         for runs in (2, 4, 6):
             wait_until(lambda runs=runs: marks.exists() and lines(marks) >= runs, within=30)
             end_all_other_connections()
         wait_until(lambda: lines(marks) >= 8, within=30)
     assert set(Execution.objects.values_list("attempt", flat=True)) <= {0, 1}
     assert not Execution.objects.running().exists()
+
+
+def test_schedulers_that_start_at_once_sync_the_declarations_once() -> None:
+    with schedulers(3, TEST_OPTIONS=QUICK):
+        wait_until(lambda: Worker.objects.count() == 3, within=30)
+        wait_until(lambda: Task.objects.filter(origin=Task.Origin.CODE).exists(), within=30)
+    declared = {"mark", "hold", "fail", "cleanup", "take_orders"}
+    assert declared <= set(Task.objects.values_list("name", flat=True))
+    assert not Task.objects.filter(state=None).exists()
 
 
 def lines(path: Path) -> int:
