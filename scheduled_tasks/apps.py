@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 from django.apps import AppConfig
 from django.core import checks
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -29,17 +31,24 @@ class ScheduledTasksConfig(AppConfig):
         post_migrate.connect(sync_after_migrate, sender=self)
 
 
-def sync_after_migrate(*, using: str, verbosity: int, **options: Any) -> None:
+def sync_after_migrate(
+    *, using: str, verbosity: int, stdout: TextIO | None = None, **options: Any
+) -> None:
     """Write what code declares after ``migrate``; a ``flush`` only empties the tables."""
     from scheduled_tasks.conf import app_settings  # noqa: PLC0415 -- needs loaded apps
     from scheduled_tasks.models import TaskState  # noqa: PLC0415
     from scheduled_tasks.sync import sync  # noqa: PLC0415
 
+    migrated = options.get("plan") is not None and is_up_to_date(using)
     written_here = using == TaskState.objects.all().write_alias
-    if not (app_settings.SYNC_AFTER_MIGRATE and written_here and options.get("plan") is not None):
+    if not (app_settings.SYNC_AFTER_MIGRATE and migrated and written_here):
         return
-    if TaskState._meta.db_table not in connections[using].introspection.table_names():  # noqa: SLF001
-        return  # migrated back to zero
     for change in sync():
         if verbosity > 0:
-            print(f"  scheduled task: {change}")  # noqa: T201 -- migrate's own way to report
+            (stdout or sys.stdout).write(f"  scheduled task: {change}\n")
+
+
+def is_up_to_date(using: str) -> bool:
+    """Say whether the tables are those of this release, not of an earlier one or none."""
+    executor = MigrationExecutor(connections[using])
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes("scheduled_tasks"))

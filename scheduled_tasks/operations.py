@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,7 +15,20 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.registry import Handler, registry
-from scheduled_tasks.schedules import Interval, Schedule
+from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
+
+#: What ``register_task`` takes besides its named arguments.
+FURTHER_FIELDS = (
+    "anchor",
+    "enabled",
+    "description",
+    "category",
+    "metadata",
+    "queue",
+    "priority",
+    "on_lost",
+    "max_losses",
+)
 
 
 def get_task(name: str) -> Task:
@@ -44,21 +58,26 @@ def register_task(
 ) -> Task:
     """Make a task, or change the one of that name, and return it.
 
-    ``handler`` is the key or the short name of a registered handler; ``options`` are further
-    fields of Task. Raise InvalidTask with the reasons by field; then nothing is saved.
+    ``handler`` is the key or the short name of a registered handler. ``options`` are the other
+    fields in FURTHER_FIELDS; what is not given stays as it is. Raise InvalidTask with the reasons
+    by field, TypeError for an option that does not exist; then nothing is saved.
     """
+    if unknown := sorted(set(options) - set(FURTHER_FIELDS)):
+        raise TypeError(
+            f"register_task() takes no {unknown[0]!r}; there are {', '.join(FURTHER_FIELDS)}."
+        )
     task = Task.objects.filter(name=name).first() or Task(name=name, origin=Task.Origin.API)
     task.handler = handler
     task.schedule = str(schedule) if schedule is not None else ""
-    if isinstance(schedule, Interval):
-        options.setdefault("anchor", schedule.anchor)
-    elif isinstance(schedule, Schedule):
-        timezone = timezone or schedule.timezone
+    match schedule:
+        case Interval(anchor=datetime() as anchor):
+            options.setdefault("anchor", anchor)
+        case Cron() | Once():
+            timezone = timezone or schedule.timezone
     if timezone is not None:
         task.timezone = timezone
     task.payload = as_json(payload or {})
     for field, value in options.items():
-        Task._meta.get_field(field)  # raises FieldDoesNotExist  # noqa: SLF001
         setattr(task, field, value)
     task.validate()
     task.save()

@@ -66,6 +66,18 @@ def test_registering_again_changes_the_task_and_keeps_its_history() -> None:
     assert task_history("weekly").count() == 1
 
 
+def test_registering_an_interval_again_keeps_its_phase(now: datetime) -> None:
+    register_task("a", "cleanup", "every 1 hour")
+    Task.objects.update(anchor=now)
+    assert register_task("a", "cleanup", Interval(timedelta(hours=1))).anchor == now
+
+
+def test_an_option_that_does_nothing_yet_is_refused() -> None:
+    with pytest.raises(TypeError, match="no 'max_retries'; there are anchor, enabled"):
+        register_task("a", "cleanup", max_retries=5)
+    assert not Task.objects.exists()
+
+
 def test_schedules_may_be_values(now: datetime) -> None:
     every = register_task("a", "cleanup", Interval(timedelta(minutes=5), anchor=now))
     once = register_task("b", "cleanup", Once(datetime(2040, 1, 1, 9, tzinfo=UTC)))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.sql import emit_post_migrate_signal
 
 from scheduled_tasks import Cron, Interval, declare, scheduled_task
 from scheduled_tasks.models import Execution, Task, Worker
@@ -176,6 +178,24 @@ def test_a_declared_task_is_disabled_not_deleted_and_others_are_deleted() -> Non
     unregister_task("by-hand")
     assert names() == {"shop.cleanup": "shop.cleanup"}
     assert not cleanup().enabled
+
+
+def test_migrate_writes_the_declarations_unless_it_is_told_not_to(
+    settings: Any,
+) -> None:
+    call_command("migrate", verbosity=0)
+    assert not Task.objects.exists()
+    settings.SCHEDULED_TASKS = {}
+    out = StringIO()
+    call_command("migrate", stdout=out)
+    assert "scheduled task: create shop.cleanup" in out.getvalue()
+    assert names() == {"shop.cleanup": "shop.cleanup"}
+
+
+def test_a_flush_leaves_the_tables_empty(settings: Any) -> None:
+    settings.SCHEDULED_TASKS = {}
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+    assert not Task.objects.exists()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:

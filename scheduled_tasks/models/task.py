@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -32,18 +32,6 @@ UNDECLARED = "Code no longer declares it."
 def project_timezone() -> str:
     """Return the project's TIME_ZONE, the zone of tasks that name none."""
     return str(settings.TIME_ZONE)
-
-
-class TaskQuerySet(models.QuerySet["Task"]):
-    """Sets of tasks."""
-
-    def enabled(self) -> Self:
-        """Keep the tasks that people have left switched on."""
-        return self.filter(enabled=True)
-
-    def parked(self) -> Self:
-        """Keep the tasks that the engine set aside because something is wrong with them."""
-        return self.filter(state__parked_at__isnull=False)
 
 
 class Task(models.Model):
@@ -163,7 +151,7 @@ class Task(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
-    objects = TaskQuerySet.as_manager()
+    objects: ClassVar[models.Manager[Task]] = models.Manager()
 
     #: What the next slot depends on: a change of any of these restarts the clock.
     CLOCK_FIELDS = ("schedule", "timezone", "anchor", "enabled")

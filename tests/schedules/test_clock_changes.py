@@ -88,3 +88,18 @@ def test_the_end_of_a_gap_is_strictly_after() -> None:
     just_before = utc("2026-03-29 01:00") - timedelta(microseconds=1)
     assert schedule.next_after(just_before) == utc("2026-03-29 01:00")
     assert schedule.next_after(utc("2026-03-29 01:00")) == utc("2026-03-30 00:30")
+
+
+@pytest.mark.parametrize(
+    ("zone", "slots"),
+    [
+        ("Pacific/Kiritimati", ["2028-02-28 10:00", "2028-02-28 10:01"]),
+        ("UTC", ["2028-02-29 00:00", "2028-02-29 00:01"]),
+        ("Etc/GMT+12", ["2028-02-29 12:00", "2028-02-29 12:01"]),
+    ],
+)
+def test_a_job_that_follows_the_clock_finds_the_first_minute_of_a_day_years_ahead(
+    zone: str, slots: list[str]
+) -> None:
+    found = Cron("* * 29 2 *", timezone=zone).upcoming(2, after=utc("2026-03-10"))
+    assert found == [utc(slot) for slot in slots]
