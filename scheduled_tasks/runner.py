@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
 from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
@@ -37,8 +37,6 @@ def perform(run: Run, *, clock: Callable[[], datetime]) -> Outcome:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
         ending = failed(error)
-    finally:
-        leave_transactions()
     duration_ms = round((time.perf_counter() - begun) * 1000)
     report(run, ending, duration_ms)
     return Outcome(
@@ -132,13 +130,6 @@ def without_own_frames(frames: TracebackType | None) -> TracebackType | None:
     while inner is not None and inner.tb_frame.f_globals.get("__name__") == __name__:
         inner = inner.tb_next
     return inner or frames
-
-
-def leave_transactions() -> None:
-    """Roll back a transaction that a handler left open by hand, so that it blocks nobody."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block and not connection.get_autocommit():
-            connection.close()
 
 
 def report(run: Run, ending: dict[str, Any], duration_ms: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.models import Execution, Task, TaskState, Worker, life
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.scheduler import Scheduler, WorkerLostError
@@ -76,6 +76,18 @@ def test_every_slot_that_was_missed_runs_in_order(
     ran = list(Execution.objects.order_by("pk").values_list("slot", "trigger", "status"))
     slots = [now + minutes * MINUTE for minutes in (5, 10, 15, 20)]
     assert ran == [(slot, "catch_up", "success") for slot in slots]
+
+
+def test_tasks_far_behind_catch_up_in_several_transactions(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "SLOTS_AT_ONCE", 5)
+    make_task("a", "jobs.add", "every 1 minute")
+    make_task("b", "jobs.add", "every 1 minute")
+    worker = scheduler()
+    fired = [worker.tick(now + 8 * MINUTE).fired for _ in range(5)]
+    assert fired == [6, 6, 4, 0, 0]
+    assert Execution.objects.filter(status="success").count() == 16
 
 
 def test_the_clock_moves_on_from_the_slot_not_from_the_time_of_firing(

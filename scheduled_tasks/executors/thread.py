@@ -46,7 +46,21 @@ class ThreadExecutor(Executor):
             while (run := self._work.get()) is not None:
                 close_old_connections()
                 outcome = perform(run, clock=self.clock)
+                drop_open_transactions()
                 close_old_connections()
                 self.deliver(outcome)
         finally:
             connections.close_all()
+
+
+def drop_open_transactions() -> None:
+    """Roll back what a handler left open, or the runs after it in this thread would be part of it.
+
+    Django keeps a connection inside ``atomic`` marked as such even when it is closed, so the
+    connection itself is given up for a new one.
+    """
+    for connection in connections.all(initialized_only=True):
+        is_open = connection.connection is not None
+        if connection.in_atomic_block or (is_open and not connection.autocommit):
+            connection.close()
+            del connections[connection.alias]

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.worker import Worker
 
 
+#: About as many slots are fired in one transaction; tasks far behind fire the rest in the next.
+SLOTS_AT_ONCE = 1_000
+
+
 class ExecutionQuerySet(LockingQuerySet["Execution"]):
     """Sets of executions, and the verbs that move them from one status to another."""
 
@@ -59,13 +63,12 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
             fired: list[Execution] = []
             moves: dict[int, tuple[datetime, datetime | None]] = {}
             for state in states.lock_due(now, limit=limit):
-                due = state.due_slots(now)
+                due = state.due_slots(now, at_most=max(SLOTS_AT_ONCE - len(fired), 1))
                 if due is not None:
                     fired += [self.model.for_slot(state.task, slot, now=now) for slot in due.slots]
                     moves[state.pk] = (due.since, due.next)
             self.using(using).bulk_create(fired, ignore_conflicts=True)
-            states.advance(moves)
-            return len(fired)
+            return len(fired) if states.advance(moves) else 0
 
         using = self.write_alias
         return in_transaction(operation, using=using)

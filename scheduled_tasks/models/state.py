@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A task that fell far behind fires this many slots in one transaction, the rest in the next.
-SLOTS_AT_ONCE = 500
-
-
 @dataclass(frozen=True, slots=True)
 class DueSlots:
     """The slots of one task that have come: from ``since`` on, and the ``next`` after them."""
@@ -126,8 +122,8 @@ class TaskState(models.Model):
         verbose_name_plural = _("task states")
         indexes = (models.Index(fields=["next_run_at"], name="scheduled_tasks_due"),)
 
-    def due_slots(self, now: datetime) -> DueSlots | None:
-        """Return the slots that have come, None where the task had to be parked instead.
+    def due_slots(self, now: datetime, *, at_most: int) -> DueSlots | None:
+        """Return the first slots that have come, None where the task had to be parked instead.
 
         A task that may not fire, as one switched off by a bulk update, has no slots and no next.
         """
@@ -137,7 +133,7 @@ class TaskState(models.Model):
         slots: list[datetime] = []
         coming: datetime | None = since
         try:
-            while coming is not None and coming <= now and len(slots) < SLOTS_AT_ONCE:
+            while coming is not None and coming <= now and len(slots) < at_most:
                 slots.append(coming)
                 coming = self.task.next_slot(coming)
         except Exception as error:  # one bad row must not stop the others

@@ -24,7 +24,7 @@ def cron(expression: str, zone: str) -> Cron:
         raise
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(deadline=None, max_examples=150, derandomize=True)
 @given(expression=expressions, place=places(), early=seconds(2 * DAY))
 def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
     expression: str, place: tuple[str, datetime], early: timedelta
@@ -40,7 +40,7 @@ def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
         assert not [slot for slot in upcoming[len(expected) :] if slot <= until]
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(deadline=None, max_examples=150, derandomize=True)
 @given(
     times=st.tuples(
         st.sampled_from(["*", "0", "30", "*/20", "0,30", "15-45/15", "59"]),
