@@ -7,11 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's own name
+from django.core.exceptions import ValidationError
 from django.db import connections, router
 
 from scheduled_tasks.conf import load
+from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
-from scheduled_tasks.registry import Declaration, registry
+from scheduled_tasks.registry import registry
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -77,15 +79,7 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     except InvalidHandler:
         return []  # said by E003
     for declaration in declarations:
-        if problem := payload_problem(declaration):
-            problems.append(
-                Error(
-                    f"The payload declared for {declaration.handler} is not what it takes: "
-                    f"{problem}",
-                    hint="Correct payload= where the task is declared.",
-                    id="scheduled_tasks.E006",
-                )
-            )
+        problems.extend(declaration_problems(declaration))
         if declaration.name in names:
             problems.append(
                 Error(
@@ -98,15 +92,22 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     return problems
 
 
-def payload_problem(declaration: Declaration) -> str:
+def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
+    """Say what would keep a declared task from being saved."""
+    from scheduled_tasks.sync import new_task  # noqa: PLC0415 -- needs loaded apps
+
+    task = new_task(declaration.name or "named-by-its-handler", declaration)
     try:
-        spec = registry.get(declaration.handler).spec
-        spec.clean(declaration.payload, complete=bool(declaration.schedule))
-    except InvalidHandler:
-        return ""  # said by E004
-    except ValueError as error:
-        return str(error)
-    return ""
+        task.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        for field, sentences in error.message_dict.items():
+            if field != "handler":  # said by E004
+                yield Error(
+                    f"The task declared for {declaration.handler} has a {field} that cannot be "
+                    f"saved: {' '.join(sentences)}",
+                    hint="Correct it where the task is declared.",
+                    id="scheduled_tasks.E006",
+                )
 
 
 def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:

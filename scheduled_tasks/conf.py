@@ -12,6 +12,9 @@ from django.utils.functional import SimpleLazyObject, empty
 
 from scheduled_tasks.exceptions import InvalidSettings
 
+#: The largest number that an option can be: columns hold it, and clocks count so far.
+MOST = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -55,7 +58,14 @@ def load() -> Options:
     options: dict[str, Any] = {
         key: checked(key, value, defaults[key]) for key, value in given.items()
     }
-    return Options(**options)
+    loaded = Options(**options)
+    if loaded.LEASE < 2 * loaded.HEARTBEAT_INTERVAL:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE} s, which must be at least twice "
+            f"HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL} s): workers that live would be "
+            "taken for lost."
+        )
+    return loaded
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:
@@ -68,9 +78,9 @@ def checked(key: str, value: Any, default: Any) -> Any:
     match default:
         case bool() if isinstance(value, bool):
             return value
-        case int() if type(value) is int and value > 0:
+        case int() if type(value) is int and 0 < value <= MOST:
             return value
-        case float() if type(value) in (int, float) and value > 0:
+        case float() if type(value) in (int, float) and 0 < value <= MOST:
             return float(value)
         case str() if isinstance(value, str):
             return value
@@ -78,8 +88,14 @@ def checked(key: str, value: Any, default: Any) -> Any:
             isinstance(item, str) for item in value
         ):
             return tuple(value)
-    kind = {bool: "True or False", int: "a whole number above 0", float: "a number above 0"}
-    wanted = kind.get(type(default), "text" if isinstance(default, str) else "a list of names")
+    kinds: dict[type, str] = {
+        bool: "True or False",
+        int: f"a whole number from 1 to {MOST}",
+        float: f"a number above 0 and at most {MOST}",
+        str: "text",
+        tuple: "a list of names",
+    }
+    wanted = kinds[type(default)]
     raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {value!r}.")
 
 

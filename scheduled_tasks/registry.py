@@ -5,24 +5,36 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from django import forms
 from django.apps import apps
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.module_loading import autodiscover_modules
 
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.declarations import Declaration, Options, declaration_of
 from scheduled_tasks.exceptions import InvalidHandler, UnknownHandler
 from scheduled_tasks.payloads import PayloadSpec
-from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+from scheduled_tasks.payloads.signature import refuse_what_is_no_function
+from scheduled_tasks.schedules import Schedule
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: What ``scheduled_task`` and ``declare`` take besides their named arguments.
+OPTIONS = (
+    "timezone",
+    "payload",
+    "enabled",
+    "description",
+    "category",
+    "metadata",
+    "queue",
+    "priority",
+)
 
 
 class Handler:
@@ -54,24 +66,6 @@ class Handler:
         return PayloadSpec.from_function(self.function, form=self.form)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """What code says of one task. ``name`` is None where the handler names it."""
-
-    handler: str
-    name: str | None = None
-    schedule: str = ""
-    timezone: str | None = None
-    anchor: str | None = None
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    enabled: bool = True
-    description: str = ""
-    category: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    queue: str = "default"
-    priority: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Registration:
     function: Callable[..., Any]
@@ -94,12 +88,16 @@ class HandlerRegistry:
         name: str | None = None,
         form: type[forms.Form] | None = None,
     ) -> None:
-        """Take a function in; one that is defined again, as a reloader does, is replaced."""
-        place = (function.__module__, function.__qualname__)
+        """Take a function in; one that is defined again, as a reloader does, is replaced.
+
+        Raise InvalidHandler for what is not a function.
+        """
+        refuse_what_is_no_function(function)
         again = [
             known
             for known in self._registrations
-            if (known.function.__module__, known.function.__qualname__) == place
+            # By name too: a loop may define one function under many names.
+            if (where(known.function), known.name) == (where(function), name)
         ]
         for known in again:
             self._registrations.remove(known)
@@ -144,11 +142,21 @@ class HandlerRegistry:
                 keys = ", ".join(sorted(handler.key for handler in named))
                 raise UnknownHandler(f"Several handlers are called {name!r}: use one of {keys}.")
 
+    def handler_of(self, function: Callable[..., Any]) -> Handler:
+        """Return the handler that a function is registered as. Raise UnknownHandler."""
+        for handler in self.handlers.values():
+            if handler.function is function:
+                return handler
+        raise UnknownHandler(
+            f"{function!r} is no handler: decorate it with @scheduled_task, above all other "
+            "decorators."
+        )
+
     def advice(self, name: str) -> str:
         """Say which handlers come near a name that is not one."""
         spelled = {handler.short_name: key for key, handler in self.handlers.items()}
         spelled.update({key: key for key in self.handlers})
-        near = difflib.get_close_matches(name, spelled, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(str(name), spelled, n=3, cutoff=0.5)
         if near:
             return f"Did you mean {' or '.join(dict.fromkeys(spelled[word] for word in near))}?"
         if not self.handlers:
@@ -158,11 +166,13 @@ class HandlerRegistry:
 
     @property
     def declarations(self) -> list[Declaration]:
-        """Return what code declares, with handlers by key and descriptions filled in."""
-        by_function = {handler.function: handler for handler in self.handlers.values()}
+        """Return what code declares, with handlers by key and descriptions filled in.
+
+        Raise UnknownHandler for a declaration without one.
+        """
         found = []
         for handler, declaration in self._declared:
-            known = self.get(handler) if isinstance(handler, str) else by_function[handler]
+            known = self.get(handler) if isinstance(handler, str) else self.handler_of(handler)
             found.append(
                 replace(
                     declaration,
@@ -217,15 +227,8 @@ def scheduled_task(
     /,
     *,
     name: str | None = None,
-    timezone: str | None = None,
-    payload: Mapping[str, Any] | None = None,
     form: type[forms.Form] | None = None,
-    enabled: bool = True,
-    description: str = "",
-    category: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    queue: str = "default",
-    priority: int = 0,
+    **options: Unpack[Options],
 ) -> Callable[[Function], Function]: ...
 def scheduled_task(
     schedule: Schedule | str | Callable[..., Any] | None = None,
@@ -233,22 +236,27 @@ def scheduled_task(
     *,
     name: str | None = None,
     form: type[forms.Form] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Any:
     """Register a function as a handler and declare a task for it.
 
     ``schedule`` is a value or its text (``"0 2 * * *"``, ``"every 15 minutes"``, ``"at 2030-01-01
-    09:00"``), or left out for a task that is only run by hand. ``timezone`` defaults to the
-    project's TIME_ZONE. ``name`` replaces the key ``app_label.function``. ``payload`` holds the
-    keyword arguments of each run, ``form`` a Django form for them where the signature does not
-    say enough. Everything but the key can be changed in the admin afterwards.
+    09:00"``), or left out for a task that is only run by hand. ``name`` replaces the key
+    ``app_label.function``; ``form`` is a Django form for the arguments, where the signature does
+    not say enough.
+
+    Options, all of which can be changed in the admin afterwards: ``timezone`` (the project's
+    TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is
+    first made), ``description`` (the first paragraph of the docstring), ``category``,
+    ``metadata``, ``queue``, ``priority`` (higher runs first), ``on_lost`` ("retry" or "fail": what
+    happens to a run whose worker died) and ``max_losses`` (how often it is retried).
 
     Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
-    be understood.
+    be understood, TypeError for an option that does not exist.
     """
     if callable(schedule):
         return scheduled_task()(schedule)
-    declaration = declaration_of(schedule, name=name, **options)
+    declaration = declaration_of("scheduled_task", schedule, name, options)
 
     def decorate(function: Function) -> Function:
         registry.register(function, name=name, form=form)
@@ -263,30 +271,14 @@ def declare(
     schedule: Schedule | str | None = None,
     *,
     name: str,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> None:
     """Declare one more task for a registered handler: another schedule, another payload.
 
-    Takes the options of ``scheduled_task``; ``name`` names the task.
+    ``handler`` is the function or its key, ``name`` names the task; the options and what is raised
+    are those of ``scheduled_task``.
     """
-    registry.declare(handler, declaration_of(schedule, name=name, **options))
-
-
-def declaration_of(
-    schedule: Schedule | str | None, *, timezone: str | None = None, **options: Any
-) -> Declaration:
-    """Build a Declaration, with the schedule in its canonical text."""
-    value = parse(schedule, timezone or "UTC") if isinstance(schedule, str) else schedule
-    match schedule:
-        case Interval(anchor=datetime() as anchor):
-            options["anchor"] = anchor.isoformat()
-        case Cron() | Once():
-            timezone = timezone or schedule.timezone
-    given = {key: option for key, option in options.items() if option is not None}
-    for key in ("payload", "metadata"):
-        if key in given:
-            given[key] = json.loads(json.dumps(given[key], cls=DjangoJSONEncoder))
-    return Declaration(handler="", schedule=value.text if value else "", timezone=timezone, **given)
+    registry.declare(handler, declaration_of("declare", schedule, name, options))
 
 
 def autodiscover() -> None:

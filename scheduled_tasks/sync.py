@@ -12,10 +12,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.models import Task, TaskState
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.task import UNDECLARED, project_timezone
-from scheduled_tasks.registry import Declaration, HandlerRegistry, registry
+from scheduled_tasks.registry import HandlerRegistry, registry
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +115,7 @@ class Synchronization:
         return key if taken else short
 
     def create(self, name: str, declaration: Declaration) -> None:
-        task = Task(name=name, origin=Task.Origin.CODE, enabled=declaration.enabled)
-        task.declared = said_by(declaration)
-        for field_name in Task.DECLARED_FIELDS:
-            setattr(task, field_name, task.declared[field_name])
-        if declaration.anchor:
-            task.anchor = datetime.fromisoformat(declaration.anchor)
+        task = new_task(name, declaration)
         try:
             with transaction.atomic(using=TaskState.objects.all().write_alias):
                 task.save()
@@ -154,6 +150,21 @@ class Synchronization:
         elif parked and not missing and not task.problem():
             task.state.unpark(self.now)
             self.changes.append(Change(task.name, "unpark"))
+
+
+def new_task(name: str, declaration: Declaration) -> Task:
+    """Build the row of a declaration that has none yet."""
+    said = said_by(declaration)
+    task = Task(
+        name=name,
+        origin=Task.Origin.CODE,
+        enabled=declaration.enabled,
+        declared=said,
+        **{field_name: said[field_name] for field_name in Task.DECLARED_FIELDS},
+    )
+    if declaration.anchor:
+        task.anchor = datetime.fromisoformat(declaration.anchor)
+    return task
 
 
 def said_by(declaration: Declaration) -> dict[str, Any]:

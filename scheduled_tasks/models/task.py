@@ -167,6 +167,8 @@ class Task(models.Model):
         "metadata",
         "queue",
         "priority",
+        "on_lost",
+        "max_losses",
     )
 
     state: TaskState

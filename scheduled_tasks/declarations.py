@@ -1,0 +1,72 @@
+"""What code says of a task: a schedule, a payload, and how it wants to be run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypedDict
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What code says of one task. ``name`` is None where the handler names it."""
+
+    handler: str
+    name: str | None = None
+    schedule: str = ""
+    timezone: str | None = None
+    anchor: str | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    description: str = ""
+    category: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    queue: str = "default"
+    priority: int = 0
+    on_lost: str = "retry"
+    max_losses: int = 3
+
+
+class Options(TypedDict, total=False):
+    """What code may say of a task besides its handler and schedule."""
+
+    timezone: str | None
+    payload: Mapping[str, Any]
+    enabled: bool
+    description: str
+    category: str
+    metadata: Mapping[str, Any]
+    queue: str
+    priority: int
+    on_lost: str
+    max_losses: int
+
+
+def declaration_of(
+    caller: str, schedule: Schedule | str | None, name: str | None, options: Options
+) -> Declaration:
+    """Build a Declaration, with the schedule in its canonical text."""
+    if unknown := sorted(set(options) - set(Options.__annotations__)):
+        raise TypeError(
+            f"{caller}() takes no {unknown[0]!r}; there are {', '.join(Options.__annotations__)}."
+        )
+    timezone, anchor = options.get("timezone"), None
+    value = parse(schedule, timezone or "UTC") if isinstance(schedule, str) else schedule
+    match schedule:
+        case Interval(anchor=datetime() as moment):
+            anchor = moment.isoformat()
+        case Cron() | Once():
+            timezone = timezone or schedule.timezone
+    given: dict[str, Any] = {**options, "timezone": timezone}
+    for key in ("payload", "metadata"):
+        if key in given:
+            given[key] = json.loads(json.dumps(given[key], cls=DjangoJSONEncoder))
+    return Declaration(
+        handler="", name=name, schedule=value.text if value else "", anchor=anchor, **given
+    )
