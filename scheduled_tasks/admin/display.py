@@ -25,15 +25,21 @@ def moment(value: datetime | None, *, now: datetime | None = None) -> str | Safe
     """
     if value is None:
         return EMPTY
-    local = timezone.localtime(value)
     return format_html(
-        '<time class="st-moment" datetime="{}">{}</time>'
-        ' <span class="st-relative" data-of="{}">{}</span>',
+        '<span class="st-moment"><time datetime="{}">{}</time>'
+        ' <span class="st-relative">{}</span></span>',
         value.isoformat(),
-        local.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        value.isoformat(),
+        in_current_zone(value).strftime("%Y-%m-%d %H:%M:%S %Z"),
         relative(value, now or timezone.now()),
     )
+
+
+def in_current_zone(value: datetime) -> datetime:
+    """Return the moment in Django's current time zone, as it is if that zone has no such year."""
+    try:
+        return timezone.localtime(value)
+    except OverflowError:
+        return value
 
 
 def relative(value: datetime, now: datetime) -> str:
@@ -63,10 +69,10 @@ def duration(milliseconds: int | None) -> str:
     seconds = milliseconds / 1_000
     if seconds < SECOND:
         return f"{milliseconds} ms"
-    if seconds < MINUTE:
+    if round(seconds, 1) < MINUTE:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), MINUTE)
-    if seconds < HOUR:
+    minutes, rest = divmod(round(seconds), MINUTE)
+    if minutes < HOUR // MINUTE:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -7,17 +7,27 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
+from scheduled_tasks.admin.filters import OneTaskFilter, QueueFilter
+from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.paging import CappedPaginator
 from scheduled_tasks.admin.read_only import ReadOnlyAdmin
-from scheduled_tasks.models import Execution
+from scheduled_tasks.models import Execution, Task
 
 #: Columns that may be long: lists leave them in the database.
-LONG_COLUMNS = ("payload", "checkpoint", "progress", "result", "error", "traceback", "reason")
+LONG_COLUMNS = (
+    "payload",
+    "checkpoint",
+    "progress",
+    "result",
+    "reason",
+    "error",
+    "traceback",
+    "resolution",
+)
 
 
 @admin.register(Execution)
@@ -30,48 +40,37 @@ class ExecutionAdmin(ReadOnlyAdmin):
         "status_badge",
         "trigger",
         "scheduled_moment",
-        "started_moment",
+        "delay",
         "duration",
-        "attempt",
         "worker_label",
     )
-    list_filter = ("status", "trigger", "queue")
+    list_filter = (OneTaskFilter, "status", "trigger", QueueFilter)
     search_fields = ("task_name__startswith",)
     search_help_text = _("The beginning of a task's name")
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     list_per_page = 50
-    fieldsets = (
-        (
-            None,
-            {"fields": ("task_link", "status_badge", "why", "trigger", "triggered_by", "handler")},
-        ),
+    summary = ("task_link", "status_badge", "reason", "trigger", "triggered_by", "handler")
+    seldom = ("reason", "triggered_by")
+    failure = (
+        _("Failure"),
+        {"fields": ("error_category", "error_text", "traceback_text", "error_fingerprint")},
+    )
+    further = (
+        (_("What went in and came out"), {"fields": ("payload_text", "result_text")}),
         (
             _("Times"),
             {
                 "fields": (
-                    "scheduled_moment",
-                    "created_moment",
-                    "claimed_moment",
-                    "started_moment",
-                    "finished_moment",
-                    "duration",
+                    ("scheduled_moment", "created_moment"),
+                    ("claimed_moment", "started_moment"),
+                    ("finished_moment", "duration"),
                 )
             },
         ),
-        (_("Run"), {"fields": ("attempt", "losses", "worker_label", "queue", "priority")}),
-        (_("What went in and came out"), {"fields": ("payload_text", "result_text")}),
-        (
-            _("Failure"),
-            {"fields": ("error_category", "error_text", "traceback_text", "error_fingerprint")},
-        ),
+        (_("Run"), {"fields": (("attempt", "losses"), ("queue", "priority"), "worker_label")}),
     )
-
-    class Media:
-        """Moments in the viewer's zone, and colours."""
-
-        css = {"all": ("scheduled_tasks/admin.css",)}
-        js = ("scheduled_tasks/moments.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         """Leave long columns out of lists."""
@@ -82,9 +81,10 @@ class ExecutionAdmin(ReadOnlyAdmin):
         return queryset
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show the failure only where there is one."""
-        sets = super().get_fieldsets(request, obj)
-        return sets if obj is None or obj.error else sets[:-1]
+        """Put the failure on top, where there is one, and leave out what there is not."""
+        fields = [name for name in self.summary if name not in self.seldom or getattr(obj, name)]
+        failed = obj.error or obj.error_category
+        return ((None, {"fields": fields}), *((self.failure,) if failed else ()), *self.further)
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, execution: Execution) -> str:
@@ -101,17 +101,10 @@ class ExecutionAdmin(ReadOnlyAdmin):
         """Link to the task while it exists."""
         if execution.task_id is None:
             return _("%s (deleted)") % execution.task_name
-        url = reverse(
-            "admin:scheduled_tasks_task_change",
-            args=[execution.task_id],
-            current_app=self.admin_site.name,
-        )
-        return format_html('<a href="{}">{}</a>', url, execution.task_name)
-
-    @admin.display(description=_("reason"))
-    def why(self, execution: Execution) -> str:
-        """Say why it did not run, or why it failed."""
-        return execution.reason or execution.error.partition("\n")[0] or display.EMPTY
+        if not self.admin_site.is_registered(Task):
+            return execution.task_name
+        page = url(self.admin_site, "task_change", execution.task_id)
+        return format_html('<a href="{}">{}</a>', page, execution.task_name)
 
     @admin.display(description=_("scheduled for"), ordering="scheduled_for")
     def scheduled_moment(self, execution: Execution) -> str:
@@ -138,6 +131,11 @@ class ExecutionAdmin(ReadOnlyAdmin):
         """Return when it ended."""
         return display.moment(execution.finished_at)
 
+    @admin.display(description=_("delay"))
+    def delay(self, execution: Execution) -> str:
+        """Return how long it waited after the time at which it might have started."""
+        return display.duration(delay(execution))
+
     @admin.display(description=_("duration"), ordering="duration_ms")
     def duration(self, execution: Execution) -> str:
         """Return how long the attempt took."""
@@ -162,3 +160,11 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def traceback_text(self, execution: Execution) -> str:
         """Return where the exception came from."""
         return display.preformatted(execution.traceback)
+
+
+def delay(execution: Execution) -> int | None:
+    """Return how many milliseconds a run waited for a worker, None if it has not started."""
+    started = execution.started_at or execution.claimed_at
+    if started is None:
+        return None
+    return max(0, round((started - execution.run_after).total_seconds() * 1_000))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
 
+from scheduled_tasks.admin.styled import StyledAdmin
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+
+class ReadOnlyAdmin(StyledAdmin):
     """An admin in which nothing can be added or changed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

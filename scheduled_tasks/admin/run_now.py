@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
 
+from scheduled_tasks.admin.links import may_view, url
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
-from scheduled_tasks.models import Task
+from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.payloads import PayloadSpec
 from scheduled_tasks.registry import registry
 
@@ -28,6 +31,7 @@ class RunNowView:
 
     def __init__(self, admin: TaskAdmin, request: HttpRequest, object_id: str) -> None:
         self.admin = admin
+        self.site = admin.admin_site
         self.request = request
         self.task = self.find(object_id)
 
@@ -46,14 +50,22 @@ class RunNowView:
             spec = registry.get(self.task.handler).spec
         except ScheduledTasksError as error:
             self.admin.message_user(self.request, str(error), messages.ERROR)
-            return HttpResponseRedirect(self.task_url())
-        form = spec.form(
-            self.request.POST if self.request.method == "POST" else None,
-            initial=self.task.payload,
-        )
-        if self.request.method == "POST" and form.is_valid():
+            return HttpResponseRedirect(self.way_back())
+        posted = self.request.method == "POST"
+        form = self.form(spec, posted=posted)
+        if posted and form.is_valid():
             return self.queue(spec, form) or self.page(form)
         return self.page(form)
+
+    def form(self, spec: PayloadSpec, *, posted: bool) -> Form:
+        """Return the form of the handler's arguments, over the payload of the task."""
+        stored = self.task.payload if isinstance(self.task.payload, dict) else {}
+        form = spec.form(self.request.POST if posted else None, initial=stored)
+        if spec.own_form is None:
+            # The admin takes help texts for HTML; these quote defaults from the code.
+            for field in form.fields.values():
+                field.help_text = conditional_escape(field.help_text)
+        return form
 
     def queue(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:
         """Queue the run and go to its page; None if the payload was refused after all."""
@@ -65,30 +77,30 @@ class RunNowView:
             return None
         said = _("Queued as execution #%d: the next free worker runs it.") % execution.pk
         self.admin.message_user(self.request, said, messages.SUCCESS)
-        url = reverse(
-            "admin:scheduled_tasks_execution_change",
-            args=[execution.pk],
-            current_app=self.admin.admin_site.name,
-        )
-        return HttpResponseRedirect(url)
+        if may_view(self.site, self.request, Execution):
+            return HttpResponseRedirect(url(self.site, "execution_change", execution.pk))
+        return HttpResponseRedirect(self.way_back())
 
     def page(self, form: Form) -> TemplateResponse:
         """Show the form."""
+        fields = [name for name in form.fields if not form.fields[name].widget.is_hidden]
         context = {
-            **self.admin.admin_site.each_context(self.request),
+            **self.site.each_context(self.request),
             "title": _("Run %s now") % self.task.name,
             "opts": self.admin.opts,
             "original": self.task,
             "form": form,
+            "adminform": AdminForm(form, [(None, {"fields": fields})], {}),  # type: ignore[arg-type]
             "media": self.admin.media + form.media,
-            "task_url": self.task_url(),
+            "has_view_permission": self.admin.has_view_permission(self.request, self.task),
+            "way_back": self.way_back(),
         }
+        # What the url tag goes by, so that its links stay within this site.
+        self.request.current_app = self.site.name
         return TemplateResponse(self.request, self.template, context)
 
-    def task_url(self) -> str:
-        """Return the address of the task's page."""
-        return reverse(
-            "admin:scheduled_tasks_task_change",
-            args=[self.task.pk],
-            current_app=self.admin.admin_site.name,
-        )
+    def way_back(self) -> str:
+        """Return the address of the task's page, or of one that the user may see."""
+        if self.admin.has_view_permission(self.request, self.task):
+            return url(self.site, "task_change", self.task.pk)
+        return reverse("admin:index", current_app=self.site.name)

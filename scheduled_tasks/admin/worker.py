@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
@@ -42,11 +43,9 @@ class WorkerAdmin(ReadOnlyAdmin):
         "handler_names",
     )
 
-    class Media:
-        """Moments in the viewer's zone, and colours."""
-
-        css = {"all": ("scheduled_tasks/admin.css",)}
-        js = ("scheduled_tasks/moments.js",)
+    def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
+        """Refuse: a worker without its row gives up, and old rows go by themselves."""
+        return False
 
     @admin.display(description=_("state"), ordering="state")
     def standing(self, worker: Worker) -> str:

@@ -3,44 +3,61 @@
 {
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const language = document.documentElement.lang || undefined;
-  const words = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+  const ago = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+  const now = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(0, "second");
   const clock = new Intl.DateTimeFormat("sv", {
     year: "numeric", month: "2-digit", day: "2-digit",
     hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
-  const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
+  const short = new Intl.DateTimeFormat(language, { timeZoneName: "short" });
 
-  const absolute = (date) => {
-    const name = zone.formatToParts(date).find((part) => part.type === "timeZoneName");
-    return `${clock.format(date)} ${name ? name.value : ""}`.trim();
+  const zoneAt = (date) => {
+    const name = short.formatToParts(date).find((part) => part.type === "timeZoneName");
+    return name ? name.value : "";
   };
 
   const relative = (date) => {
     const seconds = (date.getTime() - Date.now()) / 1000;
     for (const [unit, size] of UNITS) {
       if (Math.abs(seconds) >= size) {
-        return words.format(Math.trunc(seconds / size), unit);
+        return ago.format(Math.trunc(seconds / size), unit);
       }
     }
-    return words.format(0, "second");
+    return now;
   };
 
-  const showAbsolute = () => {
-    for (const element of document.querySelectorAll("time.st-moment")) {
-      element.title = element.textContent;
-      element.textContent = absolute(new Date(element.dateTime));
+  // Columns are narrow: there the zone is said once, above the list.
+  const showAbsolute = (note) => {
+    for (const element of document.querySelectorAll(".st-moment time")) {
+      const date = new Date(element.dateTime);
+      const [text, zone] = [clock.format(date), zoneAt(date)];
+      element.parentElement.title = `${text} ${zone} = ${element.textContent}`;
+      element.textContent = note && element.closest("#result_list") ? text : `${text} ${zone}`;
     }
+  };
+
+  const showZone = (note) => {
+    note.textContent = note.dataset.said.replace("%s", clock.resolvedOptions().timeZone);
+    note.hidden = false;
   };
 
   const showRelative = () => {
-    for (const element of document.querySelectorAll(".st-relative")) {
-      element.textContent = relative(new Date(element.dataset.of));
+    for (const element of document.querySelectorAll(".st-moment")) {
+      const text = relative(new Date(element.querySelector("time").dateTime));
+      const shown = element.querySelector(".st-relative");
+      if (shown.textContent !== text) {
+        shown.textContent = text;
+      }
     }
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    showAbsolute();
+    const note = document.querySelector(".st-zone");
+    showAbsolute(note);
     showRelative();
     setInterval(showRelative, 1000);
+    if (note && document.querySelector("#result_list .st-moment")) {
+      showZone(note);
+    }
   });
 }

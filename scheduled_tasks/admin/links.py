@@ -1,0 +1,22 @@
+"""Addresses within one admin site, which may show only some of the models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+def url(site: AdminSite, view: str, *args: Any) -> str:
+    """Return the address of a view of this app, such as ``task_change``, in the given site."""
+    return reverse(f"admin:scheduled_tasks_{view}", args=args, current_app=site.name)
+
+
+def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Say whether the site has pages for the model and the user may see them."""
+    if not site.is_registered(model):
+        return False
+    return bool(site.get_model_admin(model).has_view_permission(request))

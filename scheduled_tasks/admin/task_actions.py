@@ -1,0 +1,87 @@
+"""What people do to tasks from the list: enable, disable, run now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from scheduled_tasks.admin.links import url
+from scheduled_tasks.exceptions import ErrorsByField, ScheduledTasksError
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.operations import run_task_now
+
+
+class TaskActions(admin.ModelAdmin):
+    """The actions of the list of tasks. A task that refuses is named and stops no other."""
+
+    actions = ("enable", "disable", "run_now")
+
+    @admin.action(description=_("Enable selected tasks"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        """Let the tasks fire again, from now on."""
+        count = self.switch(request, queryset.filter(enabled=False), enabled=True)
+        self.report(request, ngettext("%d task enabled.", "%d tasks enabled.", count), count)
+
+    @admin.action(description=_("Disable selected tasks"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        """Let the tasks fire no more."""
+        count = self.switch(request, queryset.filter(enabled=True), enabled=False)
+        self.report(request, ngettext("%d task disabled.", "%d tasks disabled.", count), count)
+
+    @admin.action(description=_("Run selected tasks now"), permissions=["run"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        """Queue one execution of each task, with its own payload."""
+        queued = 0
+        for task in queryset:
+            try:
+                self.queue_run(request, task)
+                queued += 1
+            except ScheduledTasksError as error:
+                self.report_refused_run(request, task, error)
+        if queued:
+            said = ngettext("%d execution queued.", "%d executions queued.", queued)
+            self.report(request, said, queued)
+
+    def switch(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
+        """Switch each task, with a log entry, and return how many it were."""
+        said = _g("Enabled.") if enabled else _g("Disabled.")
+        count = 0
+        for task in queryset:
+            try:
+                task.switch(enabled=enabled)
+            except ScheduledTasksError as error:
+                self.message_user(request, f"{task.name}: {error}", messages.ERROR)
+                continue
+            self.log_change(request, task, said)
+            count += 1
+        return count
+
+    def queue_run(
+        self, request: HttpRequest, task: Task, payload: dict[str, Any] | None = None
+    ) -> Execution:
+        """Queue an execution in the user's name, with a log entry."""
+        execution = run_task_now(task, payload, triggered_by=f"user:{request.user}"[:200])
+        self.log_change(request, task, _g("Run now: execution #%d.") % execution.pk)
+        return execution
+
+    def report(self, request: HttpRequest, said: str, count: int) -> None:
+        """Say how many tasks an action changed."""
+        level = messages.SUCCESS if count else messages.INFO
+        self.message_user(request, said % count, level)
+
+    def report_refused_run(
+        self, request: HttpRequest, task: Task, error: ScheduledTasksError
+    ) -> None:
+        """Say why a task was not queued; where arguments are to blame, where to give them."""
+        said = format_html("{}: {}", task.name, error)
+        if isinstance(error, ErrorsByField):
+            page = url(self.admin_site, "task_run", task.pk)
+            said = format_html('{} <a href="{}">{}</a>', said, page, _g("Give arguments"))
+        self.message_user(request, said, messages.ERROR)

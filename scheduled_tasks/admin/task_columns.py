@@ -1,0 +1,99 @@
+"""What the list and the page of a task say of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from scheduled_tasks.admin import display
+from scheduled_tasks.admin.styled import StyledAdmin
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.models import Execution, Task
+
+COMING_SLOTS = 5
+WORTH_COUNTING = 2
+
+
+class TaskColumns(StyledAdmin):
+    """The columns of the list of tasks and the read-only rows of a task's page."""
+
+    @admin.display(description=_("schedule"), ordering="schedule")
+    def schedule_in_english(self, task: Task) -> str:
+        """Return the schedule in English, with its text at hand."""
+        return format_html('<span title="{}">{}</span>', task.schedule, task.describe_schedule())
+
+    @admin.display(description=_("next run"), ordering="state__next_run_at")
+    def next_run(self, task: Task) -> str:
+        """Return when the task is due next, and whether that should have happened already."""
+        due = task.state.next_run_at
+        if task.state.parked_at:
+            return display.badge("parked", _g("parked"))
+        late = due and due < timezone.now() - timedelta(seconds=app_settings.MISFIRE_THRESHOLD)
+        if late:
+            return format_html("{} {}", display.badge("late", _g("late")), display.moment(due))
+        return display.moment(due)
+
+    @admin.display(description=_("last status"), ordering="state__last_status")
+    def last_status(self, task: Task) -> str:
+        """Return how and when the last run ended."""
+        if task.state.last_run_at is None:
+            return self.status_badge(task)
+        return format_html("{} {}", self.status_badge(task), display.moment(task.state.last_run_at))
+
+    def status_badge(self, task: Task) -> str:
+        """Return how the last run ended, and how often it failed in a row."""
+        status, failures = task.state.last_status, task.state.consecutive_failures
+        label = dict(Execution.Status.choices).get(status, status)
+        if status == Execution.Status.FAILED and failures >= WORTH_COUNTING:
+            label = f"{label} × {failures}"  # noqa: RUF001 -- the sign for times
+        return display.badge(status, label)
+
+    @admin.display(description=_("enabled"), boolean=True, ordering="enabled")
+    def is_enabled(self, task: Task) -> bool:
+        """Return whether people let it fire."""
+        return task.enabled
+
+    @admin.display(description=_("standing"))
+    def standing(self, task: Task) -> str:
+        """Say in a sentence whether the task will fire, and why not."""
+        if task.state.parked_at:
+            return _g("Parked: %s") % task.state.parked_reason
+        if not task.enabled:
+            return _g("Disabled: it fires no slot, and can be run by hand.")
+        if problem := task.problem():
+            return _g("It cannot run: %s") % problem
+        if edited := task.changed_from_code:
+            return _g("Enabled. Changed from code: %s.") % ", ".join(edited)
+        return _g("Enabled.")
+
+    @admin.display(description=_("coming runs"))
+    def coming_slots(self, task: Task) -> str:
+        """Return the next slots."""
+        try:
+            schedule = task.parse_schedule()
+        except ScheduledTasksError as error:
+            return str(error)
+        if schedule is None or task.state.next_run_at is None:
+            return display.EMPTY
+        slots = schedule.upcoming(COMING_SLOTS, after=timezone.now())
+        lines = format_html_join("", "<li>{}</li>", ((display.moment(slot),) for slot in slots))
+        return format_html('<ol class="st-slots">{}</ol>', lines)
+
+    @admin.display(description=_("last run"))
+    def last_run(self, task: Task) -> str:
+        """Return how and when the task last ran, and how often it has run."""
+        state = task.state
+        if state.last_run_at is None:
+            return _g("It has not run yet.")
+        runs = ngettext("%d execution", "%d executions", state.execution_count)
+        said = runs % state.execution_count
+        return format_html(
+            '<span class="st-line">{} <span>{}</span></span>', self.last_status(task), said
+        )

@@ -1,0 +1,92 @@
+"""Handlers that the admin's tests run, and people who use the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.registry import HandlerRegistry
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.cleanup")
+    def cleanup(
+        *, days: int = 30, dry_run: bool = True, kind: Literal["old", "all"] = "old"
+    ) -> None: ...
+
+    @scheduled_task(name="shop.export")
+    def export(*, customer: str) -> None: ...
+
+    @scheduled_task(name="shop.plain")
+    def plain() -> None: ...
+
+
+@pytest.fixture
+def staff(db: None) -> Callable[..., Client]:
+    """Return a maker of clients, each logged in as staff with the given permissions."""
+
+    def make(*codenames: str) -> Client:
+        user = User.objects.create_user("staff", is_staff=True)
+        permissions = Permission.objects.filter(
+            content_type__app_label="scheduled_tasks", codename__in=codenames
+        )
+        assert len(permissions) == len(codenames)
+        user.user_permissions.set(permissions)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def make_execution(now: datetime) -> Callable[..., Execution]:
+    """Return a maker of executions that ran for two seconds."""
+
+    def make(task: Task, **fields: Any) -> Execution:
+        execution = Execution.for_task(task, trigger="schedule", now=now)
+        defaults = {
+            "status": "success",
+            "claimed_at": now,
+            "started_at": now,
+            "finished_at": now + timedelta(seconds=2),
+            "duration_ms": 2_000,
+            "attempt": 1,
+            "worker_label": "web-1:42",
+        }
+        for name, value in (defaults | fields).items():
+            setattr(execution, name, value)
+        execution.save()
+        return execution
+
+    return make
+
+
+@pytest.fixture
+def make_worker(db: None) -> Callable[..., Worker]:
+    """Return a maker of workers, which have just beaten."""
+
+    def make(label: str = "web-1:42", **fields: Any) -> Worker:
+        moment = timezone.now()
+        return Worker.objects.create(
+            **{
+                "label": label,
+                "host": "web-1",
+                "pid": 42,
+                "version": "1",
+                "heartbeat_at": moment,
+                "started_at": moment,
+                **fields,
+            }
+        )
+
+    return make

@@ -1,0 +1,140 @@
+"""The actions of the list of tasks, and deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from scheduled_tasks.models import Execution, Task
+from tests.admin.pages import act, messages, page, text
+
+Make = Callable[..., Any]
+
+
+def test_disabling_stops_the_clock_and_enabling_starts_it_anew(
+    admin_client: Client, make_task: Make
+) -> None:
+    a, b = make_task("a", "shop.plain", "every 1 hour"), make_task("b", "shop.plain", "0 2 * * *")
+    response = act(admin_client, "disable", a, b)
+    assert messages(response) == ["2 tasks disabled."]
+    assert not Task.objects.filter(enabled=True).exists()
+    assert not Task.objects.filter(state__next_run_at__isnull=False).exists()
+
+    assert messages(act(admin_client, "enable", a)) == ["1 task enabled."]
+    task = Task.objects.get(enabled=True)
+    assert task == a
+    assert task.state.next_run_at == task.next_slot(task.updated_at)
+
+
+def test_only_tasks_that_change_are_counted_and_logged(
+    admin_client: Client, make_task: Make
+) -> None:
+    on, off = make_task("on", "shop.plain"), make_task("off", "shop.plain", enabled=False)
+    assert messages(act(admin_client, "enable", on, off)) == ["1 task enabled."]
+    assert [(entry.object_repr, entry.change_message) for entry in LogEntry.objects.all()] == [
+        ("off", "Enabled.")
+    ]
+    assert messages(act(admin_client, "enable", on, off)) == ["0 tasks enabled."]
+
+
+def test_only_selected_tasks_change(admin_client: Client, make_task: Make) -> None:
+    a = make_task("a", "shop.plain")
+    make_task("b", "shop.plain")
+    act(admin_client, "disable", a)
+    assert Task.objects.get(enabled=True).name == "b"
+
+
+def test_run_now_queues_one_execution_each_with_the_payload_of_the_task(
+    admin_client: Client, make_task: Make
+) -> None:
+    a = make_task("a", "shop.cleanup", "0 2 * * *", payload={"days": 7})
+    b = make_task("b", "shop.plain", enabled=False)
+    due = a.state.next_run_at
+    assert messages(act(admin_client, "run_now", a, b)) == ["2 executions queued."]
+    queued = Execution.objects.order_by("task_name")
+    assert [(row.task_name, row.payload) for row in queued] == [("a", {"days": 7}), ("b", {})]
+    for row in queued:
+        assert (row.status, row.trigger, row.slot) == ("queued", "manual", None)
+        assert row.triggered_by == "user:admin"
+    assert Task.objects.get(name="a").state.next_run_at == due
+
+
+def test_a_task_that_cannot_run_is_named_and_stops_no_other(
+    admin_client: Client, make_task: Make
+) -> None:
+    export = make_task("export", "shop.export")
+    gone, fine = make_task("gone", "shop.plain"), make_task("plain", "shop.plain")
+    Task.objects.filter(pk=gone.pk).update(handler="shop.gone")
+    said = messages(act(admin_client, "run_now", export, gone, fine))
+    assert said[0].startswith("export: customer: required.")
+    assert f'href="{page("task_run", export.pk)}"' in said[0]
+    assert said[1].startswith("gone: No handler is called &#x27;shop.gone&#x27;.")
+    assert said[2] == "1 execution queued."
+    assert Execution.objects.get().task == fine
+
+
+def test_a_task_whose_schedule_went_bad_is_named_and_stops_no_other(
+    admin_client: Client, make_task: Make
+) -> None:
+    bad, fine = make_task("bad", "shop.plain", enabled=False), make_task("fine", "shop.plain")
+    Task.objects.filter(pk=bad.pk).update(schedule="nonsense")
+    Task.objects.filter(pk=fine.pk).update(enabled=False)
+    said = messages(act(admin_client, "enable", bad, fine))
+    assert said[0].startswith("bad: ")
+    assert said[1] == "1 task enabled."
+    assert Task.objects.get(enabled=True) == fine
+
+
+def test_tasks_are_deleted_and_their_history_stays(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    tasks = [make_task("a", "shop.plain"), make_task("b", "shop.plain")]
+    make_execution(tasks[0])
+    asked = text(act(admin_client, "delete_selected", *tasks))
+    assert "Are you sure" in asked
+    assert "task state" not in asked.lower()
+    response = act(admin_client, "delete_selected", *tasks, post="yes")
+    assert messages(response) == ["Successfully deleted 2 tasks."]
+    assert not Task.objects.exists()
+    assert Execution.objects.get().task_name == "a"
+
+
+def test_tasks_that_code_declares_are_not_deleted(admin_client: Client, make_task: Make) -> None:
+    declared = make_task("declared", "shop.plain", origin=Task.Origin.CODE)
+    other = make_task("other", "shop.plain")
+    refused = text(act(admin_client, "delete_selected", declared, other, post="yes"))
+    assert "declared: declared in code, disable it instead" in refused
+    assert Task.objects.count() == 2
+    assert admin_client.get(page("task_delete", declared.pk)).status_code == 403
+    assert admin_client.post(page("task_delete", other.pk), {"post": "yes"}).status_code == 302
+    assert Task.objects.get() == declared
+
+
+def test_executions_can_be_deleted(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(make_task("a", "shop.plain"))
+    response = admin_client.post(
+        page("execution_changelist"),
+        {"action": "delete_selected", "_selected_action": [execution.pk], "post": "yes"},
+    )
+    assert response.status_code == 302
+    assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize("view", ["execution", "worker"])
+def test_what_the_engine_writes_can_not_be_added_or_changed(
+    admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make, view: str
+) -> None:
+    row = make_execution(make_task("a", "shop.plain")) if view == "execution" else make_worker()
+    assert admin_client.get(page(f"{view}_add")).status_code == 403
+    assert admin_client.get(page(f"{view}_change", row.pk)).status_code == 200
+    assert admin_client.post(page(f"{view}_change", row.pk), {"status": "x"}).status_code == 403
+
+
+def test_a_worker_is_not_deleted(admin_client: Client, make_worker: Make) -> None:
+    assert admin_client.post(page("worker_delete", make_worker().pk)).status_code == 403

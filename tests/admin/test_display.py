@@ -1,0 +1,72 @@
+"""How values look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from scheduled_tasks.admin import display
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "now"),
+        (0.9, "now"),
+        (1, "in 1 second"),
+        (59, "in 59 seconds"),
+        (60, "in 1 minute"),
+        (7_300, "in 2 hours"),
+        (90_000, "in 1 day"),
+        (864_000, "in 10 days"),
+        (-1, "1 second ago"),
+        (-3_599, "59 minutes ago"),
+    ],
+)
+def test_moments_relative_to_now(now: datetime, seconds: float, said: str) -> None:
+    assert display.relative(now + timedelta(seconds=seconds), now) == said
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "said"),
+    [
+        (None, "-"),
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1_000, "1.0 s"),
+        (59_940, "59.9 s"),
+        (59_960, "1 min 00 s"),
+        (61_000, "1 min 01 s"),
+        (3_599_700, "1 h 00 min"),
+        (90_061_000, "25 h 01 min"),
+    ],
+)
+def test_durations(milliseconds: int | None, said: str) -> None:
+    assert display.duration(milliseconds) == said
+
+
+def test_moments_are_in_the_current_zone_until_the_browser_says_otherwise(now: datetime) -> None:
+    with timezone.override("Europe/Berlin"):
+        said = display.moment(now, now=now + timedelta(hours=2))
+    assert '<time datetime="2026-03-01T12:00:00+00:00">2026-03-01 13:00:00 CET</time>' in said
+    assert '<span class="st-relative">2 hours ago</span>' in said
+
+
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_the_extremes_of_time_are_shown(moment: datetime, zone: str, now: datetime) -> None:
+    with timezone.override(zone):
+        assert "<time" in display.moment(moment.replace(tzinfo=UTC), now=now)
+
+
+def test_what_is_not_there_is_a_dash() -> None:
+    assert display.moment(None) == display.badge("") == display.EMPTY
+    assert display.pretty_json({}) == display.pretty_json(None) == display.EMPTY
+    assert display.preformatted("") == display.EMPTY
+
+
+def test_what_says_no_is_there() -> None:
+    assert "false" in display.pretty_json(False)
+    assert "[]" in display.pretty_json([])

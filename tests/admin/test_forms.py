@@ -1,0 +1,251 @@
+"""The form of a task: what it saves, what it refuses, and that a refusal saves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Task
+from scheduled_tasks.registry import HandlerRegistry
+from tests.admin.pages import page, task_data, text
+
+Make = Callable[..., Any]
+
+BAD_INPUT = [
+    ({"name": "Weekly Clean"}, "name", "small letters"),
+    ({"name": ""}, "name", "required"),
+    ({"name": "a" * 101}, "name", "100"),
+    ({"name": "a\0b"}, "name", "Null characters"),
+    ({"handler": "shop.cleanap"}, "handler", "Did you mean shop.cleanup"),
+    ({"handler": ""}, "handler", "required"),
+    ({"schedule": "0 25 * * *"}, "schedule", "25"),
+    ({"schedule": "0 2 * * * *"}, "schedule", "fields"),
+    ({"schedule": "whenever"}, "schedule", "whenever"),
+    ({"schedule": "0 0 30 2 *"}, "schedule", "never"),
+    ({"schedule": "every 0 seconds"}, "schedule", "second"),
+    ({"schedule": "<script>alert(1)</script>"}, "schedule", "script"),
+    ({"schedule": "*" * 300}, "schedule", "255"),
+    ({"timezone": "Mars/Base"}, "timezone", "Mars/Base"),
+    ({"timezone": ""}, "timezone", "required"),
+    ({"payload": '{"daays": 3}'}, "payload", "did you mean days?"),
+    ({"payload": '{"days": "three"}'}, "payload", "days:"),
+    ({"payload": '{"days": NaN}'}, "payload", "days:"),
+    ({"payload": '{"days": "\\u0000"}'}, "payload", "days:"),
+    ({"payload": "[1]"}, "payload", "object"),
+    ({"payload": "null"}, "payload", "object"),
+    ({"payload": "{days: 3}"}, "payload", "valid JSON"),
+    ({"payload": "[" * 100_000}, "payload", "valid JSON"),
+    ({"payload": f'{{"days": {"9" * 5_000}}}'}, "payload", "valid JSON"),
+    ({"handler": "shop.export", "payload": "{}"}, "payload", "customer: required"),
+    ({"anchor_0": "2026-13-01", "anchor_1": "00:00"}, "anchor", "valid date"),
+    ({"priority": "high"}, "priority", "whole number"),
+    ({"priority": "9" * 30}, "priority", "less than"),
+    ({"queue": ""}, "queue", "required"),
+]
+
+
+def add(client: Client, **fields: Any) -> Any:
+    return client.post(page("task_add"), task_data(**fields))
+
+
+def change(client: Client, task: Task, **fields: Any) -> Any:
+    return client.post(page("task_change", task.pk), task_data(**{"name": task.name, **fields}))
+
+
+def errors_of(response: Any) -> dict[str, list[str]]:
+    assert response.status_code == 200
+    return dict(response.context["adminform"].form.errors)
+
+
+def test_a_task_is_made_with_its_clock(admin_client: Client) -> None:
+    response = add(admin_client, payload='{"days": 7}', category="mail")
+    assert response.status_code == 302
+    task = Task.objects.get()
+    assert (task.name, task.handler, task.schedule) == ("nightly", "shop.cleanup", "0 2 * * *")
+    assert (task.payload, task.category, task.origin) == ({"days": 7}, "mail", Task.Origin.ADMIN)
+    assert task.state.next_run_at == task.next_slot(task.updated_at)
+
+
+def test_registered_handlers_and_zones_are_offered(admin_client: Client) -> None:
+    form = admin_client.get(page("task_add")).context["adminform"].form
+    keys = [key for key, label in form.fields["handler"].widget.choices]
+    assert keys == ["", "shop.cleanup", "shop.export", "shop.plain"]
+    zones = [name for name, label in form.fields["timezone"].widget.choices]
+    assert "Europe/Berlin" in zones
+    assert "localtime" not in zones
+
+
+@pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
+def test_what_could_never_run_is_an_error_of_its_field_and_nothing_is_saved(
+    admin_client: Client, fields: dict[str, str], wrong: str, says: str
+) -> None:
+    errors = errors_of(add(admin_client, **fields))
+    assert list(errors) == [wrong]
+    assert len(errors[wrong]) == 1
+    assert says in errors[wrong][0]
+    assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
+def test_a_refused_change_leaves_the_task_as_it_was(
+    admin_client: Client, make_task: Make, fields: dict[str, str], wrong: str, says: str
+) -> None:
+    task = make_task("kept", "shop.plain", "0 3 * * *")
+    errors = errors_of(change(admin_client, task, **{"category": "changed", **fields}))
+    assert list(errors) == [wrong]
+    assert says in errors[wrong][0]
+    task = Task.objects.get()
+    assert (task.name, task.schedule, task.category) == ("kept", "0 3 * * *", "")
+
+
+def test_a_name_that_is_taken_is_refused(admin_client: Client, make_task: Make) -> None:
+    make_task("nightly", "shop.plain")
+    assert list(errors_of(add(admin_client))) == ["name"]
+    assert Task.objects.count() == 1
+
+
+def test_all_errors_are_told_at_once(admin_client: Client) -> None:
+    errors = errors_of(add(admin_client, name="", schedule="x", handler="gone", payload="{"))
+    assert set(errors) == {"name", "schedule", "handler", "payload"}
+
+
+def test_an_empty_payload_means_no_arguments(admin_client: Client) -> None:
+    assert add(admin_client, payload="").status_code == 302
+    assert Task.objects.get().payload == {}
+
+
+def test_an_empty_schedule_means_by_hand_and_may_lack_arguments(admin_client: Client) -> None:
+    assert add(admin_client, handler="shop.export", schedule="").status_code == 302
+    assert Task.objects.get().state.next_run_at is None
+
+
+def test_an_edit_of_words_leaves_the_clock(admin_client: Client, make_task: Make) -> None:
+    task = make_task("hourly", "shop.cleanup", "every 1 hour")
+    anchor, due = task.anchor, task.state.next_run_at
+    response = change(
+        admin_client,
+        task,
+        schedule="every 1 hour",
+        timezone=task.timezone,
+        anchor_0=f"{anchor:%Y-%m-%d}",
+        anchor_1=f"{anchor:%H:%M:%S}",
+        description="Only words.",
+    )
+    assert response.status_code == 302
+    task = Task.objects.get()
+    assert task.description == "Only words."
+    assert (task.anchor, task.state.next_run_at) == (anchor, due)
+
+
+def test_an_edit_of_the_schedule_starts_the_clock_anew(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    assert change(admin_client, task, schedule="at 2040-01-01 09:00").status_code == 302
+    assert Task.objects.get().state.next_run_at == datetime(2040, 1, 1, 8, tzinfo=UTC)
+
+
+def test_the_identity_of_a_declared_task_belongs_to_code(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *", origin=Task.Origin.CODE)
+    assert change(admin_client, task, handler="shop.plain", description="x").status_code == 302
+    task = Task.objects.get()
+    assert (task.name, task.handler, task.description) == ("nightly", "shop.cleanup", "x")
+
+
+def test_errors_of_what_cannot_be_edited_stand_at_the_top(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *", origin=Task.Origin.CODE)
+    Task.objects.update(handler="shop.gone")
+    response = change(admin_client, task, description="x")
+    assert "handler: No handler is called 'shop.gone'." in errors_of(response)["__all__"][0]
+    assert Task.objects.get().description == ""
+
+
+@pytest.mark.parametrize(
+    "gone_bad",
+    [
+        {"handler": "shop.gone"},
+        {"schedule": "nonsense"},
+        {"timezone": "Mars/Base"},
+        {"payload": [1]},
+        {"payload": {"gone": 1}},
+        {"payload": None},
+        {"name": "Bad Name"},
+        {"declared": {"schedule": "* * * * *"}, "origin": "code"},
+    ],
+)
+def test_a_row_that_went_bad_can_be_looked_at_and_mended(
+    admin_client: Client, make_task: Make, gone_bad: dict[str, Any]
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    if gone_bad.get("payload", "") is None:
+        gone_bad = {"payload": "null"}
+    Task.objects.update(**gone_bad)
+    assert admin_client.get(page("task_changelist")).status_code == 200
+    response = admin_client.get(page("task_change", task.pk))
+    assert response.status_code == 200
+    for name in {"handler", "timezone"} & set(gone_bad):
+        assert f'<option value="{gone_bad[name]}" selected>' in text(response)
+    assert change(admin_client, task).status_code == 302
+    assert Task.objects.get().problem() == ""
+
+
+def test_a_row_that_went_bad_says_so(admin_client: Client, make_task: Make) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    url = page("task_change", task.pk)
+    Task.objects.update(schedule="nonsense")
+    assert "not understood: nonsense" in text(admin_client.get(page("task_changelist")))
+    assert "It cannot run: " in text(admin_client.get(url))
+    Task.objects.update(schedule="0 2 * * *", handler="shop.gone")
+    assert "No handler is called &#x27;shop.gone&#x27;." in text(admin_client.get(url))
+
+
+def test_two_handlers_that_claim_one_key_break_no_page(
+    admin_client: Client, make_task: Make, registry: HandlerRegistry
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+
+    @scheduled_task(name="shop.cleanup")
+    def another() -> None: ...
+
+    assert admin_client.get(page("task_change", task.pk)).status_code == 200
+    assert admin_client.get(page("task_add")).status_code == 200
+    assert "Two functions register" in errors_of(change(admin_client, task))["handler"][0]
+    assert admin_client.get(page("task_run", task.pk)).status_code == 302
+
+
+def test_a_payload_is_laid_out_and_comes_back_as_it_was_typed(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup", payload={"days": 7})
+    laid_out = "{\n  &quot;days&quot;: 7\n}"
+    assert laid_out in text(admin_client.get(page("task_change", task.pk)))
+    assert "{days: 7" in text(change(admin_client, task, payload="{days: 7"))
+
+
+def test_the_extremes_of_time_break_no_page(
+    admin_client: Client, make_task: Make, settings: Any
+) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    task = make_task("last", "shop.plain", "at 9999-12-31 23:59", timezone="UTC")
+    assert task.state.next_run_at.year == 9999
+    assert "9999-12-31 23:59:00 UTC" in text(admin_client.get(page("task_changelist")))
+    assert admin_client.get(page("task_change", task.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("year", ["0001", "1899", "9999"])
+def test_an_anchor_at_the_ends_of_the_calendar_is_refused(
+    admin_client: Client, settings: Any, year: str
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    fields = {"anchor_0": f"{year}-01-01", "anchor_1": "00:00:00", "schedule": "every 1 hour"}
+    assert list(errors_of(add(admin_client, **fields))) == ["anchor"]
+    assert not Task.objects.exists()

@@ -1,0 +1,93 @@
+"""Hostile content: shown as text, whoever wrote it, under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Task, TaskState
+from tests.admin.pages import act, page, text
+
+Make = Callable[..., Any]
+
+SCRIPT = "<script>alert(1)</script>"
+INLINE = re.compile(
+    r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", re.IGNORECASE
+)
+
+
+@pytest.fixture
+def pages(
+    admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make, now: datetime
+) -> dict[str, str]:
+    """Return every page, of rows that hold a script wherever there is room for one."""
+    task = make_task("evil", "shop.cleanup", "0 2 * * *", description=SCRIPT, category=SCRIPT)
+    Task.objects.filter(pk=task.pk).update(
+        schedule=SCRIPT, timezone=SCRIPT, queue=SCRIPT, payload={SCRIPT: SCRIPT}
+    )
+    make_task("parked", "shop.cleanup").state.park(SCRIPT, now)
+    TaskState.objects.filter(pk=task.pk).update(last_status=SCRIPT[:10], last_run_at=now)
+    fields = dict.fromkeys(
+        ("task_name", "handler", "queue", "triggered_by", "worker_label", "reason"), SCRIPT
+    ) | dict.fromkeys(("error", "traceback"), SCRIPT * 3)
+    execution = make_execution(
+        task, payload={SCRIPT: SCRIPT}, result=[SCRIPT], error_category=SCRIPT[:20], **fields
+    )
+    worker = make_worker(SCRIPT, host=SCRIPT, queues=[SCRIPT], handlers=[SCRIPT])
+    parked = Task.objects.get(name="parked")
+    urls = {
+        "tasks": page("task_changelist"),
+        "task": page("task_change", task.pk),
+        "parked": page("task_change", parked.pk),
+        "add": page("task_add"),
+        "run": page("task_run", task.pk),
+        "executions": page("execution_changelist"),
+        "of one task": page("execution_changelist") + f"?task={task.pk}",
+        "execution": page("execution_change", execution.pk),
+        "workers": page("worker_changelist"),
+        "worker": page("worker_change", worker.pk),
+    }
+    answers = {name: admin_client.get(url) for name, url in urls.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(
+        urls, 200
+    )
+    return {name: text(answer) for name, answer in answers.items()}
+
+
+def test_scripts_are_shown_as_text(pages: dict[str, str]) -> None:
+    for name, said in pages.items():
+        assert "<script>alert" not in said, name
+    for name in ("tasks", "task", "parked", "run", "executions", "execution", "workers", "worker"):
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages[name], name
+
+
+def test_nothing_is_inline(pages: dict[str, str]) -> None:
+    for name, said in pages.items():
+        assert not INLINE.findall(said), name
+
+
+def test_defaults_of_handlers_are_shown_as_text(admin_client: Client, make_task: Make) -> None:
+    @scheduled_task(name="shop.page")
+    def make_page(*, body: str = SCRIPT) -> None: ...
+
+    said = text(admin_client.get(page("task_run", make_task("page", "shop.page").pk)))
+    assert "<script>alert" not in said
+    assert "Default: &lt;script&gt;" in said
+
+
+def test_messages_show_scripts_as_text(admin_client: Client, make_task: Make) -> None:
+    task = make_task("evil", "shop.cleanup")
+    Task.objects.update(payload={"days": SCRIPT}, handler=SCRIPT)
+    act(admin_client, "run_now", task)
+    Task.objects.update(payload={SCRIPT: 1}, handler="shop.cleanup")
+    admin_client.post(page("task_changelist"), {"action": "run_now", "_selected_action": [task.pk]})
+    said = text(admin_client.get(page("task_changelist")))
+    assert "<script>alert" not in said
+    assert "No handler is called &#x27;&lt;script&gt;" in said
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;: unknown argument" in said

@@ -1,0 +1,284 @@
+"""The lists: what they show, filter and find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from scheduled_tasks.admin import paging
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from tests.admin.pages import page, text
+
+Make = Callable[..., Any]
+
+
+def listed(client: Client, view: str, query: str = "") -> list[str]:
+    response = client.get(page(view) + query)
+    assert response.status_code == 200, response.headers
+    return [str(row) for row in response.context["cl"].result_list]
+
+
+def test_tasks_show_schedule_next_run_last_status_and_enabled(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *", timezone="Europe/Berlin")
+    coming = timezone.now() + timedelta(hours=3, minutes=1)
+    TaskState.objects.filter(pk=task.pk).update(
+        next_run_at=coming, last_status="failed", last_run_at=now, consecutive_failures=3
+    )
+    said = text(admin_client.get(page("task_changelist")))
+    assert "At 02:00 (Europe/Berlin)" in said
+    assert f'<time datetime="{coming.isoformat()}">{coming:%Y-%m-%d %H:%M:%S UTC}</time>' in said
+    assert "in 3 hours" in said
+    assert '<span class="st-badge st-failed">failed × 3</span>' in said  # noqa: RUF001
+    assert 'alt="True"' in said
+
+
+def test_a_task_that_should_have_fired_is_marked(admin_client: Client, make_task: Make) -> None:
+    make_task("overdue", "shop.cleanup", "0 2 * * *")
+    assert "st-late" in text(admin_client.get(page("task_changelist")))
+
+
+def test_a_task_that_is_only_run_by_hand_has_no_next_run(
+    admin_client: Client, make_task: Make
+) -> None:
+    make_task("manual", "shop.plain")
+    said = text(admin_client.get(page("task_changelist")))
+    assert "Only by hand" in said
+    assert '<td class="field-next_run">-</td>' in said
+
+
+def test_the_list_says_whether_a_worker_lives(
+    admin_client: Client, make_task: Make, make_worker: Make
+) -> None:
+    make_worker("long gone", heartbeat_at=timezone.now() - timedelta(hours=1))
+    assert "No worker is alive" in text(admin_client.get(page("task_changelist")))
+    make_worker()
+    said = text(admin_client.get(page("task_changelist")))
+    assert "No worker is alive" not in said
+    assert f'<a href="{page("worker_changelist")}">1 worker is alive</a>' in said
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["broken", "manual", "nightly", "off"]),
+        ("?enabled__exact=0", ["off"]),
+        ("?parked=1", ["broken"]),
+        ("?parked=0", ["manual", "nightly", "off"]),
+        ("?last_status=failed", ["nightly"]),
+        ("?last_status=-", ["broken", "manual", "off"]),
+        ("?category=mail", ["nightly"]),
+        ("?category=-", ["broken", "manual", "off"]),
+        ("?category=gone", []),
+        ("?origin__exact=code", ["off"]),
+        ("?q=MANUAL", ["manual"]),
+        ("?q=shop.plain", ["manual"]),
+        ("?q=letters", ["nightly"]),
+        ("?_facets=True", ["broken", "manual", "nightly", "off"]),
+    ],
+)
+def test_tasks_are_filtered_and_found(
+    admin_client: Client, make_task: Make, now: datetime, query: str, found: list[str]
+) -> None:
+    nightly = make_task(
+        "nightly", "shop.cleanup", "0 2 * * *", category="mail", description="Deletes old letters"
+    )
+    TaskState.objects.filter(pk=nightly.pk).update(last_status="failed", last_run_at=now)
+    make_task("manual", "shop.plain")
+    make_task("off", "shop.cleanup", enabled=False, origin=Task.Origin.CODE)
+    make_task("broken", "shop.cleanup").state.park("Its handler is gone.", now)
+    assert listed(admin_client, "task_changelist", query) == found
+
+
+def test_categories_are_not_offered_where_there_are_none(
+    admin_client: Client, make_task: Make
+) -> None:
+    make_task("a", "shop.plain")
+    filters = admin_client.get(page("task_changelist")).context["cl"].filter_specs
+    assert "category" not in {each.title for each in filters}
+
+
+def test_executions_are_listed_newest_first(
+    admin_client: Client, make_task: Make, make_execution: Make, now: datetime
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    first, second = (
+        make_execution(task),
+        make_execution(task, started_at=now + timedelta(minutes=2)),
+    )
+    response = admin_client.get(page("execution_changelist"))
+    assert [row.pk for row in response.context["cl"].result_list] == [second.pk, first.pk]
+    said = text(response)
+    assert f"#{second.pk}" in said
+    assert '<td class="field-delay">2 min 00 s</td>' in said
+    assert '<td class="field-duration">2.0 s</td>' in said
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?status__exact=failed", ["b"]),
+        ("?trigger__exact=manual", ["c"]),
+        ("?queue=slow", ["c"]),
+        ("?q=b", ["b"]),
+        ("?q=nothing", []),
+        ("?task={a}", ["a"]),
+        ("?task=0", []),
+    ],
+)
+def test_executions_are_filtered_and_found(
+    admin_client: Client, make_task: Make, make_execution: Make, query: str, found: list[str]
+) -> None:
+    a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
+    make_execution(a)
+    make_execution(b, status="failed")
+    make_execution(make_task("c", "shop.plain", queue="slow"), trigger="manual")
+    rows = listed(admin_client, "execution_changelist", query.format(a=a.pk))
+    assert [row.partition(" ")[0] for row in rows] == found
+
+
+def test_a_filter_by_nonsense_is_no_error(admin_client: Client) -> None:
+    response = admin_client.get(page("execution_changelist") + "?task=x")
+    assert response.status_code == 302
+    assert response.url.endswith("?e=1")
+
+
+def test_executions_can_be_paged_up_to_the_cap(
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paging, "COUNTED_AT_MOST", 3)
+    task = make_task("nightly", "shop.cleanup")
+    for _ in range(5):
+        make_execution(task)
+    assert admin_client.get(page("execution_changelist")).context["cl"].result_count == 3
+
+
+def test_an_execution_shows_all_of_itself(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    execution = make_execution(
+        task, payload={"days": 3}, result={"deleted": 7}, triggered_by="user:ada"
+    )
+    said = text(admin_client.get(page("execution_change", execution.pk)))
+    assert f'<a href="{page("task_change", task.pk)}">nightly</a>' in said
+    for part in ("&quot;days&quot;: 3", "&quot;deleted&quot;: 7", "user:ada", "web-1:42"):
+        assert part in said
+    assert "Failure" not in said
+
+
+def test_a_failed_execution_shows_why(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(
+        make_task("nightly", "shop.cleanup"),
+        status="failed",
+        error_category="network",
+        error="ConnectTimeout: no answer",
+        traceback="Traceback (most recent call last):\n  File ...",
+    )
+    said = text(admin_client.get(page("execution_change", execution.pk)))
+    for part in ("Failure", "network", "ConnectTimeout: no answer", "most recent call last"):
+        assert part in said
+
+
+def test_an_execution_that_did_not_run_says_why(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(
+        make_task("a", "shop.plain"),
+        status="missed",
+        reason="Too late.",
+        claimed_at=None,
+        started_at=None,
+        finished_at=None,
+        duration_ms=None,
+    )
+    assert "Too late." in text(admin_client.get(page("execution_change", execution.pk)))
+    assert admin_client.get(page("execution_changelist")).status_code == 200
+
+
+def test_history_outlives_its_task(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    execution = make_execution(task)
+    task.delete()
+    assert "nightly (deleted)" in text(admin_client.get(page("execution_change", execution.pk)))
+    assert listed(admin_client, "execution_changelist") == [f"nightly #{execution.pk}"]
+
+
+def test_the_page_of_a_task_lists_its_last_executions(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    numbers = [make_execution(task).pk for _ in range(22)]
+    response = admin_client.get(page("task_change", task.pk))
+    assert [row.number for row in response.context["recent_executions"]] == numbers[:-21:-1]
+    said = text(response)
+    assert f'href="{page("execution_change", numbers[-1])}"' in said
+    assert f'href="{page("execution_changelist")}?task={task.pk}"' in said
+
+
+def test_the_page_of_a_task_says_how_it_stands(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "every 15 minutes")
+    url = page("task_change", task.pk)
+    said = text(admin_client.get(url))
+    assert "Enabled." in said
+    assert said.count("<li><span") == 5
+    assert "It has not run yet." in said
+    assert "This handler takes: days, dry_run, kind." in said
+
+    TaskState.objects.filter(pk=task.pk).update(
+        last_status="success", last_run_at=now, execution_count=4
+    )
+    assert "4 executions" in text(admin_client.get(url))
+
+    task.state.park("Its handler is gone.", now)
+    assert "Parked: Its handler is gone." in text(admin_client.get(url))
+
+    Task.objects.filter(pk=task.pk).update(enabled=False)
+    TaskState.objects.filter(pk=task.pk).update(parked_at=None)
+    assert "Disabled: it fires no slot" in text(admin_client.get(url))
+
+
+def test_the_page_of_a_declared_task_says_what_a_person_changed(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 3 * * *", origin=Task.Origin.CODE)
+    Task.objects.filter(pk=task.pk).update(declared={"schedule": "0 2 * * *"})
+    said = text(admin_client.get(page("task_change", task.pk)))
+    assert "Changed from code: schedule." in said
+
+
+def test_workers_show_how_they_are(admin_client: Client, make_worker: Make) -> None:
+    make_worker(queues=["mail", "slow"], handlers=["shop.cleanup"])
+    make_worker("silent:1", heartbeat_at=timezone.now() - timedelta(hours=1))
+    lost = make_worker("lost:1", state=Worker.State.LOST)
+    said = text(admin_client.get(page("worker_changelist")))
+    for state in ("running", "silent", "lost"):
+        assert f'<span class="st-badge st-{state}">{state}</span>' in said
+    assert "mail, slow" in said
+    assert admin_client.get(page("worker_change", lost.pk)).status_code == 200
+
+
+def test_every_status_can_be_shown(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task = make_task("a", "shop.plain")
+    for status in Execution.Status.values:
+        make_execution(task, status=status)
+    said = text(admin_client.get(page("execution_changelist")))
+    for status in Execution.Status.values:
+        assert f"st-{status}" in said

@@ -1,0 +1,129 @@
+"""Who may do what: Django's permissions, and run_task for running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from scheduled_tasks.models import Execution, Task
+from tests.admin.pages import act, messages, page, task_data, text
+
+Make = Callable[..., Any]
+Staff = Callable[..., Client]
+
+
+def actions_of(client: Client) -> set[str]:
+    response = client.get(page("task_changelist"))
+    form = response.context["action_form"]
+    return {name for name, label in form.fields["action"].choices if name} if form else set()
+
+
+def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> None:
+    task = make_task("a", "shop.plain")
+    for url in (page("task_changelist"), page("task_run", task.pk), page("worker_changelist")):
+        response = client.post(url)
+        assert response.status_code == 302
+        assert "/login/" in response.url
+    assert not Execution.objects.exists()
+
+
+def test_staff_without_permissions_sees_nothing(staff: Staff, make_task: Make) -> None:
+    task, client = make_task("a", "shop.plain"), staff()
+    for url in (
+        page("task_changelist"),
+        page("task_change", task.pk),
+        page("task_run", task.pk),
+        page("execution_changelist"),
+        page("worker_changelist"),
+    ):
+        assert client.get(url).status_code == 403
+        assert client.post(url).status_code == 403
+    assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("permissions", "offered"),
+    [
+        ({"view_task"}, set()),
+        ({"view_task", "run_task"}, {"run_now"}),
+        ({"change_task"}, {"enable", "disable"}),
+        ({"view_task", "delete_task"}, {"delete_selected"}),
+        (
+            {"change_task", "run_task", "delete_task"},
+            {"enable", "disable", "run_now", "delete_selected"},
+        ),
+    ],
+)
+def test_only_permitted_actions_are_offered_and_done(
+    staff: Staff, make_task: Make, permissions: set[str], offered: set[str]
+) -> None:
+    client, task = staff(*permissions), make_task("a", "shop.plain")
+    assert actions_of(client) == offered
+    for action in {"enable", "disable", "run_now"} - offered:
+        act(client, action, task)
+        assert Task.objects.get().enabled
+        assert not Execution.objects.exists()
+
+
+def test_a_viewer_reads_and_changes_nothing(staff: Staff, make_task: Make) -> None:
+    client, task = staff("view_task"), make_task("a", "shop.plain", payload={})
+    said = text(client.get(page("task_change", task.pk)))
+    assert "Run now" not in said
+    assert "Last executions" not in said
+    assert 'name="_save"' not in said
+    assert client.post(page("task_change", task.pk), task_data()).status_code == 403
+    assert client.get(page("task_run", task.pk)).status_code == 403
+    assert client.post(page("task_run", task.pk)).status_code == 403
+    assert client.get(page("task_add")).status_code == 403
+    assert not Execution.objects.exists()
+
+
+def test_a_viewer_of_tasks_and_executions_sees_the_history(
+    staff: Staff, make_task: Make, make_execution: Make
+) -> None:
+    client, task = staff("view_task", "view_execution"), make_task("a", "shop.plain")
+    execution = make_execution(task)
+    assert f"#{execution.pk}" in text(client.get(page("task_change", task.pk)))
+    said = text(client.get(page("execution_change", execution.pk)))
+    assert 'class="deletelink"' not in said
+    assert client.post(page("execution_delete", execution.pk)).status_code == 403
+
+
+def test_to_change_tasks_is_not_to_run_them(staff: Staff, make_task: Make) -> None:
+    client, task = staff("change_task"), make_task("a", "shop.plain")
+    assert "Run now" not in text(client.get(page("task_change", task.pk)))
+    assert client.post(page("task_run", task.pk)).status_code == 403
+    assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("permissions", "leads_to"),
+    [
+        (["run_task"], "/admin/"),
+        (["run_task", "view_task"], "/admin/scheduled_tasks/task/{task}/change/"),
+        (["run_task", "view_execution"], "/admin/scheduled_tasks/execution/{execution}/change/"),
+    ],
+)
+def test_whoever_runs_a_task_comes_to_a_page_that_they_may_see(
+    staff: Staff, make_task: Make, permissions: list[str], leads_to: str
+) -> None:
+    client, task = staff(*permissions), make_task("a", "shop.plain")
+    assert client.get(page("task_run", task.pk)).status_code == 200
+    response = client.post(page("task_run", task.pk))
+    execution = Execution.objects.get()
+    assert response.url == leads_to.format(task=task.pk, execution=execution.pk)
+    assert client.get(response.url).status_code == 200
+    assert messages(response)
+    assert execution.triggered_by == "user:staff"
+
+
+def test_workers_are_linked_for_those_who_may_see_them(
+    staff: Staff, make_task: Make, make_worker: Make
+) -> None:
+    make_worker()
+    said = text(staff("view_task").get(page("task_changelist")))
+    assert "1 worker is alive" in said
+    assert page("worker_changelist") not in said

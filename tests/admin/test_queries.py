@@ -1,0 +1,103 @@
+"""What the pages ask of the database: as much for fifty rows as for five."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from scheduled_tasks.admin.execution import LONG_COLUMNS, ExecutionAdmin
+from scheduled_tasks.models import TaskState
+from tests.admin.pages import page
+
+Make = Callable[..., Any]
+
+
+def queries(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(url).status_code == 200
+    return [query["sql"] for query in captured]
+
+
+def test_a_list_of_tasks_costs_the_same_for_five_and_for_fifty(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    url = page("task_changelist")
+    admin_client.get(url)
+    counts = []
+    for number in range(50):
+        task = make_task(f"task-{number}", "shop.cleanup", "0 2 * * *", category=f"c{number % 3}")
+        TaskState.objects.filter(pk=task.pk).update(last_status="failed", last_run_at=now)
+        if number in {4, 49}:
+            counts.append(len(queries(admin_client, url)))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 7
+
+
+@pytest.mark.parametrize("of", ["all", "one"])
+def test_a_list_of_executions_costs_the_same_for_five_and_for_fifty(
+    admin_client: Client, make_task: Make, make_execution: Make, of: str
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    url = page("execution_changelist") + (f"?task={task.pk}" if of == "one" else "")
+    admin_client.get(url)
+    counts = []
+    for number in range(50):
+        make_execution(task, error="x", status="failed")
+        if number in {4, 49}:
+            counts.append(len(queries(admin_client, url)))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 6
+
+
+def columns(sql: str) -> set[str]:
+    """Return which of the long columns a statement names."""
+    quote = connection.ops.quote_name
+    return {name for name in LONG_COLUMNS if quote(name) in sql}
+
+
+@pytest.mark.parametrize("query", ["", "?p=2", "?status__exact=failed", "?q=nightly", "?_facets=1"])
+def test_the_list_of_executions_neither_counts_all_rows_nor_loads_long_columns(
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+) -> None:
+    monkeypatch.setattr(ExecutionAdmin, "list_per_page", 2)
+    monkeypatch.setattr(ExecutionAdmin, "list_max_show_all", 2)
+    task = make_task("nightly", "shop.cleanup")
+    for _ in range(3):
+        make_execution(task, status="failed", error="x")
+    asked = queries(admin_client, page("execution_changelist") + query)
+    about = [sql for sql in asked if "scheduled_tasks_execution" in sql]
+    assert len(about) == 2
+    for sql in about:
+        assert "LIMIT" in sql
+        assert not columns(sql)
+
+
+def test_the_page_of_a_task_loads_no_long_columns_and_costs_the_same(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    url = page("task_change", task.pk)
+    admin_client.get(url)
+    counts = []
+    for number in range(15):
+        make_execution(task)
+        if number in {4, 14}:
+            asked = queries(admin_client, url)
+            counts.append(len(asked))
+    assert counts[0] == counts[1]
+    about = [sql for sql in asked if "scheduled_tasks_execution" in sql]
+    assert len(about) == 1
+    assert "LIMIT 20" in about[0]
+    assert not columns(about[0])

@@ -1,0 +1,79 @@
+"""The admin under sites of a project's own: no page leads to another site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from scheduled_tasks.models import Execution
+from tests.admin.pages import messages, page, text
+
+pytestmark = pytest.mark.urls("tests.admin.urls")
+
+Make = Callable[..., Any]
+
+
+def links_of(said: str) -> set[str]:
+    """Return the first parts of the addresses that a page leads to, static files left out."""
+    return {
+        link.split("/")[1]
+        for link in re.findall(r'(?:href|src|action)="(/[^"]*)"', said)
+        if not link.startswith(("/static/", "//"))
+    } - {""}
+
+
+@pytest.mark.parametrize("site", ["whole", "tasks"])
+def test_all_links_of_tasks_stay_within_the_site(
+    admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make, site: str
+) -> None:
+    task = make_task("export", "shop.export")
+    make_execution(task)
+    make_worker()
+    name = {"whole": "whole", "tasks": "tasks_only"}[site]
+    for url in (
+        page("task_changelist", site=name),
+        page("task_add", site=name),
+        page("task_change", task.pk, site=name),
+        page("task_run", task.pk, site=name),
+    ):
+        response = admin_client.get(url)
+        assert response.status_code == 200
+        assert links_of(text(response)) == {site}, url
+
+
+def test_a_run_leads_to_its_execution_on_the_same_site(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("plain", "shop.plain")
+    response = admin_client.post(page("task_run", task.pk, site="whole"))
+    assert response.url == page("execution_change", Execution.objects.get().pk, site="whole")
+    assert response.url.startswith("/whole/")
+
+
+def test_a_site_without_executions_works(admin_client: Client, make_task: Make) -> None:
+    task = make_task("export", "shop.export")
+    said = text(admin_client.get(page("task_change", task.pk, site="tasks_only")))
+    assert "Last executions" not in said
+    response = admin_client.post(
+        page("task_run", task.pk, site="tasks_only"), {"payload-customer": "Ada"}
+    )
+    assert response.url == page("task_change", task.pk, site="tasks_only")
+    response = admin_client.post(
+        page("task_changelist", site="tasks_only"),
+        {"action": "run_now", "_selected_action": [task.pk]},
+    )
+    assert f'href="/tasks/scheduled_tasks/task/{task.pk}/run/"' in messages(response)[-1]
+
+
+def test_a_site_without_tasks_works(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(make_task("plain", "shop.plain"))
+    response = admin_client.get(page("execution_change", execution.pk, site="history_only"))
+    assert response.status_code == 200
+    assert links_of(text(response)) == {"history"}
+    assert "plain" in text(response)
