@@ -73,6 +73,8 @@ class Synchronization:
     def run(self) -> list[Change]:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
+        for clockless in Task.objects.filter(state=None):
+            clockless.save()  # made by a bulk_create, say: it would never fire
         self.rows = {task.name: task for task in Task.objects.select_related("state")}
         matched = [self.match(declaration) for declaration in self.declarations]
         for declaration, (name, task) in zip(self.declarations, matched, strict=True):

@@ -198,6 +198,15 @@ def test_switching_off_clears_the_clock_and_on_starts_it_anew() -> None:
     assert task.state.next_run_at == task.next_slot(task.updated_at)
 
 
+def test_a_task_whose_schedule_became_bad_can_be_disabled_and_is_parked_when_enabled() -> None:
+    register_task("weekly", "cleanup", "every 1 hour")
+    Task.objects.update(schedule="every now and then")
+    assert disable_task("weekly").state.next_run_at is None
+    state = enable_task("weekly").state
+    assert state.next_run_at is None
+    assert "every now and then" in state.parked_reason
+
+
 def test_an_edit_of_an_interval_counts_from_now_and_any_other_edit_leaves_it() -> None:
     register_task("weekly", "cleanup", "every 1 hour")
     Task.objects.update(anchor=datetime(2026, 1, 1, 0, 7, tzinfo=UTC))

@@ -198,6 +198,12 @@ def test_a_flush_leaves_the_tables_empty(settings: Any) -> None:
     assert not Task.objects.exists()
 
 
+def test_a_task_made_without_its_clock_gets_one(registry: HandlerRegistry) -> None:
+    Task.objects.bulk_create([Task(name="bulk", handler="shop.cleanup", schedule="@daily")])
+    sync()
+    assert Task.objects.get(name="bulk").state.next_run_at is not None
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
     assert [change.action for change in sync(dry_run=True)] == ["create"]
     assert not Task.objects.exists()

@@ -54,13 +54,13 @@ class TaskActions(admin.ModelAdmin):
         said = _g("Enabled.") if enabled else _g("Disabled.")
         count = 0
         for task in queryset:
-            try:
-                task.switch(enabled=enabled)
-            except ScheduledTasksError as error:
-                self.message_user(request, f"{task.name}: {error}", messages.ERROR)
-                continue
+            task.switch(enabled=enabled)
             self.log_change(request, task, said)
             count += 1
+            if enabled and task.state.parked_at:
+                parked = _g("%(task)s is parked: %(reason)s")
+                names = {"task": task.name, "reason": task.state.parked_reason}
+                self.message_user(request, parked % names, messages.WARNING)
         return count
 
     def queue_run(

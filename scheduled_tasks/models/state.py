@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class DueSlots:
     """The slots of one task that have come: from ``since`` on, and the ``next`` after them."""

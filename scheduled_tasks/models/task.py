@@ -23,7 +23,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.registry import registry
-from scheduled_tasks.schedules import Interval, Schedule, parse
+from scheduled_tasks.schedules import Interval, Schedule, parse, zone
 
 #: Why a task is parked whose declaration has disappeared.
 UNDECLARED = "Code no longer declares it."
@@ -216,12 +216,14 @@ class Task(models.Model):
         """Refuse what could never run, field by field."""
         super().clean()
         errors: dict[str, list[str]] = {}
+        field = "timezone"
         try:
+            zone(self.timezone)
+            field = "schedule"
             value = self.parse_schedule()
-        except InvalidSchedule as error:
-            errors["timezone" if "zone" in str(error) else "schedule"] = [str(error)]
-        else:
             self.schedule = value.text if value else ""
+        except InvalidSchedule as error:
+            errors[field] = [str(error)]
         try:
             handler = registry.get(self.handler)
             self.handler = handler.key
@@ -238,16 +240,24 @@ class Task(models.Model):
         TaskState.objects.using(using).filter(pk=self.pk).locked().first()
 
     def set_anchor(self, before: Task | None, now: datetime) -> None:
-        """Give an interval that is new its phase: it counts from now."""
+        """Give an interval that is new its phase: it counts from now.
+
+        A row whose schedule is not being changed is not looked at, so that one that became bad
+        can still be disabled.
+        """
+        if before and not self.clock_differs(before, but="enabled"):
+            return
         if before and before.schedule != self.schedule and before.anchor == self.anchor:
             self.anchor = None
         if self.anchor is None and isinstance(self.parse_schedule(), Interval):
             self.anchor = now.replace(microsecond=0)
 
-    def clock_differs(self, before: Task | None) -> bool:
-        """Say whether the next slot may differ from that of an earlier version of this row."""
+    def clock_differs(self, before: Task | None, *, but: str = "") -> bool:
+        """Say whether fields that the next slot depends on, but one, differ from a saved row's."""
         return before is None or any(
-            getattr(self, name) != getattr(before, name) for name in self.CLOCK_FIELDS
+            getattr(self, name) != getattr(before, name)
+            for name in self.CLOCK_FIELDS
+            if name != but
         )
 
     def validate(self) -> None:
@@ -294,9 +304,8 @@ class Task(models.Model):
     @property
     def declared_in_code(self) -> bool:
         """Say whether code declares this task still; then it can be disabled, not deleted."""
-        return self.origin == self.Origin.CODE and not self.state.parked_reason.startswith(
-            UNDECLARED
-        )
+        gone = hasattr(self, "state") and self.state.parked_reason == UNDECLARED
+        return self.origin == self.Origin.CODE and not gone
 
     @property
     def changed_from_code(self) -> list[str]:

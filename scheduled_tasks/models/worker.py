@@ -92,7 +92,7 @@ class Worker(models.Model):
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
         ordering = ("-heartbeat_at",)
-        default_permissions = ("view", "delete")
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         """Return the label."""

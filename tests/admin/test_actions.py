@@ -77,16 +77,16 @@ def test_a_task_that_cannot_run_is_named_and_stops_no_other(
     assert Execution.objects.get().task == fine
 
 
-def test_a_task_whose_schedule_went_bad_is_named_and_stops_no_other(
+def test_a_task_whose_schedule_went_bad_is_enabled_but_parked_and_stops_no_other(
     admin_client: Client, make_task: Make
 ) -> None:
     bad, fine = make_task("bad", "shop.plain", enabled=False), make_task("fine", "shop.plain")
     Task.objects.filter(pk=bad.pk).update(schedule="nonsense")
     Task.objects.filter(pk=fine.pk).update(enabled=False)
     said = messages(act(admin_client, "enable", bad, fine))
-    assert said[0].startswith("bad: ")
-    assert said[1] == "1 task enabled."
-    assert Task.objects.get(enabled=True) == fine
+    assert said[0].startswith("bad is parked: ")
+    assert said[1] == "2 tasks enabled."
+    assert Task.objects.get(state__parked_at=None) == fine
 
 
 def test_tasks_are_deleted_and_their_history_stays(
