@@ -207,6 +207,16 @@ def test_a_task_whose_schedule_became_bad_can_be_disabled_and_is_parked_when_ena
     assert "every now and then" in state.parked_reason
 
 
+def test_mending_a_parked_task_takes_it_back_into_service() -> None:
+    task = register_task("weekly", "cleanup", "every 1 hour")
+    task.state.park("Its handler was away.", task.updated_at)
+    task.description = "looked after"
+    task.save()
+    state = get_task("weekly").state
+    assert (state.parked_at, state.parked_reason) == (None, "")
+    assert state.next_run_at is not None
+
+
 def test_an_edit_of_an_interval_counts_from_now_and_any_other_edit_leaves_it() -> None:
     register_task("weekly", "cleanup", "every 1 hour")
     Task.objects.update(anchor=datetime(2026, 1, 1, 0, 7, tzinfo=UTC))

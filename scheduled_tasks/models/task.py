@@ -189,7 +189,8 @@ class Task(models.Model):
         """Save the definition and, in the same transaction, the clock that follows from it.
 
         A change of schedule, zone, anchor or ``enabled`` restarts the clock from now, so it never
-        fires at once. An interval that is new counts from now.
+        fires at once. An interval that is new counts from now. A parked task whose trouble is
+        mended goes back into service.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         now = timezone.now()
@@ -202,7 +203,9 @@ class Task(models.Model):
             super().save(*args, **kwargs)
             state, created = TaskState.objects.using(using).get_or_create(task=self)
             self.state = state
-            if created or self.clock_differs(before):
+            if state.parked_at and state.parked_reason != UNDECLARED and not self.problem():
+                state.unpark(now)
+            elif created or self.clock_differs(before):
                 state.restart(now)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
