@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import connections
+
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.executors.thread import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.registry import registry
@@ -36,7 +39,11 @@ def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
     execution.claim_for(worker, heartbeat.clock.now())
     execution.save(force_insert=True)
     executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
+    inside = any(connection.in_atomic_block for connection in connections.all())
     executor.submit(execution.as_run())
+    if not inside:  # where the caller has no transaction, what is open or broken is the handler's
+        drop_open_transactions()
+        connections.close_all()
     for ended in Execution.objects.end(executor.finished(), worker):
         function = registry.get(ended.handler).function
         execution_finished.send_robust(sender=function, execution=ended)

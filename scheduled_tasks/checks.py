@@ -9,10 +9,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's own name
 from django.core.exceptions import ValidationError
 from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from scheduled_tasks.conf import load
 from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
+from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.registry import registry
 
 
@@ -110,6 +112,29 @@ def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
                 )
 
 
+def check_executor(**_: Any) -> list[CheckMessage]:
+    """Check that EXECUTOR leads to an executor."""
+    try:
+        path = load().EXECUTOR
+    except InvalidSettings:
+        return []  # said by E001
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        reason = str(error)
+    else:
+        if isinstance(found, type) and issubclass(found, Executor):
+            return []
+        reason = f"{path} is not a subclass of scheduled_tasks.executors.base.Executor"
+    return [
+        Error(
+            f"SCHEDULED_TASKS['EXECUTOR'] names no executor: {reason}.",
+            hint="Leave it out, and the executions run in threads of the worker.",
+            id="scheduled_tasks.E008",
+        )
+    ]
+
+
 def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
     """Check that a SQLite database lets several processes write in turn."""
     from scheduled_tasks.models import Task  # noqa: PLC0415 -- needs loaded apps
@@ -140,5 +165,6 @@ all_checks = (
     check_time_zone_support,
     check_handlers,
     check_declarations,
+    check_executor,
     check_sqlite,
 )

@@ -76,27 +76,22 @@ def unknown_key(key: object, known: list[str]) -> InvalidSettings:
 
 def checked(key: str, value: Any, default: Any) -> Any:
     match default:
-        case bool() if isinstance(value, bool):
-            return value
-        case int() if type(value) is int and 0 < value <= MOST:
-            return value
-        case float() if type(value) in (int, float) and 0 < value <= MOST:
-            return float(value)
-        case str() if isinstance(value, str):
-            return value
-        case tuple() if isinstance(value, (list, tuple)) and all(
-            isinstance(item, str) for item in value
-        ):
-            return tuple(value)
-    kinds: dict[type, str] = {
-        bool: "True or False",
-        int: f"a whole number from 1 to {MOST}",
-        float: f"a number above 0 and at most {MOST}",
-        str: "text",
-        tuple: "a list of names",
-    }
-    wanted = kinds[type(default)]
-    raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {value!r}.")
+        case bool():
+            wanted, fits = "True or False", isinstance(value, bool)
+        case int():
+            wanted = f"a whole number from 1 to {MOST}"
+            fits = type(value) is int and 0 < value <= MOST
+        case float():
+            wanted = f"a number above 0 and at most {MOST}"
+            fits = type(value) in (int, float) and 0 < value <= MOST
+        case str():
+            wanted, fits = "text", isinstance(value, str)
+        case _:
+            wanted = "a list of names"
+            fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+    if not fits:
+        raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {value!r}.")
+    return type(default)(value)
 
 
 app_settings = cast(Options, SimpleLazyObject(load))

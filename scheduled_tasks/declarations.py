@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
 
 
@@ -57,16 +58,34 @@ def declaration_of(
             f"{caller}() takes no {unknown[0]!r}; there are {', '.join(Options.__annotations__)}."
         )
     timezone, anchor = options.get("timezone"), None
-    value = parse(schedule, timezone or "UTC") if isinstance(schedule, str) else schedule
     match schedule:
         case Interval(anchor=datetime() as moment):
             anchor = moment.isoformat()
         case Cron() | Once():
             timezone = timezone or schedule.timezone
+        case None | str() | Schedule():
+            pass
+        case _:
+            raise InvalidSchedule(
+                f"{schedule!r} is no schedule: give a text such as 'every 15 minutes', or a "
+                "Cron, Interval or Once."
+            )
+    value = parse(str(schedule or ""), timezone or "UTC")
     given: dict[str, Any] = {**options, "timezone": timezone}
     for key in ("payload", "metadata"):
         if key in given:
-            given[key] = json.loads(json.dumps(given[key], cls=DjangoJSONEncoder))
+            given[key] = as_json(key, given[key])
     return Declaration(
         handler="", name=name, schedule=value.text if value else "", anchor=anchor, **given
     )
+
+
+def as_json(option: str, value: Any) -> Any:
+    """Return a value as a JSON column holds it: dates and decimals become text.
+
+    Raise InvalidPayload, by the option's name, for what JSON cannot hold.
+    """
+    try:
+        return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None

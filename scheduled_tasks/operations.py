@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from scheduled_tasks.declarations import as_json
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.registry import Handler, registry
@@ -76,7 +75,7 @@ def register_task(
             timezone = timezone or schedule.timezone
     if timezone is not None:
         task.timezone = timezone
-    task.payload = as_json(payload or {})
+    task.payload = as_json("payload", dict(payload or {}))
     for field, value in options.items():
         setattr(task, field, value)
     task.validate()
@@ -132,7 +131,7 @@ def prepare(
 ) -> Execution:
     """Build an execution asked for by somebody, checked but not saved."""
     task = name if isinstance(name, Task) else get_task(name)
-    given = task.payload if payload is None else as_json(payload)
+    given = task.payload if payload is None else as_json("payload", dict(payload))
     registry.get(task.handler).spec.clean(given)
     return Execution.for_task(
         task, trigger=trigger, now=timezone.now(), payload=given, triggered_by=triggered_by
@@ -155,8 +154,3 @@ def recent_executions() -> QuerySet[Execution]:
 def list_handlers() -> list[Handler]:
     """Return the registered handlers, by key."""
     return [registry.handlers[key] for key in sorted(registry.handlers)]
-
-
-def as_json(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload as its column holds it; dates and decimals become text."""
-    return json.loads(json.dumps(dict(payload), cls=DjangoJSONEncoder))  # type: ignore[no-any-return]

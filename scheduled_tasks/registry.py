@@ -17,24 +17,12 @@ from django.utils.module_loading import autodiscover_modules
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.declarations import Declaration, Options, declaration_of
-from scheduled_tasks.exceptions import InvalidHandler, UnknownHandler
+from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
 from scheduled_tasks.payloads import PayloadSpec
 from scheduled_tasks.payloads.signature import refuse_what_is_no_function
 from scheduled_tasks.schedules import Schedule
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: What ``scheduled_task`` and ``declare`` take besides their named arguments.
-OPTIONS = (
-    "timezone",
-    "payload",
-    "enabled",
-    "description",
-    "category",
-    "metadata",
-    "queue",
-    "priority",
-)
 
 
 class Handler:
@@ -154,9 +142,9 @@ class HandlerRegistry:
 
     def advice(self, name: str) -> str:
         """Say which handlers come near a name that is not one."""
-        spelled = {handler.short_name: key for key, handler in self.handlers.items()}
-        spelled.update({key: key for key in self.handlers})
-        near = difflib.get_close_matches(str(name), spelled, n=3, cutoff=0.5)
+        spelled = {handler.short_name.lower(): key for key, handler in self.handlers.items()}
+        spelled.update({key.lower(): key for key in self.handlers})
+        near = difflib.get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.5)
         if near:
             return f"Did you mean {' or '.join(dict.fromkeys(spelled[word] for word in near))}?"
         if not self.handlers:
@@ -210,8 +198,9 @@ registry = HandlerRegistry()
 
 
 def default_key(function: Callable[..., Any]) -> str:
-    app = apps.get_containing_app_config(function.__module__)
-    label = app.label if app else function.__module__.partition(".")[0].strip("_")
+    module = function.__module__ or "__main__"  # exec() makes functions without one
+    app = apps.get_containing_app_config(module)
+    label = app.label if app else module.partition(".")[0].strip("_")
     return f"{label}.{function.__name__}"
 
 
@@ -252,10 +241,11 @@ def scheduled_task(
     happens to a run whose worker died) and ``max_losses`` (how often it is retried).
 
     Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
-    be understood, TypeError for an option that does not exist.
+    be understood, InvalidPayload for arguments that JSON cannot hold, InvalidHandler for what is
+    not a function, TypeError for an option that does not exist.
     """
     if callable(schedule):
-        return scheduled_task()(schedule)
+        return scheduled_task(name=name, form=form, **options)(schedule)
     declaration = declaration_of("scheduled_task", schedule, name, options)
 
     def decorate(function: Function) -> Function:
@@ -283,5 +273,9 @@ def declare(
 
 def autodiscover() -> None:
     """Import the modules of every installed app in which handlers are looked for."""
-    for module in app_settings.DISCOVER_MODULES:
+    try:
+        modules = app_settings.DISCOVER_MODULES
+    except InvalidSettings:
+        return  # said by the check E001, which runs only once the apps are loaded
+    for module in modules:
         autodiscover_modules(module)

@@ -7,7 +7,7 @@ import inspect
 import logging
 import time
 import traceback as traceback_module
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -61,9 +61,12 @@ def call(run: Run) -> Any:
 
 
 def call_function(handler: Handler, arguments: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(handler.function):
-        return async_to_sync(handler.function)(**arguments)
-    return handler.function(**arguments)
+    result = handler.function(**arguments)
+    return async_to_sync(awaited)(result) if inspect.isawaitable(result) else result
+
+
+async def awaited(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 def context_of(run: Run) -> TaskContext:
@@ -84,17 +87,28 @@ def succeeded(result: Any) -> dict[str, Any]:
 
 
 def failed(error: BaseException) -> dict[str, Any]:
-    text = "".join(traceback_module.format_exception_only(error)).strip()
     frames = without_own_frames(error.__traceback__)
     return {
         "status": "failed",
         "error_category": category_of(error),
-        "error": storable_text(text, limit=SHORT_TEXT),
-        "traceback": storable_text(
-            "".join(traceback_module.format_exception(type(error), error, frames))
-        ),
+        "error": storable_text(short_text(error), limit=SHORT_TEXT),
+        "traceback": storable_text(long_text(error, frames)),
         "error_fingerprint": fingerprint_of(error, frames),
     }
+
+
+def short_text(error: BaseException) -> str:
+    try:
+        return "".join(traceback_module.format_exception_only(error)).strip()
+    except Exception as broken:  # noqa: BLE001 -- an exception may be as broken as any object
+        return f"{type(error).__name__}, which cannot be shown: {type(broken).__name__}"
+
+
+def long_text(error: BaseException, frames: TracebackType | None) -> str:
+    try:
+        return "".join(traceback_module.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001
+        return "".join(traceback_module.format_tb(frames)) + short_text(error)
 
 
 def category_of(error: BaseException) -> str:
@@ -121,7 +135,7 @@ def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
     last = traceback_module.extract_tb(frames)[-1:]
     place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return hashlib.sha256(f"{kind} {place}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{kind} {place}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def without_own_frames(frames: TracebackType | None) -> TracebackType | None:

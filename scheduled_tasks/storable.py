@@ -38,8 +38,8 @@ def storable_json(value: Any) -> Any:
     """
     try:
         text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        logger.warning("result kept as text, it has no JSON form: %s", error)
+    except Exception as error:  # noqa: BLE001 -- a lazy text or a strange dict may raise anything
+        logger.warning("result kept as text, it has no JSON form: %r", type(error).__name__)
         return storable_text(safe_repr(value))
     if len(text) > app_settings.MAX_STORED_LENGTH:
         logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)

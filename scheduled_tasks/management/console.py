@@ -10,18 +10,20 @@ from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
 
+from scheduled_tasks.conf import MOST
+
 Number = TypeVar("Number", int, float)
 
 LEVELS = {0: logging.ERROR, 1: logging.INFO}
 
 
 def positive(kind: type[Number]) -> Callable[[str], Number]:
-    """Return a type for argparse: a number above zero."""
+    """Return a type for argparse: a number above zero, and none that no clock can count to."""
 
     def convert(text: str) -> Number:
         number = kind(text)
-        if not number > 0:
-            raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+        if not 0 < number <= MOST:
+            raise argparse.ArgumentTypeError(f"must be above 0 and at most {MOST}, not {text}")
         return number
 
     convert.__name__ = kind.__name__
@@ -42,7 +44,7 @@ def json_object(text: str) -> dict[str, Any]:
 def log_to_console(verbosity: int) -> None:
     """Show this app's log on the terminal, unless the project shows it already."""
     logger = logging.getLogger("scheduled_tasks")
-    if logger.hasHandlers() and logger.handlers:
+    if logger.hasHandlers():
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

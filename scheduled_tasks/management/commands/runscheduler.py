@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.management.console import log_to_console, positive
+from scheduled_tasks.models import Worker
 from scheduled_tasks.scheduler import Scheduler, WorkerLostError
+
+LONGEST_LABEL = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 
 
 class Command(BaseCommand):
@@ -34,7 +38,9 @@ class Command(BaseCommand):
             type=positive(float),
             help="When stopped, wait this many seconds for what runs.",
         )
-        parser.add_argument("--worker-name", default="", help="Name this worker (host:pid).")
+        parser.add_argument(
+            "--worker-name", type=worker_label, default="", help="Name this worker (host:pid)."
+        )
         parser.add_argument(
             "--once", action="store_true", help="Fire what is due, run it, and exit."
         )
@@ -57,8 +63,7 @@ class Command(BaseCommand):
         try:
             (scheduler.run_once if options["once"] else scheduler.run)()
         except WorkerLostError as error:
-            self.stderr.write(str(error))
-            sys.exit(1)
+            raise CommandError(str(error)) from None
         if scheduler.unfinished:
             sys.exit(1)
 
@@ -69,3 +74,9 @@ def stop_on_signals(scheduler: Scheduler) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+def worker_label(text: str) -> str:
+    if len(text) > LONGEST_LABEL:
+        raise argparse.ArgumentTypeError(f"must have at most {LONGEST_LABEL} characters")
+    return text

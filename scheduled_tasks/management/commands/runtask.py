@@ -15,7 +15,11 @@ from scheduled_tasks.management.console import json_object, log_to_console
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations import get_task, prepare, run_task_now
 from scheduled_tasks.registry import registry
+from scheduled_tasks.storable import storable_text
 from scheduled_tasks.sync import sync
+
+#: Of tasks and handlers; an argument can be longer, and need not even be text.
+LONGEST_NAME = 200
 
 
 class Command(BaseCommand):
@@ -42,7 +46,7 @@ class Command(BaseCommand):
         payload = None if options["payload"] is None else json_object(options["payload"])
         asked_by = {"trigger": Execution.Trigger.CLI, "triggered_by": f"cli:{user_name()}"}
         try:
-            task = find_task(options["name"])
+            task = find_task(storable_text(options["name"], limit=LONGEST_NAME))
             if options["queue"]:
                 self.show(run_task_now(task, payload, **asked_by), as_json=options["json"])
                 return
@@ -70,12 +74,12 @@ def find_task(name: str) -> Task:
     """Return the task of that name or of that handler; one that is only in code is synced."""
     try:
         return get_task(name)
-    except UnknownTask:
-        pass
+    except UnknownTask as error:
+        no_such_task = str(error)
     try:
         key = registry.get(name).key
     except UnknownHandler as error:
-        raise UnknownTask(f"No task is called {name!r}. {error}") from None
+        raise UnknownTask(f"{no_such_task} {error}") from None
     tasks = Task.objects.filter(handler=key).select_related("state")
     if not tasks:
         sync()

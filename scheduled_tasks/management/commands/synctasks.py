@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.sync import sync
 
 
@@ -27,7 +28,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> str:
         """Sync, and return what changed."""
         only_look = options["check"] or options["dry_run"]
-        changes = sync(force=options["force"], dry_run=only_look)
+        try:
+            changes = sync(force=options["force"], dry_run=only_look)
+        except ScheduledTasksError as error:
+            raise CommandError(str(error)) from None
         if not changes:
             return "The tasks are as the code declares them."
         listing = "\n".join(str(change) for change in changes)

@@ -1,0 +1,46 @@
+"""What the tests of commands share."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command printed and how it ended."""
+
+    out: str
+    err: str
+    code: int
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """Return a function that runs a command as the command line does."""
+
+    def run(name: str, *arguments: str, **options: Any) -> Ran:
+        out, err, code = StringIO(), StringIO(), 0
+        try:
+            call_command(name, *arguments, stdout=out, stderr=err, skip_checks=False, **options)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        except CommandError as error:
+            err.write(str(error))
+            code = error.returncode
+        return Ran(out.getvalue(), err.getvalue(), code)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)

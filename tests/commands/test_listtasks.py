@@ -1,0 +1,94 @@
+"""What listtasks shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from scheduled_tasks import disable_task, scheduled_task
+from scheduled_tasks.models import Task
+from scheduled_tasks.registry import HandlerRegistry
+from tests.commands.conftest import Command
+
+pytestmark = pytest.mark.django_db
+
+Make = Callable[..., Task]
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.cleanup")
+    def cleanup(*, days: int = 30) -> None: ...
+
+
+def test_without_tasks_it_says_how_to_make_one(command: Command) -> None:
+    assert "declare one with @scheduled_task" in command("listtasks").out
+    assert json.loads(command("listtasks", "--json").out) == []
+
+
+def test_every_task_has_a_line_with_its_next_run_and_standing(
+    command: Command, make_task: Make, now: datetime
+) -> None:
+    make_task("b-night", "shop.cleanup", "0 2 * * *", timezone="Europe/Berlin")
+    make_task("a-by-hand", "shop.cleanup")
+    make_task("c-off", "shop.cleanup", "every 1 hour")
+    disable_task("c-off")
+    make_task("d-parked", "shop.cleanup", "every 1 hour").state.park("Nobody knows it.", now)
+    heading, *lines = command("listtasks").out.splitlines()
+    assert heading.split() == ["task", "schedule", "zone", "next", "run", "last", "status", "state"]
+    assert [line.split()[0] for line in lines] == ["a-by-hand", "b-night", "c-off", "d-parked"]
+    hand, night, off, parked = lines
+    assert "by hand" in hand
+    assert "Europe/Berlin  2026-03-02 01:00:00 UTC" in night
+    assert night.endswith("enabled")
+    assert off.endswith("disabled")
+    assert parked.endswith("parked: Nobody knows it.")
+
+
+def test_lines_are_aligned_and_end_without_blanks(command: Command, make_task: Make) -> None:
+    make_task("a", "shop.cleanup", "0 2 * * *")
+    make_task("a-much-longer-name", "shop.cleanup", "every 1 hour")
+    lines = command("listtasks").out.splitlines()
+    assert lines[1].index("0 2") == lines[2].index("every") == lines[0].index("schedule")
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_json_holds_all_there_is_to_say(command: Command, make_task: Make, now: datetime) -> None:
+    make_task("night", "shop.cleanup", "0 2 * * *", payload={"days": 3}, category="x")
+    [record] = json.loads(command("listtasks", "--json").out)
+    assert record == {
+        "name": "night",
+        "handler": "shop.cleanup",
+        "schedule": "0 2 * * *",
+        "timezone": "UTC",
+        "description": "",
+        "category": "x",
+        "origin": "admin",
+        "enabled": True,
+        "payload": {"days": 3},
+        "next_run_at": "2026-03-02T02:00:00Z",
+        "last_run_at": None,
+        "last_status": "",
+        "parked_reason": "",
+    }
+
+
+def test_a_task_whose_row_became_bad_is_listed_all_the_same(
+    command: Command, make_task: Make
+) -> None:
+    make_task("bad", "shop.cleanup", "every 1 hour")
+    Task.objects.update(schedule="nonsense", handler="gone.gone", timezone="Mars/Base")
+    assert "nonsense" in command("listtasks").out
+    assert json.loads(command("listtasks", "--json").out)[0]["handler"] == "gone.gone"
+
+
+def test_the_number_of_queries_does_not_grow_with_the_tasks(
+    command: Command, make_task: Make, django_assert_num_queries: Callable[[int], object]
+) -> None:
+    for number in range(5):
+        make_task(f"task-{number}", "shop.cleanup", "every 1 hour")
+    with django_assert_num_queries(1):  # type: ignore[attr-defined]
+        command("listtasks")

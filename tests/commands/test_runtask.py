@@ -1,0 +1,313 @@
+"""Running one task by hand: what is run, on record and printed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from example_project.shop.models import SalesReport
+from scheduled_tasks import disable_task, register_task, scheduled_task
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.signals import execution_finished
+from tests.commands.conftest import Command
+from tests.processes import manage
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.cleanup", payload={"days": 7})
+    def cleanup(*, days: int = 30) -> dict[str, int]:
+        return {"days": days}
+
+    @scheduled_task(name="shop.fail")
+    def fail() -> None:
+        raise ValueError("no luck\0")
+
+    @scheduled_task(name="shop.exit")
+    def leave() -> None:
+        raise SystemExit(0)
+
+    @scheduled_task(name="shop.interrupt")
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+
+def test_it_runs_here_and_now_and_the_run_is_on_record(command: Command) -> None:
+    register_task("weekly", "shop.cleanup", "0 2 * * *", payload={"days": 3})
+    ran = command("runtask", "weekly")
+    execution = Execution.objects.get()
+    assert ran.code == 0
+    assert ran.out.startswith(f"weekly #{execution.pk}: success")
+    assert '"days": 3' in ran.out
+    assert (execution.status, execution.trigger) == ("success", "cli")
+    assert execution.triggered_by.startswith("cli:")
+    assert (execution.attempt, execution.slot) == (1, None)
+    assert execution.worker_label.startswith("runtask ")
+    assert Worker.objects.get().state == "stopped"
+
+
+def test_a_handler_names_its_task(command: Command) -> None:
+    register_task("weekly", "shop.cleanup")
+    for name in ("weekly", "cleanup", "shop.cleanup"):
+        assert command("runtask", name).out.startswith("weekly #")
+
+
+def test_a_task_that_is_only_in_code_is_synced_first(command: Command) -> None:
+    assert '"days": 7' in command("runtask", "cleanup").out
+    assert Task.objects.get(handler="shop.cleanup").origin == "code"
+
+
+def test_several_tasks_of_one_handler_are_named(command: Command) -> None:
+    register_task("a", "shop.cleanup")
+    register_task("b", "shop.cleanup")
+    ran = command("runtask", "cleanup")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "Several tasks use the handler shop.cleanup: run one of a, b."
+
+
+def test_a_handler_without_a_task_says_so(command: Command, registry: HandlerRegistry) -> None:
+    registry._declared.clear()
+    ran = command("runtask", "cleanup")
+    assert ran.code == 1
+    assert "No task uses the handler shop.cleanup" in ran.err
+
+
+@pytest.mark.parametrize("name", ["clenup", "shop.cleanups", "CLEANUP"])
+def test_an_unknown_name_is_answered_with_near_handlers(command: Command, name: str) -> None:
+    ran = command("runtask", name)
+    assert ran.code == 1
+    assert f"No task is called {name!r}." in ran.err
+    assert "Did you mean shop.cleanup" in ran.err
+    assert not Execution.objects.exists()
+    assert not Worker.objects.exists()
+
+
+def test_an_unknown_name_is_answered_with_near_tasks_too(command: Command) -> None:
+    register_task("cleanup-eu", "shop.cleanup")
+    ran = command("runtask", "cleanup-e")
+    assert "Did you mean cleanup-eu?" in ran.err
+    assert "Did you mean shop.cleanup?" in ran.err
+
+
+def test_a_name_like_nothing_is_answered_with_what_there_is(command: Command) -> None:
+    ran = command("runtask", "zzzzzz")
+    assert "Registered: shop.cleanup, shop.exit, shop.fail, shop.interrupt." in ran.err
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\udcff", "x" * 100_000, "../x", "'; --"])
+@pytest.mark.parametrize("options", [[], ["--queue"]], ids=["here", "queued"])
+def test_what_cannot_be_a_name_is_refused_too(
+    command: Command, name: str, options: list[str]
+) -> None:
+    ran = command("runtask", name, *options)
+    assert ran.code == 1
+    assert "No task is called" in ran.err
+    assert len(ran.err) < 2000
+    assert not Execution.objects.exists()
+
+
+def test_a_payload_takes_the_place_of_the_tasks_own(command: Command) -> None:
+    register_task("weekly", "shop.cleanup", payload={"days": 3})
+    assert '"days": 30' in command("runtask", "weekly", "--payload", "{}").out
+    assert '"days": 5' in command("runtask", "weekly", "--payload", '{"days": 5}').out
+    assert Task.objects.get().payload == {"days": 3}
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("{'days': 3}", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"days": ' + "9" * 10_000 + "}", "is not JSON"),
+        ("[]", "must be a JSON object"),
+        ("null", "must be a JSON object"),
+        ("3", "must be a JSON object"),
+        ('"days"', "must be a JSON object"),
+        ('{"days": "x"}', "days"),
+        ('{"days": null}', "days: may not be null"),
+        ('{"days": NaN}', "days"),
+        ('{"days": Infinity}', "days"),
+        ('{"dys": 3}', "did you mean days?"),
+        ('{"days": {"$date": 1}}', "days"),
+        ('{"days": "a\\u0000\\ud800"}', "days"),
+        ('{"days": ' + "[" * 300 + "]" * 300 + "}", "nested more than 100 levels deep"),
+        ('{"\\ud800": 1}', "unknown argument"),
+    ],
+    ids=lambda value: value[:20],
+)
+@pytest.mark.parametrize("options", [[], ["--queue"]], ids=["here", "queued"])
+def test_a_bad_payload_is_refused_with_the_reason_and_nothing_is_saved(
+    command: Command, payload: str, reason: str, options: list[str]
+) -> None:
+    register_task("weekly", "shop.cleanup")
+    ran = command("runtask", "weekly", f"--payload={payload}", *options)
+    assert (ran.code, ran.out) == (1, "")
+    assert reason in ran.err
+    assert len(ran.err) < 1000
+    assert not Execution.objects.exists()
+    assert not Worker.objects.exists()
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 7), 995, 996, 997, 998, 999])
+def test_a_payload_at_the_limit_of_recursion_is_refused_too(command: Command, depth: int) -> None:
+    register_task("weekly", "shop.cleanup")
+    ran = command("runtask", "weekly", "--payload", '{"days": ' + "[" * depth + "]" * depth + "}")
+    assert ran.code == 1
+    assert not Execution.objects.exists()
+
+
+def test_a_run_that_fails_is_on_record_and_exits_with_1(command: Command) -> None:
+    register_task("bad", "shop.fail")
+    ran = command("runtask", "bad")
+    execution = Execution.objects.get()
+    assert ran.code == 1
+    assert f"bad #{execution.pk}: failed" in ran.out
+    assert ran.err.strip() == "ValueError: no luck\N{REPLACEMENT CHARACTER}"
+    assert execution.status == "failed"
+    assert Task.objects.get().state.consecutive_failures == 1
+
+
+@pytest.mark.parametrize(("handler", "status"), [("exit", "failed"), ("interrupt", "cancelled")])
+def test_a_handler_that_leaves_the_process_only_ends_its_run(
+    command: Command, handler: str, status: str
+) -> None:
+    register_task("bad", f"shop.{handler}")
+    assert command("runtask", "bad").code == 1
+    assert Execution.objects.get().status == status
+    assert Worker.objects.get().state == "stopped"
+
+
+def test_json_is_all_that_is_printed(command: Command) -> None:
+    register_task("weekly", "shop.cleanup")
+    record = json.loads(command("runtask", "weekly", "--json").out)
+    assert record == {
+        "id": Execution.objects.get().pk,
+        "task": "weekly",
+        "status": "success",
+        "attempt": 1,
+        "duration_ms": record["duration_ms"],
+        "result": {"days": 30},
+        "reason": "",
+        "error_category": "",
+        "error": "",
+    }
+    register_task("bad", "shop.fail")
+    ran = command("runtask", "bad", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["error_category"] == "logic"
+
+
+def test_a_queued_run_is_left_to_a_worker(command: Command) -> None:
+    register_task("weekly", "shop.cleanup", queue="slow")
+    ran = command("runtask", "weekly", "--queue", "--payload", '{"days": 1}')
+    execution = Execution.objects.get()
+    assert (ran.code, ran.out) == (0, f"weekly #{execution.pk}: queued\n")
+    assert (execution.status, execution.queue, execution.payload) == ("queued", "slow", {"days": 1})
+    assert not Worker.objects.exists()
+
+
+def test_a_disabled_task_can_be_run_and_its_clock_stays(command: Command) -> None:
+    register_task("weekly", "shop.cleanup", "0 2 * * *")
+    disable_task("weekly")
+    assert command("runtask", "weekly").code == 0
+    assert Task.objects.get().state.next_run_at is None
+
+
+def test_a_task_whose_handler_is_gone_is_refused(command: Command) -> None:
+    register_task("weekly", "shop.cleanup")
+    Task.objects.update(handler="shop.clenup")
+    ran = command("runtask", "weekly")
+    assert ran.code == 1
+    assert "Did you mean shop.cleanup" in ran.err
+    assert not Execution.objects.exists()
+
+
+def test_the_end_is_announced_once_it_is_written(command: Command) -> None:
+    heard: list[str] = []
+
+    def listen(execution: Execution, **_: Any) -> None:
+        heard.append(Execution.objects.get(pk=execution.pk).status)
+
+    execution_finished.connect(listen)
+    try:
+        register_task("weekly", "shop.cleanup")
+        command("runtask", "weekly")
+    finally:
+        execution_finished.disconnect(listen)
+    assert heard == ["success"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "--nonsense"], ["a", "--payload"]])
+def test_wrong_options_are_refused(command: Command, arguments: list[str]) -> None:
+    ran = command("runtask", *arguments)
+    assert ran.code != 0
+    assert ran.err.startswith("Error: ")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["autocommit", "atomic", "broken", "closed"])
+def test_whatever_a_handler_leaves_of_its_connection_its_end_is_written(
+    command: Command, how: str
+) -> None:
+    @scheduled_task(name="shop.rude")
+    def rude() -> None:
+        match how:
+            case "autocommit":
+                transaction.set_autocommit(False)
+                SalesReport.objects.create(until=NOON, orders=1, revenue=1)
+            case "atomic":
+                transaction.atomic().__enter__()
+                SalesReport.objects.create(until=NOON, orders=1, revenue=1)
+            case "broken":
+                connection.ensure_connection()
+                connection.connection.close()
+            case "closed":
+                connection.close()
+
+    register_task("rude", "shop.rude")
+    assert command("runtask", "rude").code == 0
+    assert Execution.objects.get().status == "success"
+    assert not SalesReport.objects.exists()
+    assert connection.get_autocommit()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_else_claims_what_it_runs(
+    command: Command, scheduler: Callable[..., Scheduler]
+) -> None:
+    @scheduled_task(name="shop.look")
+    def look() -> int:
+        return scheduler().tick(timezone.now()).claimed
+
+    register_task("look", "shop.look")
+    assert command("runtask", "look").out.rstrip().endswith("0")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_from_the_command_line_there_is_no_traceback() -> None:
+    processes = {
+        "unknown": manage("runtask", "hodl"),
+        "payload": manage("runtask", "hold", "--payload", '{"x": 1}'),
+    }
+    printed = {name: process.communicate(timeout=60)[0] for name, process in processes.items()}
+    assert {process.returncode for process in processes.values()} == {1}
+    assert "CommandError: No task is called 'hodl'." in printed["unknown"]
+    assert "jobs.hold" in printed["unknown"]
+    assert "CommandError: x: unknown argument" in printed["payload"]
+    assert "Traceback" not in "".join(printed.values())
+    assert not Execution.objects.exists()

@@ -1,0 +1,93 @@
+"""What synctasks writes, what it says, and what it leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from scheduled_tasks import declare, register_task, scheduled_task
+from scheduled_tasks.models import Task
+from scheduled_tasks.registry import HandlerRegistry
+from tests.commands.conftest import Command
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task("0 2 * * *", name="shop.cleanup")
+    def cleanup(*, days: int = 30) -> None: ...
+
+
+def schedule() -> str:
+    return Task.objects.get().schedule
+
+
+def test_it_makes_the_tasks_and_says_so_once(command: Command) -> None:
+    assert command("synctasks").out == "create shop.cleanup\n"
+    assert schedule() == "0 2 * * *"
+    assert command("synctasks").out == "The tasks are as the code declares them.\n"
+
+
+@pytest.mark.parametrize("option", ["--check", "--dry-run"])
+def test_looking_changes_nothing(command: Command, option: str) -> None:
+    ran = command("synctasks", option)
+    assert "create shop.cleanup" in ran.out + ran.err
+    assert not Task.objects.exists()
+
+
+def test_check_exits_with_1_as_long_as_anything_differs(command: Command) -> None:
+    ran = command("synctasks", "--check")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "The tasks differ from the code; run synctasks:\ncreate shop.cleanup"
+    assert command("synctasks", "--dry-run").code == 0
+    command("synctasks")
+    assert command("synctasks", "--check").code == 0
+
+
+def test_check_also_speaks_of_a_declaration_that_disappeared(
+    command: Command, registry: HandlerRegistry
+) -> None:
+    command("synctasks")
+    with registry.isolated():
+        ran = command("synctasks", "--check")
+    assert ran.code == 1
+    assert "park shop.cleanup" in ran.err
+
+
+def test_what_a_person_changed_is_kept_unless_forced(command: Command) -> None:
+    command("synctasks")
+    Task.objects.update(schedule="0 5 * * *")
+    assert command("synctasks").code == 0
+    assert schedule() == "0 5 * * *"
+    assert "'0 5 * * *' -> '0 2 * * *'" in command("synctasks", "--force", "--dry-run").out
+    assert schedule() == "0 5 * * *"
+    command("synctasks", "--force")
+    assert schedule() == "0 2 * * *"
+
+
+def test_a_task_made_by_hand_of_the_same_name_is_a_conflict_and_stays(command: Command) -> None:
+    register_task("nightly", "shop.cleanup")
+    declare("shop.cleanup", "0 3 * * *", name="nightly")
+    ran = command("synctasks")
+    assert "conflict nightly is a task made by hand" in ran.out
+    assert Task.objects.get(name="nightly").schedule == ""
+    assert command("synctasks", "--check").code == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--check"], ["--dry-run"], ["--force"]])
+def test_a_declaration_for_no_handler_stops_it_with_the_reason(
+    command: Command, options: list[str]
+) -> None:
+    declare("shop.clenup", name="a")
+    ran = command("synctasks", *options)
+    assert ran.code == 1
+    assert "scheduled_tasks.E005" in ran.err
+    assert not Task.objects.exists()
+
+
+def test_without_checks_the_reason_is_said_all_the_same() -> None:
+    declare("shop.clenup", name="a")
+    with pytest.raises(CommandError, match=r"Did you mean shop\.cleanup"):
+        call_command("synctasks", skip_checks=True)
+    assert not Task.objects.exists()

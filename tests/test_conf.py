@@ -1,0 +1,97 @@
+"""The one setting: its defaults, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from scheduled_tasks.conf import Options, app_settings, load
+from scheduled_tasks.exceptions import InvalidSettings, ScheduledTasksError
+
+
+def refusal(given: Any) -> str:
+    with override_settings(SCHEDULED_TASKS=given), pytest.raises(InvalidSettings) as refused:
+        load()
+    assert isinstance(refused.value, ImproperlyConfigured)
+    assert isinstance(refused.value, ScheduledTasksError)
+    return str(refused.value)
+
+
+def test_without_the_setting_all_defaults_hold() -> None:
+    with override_settings():
+        from django.conf import settings  # noqa: PLC0415 -- the overridden one
+
+        del settings.SCHEDULED_TASKS
+        assert load() == Options()
+
+
+def test_what_is_given_replaces_defaults_and_takes_their_types() -> None:
+    given = {"LEASE": 90, "CONCURRENCY": 3, "DISCOVER_MODULES": ["jobs"], "EXECUTOR": "a.B"}
+    with override_settings(SCHEDULED_TASKS=given):
+        options = load()
+    assert options == Options(LEASE=90.0, CONCURRENCY=3, DISCOVER_MODULES=("jobs",), EXECUTOR="a.B")
+    assert isinstance(options.LEASE, float)
+
+
+def test_a_changed_setting_is_read_anew() -> None:
+    with override_settings(SCHEDULED_TASKS={"CONCURRENCY": 3}):
+        assert app_settings.CONCURRENCY == 3
+    with override_settings(SCHEDULED_TASKS={}):
+        assert app_settings.CONCURRENCY == Options().CONCURRENCY
+
+
+def test_a_misspelled_key_is_answered_with_the_right_one() -> None:
+    assert refusal({"CONCURENCY": 3}) == (
+        "SCHEDULED_TASKS has no key 'CONCURENCY': did you mean 'CONCURRENCY'?"
+    )
+    assert "did you mean 'LEASE'?" in refusal({"lease": 60})
+
+
+def test_a_strange_key_is_answered_with_all_keys() -> None:
+    for key in ("X", 1, None, ("LEASE",)):
+        said = refusal({key: 1})
+        assert f"no key {key!r}" in said
+    assert all(field.name in refusal({"X": 1}) for field in fields(Options))
+
+
+@pytest.mark.parametrize("given", [None, [], "CONCURRENCY", 5, {"LEASE"}])
+def test_what_is_no_dictionary_is_refused(given: Any) -> None:
+    assert refusal(given) == "SCHEDULED_TASKS must be a dictionary."
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "wanted"),
+    [
+        ("SYNC_AFTER_MIGRATE", [0, 1, "yes", None], "True or False"),
+        ("CONCURRENCY", [0, -1, 1.5, "3", True, None, 10**12], "a whole number from 1"),
+        (
+            "POLL_INTERVAL",
+            [0, -0.1, math.nan, math.inf, "1", True, None, 10**12, 1e300],
+            "a number above 0",
+        ),
+        ("EXECUTOR", [None, b"a.B", 5, object], "text"),
+        ("DISCOVER_MODULES", ["tasks", b"tasks", None, [1], ("tasks", None)], "a list of names"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_right_one(
+    key: str, values: list[Any], wanted: str
+) -> None:
+    for value in values:
+        said = refusal({key: value})
+        assert said.startswith(f"SCHEDULED_TASKS[{key!r}] must be {wanted}"), said
+        assert said.endswith(f", not {value!r}.")
+
+
+def test_a_lease_too_short_for_the_heartbeat_is_refused() -> None:
+    assert "at least twice HEARTBEAT_INTERVAL" in refusal({"HEARTBEAT_INTERVAL": 45})
+    assert "at least twice HEARTBEAT_INTERVAL" in refusal({"LEASE": 9})
+
+
+def test_no_names_of_modules_means_that_nothing_is_discovered() -> None:
+    with override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
+        assert load().DISCOVER_MODULES == ()

@@ -1,0 +1,120 @@
+"""What ``import scheduled_tasks`` offers, and what it leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import scheduled_tasks
+
+LAZY = sorted(set(scheduled_tasks.__all__) - set(vars(scheduled_tasks)))
+
+
+def run_python(code: str, *options: str) -> str:
+    """Run code in a process without settings and return what it prints; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *options, "-c", code],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_public_names_are_sorted_and_there_once() -> None:
+    assert scheduled_tasks.__all__ == sorted(set(scheduled_tasks.__all__))
+
+
+@pytest.mark.parametrize("name", scheduled_tasks.__all__)
+def test_every_public_name_can_be_imported_and_says_what_it_is(name: str) -> None:
+    value = getattr(scheduled_tasks, name)
+    if name == "__version__":
+        assert value.count(".") == 2
+        return
+    assert callable(value)
+    assert value.__module__.startswith("scheduled_tasks.")
+    assert value.__doc__, f"write a docstring for {name}"
+    assert value.__doc__.strip().partition("\n")[0].endswith((".", ":")), value.__doc__
+
+
+def test_all_names_come_with_a_star() -> None:
+    namespace: dict[str, object] = {}
+    exec("from scheduled_tasks import *", namespace)
+    assert set(scheduled_tasks.__all__) <= set(namespace)
+
+
+@pytest.mark.parametrize("module", ["scheduled_tasks.exceptions", "scheduled_tasks.signals"])
+def test_the_modules_beside_it_are_documented(module: str) -> None:
+    assert import_module(module).__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'scheduled_taks'"):
+        scheduled_tasks.scheduled_taks  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="nothing"):
+        exec("from scheduled_tasks import nothing")
+
+
+def test_tasks_are_declared_before_there_are_apps_or_settings() -> None:
+    printed = run_python(
+        "from scheduled_tasks import Cron, TaskContext, declare, scheduled_task\n"
+        "@scheduled_task(Cron('0 2 * * *', timezone='Europe/Berlin'), payload={'a': 1})\n"
+        "def cleanup(context: TaskContext, *, a: int = 0): pass\n"
+        "declare(cleanup, 'every 15 minutes', name='often')\n"
+        "from django.apps import apps; from django.conf import settings\n"
+        "print(settings.configured, apps.ready)"
+    )
+    assert printed == "False False"
+
+
+def test_values_know_no_orm() -> None:
+    loaded = run_python(
+        "import sys, scheduled_tasks\n"
+        "print(*(name for name in sys.modules if name.startswith('scheduled_tasks')))"
+    ).split()
+    forbidden = ("models", "operations", "sync", "runner", "scheduler", "admin", "executors")
+    assert "scheduled_tasks.registry" in loaded
+    for name in loaded:
+        assert not name.removeprefix("scheduled_tasks.").startswith(forbidden), name
+
+
+def test_optional_packages_are_left_alone() -> None:
+    loaded = run_python("import sys, scheduled_tasks; print(*sys.modules)").split()
+    optional = {
+        "apprise",
+        "celery",
+        "environ",
+        "ninja",
+        "prometheus_client",
+        "psycopg",
+        "psycopg2",
+        "pydantic",
+        "requests",
+    }
+    assert optional.isdisjoint(loaded)
+    assert "django.contrib.admin" not in loaded
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_what_needs_apps_says_so_before_they_are_loaded(name: str) -> None:
+    assert hasattr(import_module("scheduled_tasks.operations"), name)
+
+
+def test_a_name_that_needs_apps_fails_clearly_without_them() -> None:
+    printed = run_python(
+        "import scheduled_tasks\n"
+        "try: scheduled_tasks.run_task_now\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    assert printed in {"ImproperlyConfigured", "AppRegistryNotReady"}
+
+
+def test_no_assertion_guards_anything() -> None:
+    assert run_python("import scheduled_tasks; print(scheduled_tasks.__version__)", "-OO") == (
+        scheduled_tasks.__version__
+    )

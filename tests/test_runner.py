@@ -1,0 +1,408 @@
+"""One attempt, whatever the handler does: it always has an outcome, and it can be stored."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection
+
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runner import perform
+from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.signals import execution_started
+
+Perform = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(now: datetime) -> Run:
+    return Run(
+        execution_id=7,
+        attempt=2,
+        task_name="one",
+        handler="shop.job",
+        scheduled_for=now,
+        trigger="schedule",
+        schedule="0 2 * * *",
+        triggered_by="user:ada",
+    )
+
+
+@pytest.fixture
+def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
+    """Return a function that runs a handler once and checks that its outcome can be stored."""
+
+    def once(function: Callable[..., Any], **payload: Any) -> Outcome:
+        seconds = count()
+        with registry.isolated():
+            scheduled_task(name="shop.job")(function)
+            outcome = perform(
+                replace(run, payload=payload), clock=lambda: now + timedelta(seconds=next(seconds))
+            )
+        assert (outcome.execution_id, outcome.attempt) == (7, 2)
+        assert (outcome.started_at, outcome.finished_at) == (now, now + timedelta(seconds=1))
+        assert outcome.duration_ms >= 0
+        for text in (outcome.error, outcome.traceback, outcome.reason):
+            assert "\0" not in text
+            text.encode()
+        json.dumps(outcome.result, allow_nan=False)
+        assert len(outcome.error) <= 2000
+        assert len(outcome.traceback) <= 100_000
+        assert len(outcome.error_category) <= 20
+        assert len(outcome.error_fingerprint) in (0, 32)
+        return outcome
+
+    return once
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def handler() -> None:
+        raise error
+
+    return handler
+
+
+def test_a_result_is_a_success(outcome_of: Perform) -> None:
+    def handler(*, days: int = 30) -> dict[str, int]:
+        return {"deleted": days}
+
+    outcome = outcome_of(handler, days=3)
+    assert (outcome.status, outcome.result) == ("success", {"deleted": 3})
+    assert (outcome.error, outcome.traceback, outcome.error_fingerprint) == ("", "", "")
+    assert outcome_of(handler).result == {"deleted": 30}
+
+
+def test_a_handler_gets_python_values_and_the_context_that_it_asks_for(
+    outcome_of: Perform, now: datetime
+) -> None:
+    def handler(about: TaskContext, *, day: date) -> list[Any]:
+        assert isinstance(day, date)
+        assert about.payload == {"day": "2026-03-01"}
+        assert (about.scheduled_for, about.trigger) == (now, "schedule")
+        about.logger.info("hello")
+        return [about.task_name, about.execution_id, about.attempt, about.schedule, day]
+
+    outcome = outcome_of(handler, day="2026-03-01")
+    assert outcome.result == ["one", 7, 2, "0 2 * * *", "2026-03-01"]
+
+
+def test_records_of_the_contexts_logger_carry_the_run(
+    outcome_of: Perform, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(context: TaskContext) -> None:
+        context.logger.warning("look")
+
+    outcome_of(handler)
+    [record] = [record for record in caplog.records if record.message == "look"]
+    assert record.name == "scheduled_tasks.run.one"
+    assert (record.__dict__["task"], record.__dict__["execution"]) == ("one", 7)
+
+
+def test_a_failure_has_its_error_and_the_handlers_own_traceback(outcome_of: Perform) -> None:
+    def handler() -> None:
+        {}["missing"]
+
+    outcome = outcome_of(handler)
+    assert (outcome.status, outcome.error_category) == ("failed", "logic")
+    assert outcome.error == "KeyError: 'missing'"
+    assert outcome.result is None
+    assert "test_runner.py" in outcome.traceback
+    assert 'runner.py", line' not in outcome.traceback.replace("test_runner.py", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "category"),
+    [
+        (ValueError("x"), "logic"),
+        (MemoryError(), "memory"),
+        (TimeoutError(), "timeout"),
+        (ConnectionRefusedError(), "network"),
+        (BrokenPipeError(), "network"),
+        (DatabaseError(), "database"),
+        (IntegrityError(), "database"),
+        (InterfaceError(), "database"),
+        (InvalidSchedule("x"), "permanent"),
+        (SystemExit(3), "logic"),
+        (SystemExit(0), "logic"),
+        (SystemExit("goodbye"), "logic"),
+        (GeneratorExit(), "logic"),
+        (BaseException("bare"), "logic"),
+        (BaseExceptionGroup("group", [KeyboardInterrupt(), ValueError("x")]), "logic"),
+        (asyncio.CancelledError(), "logic"),
+        (StopIteration(5), "logic"),
+        (RecursionError(), "logic"),
+    ],
+    ids=repr,
+)
+def test_whatever_is_raised_is_a_failure_with_a_category(
+    outcome_of: Perform, error: BaseException, category: str
+) -> None:
+    outcome = outcome_of(raising(error))
+    assert (outcome.status, outcome.error_category) == ("failed", category)
+    assert outcome.error.startswith((type(error).__name__, "scheduled_tasks", "django", "asyncio"))
+
+
+def test_an_interrupt_cancels_the_run(outcome_of: Perform) -> None:
+    outcome = outcome_of(raising(KeyboardInterrupt()))
+    assert outcome.status == "cancelled"
+    assert outcome.reason == "Interrupted from the keyboard."
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
+class Fatal(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+class Endless(Exception):
+    def __str__(self) -> str:
+        return str(self)
+
+
+class Nameless(Exception):
+    pass
+
+
+Nameless.__module__ = 5  # type: ignore[assignment]
+
+
+class Syntax(SyntaxError):
+    text = 5  # type: ignore[assignment]
+
+
+class Lone(Exception):
+    pass
+
+
+Lone.__qualname__ = "Lo\udc80ne"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unprintable(),
+        Fatal(),
+        Endless(),
+        Nameless("x"),
+        Syntax("x"),
+        Lone("x"),
+        ValueError("a\0b\ud800"),
+        ValueError("x" * 10_000_000),
+        ValueError(b"\xff", object(), {1: ...}),
+        UnicodeDecodeError("utf-8", b"\xff" * 10, 0, 1, "bad"),
+        ExceptionGroup("many", [ValueError(number) for number in range(1000)]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_exception_as_broken_as_can_be_has_an_outcome(
+    outcome_of: Perform, error: Exception
+) -> None:
+    outcome = outcome_of(raising(error))
+    assert outcome.status == "failed"
+    assert outcome.error
+    assert outcome.traceback
+    assert len(outcome.error_fingerprint) == 32
+
+
+def test_an_exception_with_broken_notes_and_circular_causes_has_an_outcome(
+    outcome_of: Perform,
+) -> None:
+    error, other = ValueError("x"), KeyError("y")
+    error.__notes__ = 5  # type: ignore[assignment]
+    error.__cause__, other.__cause__ = other, error
+    assert "KeyError" in outcome_of(raising(error)).traceback
+
+
+def test_endless_recursion_is_a_failure(outcome_of: Perform) -> None:
+    def handler() -> None:
+        handler()
+
+    outcome = outcome_of(handler)
+    assert outcome.error.startswith("RecursionError")
+    assert len(outcome.traceback) < 10_000
+
+
+def test_failures_of_one_place_share_a_fingerprint(outcome_of: Perform) -> None:
+    def handler(*, number: int) -> None:
+        if number == 3:
+            raise KeyError(number)
+        raise ValueError(f"number {number}")
+
+    first, second, third = (outcome_of(handler, number=number) for number in (1, 2, 3))
+    assert first.error_fingerprint == second.error_fingerprint != third.error_fingerprint
+    assert first.error != second.error
+
+
+def test_code_in_a_file_whose_name_is_no_text_can_fail(outcome_of: Perform) -> None:
+    namespace: dict[str, Any] = {"__name__": "odd"}
+    exec(compile("def handler(): 1 / 0", "/srv/\udcff/tasks.py", "exec"), namespace)
+    assert outcome_of(namespace["handler"]).error == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("result", "stored"),
+    [
+        (float("nan"), "nan"),
+        ({1}, [1]),
+        (b"raw", "b'raw'"),
+        ("a\0\ud800", "a\N{REPLACEMENT CHARACTER}?"),
+        (object, "<class 'object'>"),
+    ],
+)
+def test_a_strange_result_is_no_failure(outcome_of: Perform, result: Any, stored: Any) -> None:
+    def handler() -> Any:
+        return result
+
+    outcome = outcome_of(handler)
+    assert (outcome.status, outcome.result) == ("success", stored)
+
+
+def test_a_result_of_ten_megabytes_is_cut(outcome_of: Perform) -> None:
+    def handler() -> str:
+        return "😀" * 10_000_000
+
+    outcome = outcome_of(handler)
+    assert outcome.status == "success"
+    assert len(outcome.result) <= 100_000
+
+
+def test_a_coroutine_runs_to_its_end(outcome_of: Perform) -> None:
+    async def handler(context: TaskContext, *, days: int = 30) -> int:
+        await asyncio.sleep(0)
+        return days
+
+    assert outcome_of(handler, days=3).result == 3
+
+
+def test_a_coroutine_behind_a_plain_decorator_runs_too(outcome_of: Perform) -> None:
+    async def inner() -> str:
+        await asyncio.sleep(0)
+        return "ran"
+
+    @functools.wraps(inner)
+    def handler() -> Any:
+        return inner()
+
+    assert outcome_of(handler).result == "ran"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("x"), "failed"),
+        (SystemExit(1), "failed"),
+        (KeyboardInterrupt(), "cancelled"),
+        (asyncio.CancelledError(), "failed"),
+    ],
+    ids=repr,
+)
+def test_a_coroutine_that_raises_has_an_outcome(
+    outcome_of: Perform, error: BaseException, status: str
+) -> None:
+    async def handler() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    assert outcome_of(handler).status == status
+
+
+@pytest.mark.django_db
+def test_a_coroutine_uses_the_database_connection_of_its_thread(outcome_of: Perform) -> None:
+    from asgiref.sync import sync_to_async  # noqa: PLC0415
+
+    def mine() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return connection.in_atomic_block
+
+    async def handler() -> bool:
+        return await sync_to_async(mine)()
+
+    assert outcome_of(handler).result is True
+
+
+def test_a_payload_that_does_not_fit_fails_before_the_handler_is_called(
+    outcome_of: Perform,
+) -> None:
+    def handler(*, days: int) -> None:
+        raise AssertionError("called")
+
+    for payload in ({}, {"days": "x"}, {"days": None}, {"dys": 3}, {"days": 3, "context": 1}):
+        outcome = outcome_of(handler, **payload)
+        assert (outcome.status, outcome.error_category) == ("failed", "payload")
+        assert "scheduled_tasks.exceptions.InvalidPayload" in outcome.error
+
+
+def test_a_handler_that_is_gone_is_a_failure(registry: HandlerRegistry, run: Run) -> None:
+    outcome = perform(run, clock=lambda: run.scheduled_for)
+    assert (outcome.status, outcome.error_category) == ("failed", "permanent")
+    assert "No handler is called 'shop.job'" in outcome.error
+
+
+def test_the_start_is_announced_to_receivers_and_one_that_raises_stops_nothing(
+    outcome_of: Perform,
+) -> None:
+    heard: list[TaskContext] = []
+
+    def handler() -> str:
+        return "done"
+
+    def deaf(**_: Any) -> None:
+        raise RuntimeError("a receiver")
+
+    def listen(sender: Any, context: TaskContext, **_: Any) -> None:
+        heard.append(context)
+
+    def elsewhere(**_: Any) -> None:
+        raise AssertionError("not of this sender")
+
+    execution_started.connect(deaf)
+    execution_started.connect(listen, sender=handler)
+    execution_started.connect(elsewhere, sender=deaf)
+    try:
+        assert outcome_of(handler).result == "done"
+    finally:
+        execution_started.disconnect(deaf)
+        execution_started.disconnect(listen, sender=handler)
+        execution_started.disconnect(elsewhere, sender=deaf)
+    assert [context.execution_id for context in heard] == [7]
+
+
+def test_start_and_end_are_logged_with_the_names_of_the_run(
+    outcome_of: Perform, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="scheduled_tasks")
+    outcome_of(lambda: None)
+    outcome_of(raising(ValueError("no")))
+    start, success, _, failed = (record.getMessage() for record in caplog.records)
+    assert start == "start task=one execution=7 attempt=2"
+    assert success.startswith("success task=one execution=7 attempt=2 duration_ms=")
+    assert failed.startswith("failed task=one execution=7 attempt=2 duration_ms=")
+    assert failed.endswith("ValueError: no\n")
+    assert caplog.records[-1].levelname == "ERROR"
+
+
+def test_stdout_is_left_alone(outcome_of: Perform, capsys: pytest.CaptureFixture[str]) -> None:
+    def handler() -> None:
+        sys.stdout.write("printed")
+
+    outcome_of(handler)
+    assert capsys.readouterr().out == "printed"
