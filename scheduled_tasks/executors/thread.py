@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextvars import copy_context
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -45,7 +46,8 @@ class ThreadExecutor(Executor):
         try:
             while (run := self._work.get()) is not None:
                 close_old_connections()
-                outcome = perform(run, clock=self.clock)
+                # What a handler activates, a language or a time zone, is gone with its run.
+                outcome = copy_context().run(perform, run, clock=self.clock)
                 drop_open_transactions()
                 close_old_connections()
                 self.deliver(outcome)

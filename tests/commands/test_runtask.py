@@ -311,3 +311,16 @@ def test_from_the_command_line_there_is_no_traceback() -> None:
     assert "CommandError: x: unknown argument" in printed["payload"]
     assert "Traceback" not in "".join(printed.values())
     assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_a_name_can_run_tasks_too(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    register_task("weekly", "shop.cleanup")
+    assert command("runtask", "weekly").code == 0
+    assert Execution.objects.get().triggered_by == "cli:unknown"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.utils import timezone, translation
 
 from example_project.shop.models import SalesReport
 from scheduled_tasks import scheduled_task
@@ -171,6 +172,19 @@ def test_closing_lets_idle_threads_end_and_does_not_wait_for_a_busy_one(
     for thread in threads:
         thread.join(LONG)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_what_a_run_activates_is_gone_with_it(make: Callable[[int], Collector]) -> None:
+    def activate() -> None:
+        translation.activate("de")
+        timezone.activate("Asia/Tokyo")
+
+    def look() -> list[str]:
+        return [translation.get_language(), timezone.get_current_timezone_name()]
+
+    collector = make(1)
+    collector.run(activate)
+    assert collector.run(look).result == ["en-us", "UTC"]
 
 
 def write_a_report() -> None:
