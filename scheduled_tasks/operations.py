@@ -13,6 +13,7 @@ from django.utils import timezone
 from scheduled_tasks.declarations import as_json
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.task import NAME
 from scheduled_tasks.registry import Handler, registry
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
 
@@ -32,8 +33,8 @@ FURTHER_FIELDS = (
 
 def get_task(name: str) -> Task:
     """Return the task of that name. Raise UnknownTask, naming what comes near."""
-    task = Task.objects.select_related("state").filter(name=name).first()
-    if task is not None:
+    # What cannot be a name is not looked up: some databases refuse to be asked for it.
+    if NAME.match(name) and (task := list_tasks().filter(name=name).first()):
         return task
     names = Task.objects.values_list("name", flat=True)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -65,7 +66,8 @@ def register_task(
         raise TypeError(
             f"register_task() takes no {unknown[0]!r}; there are {', '.join(FURTHER_FIELDS)}."
         )
-    task = Task.objects.filter(name=name).first() or Task(name=name, origin=Task.Origin.API)
+    known = Task.objects.filter(name=name).first() if NAME.match(name) else None
+    task = known or Task(name=name, origin=Task.Origin.API)
     task.handler = handler
     task.schedule = str(schedule) if schedule is not None else ""
     match schedule:
@@ -140,6 +142,8 @@ def prepare(
 
 def task_history(name: str) -> QuerySet[Execution]:
     """Return the executions of a task, newest first, also of one that is deleted."""
+    if not NAME.match(name):
+        return Execution.objects.none()
     task = Task.objects.filter(name=name).first()
     if task is not None:
         return Execution.objects.filter(task=task)

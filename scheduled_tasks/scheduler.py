@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,14 +84,15 @@ class Scheduler:
         self.worker.concurrency = concurrency or app_settings.CONCURRENCY
         self.heartbeat = Heartbeat(self.worker, self.clock)
         self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
-        self._wake = threading.Event()
+        # A queue and not an Event: a signal handler may put into it whatever the loop is doing.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stops_asked = 0
         self._unwritten: list[Outcome] = []
         executor_class = executor or import_string(app_settings.EXECUTOR)
         self.executor: Executor = executor_class(
             concurrency=self.worker.concurrency,
             clock=self.clock.now,
-            on_finished=self._wake.set,
+            on_finished=self.wake,
         )
 
     def start(self, now: datetime | None = None) -> None:
@@ -213,13 +215,21 @@ class Scheduler:
     def stop(self) -> None:
         """Ask the loop to stop; asked a second time, it waits for nothing. Safe in a signal."""
         self._stops_asked += 1
-        self._wake.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the loop's sleep; safe from any thread and in a signal handler."""
+        self._wake.put(None)
 
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, a run ends, or the scheduler is asked to stop."""
-        if self._wake.wait(seconds) and self.executor.in_hand:
-            time.sleep(GATHER)
-        self._wake.clear()
+        with suppress(queue.Empty):
+            self._wake.get(timeout=seconds)
+            if self.executor.in_hand:
+                time.sleep(GATHER)
+        with suppress(queue.Empty):
+            while True:
+                self._wake.get_nowait()
 
     def pause(self, tick: Tick) -> float:
         """Return how many seconds to sleep: until the next slot or retry, at most a poll."""
@@ -249,22 +259,34 @@ class Scheduler:
         return pause
 
     def shut_down(self) -> None:
-        """Claim no more, wait for what runs, give back what did not finish in time."""
-        self.worker.move_to(Worker.State.STOPPING)
+        """Claim no more, wait for what runs, give back what did not finish in time.
+
+        Where the database stays away until the time is over, the other workers take this one's
+        executions after a lease.
+        """
         deadline = time.monotonic() + self.shutdown_timeout
-        self.collect()
-        while self.executor.in_hand and self._stops_asked < 2:  # noqa: PLR2004 -- a second signal
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                break
-            self.sleep(min(remaining, self.poll_interval))
-            self.collect()
-        if self.executor.in_hand:
-            self.give_back()
+        while not self.try_to_leave(deadline):
+            self.sleep(min(max(deadline - time.monotonic(), 0), self.poll_interval))
         self.heartbeat.stop()
-        self.worker.move_to(Worker.State.STOPPED)
         self.executor.close()
         logger.info("worker stopped label=%s", self.worker.label)
+
+    def try_to_leave(self, deadline: float) -> bool:
+        """Write what has ended, and say goodbye if nothing is left or the time is over."""
+        over = time.monotonic() >= deadline or self._stops_asked > 1
+        try:
+            self.worker.move_to(Worker.State.STOPPING)
+            self.collect()
+            if self.executor.in_hand and not over:
+                return False
+            if self.executor.in_hand:
+                self.give_back()
+            self.worker.move_to(Worker.State.STOPPED)
+        except (OperationalError, InterfaceError) as error:
+            connections.close_all()
+            logger.error("database error while stopping: %s", error)  # noqa: TRY400
+            return over
+        return True
 
     def give_back(self) -> None:
         """Return to the queue, or fail, what this worker must leave unfinished."""
@@ -278,5 +300,5 @@ class Scheduler:
 
     @property
     def unfinished(self) -> bool:
-        """Say whether runs are still going, after ``run`` has returned."""
-        return bool(self.executor.in_hand)
+        """Say whether runs, or the writing of their ends, were left behind by ``run``."""
+        return bool(self.executor.in_hand or self._unwritten)

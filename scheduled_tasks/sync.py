@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -105,13 +106,11 @@ class Synchronization:
         return self.free_name(declaration), None
 
     def free_name(self, declaration: Declaration) -> str:
-        key = declaration.handler.lower().lstrip("_.-")
-        short = key.rpartition(".")[2].lstrip("_.-")
+        """Return the handler's short name, or its whole key if that is taken already."""
+        key, short = as_name(declaration.handler), short_name(declaration)
         explicit = {item.name for item in self.declarations}
         sharing = [
-            item
-            for item in self.declarations
-            if item.name is None and item.handler.lower().rpartition(".")[2].lstrip("_.-") == short
+            item for item in self.declarations if item.name is None and short_name(item) == short
         ]
         taken = short in self.rows or short in explicit or sharing[0] is not declaration
         return key if taken else short
@@ -152,6 +151,15 @@ class Synchronization:
         elif parked and not missing and not task.problem():
             task.state.unpark(self.now)
             self.changes.append(Change(task.name, "unpark"))
+
+
+def short_name(declaration: Declaration) -> str:
+    return as_name(declaration.handler.rpartition(".")[2])
+
+
+def as_name(key: str) -> str:
+    """Return a handler's key in the letters that the name of a task may have."""
+    return re.sub(r"[^a-z0-9_.-]", "-", key.lower()).lstrip("_.-")[:100] or "task"
 
 
 def new_task(name: str, declaration: Declaration) -> Task:

@@ -165,6 +165,15 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         assert isinstance(refused.value, ScheduledTasksError)
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 100_000, "Weekly"])
+def test_what_cannot_be_a_name_is_unknown_on_every_database(name: str) -> None:
+    with pytest.raises(UnknownTask):
+        get_task(name)
+    assert not task_history(name).exists()
+    with pytest.raises(InvalidTask):
+        register_task(name, "cleanup")
+
+
 def test_history_survives_its_task() -> None:
     register_task("weekly", "cleanup")
     execution = run_task_now("weekly")

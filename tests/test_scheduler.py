@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.models import Execution, Task, TaskState, Worker, life
@@ -304,3 +306,40 @@ def test_a_worker_that_was_given_up_does_not_go_on(scheduler: MakeScheduler, now
     Worker.objects.update(state=Worker.State.LOST)
     with pytest.raises(WorkerLostError):
         worker.tick(now + MINUTE)
+
+
+def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
+    """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
+    worker = scheduler()
+    before = signal.signal(signal.SIGALRM, lambda *_: worker.wake())
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        for _ in range(1_000):
+            worker.sleep(0.0005)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_outage_while_stopping_is_waited_out(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = iter([OperationalError("gone"), InterfaceError("still gone")])
+    collect = Scheduler.collect
+
+    def collect_later(worker: Scheduler) -> int:
+        if trouble := next(troubles, None):
+            raise trouble
+        return collect(worker)
+
+    make_task("sum", "jobs.add", "every 5 minutes")
+    worker = scheduler(poll_interval=0.01)
+    worker.tick(now)
+    Execution.objects.fire(now + 5 * MINUTE, limit=1)
+    worker.claim(now + 5 * MINUTE)
+    monkeypatch.setattr(Scheduler, "collect", collect_later)
+    worker.shut_down()
+    assert Execution.objects.get().status == "success"
+    assert Worker.objects.get().state == Worker.State.STOPPED
+    assert not worker.unfinished

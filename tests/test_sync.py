@@ -164,6 +164,17 @@ def test_a_task_keeps_the_name_that_its_handler_gave_it_when_a_namesake_comes(
     }
 
 
+def test_a_name_that_no_task_may_have_is_put_in_letters_that_it_may(
+    registry: HandlerRegistry,
+) -> None:
+    def läufe_Über_Nacht() -> None: ...  # noqa: N802, PLC2401
+
+    scheduled_task("0 1 * * *")(läufe_Über_Nacht)
+    sync()
+    assert "l-ufe_-ber_nacht" in names()
+    Task.objects.get(name="l-ufe_-ber_nacht").full_clean()
+
+
 def test_one_handler_may_serve_several_declared_tasks(registry: HandlerRegistry) -> None:
     declare("shop.cleanup", "0 3 * * *", name="cleanup-week", payload={"days": 7})
     sync()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from contextvars import copy_context
@@ -12,6 +13,8 @@ from django.db import close_old_connections, connections
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.runner import perform
 from scheduled_tasks.runs import Run
+
+logger = logging.getLogger(__name__)
 
 
 class ThreadExecutor(Executor):
@@ -64,5 +67,6 @@ def drop_open_transactions() -> None:
     for connection in connections.all(initialized_only=True):
         is_open = connection.connection is not None
         if connection.in_atomic_block or (is_open and not connection.autocommit):
+            logger.warning("rolled back a transaction that a handler left open")
             connection.close()
             del connections[connection.alias]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -27,6 +28,9 @@ from scheduled_tasks.schedules import Interval, Schedule, parse, zone
 
 #: Why a task is parked whose declaration has disappeared.
 UNDECLARED = "Code no longer declares it."
+
+
+NAME = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,99}\Z")
 
 
 def project_timezone() -> str:
@@ -66,7 +70,7 @@ class Task(models.Model):
         unique=True,
         validators=[
             RegexValidator(
-                r"\A[a-z0-9][a-z0-9_.-]{0,99}\Z",
+                NAME.pattern,
                 _("Use small letters, digits, '_', '.' and '-', and begin with a letter or digit."),
             )
         ],

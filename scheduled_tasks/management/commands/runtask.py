@@ -54,6 +54,8 @@ class Command(BaseCommand):
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])
+        if not execution.finished:
+            raise CommandError("This process was taken for lost meanwhile; a worker runs it again.")
         if not execution.succeeded and execution.status != Execution.Status.SKIPPED:
             sys.exit(1)
 
