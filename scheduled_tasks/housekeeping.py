@@ -69,8 +69,7 @@ class Housekeeping:
         given_up = Worker.objects.give_up(lost)
         for worker in given_up:
             logger.error("worker lost label=%s, its last heartbeat was %s", worker, lost[worker.pk])
-        alive = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
-        if count := Execution.objects.reap(now, alive={str(pk) for pk in alive}):
+        if count := Execution.objects.reap(now):
             logger.error("took back %s executions of lost workers", count)
 
     def park_orphans(self, now: datetime) -> None:

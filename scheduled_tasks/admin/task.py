@@ -55,7 +55,10 @@ class TaskAdmin(TaskColumns, TaskActions):
         (_("When"), {"fields": ("schedule", "timezone", "enabled")}),
         (
             _("Fine-tuning"),
-            {"fields": ("anchor", "queue", "priority"), "classes": ("collapse",)},
+            {
+                "fields": ("anchor", "queue", "priority", "on_lost", "max_losses", "metadata"),
+                "classes": ("collapse",),
+            },
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
@@ -17,12 +16,13 @@ from django.utils.translation import gettext as _
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Task
 from scheduled_tasks.registry import registry
+from scheduled_tasks.schedules import zone_names
 
 BLANK = ("", "---------")
 FIRST_YEAR, LAST_YEAR = 1900, 9000
 
 
-class PayloadField(forms.JSONField):
+class JSONObjectField(forms.JSONField):
     """A JSON object, laid out. Text that no parser can take is an error like any other.
 
     Django's field fails on nesting too deep and on numbers too long.
@@ -71,8 +71,11 @@ class TaskForm(forms.ModelForm):
             "payload",
             "queue",
             "priority",
+            "on_lost",
+            "max_losses",
+            "metadata",
         )
-        field_classes = {"payload": PayloadField}
+        field_classes = {"payload": JSONObjectField, "metadata": JSONObjectField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,8 +83,9 @@ class TaskForm(forms.ModelForm):
             self.fields["handler"].widget = forms.Select(choices=handlers(self.instance.handler))
         if "timezone" in self.fields:
             self.fields["timezone"].widget = forms.Select(choices=zones(self.instance.timezone))
+        for name in {"payload", "metadata"}.intersection(self.fields):
+            self.fields[name].widget.attrs |= {"rows": 4, "spellcheck": "false"}
         if "payload" in self.fields:
-            self.fields["payload"].widget.attrs |= {"rows": 4, "spellcheck": "false"}
             self.fields["payload"].help_text = self.payload_help()
         if "description" in self.fields:
             self.fields["description"].widget.attrs["rows"] = 2
@@ -136,5 +140,4 @@ def handlers(current: str) -> list[tuple[str, str]]:
 
 def zones(current: str) -> list[tuple[str, str]]:
     """Return all time zones, and the one that the row names even if there is none like it."""
-    known = available_timezones() - {"localtime", "Factory"}
-    return [(name, name) for name in sorted(known | {current})]
+    return [(name, name) for name in sorted(zone_names() | {current})]

@@ -16,12 +16,12 @@ from django.db import models
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runs import Outcome
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
     from scheduled_tasks.models.task import Task
-    from scheduled_tasks.models.worker import Worker
 
 
 #: About as many slots are fired in one transaction; tasks far behind fire the rest in the next.
@@ -183,10 +183,12 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
                 touched[row.task_id].note(row)
         TaskState.objects.using(self.write_alias).write_results(touched.values())
 
-    def reap(self, now: datetime, *, alive: Collection[str]) -> int:
-        """Take back what is held by workers that are not among the living; return how many."""
+    def reap(self, now: datetime) -> int:
+        """Take back what is held by workers that are gone, or have no row; return how many."""
+        # The holders are read first: a worker that starts in between must not look like none.
         holders = set(self.running().values_list("worker", flat=True).distinct())
-        gone = holders.difference(alive)
+        present = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
+        gone = holders.difference(map(str, present))
         if not gone:
             return 0
         return self.give_back(gone, now, reason="Its worker was lost.", charged=True)

@@ -51,16 +51,16 @@ def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:
     Inside a transaction of the caller's there is nothing to begin anew: it runs once, in a
     savepoint, and the conflict is the caller's to handle.
     """
-    tries = 1 if connections[using].in_atomic_block else TRIES
-    for remaining in reversed(range(tries)):
+    tries_left = 1 if connections[using].in_atomic_block else TRIES
+    while True:
+        tries_left -= 1
         try:
             with transaction.atomic(using=using):
                 return operation()
         except DatabaseError as error:
-            if not (remaining and is_conflict(error)):
+            if not (tries_left and is_conflict(error)):
                 raise
-            time.sleep(random.uniform(0.01, 0.05) * (tries - remaining))  # noqa: S311
-    raise AssertionError("unreachable")  # pragma: no cover
+        time.sleep(random.uniform(0.01, 0.05) * (TRIES - tries_left))  # noqa: S311
 
 
 def is_conflict(error: DatabaseError) -> bool:

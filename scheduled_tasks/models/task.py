@@ -239,6 +239,8 @@ class Task(models.Model):
             errors["handler"] = [str(error)]
         except InvalidPayload as error:
             errors["payload"] = [f"{field}: {' '.join(s)}" for field, s in error.errors.items()]
+        if not isinstance(self.metadata, dict):
+            errors["metadata"] = [str(_("Enter a JSON object."))]
         if errors:
             raise ValidationError(errors)
 

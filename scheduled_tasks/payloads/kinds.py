@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -38,15 +39,15 @@ WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(ABC):
     """Base of all kinds. ``name`` is for help texts, ``expected`` completes "must be …"."""
 
     name: str
     expected: str
 
+    @abstractmethod
     def read(self, value: Any) -> Any:
-        """Return the Python value of a JSON value."""
-        raise NotImplementedError
+        """Return the Python value of a JSON value; raise ValueError for one it cannot be."""
 
     def parse(self, text: str) -> Any:
         """Return the JSON value of what a person typed."""

@@ -46,4 +46,7 @@ def task_data(**fields: Any) -> dict[str, Any]:
         "payload": "{}",
         "queue": "default",
         "priority": "0",
+        "on_lost": "retry",
+        "max_losses": "3",
+        "metadata": "{}",
     } | fields

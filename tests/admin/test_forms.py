@@ -44,6 +44,10 @@ BAD_INPUT = [
     ({"handler": "shop.export", "payload": "{}"}, "payload", "customer: required"),
     ({"anchor_0": "2026-13-01", "anchor_1": "00:00"}, "anchor", "valid date"),
     ({"priority": "high"}, "priority", "whole number"),
+    ({"on_lost": "explode"}, "on_lost", "not one of the available choices"),
+    ({"max_losses": "-1"}, "max_losses", "greater than or equal to 0"),
+    ({"metadata": "[1"}, "metadata", "valid JSON"),
+    ({"metadata": "[1]"}, "metadata", "JSON object"),
     ({"priority": "9" * 30}, "priority", "less than"),
     ({"queue": ""}, "queue", "required"),
 ]
