@@ -10,7 +10,7 @@ from scheduled_tasks.executors.thread import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.registry import registry
-from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.runner import announce_end
 
 
 def run_here(execution: Execution) -> Execution:
@@ -45,5 +45,4 @@ def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
         drop_open_transactions()
         connections.close_all()
     for ended in Execution.objects.end(executor.finished(), worker):
-        function = registry.get(ended.handler).function
-        execution_finished.send_robust(sender=function, execution=ended)
+        announce_end(ended)

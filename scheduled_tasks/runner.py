@@ -10,7 +10,7 @@ import traceback as traceback_module
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from django.db import DatabaseError, InterfaceError
@@ -19,8 +19,11 @@ from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.registry import Handler, registry
 from scheduled_tasks.runs import Outcome, Run
-from scheduled_tasks.signals import execution_started
+from scheduled_tasks.signals import execution_finished, execution_started
 from scheduled_tasks.storable import storable_json, storable_text
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models import Execution
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,12 @@ def call(run: Run) -> Any:
         arguments[handler.spec.context_parameter] = context
     execution_started.send_robust(sender=handler.function, context=context)
     return call_function(handler, arguments)
+
+
+def announce_end(execution: Execution) -> None:
+    """Tell the project that an execution has ended, once the worker has committed its end."""
+    function = registry.get(execution.handler).function
+    execution_finished.send_robust(sender=function, execution=execution)
 
 
 def call_function(handler: Handler, arguments: dict[str, Any]) -> Any:

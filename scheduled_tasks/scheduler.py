@@ -22,8 +22,8 @@ from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.housekeeping import Housekeeping
 from scheduled_tasks.models import Execution, TaskState, Worker
 from scheduled_tasks.registry import registry
+from scheduled_tasks.runner import announce_end
 from scheduled_tasks.runs import Outcome
-from scheduled_tasks.signals import execution_finished
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +175,7 @@ class Scheduler:
                     outcome.attempt,
                 )
         for execution in ended:
-            function = registry.get(execution.handler).function
-            execution_finished.send_robust(sender=function, execution=execution)
+            announce_end(execution)
         return ended
 
     def run(self) -> None:
@@ -237,9 +236,9 @@ class Scheduler:
             return 0
         coming = [TaskState.objects.next_due_at()]
         if self.executor.free:
-            waiting = Execution.objects.queued().filter(handler__in=self.worker.handlers)
-            if self.queues:
-                waiting = waiting.filter(queue__in=self.queues)
+            waiting = Execution.objects.waiting_for(
+                handlers=self.worker.handlers, queues=self.queues
+            )
             coming.append(waiting.aggregate(at=Min("run_after"))["at"])
         moments = [moment for moment in coming if moment is not None]
         if not moments:

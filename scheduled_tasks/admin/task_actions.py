@@ -21,7 +21,7 @@ from scheduled_tasks.operations import run_task_now
 class TaskActions(admin.ModelAdmin):
     """The actions of the list of tasks. A task that refuses is named and stops no other."""
 
-    actions = ("enable", "disable", "run_now")
+    actions = ("enable", "disable", "run_now", "reset_to_code")
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
@@ -48,6 +48,17 @@ class TaskActions(admin.ModelAdmin):
         if queued:
             said = ngettext("%d execution queued.", "%d executions queued.", queued)
             self.report(request, said, queued)
+
+    @admin.action(description=_("Reset selected tasks to code"), permissions=["change"])
+    def reset_to_code(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        """Take back what people changed of tasks that code declares."""
+        changed = [task for task in queryset if task.changed_from_code]
+        for task in changed:
+            said = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
+            task.reset_to_code()
+            self.log_change(request, task, said)
+        count = len(changed)
+        self.report(request, ngettext("%d task reset.", "%d tasks reset.", count), count)
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
         """Switch each task, with a log entry, and return how many it were."""

@@ -70,7 +70,8 @@ class TaskColumns(StyledAdmin):
         if problem := task.problem():
             return _g("It cannot run: %s") % problem
         if edited := task.changed_from_code:
-            return _g("Enabled. Changed from code: %s.") % ", ".join(edited)
+            said = _g("Enabled. Changed from code: %s. The list has an action to reset it.")
+            return said % ", ".join(edited)
         return _g("Enabled.")
 
     @admin.display(description=_("coming runs"))

@@ -43,11 +43,9 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         """Keep what the workers of these ids have claimed and not ended."""
         return self.running().filter(worker__in=workers)
 
-    def claimable(
-        self, now: datetime, *, handlers: Collection[str], queues: Collection[str] = ()
-    ) -> Self:
-        """Keep what a worker with these handlers and queues (none: every queue) may take now."""
-        waiting = self.queued().filter(run_after__lte=now, handler__in=handlers)
+    def waiting_for(self, *, handlers: Collection[str], queues: Collection[str] = ()) -> Self:
+        """Keep what waits for a worker with these handlers and queues (none: every queue)."""
+        waiting = self.queued().filter(handler__in=handlers)
         return waiting.filter(queue__in=queues) if queues else waiting
 
     def fire(self, now: datetime, *, limit: int) -> int:
@@ -90,10 +88,9 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
 
         def operation() -> list[Execution]:
             rows = self.using(using)
-            waiting = rows.claimable(now, handlers=handlers, queues=queues)
-            candidates = dict(
-                waiting.order_by("-priority", "pk").values_list("pk", "task_id")[: limit * 2]
-            )
+            waiting = rows.waiting_for(handlers=handlers, queues=queues)
+            due = waiting.filter(run_after__lte=now).order_by("-priority", "pk")
+            candidates = dict(due.values_list("pk", "task_id")[: limit * 2])
             tasks = {task_id for task_id in candidates.values() if task_id is not None}
             free = TaskState.objects.using(using).lock_tasks(tasks, skip=True)
             ids = [pk for pk, task_id in candidates.items() if task_id is None or task_id in free]

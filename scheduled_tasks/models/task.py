@@ -282,6 +282,13 @@ class Task(models.Model):
         self.save(update_fields=["enabled"])
         return self
 
+    def reset_to_code(self) -> None:
+        """Take back what people changed of a declared task; ``enabled`` stays theirs."""
+        declared = self.declared or {}
+        for name in self.changed_from_code:
+            setattr(self, name, declared[name])
+        self.save()
+
     def parse_schedule(self) -> Schedule | None:
         """Return the schedule as a value, None for manual only. Raise InvalidSchedule."""
         return parse(self.schedule, self.timezone, anchor=self.anchor)

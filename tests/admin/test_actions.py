@@ -89,6 +89,19 @@ def test_a_task_whose_schedule_went_bad_is_enabled_but_parked_and_stops_no_other
     assert Task.objects.get(state__parked_at=None) == fine
 
 
+def test_what_people_changed_is_reset_to_code_but_not_enabled(
+    admin_client: Client, make_task: Make
+) -> None:
+    said = {"schedule": "0 2 * * *", "category": "cleanup", "payload": {}}
+    edited = make_task("edited", "shop.plain", "0 5 * * *", declared=said, enabled=False)
+    make_task("by-hand", "shop.plain", "0 5 * * *")
+    assert messages(act(admin_client, "reset_to_code", *Task.objects.all())) == ["1 task reset."]
+    edited.refresh_from_db()
+    assert (edited.schedule, edited.category, edited.enabled) == ("0 2 * * *", "cleanup", False)
+    assert Task.objects.get(name="by-hand").schedule == "0 5 * * *"
+    assert LogEntry.objects.get().change_message == "Reset to code: schedule, category."
+
+
 def test_tasks_are_deleted_and_their_history_stays(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:

@@ -49,11 +49,11 @@ def test_staff_without_permissions_sees_nothing(staff: Staff, make_task: Make) -
     [
         ({"view_task"}, set()),
         ({"view_task", "run_task"}, {"run_now"}),
-        ({"change_task"}, {"enable", "disable"}),
+        ({"change_task"}, {"enable", "disable", "reset_to_code"}),
         ({"view_task", "delete_task"}, {"delete_selected"}),
         (
             {"change_task", "run_task", "delete_task"},
-            {"enable", "disable", "run_now", "delete_selected"},
+            {"enable", "disable", "reset_to_code", "run_now", "delete_selected"},
         ),
     ],
 )
