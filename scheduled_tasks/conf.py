@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -24,8 +25,8 @@ class Options:
     DISCOVER_MODULES: tuple[str, ...] = ("tasks",)
     #: Write what code declares into the database after each ``migrate``.
     SYNC_AFTER_MIGRATE: bool = True
-    #: Dotted path of the executor that runs the attempts of ``runscheduler``.
-    EXECUTOR: str = "scheduled_tasks.executors.thread.ThreadExecutor"
+    #: Where attempts run unless their task says otherwise: "process", "thread", or a dotted path.
+    EXECUTOR: str = "process" if hasattr(os, "fork") else "thread"
     #: How many executions one worker runs at a time.
     CONCURRENCY: int = 10
     #: The longest a worker sleeps before it looks for work again.
@@ -40,6 +41,10 @@ class Options:
     HANDLER_GRACE: float = 600.0
     #: How long a stopping worker waits for the executions that it runs.
     SHUTDOWN_TIMEOUT: float = 30.0
+    #: How long a run may take to end once it was asked to at its timeout; then it is killed.
+    KILL_GRACE: float = 10.0
+    #: How many executions a process of the process executor makes before a fresh one follows.
+    MAX_EXECUTIONS_PER_CHILD: int = 1
     #: Rows fired, claimed or ended in one transaction.
     BATCH_SIZE: int = 200
     #: Results, errors and tracebacks longer than this many characters are cut.

@@ -8,6 +8,11 @@ ScheduledTasksError
 ├── InvalidSettings      (ImproperlyConfigured)
 ├── UnknownHandler       (LookupError)   no handler is registered under that name
 └── UnknownTask          (LookupError)   no task of that name is in the database
+
+RunInterrupted           (BaseException) raised inside a handler that has to stop
+├── TimeLimitExceeded                    its timeout is over
+├── LeaseLost                            the execution is no longer this worker's
+└── WorkerStopping                       its worker is being stopped and can wait no longer
 """
 
 from __future__ import annotations
@@ -60,3 +65,23 @@ class InvalidPayload(ErrorsByField):
 
 class InvalidTask(ErrorsByField):
     """A task definition that cannot be saved; ``errors`` by field."""
+
+
+class RunInterrupted(BaseException):
+    """Base of what is raised inside a handler that has to stop, wherever it is just then.
+
+    No Exception, so that a loop that catches every error of its items does not swallow it;
+    ``finally`` and ``with`` clean up as ever. A handler that catches it has to end soon.
+    """
+
+
+class TimeLimitExceeded(RunInterrupted):
+    """The run has reached its timeout."""
+
+
+class LeaseLost(RunInterrupted):
+    """The execution is no longer this worker's: somebody else answers for it, or it is gone."""
+
+
+class WorkerStopping(RunInterrupted):
+    """The worker is being stopped; the execution goes back to the queue."""

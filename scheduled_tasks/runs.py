@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One attempt to be made. ``attempt`` is the fencing token of its claim."""
+    """One attempt to be made. ``attempt`` is the fencing token of its claim.
+
+    ``executor`` names where it runs, "" is the worker's own choice. ``timeout`` is in seconds.
+    """
 
     execution_id: int
     attempt: int
@@ -21,6 +24,10 @@ class Run:
     schedule: str = ""
     triggered_by: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Any = None
+    executor: str = ""
+    timeout: float | None = None
+    memory_limit_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,7 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     error_fingerprint: str = ""
+    peak_memory_mb: int | None = None
     whole: bool = True
 
     def without_texts(self, reason: str) -> Outcome:
@@ -54,3 +62,20 @@ class Outcome:
             error_fingerprint="",
             whole=False,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """An attempt that came to no end of its own: it was killed, or let go of, half-way.
+
+    The task's ``on_lost`` says what becomes of its execution. ``charged`` says whether the loss
+    counts towards ``max_losses``.
+    """
+
+    execution_id: int
+    attempt: int
+    reason: str
+    charged: bool = True
+
+
+Ending = Outcome | Loss

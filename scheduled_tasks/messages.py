@@ -1,0 +1,81 @@
+"""What a run says of itself while it goes on: plain values that cross threads and pipes.
+
+A handler never writes these into a table. They travel to the worker, which writes them in
+batches, each guarded by the claim, so that they survive a rollback of the handler's and need no
+connection of its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of the execution's log. ``level`` is a number of the logging module."""
+
+    logged_at: datetime
+    level: int
+    logger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the run has come; takes the place of what was said before."""
+
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where the next attempt may go on: a JSON value; takes the place of the one before."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many more items were processed, and how many more of them had errors."""
+
+    processed: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A sentence of the executor's about a run that goes on, shown with its execution."""
+
+    text: str
+
+
+Message = LogLine | Progress | Checkpoint | Counts | Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A message on its way: from which attempt, and what to call when its fate is known.
+
+    ``answer(True)`` says that it is written, ``answer(False)`` that the worker no longer holds
+    the execution and wrote nothing.
+    """
+
+    execution_id: int
+    attempt: int
+    message: Message
+    answer: Callable[[bool], None] | None = field(default=None, compare=False)
+
+
+class Recorder(Protocol):
+    """Where the messages of one run go. Both methods raise LeaseLost once one was refused."""
+
+    def send(self, message: Message) -> None:
+        """Hand a message over and go on."""
+
+    def confirm(self, message: Message) -> None:
+        """Hand a message over and wait until it is written."""
