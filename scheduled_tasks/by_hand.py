@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.db import connections
 
+from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.clock import Clock
+from scheduled_tasks.collector import Collector
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.executors.thread import drop_open_transactions
+from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.registry import registry
-from scheduled_tasks.runner import announce_end
 
 
 def run_here(execution: Execution) -> Execution:
@@ -40,9 +41,10 @@ def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
     execution.save(force_insert=True)
     executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
     inside = any(connection.in_atomic_block for connection in connections.all())
-    executor.submit(execution.as_run())
+    run = execution.as_run()
+    announce_start(run)
+    executor.submit(run)
     if not inside:  # where the caller has no transaction, what is open or broken is the handler's
         drop_open_transactions()
         connections.close_all()
-    for ended in Execution.objects.end(executor.finished(), worker):
-        announce_end(ended)
+    Collector(executor, worker, heartbeat.clock).collect()

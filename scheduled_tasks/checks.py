@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import os
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's own name
 from django.core.exceptions import ValidationError
-from django.db import connections, router
-from django.utils.module_loading import import_string
+from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from scheduled_tasks.conf import load
 from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
-from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors import executor_class
 from scheduled_tasks.registry import registry
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models import Task
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -105,8 +108,8 @@ def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
         for field, sentences in error.message_dict.items():
             if field != "handler":  # said by E004
                 yield Error(
-                    f"The task declared for {declaration.handler} has a {field} that cannot be "
-                    f"saved: {' '.join(sentences)}",
+                    f"The task declared for {declaration.handler} cannot be saved because of its "
+                    f"{field}: {' '.join(sentences)}",
                     hint="Correct it where the task is declared.",
                     id="scheduled_tasks.E006",
                 )
@@ -114,25 +117,127 @@ def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
 
 def check_executor(**_: Any) -> list[CheckMessage]:
     """Check that EXECUTOR leads to an executor."""
+    name = default_executor()
+    if name is None or (name == "process" and not can_fork()):
+        return []  # said by E001, or by E009
     try:
-        path = load().EXECUTOR
-    except InvalidSettings:
-        return []  # said by E001
-    try:
-        found = import_string(path)
-    except ImportError as error:
-        reason = str(error)
-    else:
-        if isinstance(found, type) and issubclass(found, Executor):
-            return []
-        reason = f"{path} is not a subclass of scheduled_tasks.executors.base.Executor"
+        executor_class(name)
+    except InvalidSettings as error:
+        return [
+            Error(
+                f"SCHEDULED_TASKS['EXECUTOR']: {error}",
+                hint="Leave it out, and executions run where it is best on this platform.",
+                id="scheduled_tasks.E008",
+            )
+        ]
+    return []
+
+
+def check_platform(**_: Any) -> list[CheckMessage]:
+    """Check that this platform has what the process executor needs, where it is used."""
+    if "process" not in {default_executor(), *(item.executor for item in declared())}:
+        return []
+    if not can_fork():
+        return [
+            Error(
+                "The executor 'process' needs os.fork, which this platform does not have.",
+                hint="Set SCHEDULED_TASKS['EXECUTOR'], and executor= of tasks, to 'thread'.",
+                id="scheduled_tasks.E009",
+            )
+        ]
+    from scheduled_tasks.executors.platform import missing  # noqa: PLC0415 -- only where it is used
+
+    if not (lacks := missing()):
+        return []
     return [
-        Error(
-            f"SCHEDULED_TASKS['EXECUTOR'] names no executor: {reason}.",
-            hint="Leave it out, and the executions run in threads of the worker.",
-            id="scheduled_tasks.E008",
+        Warning(
+            f"The executor 'process' does less on this platform. {' '.join(lacks)}",
+            hint=(
+                "Run workers on Linux. Where that is enough, as on a developer's machine, put "
+                "scheduled_tasks.W003 into SILENCED_SYSTEM_CHECKS."
+            ),
+            id="scheduled_tasks.W003",
         )
     ]
+
+
+def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """Check that timeouts and memory limits are enforced where their tasks run.
+
+    The tasks in the database are looked at where Django lets checks ask it, as in ``migrate`` and
+    ``check --database default``.
+    """
+    problems = [
+        sentence
+        for item in declared()
+        for sentence in unenforced(f"The task declared for {item.handler}", item)
+    ]
+    for task in undeclared_limits(databases or ()):
+        problems.extend(unenforced(f"The task {task}", task))
+    return [
+        Warning(
+            sentence,
+            hint="Let it run in a process: executor='process', or the EXECUTOR setting.",
+            id="scheduled_tasks.W002",
+        )
+        for sentence in problems
+    ]
+
+
+def unenforced(subject: str, task: Declaration | Task) -> Iterator[str]:
+    """Say in sentences which limits of a task the executor that runs it cannot enforce."""
+    name = task.executor or default_executor() or ""
+    try:
+        executor = executor_class(name)
+    except InvalidSettings:
+        return  # said by E001, E006 or E008
+    if task.timeout is not None and not executor.can_kill:
+        yield (
+            f"{subject} has a timeout, but runs on the executor {name!r}: it is asked to stop, "
+            "but cannot be killed."
+        )
+    if task.memory_limit_mb is not None and not executor.can_limit_memory:
+        yield f"{subject} has a memory limit, which has no effect on the executor {name!r}."
+
+
+def undeclared_limits(databases: Collection[str]) -> list[Task]:
+    """Return the tasks of these databases with limits that no declaration speaks of."""
+    from scheduled_tasks.models import Task  # noqa: PLC0415 -- needs loaded apps
+
+    using = router.db_for_write(Task)
+    if using not in databases:
+        return []
+    limited = Task.objects.using(using).exclude(timeout=None, memory_limit_mb=None)
+    about = {"executor", "timeout", "memory_limit_mb"}
+    try:
+        with transaction.atomic(using=using):
+            return [
+                task
+                for task in limited
+                if task.origin != Task.Origin.CODE or about.intersection(task.changed_from_code)
+            ]
+    except (DatabaseError, InterfaceError):
+        return []  # not migrated yet, or away
+
+
+def declared() -> list[Declaration]:
+    """Return what code declares, nothing where that cannot be told."""
+    try:
+        return registry.declarations
+    except (UnknownHandler, InvalidHandler):
+        return []  # said by E003 or E005
+
+
+def default_executor() -> str | None:
+    """Return the EXECUTOR setting, None where the settings cannot be read."""
+    try:
+        return load().EXECUTOR
+    except InvalidSettings:
+        return None  # said by E001
+
+
+def can_fork() -> bool:
+    return hasattr(os, "fork")
 
 
 def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
@@ -166,5 +271,7 @@ all_checks = (
     check_handlers,
     check_declarations,
     check_executor,
+    check_platform,
+    check_limits,
     check_sqlite,
 )

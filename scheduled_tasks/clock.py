@@ -13,12 +13,32 @@ logger = logging.getLogger(__name__)
 SKEW_WORTH_A_WARNING = timedelta(seconds=2)
 
 
+def lifetime() -> float:
+    """Return seconds that go on while the machine sleeps, the same in all its processes."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 class Clock:
     """Tells the time since it was last set, whatever happens to the host's wall clock."""
 
     def __init__(self) -> None:
         self._base = (timezone.now(), time.monotonic())
         self._warned = False
+
+    @classmethod
+    def at(cls, base: tuple[str, float]) -> Clock:
+        """Return a clock that goes with another process's, by what its ``base`` says."""
+        clock = cls()
+        clock._base = (datetime.fromisoformat(base[0]), base[1])
+        return clock
+
+    @property
+    def base(self) -> tuple[str, float]:
+        """Return what ``at`` takes in another process of this machine."""
+        moment, then = self._base
+        return moment.isoformat(), then
 
     def set(self, moment: datetime) -> None:
         """Go on from this moment."""

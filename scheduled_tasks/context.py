@@ -1,4 +1,4 @@
-"""What a handler is told about the run that it is part of."""
+"""What a handler is told about the run that it is part of, and what it can say of it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks.messages import Checkpoint, Counts, Message, Progress, Recorder
+from scheduled_tasks.storable import storable_json
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+class NoRecorder:
+    """Takes messages that nobody reads, as of a context that a test has made by hand."""
+
+    def send(self, message: Message) -> None:
+        """Forget it."""
+
+    confirm = send
+
+
+@dataclass(kw_only=True)
 class TaskContext:
-    """Facts about one attempt, handed to a handler that asks for them.
+    """One attempt, handed to a handler that asks for it.
 
     A handler asks by naming a parameter ``context`` or by annotating any parameter with this
     class. ``scheduled_for`` is the slot of a scheduled run and the moment of asking of one
     started by hand; do date arithmetic with it, never with the clock, so that a late run does
     the work of its own slot. ``attempt`` counts from 1.
+
+    What a handler says here survives a rollback of its own transactions. It raises LeaseLost
+    where the execution is no longer this worker's, so that the handler stops.
     """
 
     task_name: str
@@ -27,11 +43,45 @@ class TaskContext:
     schedule: str = ""
     triggered_by: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
+    recorder: Recorder = field(default_factory=NoRecorder, repr=False)
+    cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
+    last_checkpoint: Any = field(default=None, repr=False)
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """Return a logger whose records carry the task and the execution as extras."""
+        """Return a logger whose lines are stored with the execution, and logged as ever.
+
+        Its records carry the task and the execution as extras.
+        """
         logger = logging.getLogger(f"scheduled_tasks.run.{self.task_name}")
         return logging.LoggerAdapter(
             logger, {"task": self.task_name, "execution": self.execution_id}
         )
+
+    @property
+    def cancelled(self) -> bool:
+        """Say whether the run has to stop: its timeout is over, or its worker must end.
+
+        A loop that looks at it can end cleanly; otherwise an exception interrupts the handler.
+        """
+        return self.cancellation.requested
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Say how far the run has come: so much of ``total``, where that is known."""
+        self.recorder.send(Progress(done=done, total=total, text=text))
+
+    def record(self, *, processed: int = 0, errors: int = 0) -> None:
+        """Count items that were processed, and those of them that had errors."""
+        self.recorder.send(Counts(processed=processed, errors=errors))
+
+    @property
+    def checkpoint(self) -> Any:
+        """Return the JSON value that this attempt, or one before it, left last; None for none."""
+        return self.last_checkpoint
+
+    @checkpoint.setter
+    def checkpoint(self, value: Any) -> None:
+        """Leave a JSON value for the next attempt; it is written when the assignment is over."""
+        stored = storable_json(value)
+        self.recorder.confirm(Checkpoint(value=stored))
+        self.last_checkpoint = stored

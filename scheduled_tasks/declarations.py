@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule
+from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidTask
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+
+#: The options that count something, in whole numbers.
+UNITS = {"timeout": "seconds", "memory_limit_mb": "megabytes"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,11 @@ class Declaration:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     queue: str = "default"
     priority: int = 0
+    timeout: int | None = None
+    memory_limit_mb: int | None = None
     on_lost: str = "retry"
     max_losses: int = 3
+    executor: str = ""
 
 
 class Options(TypedDict, total=False):
@@ -45,8 +51,11 @@ class Options(TypedDict, total=False):
     metadata: Mapping[str, Any]
     queue: str
     priority: int
+    timeout: int | timedelta | None
+    memory_limit_mb: int | None
     on_lost: str
     max_losses: int
+    executor: str
 
 
 def declaration_of(
@@ -71,7 +80,7 @@ def declaration_of(
                 "Cron, Interval or Once."
             )
     value = parse(str(schedule or ""), timezone or "UTC")
-    given: dict[str, Any] = {**options, "timezone": timezone}
+    given = in_whole_units({**options, "timezone": timezone})
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
@@ -89,3 +98,25 @@ def as_json(option: str, value: Any) -> Any:
         return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None
+
+
+def in_whole_units(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with their timeout, which may be a timedelta, in seconds.
+
+    Raise InvalidTask, by the option's name, for parts of a unit: no column would keep them.
+    """
+    return {
+        option: as_whole(option, value) if option in UNITS else value
+        for option, value in options.items()
+    }
+
+
+def as_whole(option: str, value: Any) -> Any:
+    number = value
+    if option == "timeout" and isinstance(value, timedelta):
+        number = value.total_seconds()
+    if not isinstance(number, float):
+        return number  # the task itself refuses what is no number
+    if not number.is_integer():
+        raise InvalidTask({option: [f"must be a whole number of {UNITS[option]}, not {value}."]})
+    return int(number)

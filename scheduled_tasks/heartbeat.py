@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import Error, close_old_connections, connections
 
-from scheduled_tasks.clock import Clock
+from scheduled_tasks.clock import Clock, lifetime
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
 
 logger = logging.getLogger(__name__)
+
+#: So much of a lease is left when the runs that depend on it are ended: time to see them dead.
+SAFETY = 1 / 6
 
 
 class Heartbeat:
@@ -22,13 +25,22 @@ class Heartbeat:
     ``lost`` turns true when another worker has given this one up and taken its executions; it
     never turns false again. ``stale`` says that no beat got through for so long that this may be
     so: a process that was frozen, or cut off from its database, must beat before it goes on.
+    ``on_beat`` is told after each beat until when, by ``lifetime()``, nobody may take what this
+    worker holds; that is some time before anybody will.
     """
 
-    def __init__(self, worker: Worker, clock: Clock) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        clock: Clock,
+        *,
+        on_beat: Callable[[float], None] = lambda until: None,
+    ) -> None:
         self.worker = worker
         self.clock = clock
+        self.on_beat = on_beat
         self.lost = False
-        self._last_beat = time.monotonic()
+        self._last_beat = lifetime()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -40,7 +52,7 @@ class Heartbeat:
     @property
     def stale(self) -> bool:
         """Say whether the last beat is half a lease ago or longer."""
-        return time.monotonic() - self._last_beat > app_settings.LEASE / 2
+        return lifetime() - self._last_beat > app_settings.LEASE / 2
 
     def start(self) -> None:
         """Begin to beat every HEARTBEAT_INTERVAL seconds."""
@@ -58,11 +70,13 @@ class Heartbeat:
 
         Raises what the database raises.
         """
+        begun = lifetime()
         moment = self.worker.beat(now)
         if moment is None:
             self.lost = True
             return
-        self._last_beat = time.monotonic()
+        self._last_beat = begun
+        self.on_beat(begun + app_settings.LEASE * (1 - SAFETY))
         if now is None:
             self.clock.follow(moment)
         else:

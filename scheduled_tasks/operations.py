@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.declarations import as_json
+from scheduled_tasks.declarations import as_json, in_whole_units
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import NAME
@@ -26,8 +26,11 @@ FURTHER_FIELDS = (
     "metadata",
     "queue",
     "priority",
+    "timeout",
+    "memory_limit_mb",
     "on_lost",
     "max_losses",
+    "executor",
 )
 
 
@@ -59,8 +62,9 @@ def register_task(
     """Make a task, or change the one of that name, and return it.
 
     ``handler`` is the key or the short name of a registered handler. ``options`` are the other
-    fields in FURTHER_FIELDS; what is not given stays as it is. Raise InvalidTask with the reasons
-    by field, TypeError for an option that does not exist; then nothing is saved.
+    fields in FURTHER_FIELDS; what is not given stays as it is. ``timeout`` may be a timedelta.
+    Raise InvalidTask with the reasons by field, TypeError for an option that does not exist; then
+    nothing is saved.
     """
     if unknown := sorted(set(options) - set(FURTHER_FIELDS)):
         raise TypeError(
@@ -78,7 +82,7 @@ def register_task(
     if timezone is not None:
         task.timezone = timezone
     task.payload = as_json("payload", dict(payload or {}))
-    for field, value in options.items():
+    for field, value in in_whole_units(options).items():
         setattr(task, field, value)
     task.validate()
     task.save()

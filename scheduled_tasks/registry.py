@@ -237,12 +237,16 @@ def scheduled_task(
     Options, all of which can be changed in the admin afterwards: ``timezone`` (the project's
     TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is
     first made), ``description`` (the first paragraph of the docstring), ``category``,
-    ``metadata``, ``queue``, ``priority`` (higher runs first), ``on_lost`` ("retry" or "fail": what
-    happens to a run whose worker died) and ``max_losses`` (how often it is retried).
+    ``metadata``, ``queue``, ``priority`` (higher runs first), ``timeout`` (seconds or a timedelta:
+    then a run is asked to stop, and killed if it does not), ``memory_limit_mb`` (what a run and
+    its child processes may use above what it started with), ``on_lost`` ("retry" or "fail": what
+    happens to a run whose worker died), ``max_losses`` (how often it is retried) and ``executor``
+    ("process" or "thread"; by default the worker's choice).
 
     Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
-    be understood, InvalidPayload for arguments that JSON cannot hold, InvalidHandler for what is
-    not a function, TypeError for an option that does not exist.
+    be understood, InvalidPayload for arguments that JSON cannot hold, InvalidTask for a timeout
+    or memory limit that is not whole, InvalidHandler for what is not a function, TypeError for an
+    option that does not exist.
     """
     if callable(schedule):
         return scheduled_task(name=name, form=form, **options)(schedule)

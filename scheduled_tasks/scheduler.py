@@ -6,24 +6,24 @@ import logging
 import queue
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Min
-from django.utils.module_loading import import_string
 
+from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.clock import Clock
+from scheduled_tasks.collector import Collector
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.housekeeping import Housekeeping
 from scheduled_tasks.models import Execution, TaskState, Worker
 from scheduled_tasks.registry import registry
-from scheduled_tasks.runner import announce_end
-from scheduled_tasks.runs import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ LOOK_AGAIN = (0.02, 0.05)
 GATHER = 0.002
 #: After an error of the database the loop waits, from the first number of seconds to the second.
 FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
+#: How long what was abandoned may take to end before the worker leaves without it, in seconds.
+LONGEST_END = 10.0
 
 
 class WorkerLostError(RuntimeError):
@@ -82,21 +84,25 @@ class Scheduler:
         self.worker = Worker.of_this_process(label=worker_name)
         self.worker.queues = self.queues
         self.worker.concurrency = concurrency or app_settings.CONCURRENCY
-        self.heartbeat = Heartbeat(self.worker, self.clock)
-        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
-        # A queue and not an Event: a signal handler may put into it whatever the loop is doing.
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._stops_asked = 0
-        self._unwritten: list[Outcome] = []
-        executor_class = executor or import_string(app_settings.EXECUTOR)
-        self.executor: Executor = executor_class(
+        self.executor = Dispatcher(
+            executor or app_settings.EXECUTOR,
             concurrency=self.worker.concurrency,
             clock=self.clock.now,
             on_finished=self.wake,
+            on_message=self.look_up,
         )
+        self.collector = Collector(self.executor, self.worker, self.clock)
+        self.heartbeat = Heartbeat(self.worker, self.clock, on_beat=self.executor.extend_lease)
+        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
+        # A queue and not an Event: a signal handler may put into it whatever the loop is doing.
+        # What is put says whether there is something to do at once.
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._stops_asked = 0
+        self._abandoned_at: float | None = None
 
     def start(self, now: datetime | None = None) -> None:
         """Announce this worker and write what code declares; ``tick`` does it where it was not."""
+        self.executor.open()
         self.worker.handlers = sorted(registry.handlers)
         self.worker.declaration_digest = registry.digest
         if now is not None:
@@ -122,6 +128,7 @@ class Scheduler:
             self.heartbeat.beat()
         if self.heartbeat.lost:
             raise WorkerLostError("This worker was given up as lost; it must not go on.")
+        self.executor.check()
         ended = self.collect()
         self.housekeeping.look(now)
         fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
@@ -130,7 +137,7 @@ class Scheduler:
 
     def claim(self, now: datetime) -> int:
         """Claim as many executions as there are free places and start them; return how many."""
-        if self.executor.free < 1:
+        if self.executor.free < 1 or self.executor.stuck:
             return 0
         claimed = Execution.objects.claim(
             self.worker,
@@ -140,76 +147,60 @@ class Scheduler:
             queues=self.queues,
         )
         for execution in claimed:
-            self.executor.submit(execution.as_run())
+            run = execution.as_run()
+            announce_start(run)
+            self.executor.submit(run)
         return len(claimed)
 
     def collect(self) -> int:
-        """Write how finished runs ended and return how many; what cannot be written is kept."""
-        self._unwritten += self.executor.finished()
-        written = 0
-        while batch := self._unwritten[: app_settings.BATCH_SIZE]:
-            written += len(self.write(batch))
-            del self._unwritten[: len(batch)]
-        return written
-
-    def write(self, outcomes: Sequence[Outcome]) -> list[Execution]:
-        """End executions, and tell the project about it; a bad row stops no other."""
-        try:
-            ended = Execution.objects.end(outcomes, self.worker)
-        except (OperationalError, InterfaceError):
-            raise
-        except DatabaseError as error:
-            if len(outcomes) == 1 and outcomes[0].whole:
-                logger.exception("the end of an execution could not be written whole")
-                return self.write([outcomes[0].without_texts(str(error))])
-            if len(outcomes) == 1:
-                raise
-            middle = len(outcomes) // 2
-            return [*self.write(outcomes[:middle]), *self.write(outcomes[middle:])]
-        kept = {execution.pk for execution in ended}
-        for outcome in outcomes:
-            if outcome.execution_id not in kept:
-                logger.warning(
-                    "dropped the end of execution=%s attempt=%s: it was taken from this worker",
-                    outcome.execution_id,
-                    outcome.attempt,
-                )
-        for execution in ended:
-            announce_end(execution)
-        return ended
+        """Write what runs have said and how they ended; return how many ended."""
+        return self.collector.collect()
 
     def run(self) -> None:
         """Work until ``stop``, then let what runs finish. Raise WorkerLostError when given up.
 
         Errors of the database are waited out; any other error ends the loop, and with it the
-        process: a scheduler must never be alive but dead.
+        process: a scheduler must never be alive but dead. Where runs neither end nor can be
+        ended, it goes on until the others have, and returns.
         """
         failures = 0
-        while not self._stops_asked:
-            try:
-                if not self.heartbeat.running:
-                    self.start()
-                    self.heartbeat.start()
-                tick = self.tick(self.clock.now())
-                pause = self.pause(tick)
-                failures = 0
-            except (OperationalError, InterfaceError) as error:
-                failures += 1
-                pause = self.recover(error, failures)
-            self.sleep(pause)
-        self.shut_down()
+        try:
+            while not (self._stops_asked or self.worn_out):
+                try:
+                    if not self.heartbeat.running:
+                        self.start()
+                        self.heartbeat.start()
+                    tick = self.tick(self.clock.now())
+                    pause = self.pause(tick)
+                    failures = 0
+                except (OperationalError, InterfaceError) as error:
+                    failures += 1
+                    pause = self.recover(error, failures)
+                self.sleep(pause)
+            self.shut_down()
+        finally:
+            self.let_go()
 
     def run_once(self) -> None:
         """Fire what is due, run what waits for this worker, and return when all of it ended."""
-        self.start()
-        self.heartbeat.start()
-        while not self._stops_asked:
-            tick = self.tick(self.clock.now())
-            if tick.idle and not self.executor.in_hand:
-                break
-            if tick.idle:
-                self.sleep(self.poll_interval)
-        self.shut_down()
+        try:
+            self.start()
+            self.heartbeat.start()
+            while not (self._stops_asked or self.worn_out):
+                tick = self.tick(self.clock.now())
+                if tick.idle and self.executor.free == self.executor.concurrency:
+                    break
+                if tick.idle:
+                    self.sleep(self.poll_interval)
+            self.shut_down()
+        finally:
+            self.let_go()
+
+    @property
+    def worn_out(self) -> bool:
+        """Say whether all that it still holds are runs that neither end nor can be ended."""
+        stuck = self.executor.stuck
+        return bool(stuck) and len(stuck) == len(self.executor.in_hand)
 
     def stop(self) -> None:
         """Ask the loop to stop; asked a second time, it waits for nothing. Safe in a signal."""
@@ -218,14 +209,20 @@ class Scheduler:
 
     def wake(self) -> None:
         """End the loop's sleep; safe from any thread and in a signal handler."""
-        self._wake.put(None)
+        self._wake.put(True)
+
+    def look_up(self) -> None:
+        """Let the loop notice that there is something to write in a while; safe likewise."""
+        self._wake.put(False)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until the time is over, a run ends, or the scheduler is asked to stop."""
+        """Sleep until the time is over, there is something to do, or to write."""
+        end = time.monotonic() + seconds
         with suppress(queue.Empty):
-            self._wake.get(timeout=seconds)
-            if self.executor.in_hand:
-                time.sleep(GATHER)
+            while (left := min(end, self.executor.messages_due) - time.monotonic()) > 0:
+                if self._wake.get(timeout=left):
+                    time.sleep(GATHER if self.executor.in_hand else 0)
+                    break
         with suppress(queue.Empty):
             while True:
                 self._wake.get_nowait()
@@ -258,28 +255,26 @@ class Scheduler:
         return pause
 
     def shut_down(self) -> None:
-        """Claim no more, wait for what runs, give back what did not finish in time.
+        """Claim no more, wait for what runs, then end it and give it back.
 
         Where the database stays away until the time is over, the other workers take this one's
         executions after a lease.
         """
         deadline = time.monotonic() + self.shutdown_timeout
         while not self.try_to_leave(deadline):
-            self.sleep(min(max(deadline - time.monotonic(), 0), self.poll_interval))
-        self.heartbeat.stop()
-        self.executor.close()
-        logger.info("worker stopped label=%s", self.worker.label)
+            left = deadline - time.monotonic()
+            self.sleep(min(left, self.poll_interval) if left > 0 else self.poll_interval)
 
     def try_to_leave(self, deadline: float) -> bool:
         """Write what has ended, and say goodbye if nothing is left or the time is over."""
-        over = time.monotonic() >= deadline or self._stops_asked > 1
+        over = time.monotonic() >= deadline or self._stops_asked > 1 or self.worn_out
+        if over and self._abandoned_at is None:
+            self.abandon()
         try:
             self.worker.move_to(Worker.State.STOPPING)
             self.collect()
-            if self.executor.in_hand and not over:
-                return False
             if self.executor.in_hand:
-                self.give_back()
+                return over and self.cannot_end
             self.worker.move_to(Worker.State.STOPPED)
         except (OperationalError, InterfaceError) as error:
             connections.close_all()
@@ -287,17 +282,28 @@ class Scheduler:
             return over
         return True
 
-    def give_back(self) -> None:
-        """Return to the queue, or fail, what this worker must leave unfinished."""
-        count = Execution.objects.give_back(
-            [str(self.worker.pk)],
-            self.clock.now(),
-            reason="Its worker was stopped before it finished.",
-            charged=False,
-        )
-        logger.error("worker stopped with %s executions unfinished", count)
+    def abandon(self) -> None:
+        """Bring to an end what runs: what has not succeeded goes back to the queue, or fails."""
+        self._abandoned_at = time.monotonic()
+        if in_hand := self.executor.in_hand:
+            logger.error("worker stops with %s executions unfinished", len(in_hand))
+            self.executor.abandon()
+
+    @property
+    def cannot_end(self) -> bool:
+        """Say whether what was abandoned has not ended for so long that waiting is in vain."""
+        since = self._abandoned_at
+        return since is not None and time.monotonic() - since > LONGEST_END
+
+    def let_go(self) -> None:
+        """End the threads and processes of this worker, whatever they do."""
+        self.heartbeat.stop()
+        self.executor.close()
+        logger.info("worker stopped label=%s", self.worker.label)
 
     @property
     def unfinished(self) -> bool:
         """Say whether runs, or the writing of their ends, were left behind by ``run``."""
-        return bool(self.executor.in_hand or self._unwritten)
+        return bool(
+            self.executor.in_hand or self.collector.unwritten or self.executor.leaves_code_running
+        )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,8 +17,13 @@ from django.db import connection
 from django.test import override_settings
 
 from scheduled_tasks import declare, scheduled_task
-from scheduled_tasks.checks import all_checks, check_sqlite
+from scheduled_tasks.checks import all_checks, check_limits, check_sqlite
+from scheduled_tasks.executors import platform
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.operations import register_task
 from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.sync import sync
+from tests.functions import function_of
 from tests.processes import ROOT
 
 
@@ -123,6 +129,12 @@ def test_e005_a_declaration_for_no_handler(registry: HandlerRegistry) -> None:
         ({"priority": "high"}, "priority"),
         ({"on_lost": "panic"}, "on_lost"),
         ({"max_losses": -1}, "max_losses"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": timedelta(0)}, "timeout"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"memory_limit_mb": 0}, "memory_limit_mb"),
+        ({"executor": "celery"}, "executor"),
+        ({"executor": "scheduled_tasks.executors.thread.ThreadExecutor"}, "executor"),
     ],
 )
 def test_e006_a_declaration_that_cannot_be_saved(
@@ -133,7 +145,8 @@ def test_e006_a_declaration_that_cannot_be_saved(
 
     messages = found()
     assert {message.id for message in messages} == {"scheduled_tasks.E006"}
-    assert f"has a {field} that" in messages[0].msg
+    assert len(messages) == 1
+    assert f"cannot be saved because of its {field}: " in messages[0].msg
     assert "shop.cleanup" in messages[0].msg
 
 
@@ -145,7 +158,7 @@ def test_e006_a_name_that_no_task_can_have(registry: HandlerRegistry, name: str)
     declare(cleanup, name=name)
     messages = found()
     assert {message.id for message in messages} == {"scheduled_tasks.E006"}
-    assert "has a name that" in messages[0].msg
+    assert "because of its name: " in messages[0].msg
 
 
 def test_e006_a_schedule_without_the_arguments_that_a_run_needs(
@@ -179,6 +192,113 @@ def test_e007_two_tasks_of_one_name(registry: HandlerRegistry) -> None:
 def test_e008_an_executor_that_is_none(path: str) -> None:
     [message] = found(SCHEDULED_TASKS={"EXECUTOR": path})
     assert message.id == "scheduled_tasks.E008"
+    assert f"{path!r} names no executor" in message.msg
+
+
+@pytest.mark.parametrize(
+    "name", ["process", "thread", "scheduled_tasks.executors.inline.InlineExecutor"]
+)
+def test_an_executor_is_named_or_given_as_a_path(name: str) -> None:
+    assert found(SCHEDULED_TASKS={"EXECUTOR": name}) == []
+
+
+def test_e009_processes_where_none_can_be_forked(
+    registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "fork")
+    [message] = found(SCHEDULED_TASKS={"EXECUTOR": "process"})
+    assert message.id == "scheduled_tasks.E009"
+    assert "'thread'" in str(message.hint)
+    assert ids(SCHEDULED_TASKS={"EXECUTOR": "thread"}) == []
+    scheduled_task(name="shop.cleanup", executor="process")(function_of("shop.tasks"))
+    assert ids(SCHEDULED_TASKS={"EXECUTOR": "thread"}) == ["E009"]
+
+
+LIMITS = {"timeout": 60, "memory_limit_mb": 100}
+SAID = [
+    "has a timeout, but runs on the executor 'thread': it is asked to stop, but cannot be killed.",
+    "has a memory limit, which has no effect on the executor 'thread'.",
+]
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "said"),
+    [
+        ("process", "", []),
+        ("process", "process", []),
+        ("thread", "process", []),
+        ("thread", "", SAID),
+        ("process", "thread", SAID),
+        ("nowhere.Executor", "thread", SAID),
+    ],
+)
+def test_w002_limits_that_the_executor_of_a_declared_task_cannot_enforce(
+    registry: HandlerRegistry, setting: str, own: str, said: list[str]
+) -> None:
+    scheduled_task(name="shop.cleanup", executor=own, **LIMITS)(function_of("shop.tasks"))
+    messages = [
+        message
+        for message in found(SCHEDULED_TASKS={"EXECUTOR": setting})
+        if message.id == "scheduled_tasks.W002"
+    ]
+    assert [message.msg for message in messages] == [
+        f"The task declared for shop.cleanup {sentence}" for sentence in said
+    ]
+
+
+def test_w002_says_nothing_of_tasks_without_limits(registry: HandlerRegistry) -> None:
+    scheduled_task(name="shop.cleanup", executor="thread")(function_of("shop.tasks"))
+    scheduled_task(name="shop.gone", executor="celery", **LIMITS)(function_of("shop.tasks", "gone"))
+    assert ids(SCHEDULED_TASKS={"EXECUTOR": "thread"}) == ["E006"]
+
+
+def limits_in_the_database() -> list[str]:
+    return [message.msg for message in check_limits(databases=["default"])]
+
+
+@pytest.mark.django_db
+def test_w002_looks_at_the_database_where_it_is_asked_to(registry: HandlerRegistry) -> None:
+    scheduled_task(name="shop.cleanup")(function_of("shop.tasks"))
+    register_task("by-hand", "shop.cleanup", executor="thread", **LIMITS)
+    register_task("in-a-process", "shop.cleanup", executor="process", **LIMITS)
+    register_task("unlimited", "shop.cleanup", executor="thread")
+    assert limits_in_the_database() == [f"The task by-hand {sentence}" for sentence in SAID]
+    assert check_limits() == check_limits(databases=["other"]) == []
+
+
+@pytest.mark.django_db
+def test_w002_says_once_what_code_declares_and_what_people_made_of_it(
+    registry: HandlerRegistry,
+) -> None:
+    scheduled_task(name="shop.cleanup", executor="thread", timeout=60)(function_of("shop.tasks"))
+    sync()
+    declared = f"The task declared for shop.cleanup {SAID[0]}"
+    assert limits_in_the_database() == [declared]
+    Task.objects.update(memory_limit_mb=5)
+    row = Task.objects.get().name
+    assert limits_in_the_database() == [
+        declared,
+        *(f"The task {row} {sentence}" for sentence in SAID),
+    ]
+
+
+@pytest.mark.django_db
+def test_w002_says_nothing_of_a_database_without_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Task._meta, "db_table", "not_migrated_yet")
+    assert limits_in_the_database() == []
+    assert not Execution.objects.exists()
+
+
+def test_w003_a_platform_on_which_processes_do_less(
+    registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "missing", lambda: ["No limits.", "No orphans."])
+    [message] = found(SCHEDULED_TASKS={"EXECUTOR": "process"})
+    assert message.id == "scheduled_tasks.W003"
+    assert message.msg.endswith(" on this platform. No limits. No orphans.")
+    assert ids(SCHEDULED_TASKS={"EXECUTOR": "thread"}) == []
+    scheduled_task(name="shop.cleanup", executor="process")(function_of("shop.tasks"))
+    assert ids(SCHEDULED_TASKS={"EXECUTOR": "thread"}) == ["W003"]
 
 
 def test_w001_sqlite_that_lets_writers_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import (
     InvalidPayload,
     InvalidSchedule,
+    InvalidTask,
     ScheduledTasksError,
 )
 from scheduled_tasks.registry import HandlerRegistry
@@ -56,6 +57,9 @@ def test_all_options_are_noted(registry: HandlerRegistry) -> None:
         metadata={"team": "a"},
         queue="slow",
         priority=5,
+        timeout=600,
+        memory_limit_mb=512,
+        executor="thread",
     )(function_of("shop.tasks"))
     assert only(registry) == Declaration(
         handler="nightly",
@@ -69,6 +73,9 @@ def test_all_options_are_noted(registry: HandlerRegistry) -> None:
         metadata={"team": "a"},
         queue="slow",
         priority=5,
+        timeout=600,
+        memory_limit_mb=512,
+        executor="thread",
     )
 
 
@@ -165,6 +172,39 @@ def test_an_unknown_option_is_named_with_the_function_that_was_called(
     for reserved in ("handler", "schedule"):
         with pytest.raises(TypeError, match=reserved):
             scheduled_task(**{reserved: "x"})  # type: ignore[call-overload]
+    assert not registry.declarations
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(timedelta(minutes=10), 600), (timedelta(seconds=1), 1), (90.0, 90), (5, 5), (None, None)],
+)
+def test_a_timeout_is_seconds_or_a_timedelta(
+    registry: HandlerRegistry, timeout: Any, seconds: int | None
+) -> None:
+    scheduled_task(timeout=timeout)(function_of("shop.tasks"))
+    declare("shop.cleanup", name="again", timeout=timeout)
+    assert [item.timeout for item in registry.declarations] == [seconds, seconds]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("timeout", timedelta(milliseconds=1_500), "number of seconds, not 0:00:01.500000"),
+        ("timeout", timedelta(microseconds=1), "number of seconds, not 0:00:00.000001"),
+        ("timeout", 0.5, "number of seconds, not 0.5"),
+        ("timeout", float("inf"), "number of seconds, not inf"),
+        ("timeout", float("nan"), "number of seconds, not nan"),
+        ("memory_limit_mb", 0.5, "number of megabytes, not 0.5"),
+    ],
+)
+def test_a_limit_that_is_not_whole_is_refused_at_once(
+    registry: HandlerRegistry, option: str, value: Any, says: str
+) -> None:
+    with pytest.raises(InvalidTask, match=f"^{option}: must be a whole {says}.$"):
+        scheduled_task(**{option: value})
+    with pytest.raises(InvalidTask, match=says):
+        declare("shop.cleanup", name="a", **{option: value})
     assert not registry.declarations
 
 

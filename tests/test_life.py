@@ -11,7 +11,7 @@ import pytest
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.runs import Ending, Loss, Outcome
 from scheduled_tasks.scheduler import Scheduler
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +55,19 @@ def outcome(execution: Execution, now: datetime, status: str = "success") -> Out
     )
 
 
+def loss(execution: Execution, *, charged: bool = True) -> Loss:
+    return Loss(
+        execution_id=execution.pk,
+        attempt=execution.attempt,
+        reason="It was killed.",
+        charged=charged,
+    )
+
+
+def ended(endings: list[Ending], worker: Worker, now: datetime) -> list[int]:
+    return [row.pk for row in Execution.objects.end(endings, worker, now)]
+
+
 @pytest.fixture
 def queued(make_task: Make, now: datetime) -> Execution:
     execution = Execution.for_task(
@@ -86,19 +99,19 @@ def test_an_outcome_of_an_earlier_attempt_changes_nothing(
     Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
     again = claim(worker, now)
     assert again.attempt == 2
-    assert Execution.objects.end([late], worker) == []
+    assert Execution.objects.end([late], worker, now) == []
     queued.refresh_from_db()
     assert queued.status == "running"
-    assert [row.pk for row in Execution.objects.end([outcome(again, now)], worker)] == [queued.pk]
+    assert ended([outcome(again, now)], worker, now) == [queued.pk]
 
 
 def test_an_outcome_of_another_worker_changes_nothing(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     mine = claim(worker, now)
-    assert Execution.objects.end([outcome(mine, now)], make_worker("other", now)) == []
-    assert Execution.objects.end([outcome(mine, now)], worker) == [mine]
-    assert Execution.objects.end([outcome(mine, now)], worker) == []
+    assert Execution.objects.end([outcome(mine, now)], make_worker("other", now), now) == []
+    assert Execution.objects.end([outcome(mine, now)], worker, now) == [mine]
+    assert Execution.objects.end([outcome(mine, now)], worker, now) == []
     assert queued.task.state.__class__.objects.get().execution_count == 1
 
 
@@ -114,7 +127,7 @@ def test_many_outcomes_of_one_task_are_counted_one_by_one(
         outcome(execution, now + n * MINUTE, status)
         for n, (execution, status) in enumerate(zip(claimed, statuses, strict=True))
     ]
-    Execution.objects.end(outcomes, worker)
+    Execution.objects.end(outcomes, worker, now)
     task.state.refresh_from_db()
     assert task.state.execution_count == 5
     assert task.state.last_status == "failed"
@@ -133,7 +146,7 @@ def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
     claimed = Execution.objects.claim(worker.worker, now, limit=3, handlers=["jobs.nothing"])
     good, bad, fine = (outcome(execution, now) for execution in claimed)
     too_long = "SQLite stores this, other databases do not"
-    worker.write([good, replace(bad, error_category=too_long), fine])
+    worker.collector.write([good, replace(bad, error_category=too_long), fine])
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
     stored = Execution.objects.get(pk=bad.execution_id)
     assert stored.error_category or "could not be stored" in stored.reason
@@ -160,6 +173,116 @@ def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
     queued.refresh_from_db()
     assert (queued.status, queued.attempt) == ("failed", 1)
     assert Task.objects.get().state.consecutive_failures == 1
+
+
+def test_a_lost_attempt_is_queued_again_and_keeps_how_far_it_came(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    claimed = claim(worker, now)
+    progress = {"done": 4, "total": 10, "text": ""}
+    Execution.objects.update(progress=progress, checkpoint=[4], reason="It was asked to stop.")
+    assert ended([loss(claimed)], worker, now + MINUTE) == [queued.pk]
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses, queued.run_after) == ("queued", 1, now + MINUTE)
+    assert (queued.progress, queued.checkpoint) == (progress, [4])
+    assert (queued.reason, queued.error, queued.finished_at) == ("", "", None)
+    assert Task.objects.get().state.execution_count == 0
+    again = claim(worker, now + MINUTE)
+    assert (again.attempt, again.as_run().checkpoint) == (2, [4])
+
+
+def test_lost_attempts_fail_once_their_budget_is_spent(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for _ in range(4):
+        ended([loss(claim(worker, now))], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.error_category) == ("failed", "lost")
+    assert (queued.error, queued.losses, queued.finished_at) == ("It was killed.", 4, now)
+    assert Task.objects.get().state.last_status == "failed"
+
+
+def test_a_loss_that_is_not_charged_costs_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for _ in range(9):
+        ended([loss(claim(worker, now), charged=False)], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses, queued.attempt) == ("queued", 0, 9)
+
+
+def test_a_loss_of_what_is_not_held_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    claimed = claim(worker, now)
+    assert ended([loss(claimed)], make_worker("other", now), now) == []
+    assert ended([replace(loss(claimed), attempt=2)], worker, now) == []
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("running", 0)
+
+
+def test_a_late_outcome_does_not_push_aside_that_of_the_attempt_that_is_held(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    late = outcome(claim(worker, now), now, "failed")
+    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    good = outcome(claim(worker, now), now)
+    assert ended([good, late], worker, now) == [queued.pk]
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt) == ("success", 2)
+
+
+def test_losses_and_outcomes_pass_the_gate_together(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    kept, once = (
+        make_task("kept", "jobs.nothing"),
+        make_task("once", "jobs.nothing", on_lost="fail"),
+    )
+    for task in (kept, once, kept, once):
+        Execution.for_task(task, trigger="manual", now=now).save()
+    first, second, third, fourth = Execution.objects.claim(
+        worker, now, limit=4, handlers=["jobs.nothing"]
+    )
+    later = now + MINUTE
+    endings = [
+        loss(second),
+        loss(first),
+        replace(outcome(third, now), peak_memory_mb=12),
+        outcome(fourth, now, "failed"),
+    ]
+    assert ended(endings, worker, later) == [third.pk, fourth.pk, first.pk, second.pk]
+    statuses = dict(Execution.objects.values_list("pk", "status"))
+    assert [statuses[row.pk] for row in (first, second, third, fourth)] == [
+        "queued",
+        "failed",
+        "success",
+        "failed",
+    ]
+    assert Execution.objects.get(pk=third.pk).peak_memory_mb == 12
+    kept.state.refresh_from_db()
+    once.state.refresh_from_db()
+    assert (kept.state.execution_count, kept.state.last_status) == (1, "success")
+    assert (once.state.execution_count, once.state.consecutive_failures) == (2, 2)
+
+
+def test_a_run_is_told_the_limits_and_the_checkpoint(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread", schedule="0 2 * * *")
+    Execution.objects.update(checkpoint={"last": 4})
+    run = claim(worker, now).as_run()
+    assert (run.timeout, run.memory_limit_mb, run.executor) == (60, 100, "thread")
+    assert (run.schedule, run.checkpoint) == ("0 2 * * *", {"last": 4})
+
+
+def test_a_run_of_a_deleted_task_has_no_limits(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread")
+    Task.objects.get().delete()
+    run = claim(worker, now).as_run()
+    assert (run.timeout, run.memory_limit_mb, run.executor, run.schedule) == (None, None, "", "")
 
 
 def test_what_a_silent_worker_held_is_taken_back_after_a_lease(

@@ -103,6 +103,16 @@ def test_schedules_may_be_values(now: datetime) -> None:
         ({"name": "Weekly Clean"}, "name", "small letters"),
         ({"name": "a" * 101}, "name", "100"),
         ({"priority": "high"}, "priority", "integer"),
+        ({"timeout": 0}, "timeout", "greater than or equal to 1"),
+        ({"timeout": timedelta(0)}, "timeout", "greater than or equal to 1"),
+        ({"timeout": timedelta(seconds=-5)}, "timeout", "greater than or equal to 1"),
+        ({"timeout": timedelta(seconds=0.5)}, "timeout", "whole number of seconds"),
+        ({"timeout": "soon"}, "timeout", "integer"),
+        ({"memory_limit_mb": 0}, "memory_limit_mb", "greater than or equal to 1"),
+        ({"memory_limit_mb": 1.5}, "memory_limit_mb", "whole number of megabytes"),
+        ({"memory_limit_mb": timedelta(1)}, "memory_limit_mb", "integer"),
+        ({"memory_limit_mb": 10**30}, "memory_limit_mb", "less than or equal to"),
+        ({"executor": "celery"}, "executor", "'celery' is not a valid choice"),
     ],
 )
 def test_what_could_never_run_is_refused_and_nothing_is_saved(
@@ -115,6 +125,16 @@ def test_what_could_never_run_is_refused_and_nothing_is_saved(
     assert says in str(refused.value)
     assert isinstance(refused.value, ValueError)
     assert not Task.objects.exists()
+
+
+def test_limits_are_kept_until_they_are_given_anew() -> None:
+    limits = {"timeout": timedelta(minutes=2), "memory_limit_mb": 200, "executor": "process"}
+    register_task("weekly", "cleanup", **limits)
+    task = register_task("weekly", "cleanup")
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (120, 200, "process")
+    register_task("weekly", "cleanup", timeout=None, executor="")
+    task = get_task("weekly")
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (None, 200, "")
 
 
 def test_a_refused_change_leaves_the_task_as_it_was() -> None:

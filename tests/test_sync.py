@@ -87,6 +87,17 @@ def test_a_changed_declaration_arrives_where_nobody_edited() -> None:
     assert task.state.next_run_at == expected
 
 
+def test_limits_follow_the_code_and_people() -> None:
+    release(timeout=timedelta(minutes=1), memory_limit_mb=100, executor="process")
+    task = cleanup()
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (60, 100, "process")
+    edit(timeout=5)
+    release(memory_limit_mb=200)
+    task = cleanup()
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (5, 200, "")
+    assert task.changed_from_code == ["timeout"]
+
+
 def test_an_edit_that_agrees_with_the_next_release_is_an_edit_no_more() -> None:
     sync()
     edit(schedule="0 4 * * *")

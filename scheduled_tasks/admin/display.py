@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -82,6 +83,34 @@ def badge(status: str, label: Any = None) -> str | SafeString:
     if not status:
         return EMPTY
     return format_html('<span class="st-badge st-{}">{}</span>', status, label or status)
+
+
+def level(value: int) -> str | SafeString:
+    """Show a level of the logging module as a word, coloured from warnings on."""
+    kind = "error" if value >= logging.ERROR else "warning" if value >= logging.WARNING else "info"
+    return badge(kind, logging.getLevelName(value))
+
+
+def megabytes(amount: int | None) -> str:
+    """Return an amount of memory."""
+    return EMPTY if amount is None else f"{amount} MB"
+
+
+def progress(value: Any) -> str:
+    """Return how far a run has come: ``40 of 100, text``."""
+    match value:
+        case {"done": done, "total": None, "text": text}:
+            amount = number(done)
+        case {"done": done, "total": total, "text": text}:
+            amount = _("%(done)s of %(total)s") % {"done": number(done), "total": number(total)}
+        case _:
+            return EMPTY
+    return f"{amount}, {text}" if text else amount
+
+
+def number(value: Any) -> str:
+    """Return a number without decimals that say nothing."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def pretty_json(value: Any) -> str | SafeString:

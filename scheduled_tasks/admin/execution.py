@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
+from scheduled_tasks.admin.execution_log import log_of
 from scheduled_tasks.admin.filters import OneTaskFilter, QueueFilter
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.paging import CappedPaginator
@@ -28,6 +30,15 @@ LONG_COLUMNS = (
     "traceback",
     "resolution",
 )
+
+#: What the page of an execution leaves out unless there is something to show.
+SELDOM: dict[str, Callable[[Execution], bool]] = {
+    "reason": lambda execution: bool(execution.reason),
+    "triggered_by": lambda execution: bool(execution.triggered_by),
+    "progress_text": lambda execution: execution.progress is not None,
+    "counts": lambda execution: bool(execution.processed_count or execution.error_count),
+    "checkpoint_text": lambda execution: execution.checkpoint is not None,
+}
 
 
 @admin.register(Execution)
@@ -52,14 +63,22 @@ class ExecutionAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     list_per_page = 50
-    summary = ("task_link", "status_badge", "reason", "trigger", "triggered_by", "handler")
-    seldom = ("reason", "triggered_by")
+    summary = (
+        "task_link",
+        "status_badge",
+        "reason",
+        "progress_text",
+        "counts",
+        "trigger",
+        "triggered_by",
+        "handler",
+    )
     failure = (
         _("Failure"),
         {"fields": ("error_category", "error_text", "traceback_text", "error_fingerprint")},
     )
+    data = ("payload_text", "checkpoint_text", "result_text")
     further = (
-        (_("What went in and came out"), {"fields": ("payload_text", "result_text")}),
         (
             _("Times"),
             {
@@ -70,7 +89,16 @@ class ExecutionAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        (_("Run"), {"fields": (("attempt", "losses"), ("queue", "priority"), "worker_label")}),
+        (
+            _("Run"),
+            {
+                "fields": (
+                    ("attempt", "losses"),
+                    ("queue", "priority"),
+                    ("worker_label", "peak_memory"),
+                )
+            },
+        ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
@@ -83,9 +111,33 @@ class ExecutionAdmin(ReadOnlyAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the failure on top, where there is one, and leave out what there is not."""
-        fields = [name for name in self.summary if name not in self.seldom or getattr(obj, name)]
-        failed = obj.error or obj.error_category
-        return ((None, {"fields": fields}), *((self.failure,) if failed else ()), *self.further)
+
+        def present(names: Sequence[str]) -> dict[str, Any]:
+            return {"fields": [name for name in names if name not in SELDOM or SELDOM[name](obj)]}
+
+        return (
+            (None, present(self.summary)),
+            *((self.failure,) if obj.error or obj.error_category else ()),
+            (_("What went in and came out"), present(self.data)),
+            *self.further,
+        )
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Show the log under the execution."""
+        if (execution := context["original"]) is not None:
+            context["log"] = log_of(execution)
+        return super().render_change_form(request, context, *args, **options)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
+        """Name the executions that would go; Django would list every line of their logs."""
+        executions = list(objs)
+        lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
+        counted = {self.opts.verbose_name_plural: len(executions)}
+        return [str(execution) for execution in executions], counted, lacking, []
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, execution: Execution) -> str:
@@ -141,6 +193,27 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def duration(self, execution: Execution) -> str:
         """Return how long the attempt took."""
         return display.duration(execution.duration_ms)
+
+    @admin.display(description=_("peak memory"))
+    def peak_memory(self, execution: Execution) -> str:
+        """Return how much memory the attempt used at most."""
+        return display.megabytes(execution.peak_memory_mb)
+
+    @admin.display(description=_("progress"))
+    def progress_text(self, execution: Execution) -> str:
+        """Return how far the run has come."""
+        return display.progress(execution.progress)
+
+    @admin.display(description=_("counted"))
+    def counts(self, execution: Execution) -> str:
+        """Return how many items were processed, and how many of them had errors."""
+        counted = {"processed": execution.processed_count, "errors": execution.error_count}
+        return _("%(processed)d processed, %(errors)d with errors") % counted
+
+    @admin.display(description=_("checkpoint"))
+    def checkpoint_text(self, execution: Execution) -> str:
+        """Return where the next attempt may go on."""
+        return display.pretty_json(execution.checkpoint)
 
     @admin.display(description=_("payload"))
     def payload_text(self, execution: Execution) -> str:

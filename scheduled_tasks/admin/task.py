@@ -53,6 +53,7 @@ class TaskAdmin(TaskColumns, TaskActions):
         (_("How it stands"), {"fields": STANDING}),
         (_("What"), {"fields": ("name", "handler", "payload", "description", "category")}),
         (_("When"), {"fields": ("schedule", "timezone", "enabled")}),
+        (_("How"), {"fields": ("timeout", "memory_limit_mb", "executor")}),
         (
             _("Fine-tuning"),
             {

@@ -1,25 +1,42 @@
-"""What every executor can do: take runs, and hand back how they ended."""
+"""What every executor can do: take runs, pass on what they say, and hand back how they ended."""
 
 from __future__ import annotations
 
 import queue
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
 
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.messages import Message, Sent
+from scheduled_tasks.runs import Ending, Run
+
+#: What runs say is written at latest so many seconds after it was said.
+GATHER_MESSAGES = 0.5
+#: A run that says more than the worker has written waits until no more than this is unwritten.
+MOST_MESSAGES = 10_000
+#: Later than any moment of the monotonic clock.
+NEVER = float("inf")
+
+
+class ExecutorBrokenError(RuntimeError):
+    """An executor can run nothing, so its worker must end."""
 
 
 class Executor(ABC):
     """Runs the code of attempts, at most ``concurrency`` at a time.
 
-    It touches no row: the worker claims before it submits, and writes what ``finished`` returns.
-    ``on_finished`` is called, from any thread, whenever there is something to collect.
+    It touches no row: the worker claims before it submits, writes what ``messages`` and
+    ``finished`` return, and answers each message. ``on_finished`` is called, from any thread,
+    when there is something to collect at once; ``on_message`` when there is something that may
+    wait until ``messages_due``.
     """
 
     #: Can it end a run that does not want to end?
     can_kill: ClassVar[bool] = False
+    #: Can it tell how much memory a run uses, and end the one that uses too much?
+    can_limit_memory: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -27,20 +44,41 @@ class Executor(ABC):
         concurrency: int,
         clock: Callable[[], datetime],
         on_finished: Callable[[], None] = lambda: None,
+        on_message: Callable[[], None] = lambda: None,
     ) -> None:
         self.concurrency = concurrency
         self.clock = clock
         self.on_finished = on_finished
+        self.on_message = on_message
         self.in_hand: dict[int, Run] = {}
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        #: When, by the monotonic clock, the first unwritten message has to be written.
+        self.messages_due = NEVER
+        self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
+        self._messages: queue.Queue[Sent] = queue.Queue(MOST_MESSAGES)
+
+    def open(self) -> None:
+        """Get ready to take runs; return when it is. Raise ExecutorBrokenError with the reason."""
+
+    def check(self) -> None:
+        """Raise ExecutorBrokenError if it can run nothing any more."""
 
     @property
     def free(self) -> int:
         """Return how many more runs it can take now."""
         return self.concurrency - len(self.in_hand)
 
+    @property
+    def stuck(self) -> frozenset[int]:
+        """Return the executions in hand that neither end nor can be ended."""
+        return frozenset()
+
+    @property
+    def leaves_code_running(self) -> bool:
+        """Say whether code that was abandoned may still run: then the process has to end."""
+        return False
+
     def submit(self, run: Run) -> None:
-        """Take a run in hand; ``finished`` returns its outcome later."""
+        """Take a run in hand; ``finished`` returns its ending later."""
         self.in_hand[run.execution_id] = run
         self.begin(run)
 
@@ -48,19 +86,42 @@ class Executor(ABC):
     def begin(self, run: Run) -> None:
         """Start a run and return without waiting for it."""
 
-    def deliver(self, outcome: Outcome) -> None:
-        """Hand an outcome over to whoever collects; safe from any thread."""
-        self._outcomes.put(outcome)
+    def extend_lease(self, until: float) -> None:
+        """Learn until when, by ``clock.lifetime()``, nobody else may run what is in hand."""
+
+    def abandon(self) -> None:
+        """Bring everything in hand to an end without waiting for it; ``finished`` says how."""
+
+    def deliver(self, ending: Ending) -> None:
+        """Hand an ending over to whoever collects; safe from any thread."""
+        self._endings.put(ending)
         self.on_finished()
 
-    def finished(self) -> list[Outcome]:
-        """Return the outcomes that have come in since the last call."""
-        outcomes = []
-        while not self._outcomes.empty():
-            outcome = self._outcomes.get()
-            self.in_hand.pop(outcome.execution_id, None)
-            outcomes.append(outcome)
-        return outcomes
+    def finished(self) -> list[Ending]:
+        """Return the endings that have come in since the last call, one for each run in hand."""
+        endings = []
+        while not self._endings.empty():
+            ending = self._endings.get()
+            run = self.in_hand.get(ending.execution_id)
+            if run is not None and run.attempt == ending.attempt:
+                del self.in_hand[ending.execution_id]
+                endings.append(ending)
+        return endings
+
+    def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
+        """Take a message from a run, from any thread; wait while too much is unwritten."""
+        sent = Sent(
+            execution_id=run.execution_id, attempt=run.attempt, message=message, answer=answer
+        )
+        self._messages.put(sent)
+        if self.messages_due == NEVER:
+            self.messages_due = time.monotonic() + GATHER_MESSAGES
+            self.on_message()
+
+    def messages(self) -> list[Sent]:
+        """Return what runs have said since the last call, in order."""
+        self.messages_due = NEVER
+        return [self._messages.get() for _ in range(self._messages.qsize())]
 
     def close(self) -> None:
-        """Take no more runs and let go of what it holds; runs that cannot be ended go on."""
+        """Take no more runs and let go of what it holds; end what can be ended."""

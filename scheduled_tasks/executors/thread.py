@@ -10,8 +10,16 @@ from typing import Any
 
 from django.db import close_old_connections, connections
 
+from scheduled_tasks.exceptions import WorkerStopping
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.runner import perform
+from scheduled_tasks.executors.endings import (
+    WORKER_STOPPED,
+    failed,
+    ignored_timeout_reason,
+    lost,
+)
+from scheduled_tasks.executors.leftovers import drop_open_transactions
+from scheduled_tasks.executors.local import LocalRun
 from scheduled_tasks.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -20,13 +28,28 @@ logger = logging.getLogger(__name__)
 class ThreadExecutor(Executor):
     """Runs attempts in up to ``concurrency`` daemon threads, made as they are needed.
 
-    A thread cannot be killed: a run that never returns keeps its place until the process ends.
+    A thread cannot be killed, and its memory cannot be told from that of others. At its timeout a
+    run is asked to stop, and an exception is raised in it, once it is back from whatever it waits
+    for; until it returns it keeps its place.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._threads: list[threading.Thread] = []
-        self._work: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[LocalRun | None] = queue.SimpleQueue()
+        self._runs: dict[tuple[int, int], LocalRun] = {}
+        self._stuck: frozenset[int] = frozenset()
+        self._abandoned = False
+
+    @property
+    def stuck(self) -> frozenset[int]:
+        """Return the executions that outlived the grace after their timeout."""
+        return self._stuck.intersection(self.in_hand)
+
+    @property
+    def leaves_code_running(self) -> bool:
+        """Say whether runs that were abandoned have not come back."""
+        return self._abandoned and bool(self._runs)
 
     def begin(self, run: Run) -> None:
         """Hand the run to an idle thread, or to a new one while there may be more."""
@@ -35,38 +58,59 @@ class ThreadExecutor(Executor):
             thread = threading.Thread(target=self._serve, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        self._work.put(run)
+        local = LocalRun(self, run, on_ignored=lambda: self._give_up(run))
+        self._runs[run.execution_id, run.attempt] = local
+        self._work.put(local)
+
+    def abandon(self) -> None:
+        """Ask everything in hand to stop, and end it on record: no thread can be waited for."""
+        self._abandoned = True
+        for local in list(self._runs.values()):
+            if local.timed_out:
+                reason = (
+                    f"{ignored_timeout_reason(local.run)}. It ran in a thread, which cannot be "
+                    "killed, so its worker ended."
+                )
+                ending = failed(
+                    local.run,
+                    "timeout",
+                    reason,
+                    started_at=local.started_at,
+                    finished_at=self.clock(),
+                )
+                self.deliver(ending)
+            else:
+                local.cancellation.request(WorkerStopping, WORKER_STOPPED)
+                self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
 
     def close(self) -> None:
         """Let the idle threads end; busy ones end with their run, or with the process."""
         for _ in self._threads:
             self._work.put(None)
-        if not self.in_hand:
+        if not self._runs:
             for thread in self._threads:
                 thread.join()
 
+    def _give_up(self, run: Run) -> None:
+        logger.error(
+            "task=%s execution=%s: %s; its thread cannot be killed, so this worker claims no "
+            "more and ends when its other runs have",
+            run.task_name,
+            run.execution_id,
+            ignored_timeout_reason(run),
+        )
+        self._stuck |= {run.execution_id}
+        self.on_finished()
+
     def _serve(self) -> None:
         try:
-            while (run := self._work.get()) is not None:
+            while (local := self._work.get()) is not None:
                 close_old_connections()
                 # What a handler activates, a language or a time zone, is gone with its run.
-                outcome = copy_context().run(perform, run, clock=self.clock)
+                outcome = copy_context().run(local.perform)
                 drop_open_transactions()
                 close_old_connections()
+                del self._runs[local.run.execution_id, local.run.attempt]
                 self.deliver(outcome)
         finally:
             connections.close_all()
-
-
-def drop_open_transactions() -> None:
-    """Roll back what a handler left open, or the runs after it in this thread would be part of it.
-
-    Django keeps a connection inside ``atomic`` marked as such even when it is closed, so the
-    connection itself is given up for a new one.
-    """
-    for connection in connections.all(initialized_only=True):
-        is_open = connection.connection is not None
-        if connection.in_atomic_block or (is_open and not connection.autocommit):
-            logger.warning("rolled back a transaction that a handler left open")
-            connection.close()
-            del connections[connection.alias]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError
 
 from scheduled_tasks.conf import MOST
+from scheduled_tasks.console_log import show_on_console
 
 Number = TypeVar("Number", int, float)
 
@@ -30,6 +31,11 @@ def positive(kind: type[Number]) -> Callable[[str], Number]:
     return convert
 
 
+def not_negative(text: str) -> float:
+    """Read a number of seconds for argparse that may be 0."""
+    return 0.0 if text.strip() == "0" else positive(float)(text)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Read a JSON object from the command line. Raise CommandError with the reason."""
     try:
@@ -43,11 +49,4 @@ def json_object(text: str) -> dict[str, Any]:
 
 def log_to_console(verbosity: int) -> None:
     """Show this app's log on the terminal, unless the project shows it already."""
-    logger = logging.getLogger("scheduled_tasks")
-    if logger.hasHandlers():
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(LEVELS.get(verbosity, logging.DEBUG))
-    logger.propagate = False
+    show_on_console(LEVELS.get(verbosity, logging.DEBUG))

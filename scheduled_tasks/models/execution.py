@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.life import ExecutionQuerySet
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.models.recording import RecordingQuerySet
+from scheduled_tasks.runs import Ending, Loss, Outcome, Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
@@ -99,7 +100,7 @@ class Execution(models.Model):
     resolved_at = models.DateTimeField(_("resolved at"), null=True)
     resolution = models.TextField(_("resolution"), blank=True)
 
-    objects = ExecutionQuerySet.as_manager()
+    objects = RecordingQuerySet.as_manager()
 
     #: The columns that the end of an attempt writes.
     OUTCOME_FIELDS = (
@@ -114,17 +115,21 @@ class Execution(models.Model):
         "error",
         "traceback",
         "error_fingerprint",
+        "peak_memory_mb",
     )
-    #: The columns that the loss of its worker writes.
+    #: The columns that the loss of an attempt writes.
     LOSS_FIELDS = (
         "status",
         "losses",
         "run_after",
         "started_at",
         "finished_at",
+        "reason",
         "error_category",
         "error",
     )
+    #: The columns that either writes.
+    ENDING_FIELDS = tuple(dict.fromkeys(OUTCOME_FIELDS + LOSS_FIELDS))
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
@@ -208,6 +213,16 @@ class Execution(models.Model):
         """Say whether it has come to its end."""
         return self.status not in (self.Status.QUEUED, self.Status.RUNNING)
 
+    @property
+    def guard(self) -> dict[str, Any]:
+        """Return what this row still is while the worker that claimed it holds it."""
+        return {
+            "id": self.pk,
+            "attempt": self.attempt,
+            "worker": self.worker,
+            "status": self.Status.RUNNING,
+        }
+
     def claim_for(self, worker: Worker, now: datetime) -> None:
         """Make a row that is not saved yet one that this worker holds from its first moment."""
         self.status = self.Status.RUNNING
@@ -216,7 +231,7 @@ class Execution(models.Model):
 
     def as_run(self) -> Run:
         """Return what an executor needs to make the attempt that has been claimed."""
-        return Run(
+        run = Run(
             execution_id=self.pk,
             attempt=self.attempt,
             task_name=self.task_name,
@@ -224,9 +239,26 @@ class Execution(models.Model):
             scheduled_for=self.scheduled_for,
             trigger=self.trigger,
             triggered_by=self.triggered_by,
-            schedule=self.task.schedule if self.task else "",
             payload=self.payload,
+            checkpoint=self.checkpoint,
         )
+        if self.task is None:
+            return run
+        return replace(
+            run,
+            schedule=self.task.schedule,
+            executor=self.task.executor,
+            timeout=self.task.timeout,
+            memory_limit_mb=self.task.memory_limit_mb,
+        )
+
+    def take_ending(self, ending: Ending, now: datetime) -> None:
+        """Copy how the attempt ended onto the row; the caller saves ENDING_FIELDS."""
+        match ending:
+            case Outcome():
+                self.take_outcome(ending)
+            case Loss():
+                self.take_loss(now, reason=ending.reason, charged=ending.charged)
 
     def take_outcome(self, outcome: Outcome) -> None:
         """Copy how the attempt ended onto the row; the caller saves OUTCOME_FIELDS."""
@@ -241,13 +273,15 @@ class Execution(models.Model):
         self.error = outcome.error
         self.traceback = outcome.traceback
         self.error_fingerprint = outcome.error_fingerprint
+        self.peak_memory_mb = outcome.peak_memory_mb
 
     def take_loss(self, now: datetime, *, reason: str, charged: bool) -> None:
-        """Note that the worker of this running execution is gone; the caller saves LOSS_FIELDS."""
+        """Note that the attempt came to no end of its own; the caller saves LOSS_FIELDS."""
         self.losses += charged
         task = self.task
         if task and task.on_lost == task.OnLost.RETRY and self.losses <= task.max_losses:
             self.status, self.run_after = self.Status.QUEUED, now
+            self.reason = ""  # it spoke of the attempt that is lost
             return
         self.status, self.finished_at = self.Status.FAILED, now
         self.started_at = self.started_at or self.claimed_at

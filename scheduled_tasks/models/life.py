@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import models
 
+from scheduled_tasks.messages import Sent
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.worker import Worker
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.runs import Ending, Loss
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
     from scheduled_tasks.models.task import Task
 
+#: An execution's id and one of its attempts: who may speak for it, and end it.
+Claim = tuple[int, int]
 
 #: About as many slots are fired in one transaction; tasks far behind fire the rest in the next.
 SLOTS_AT_ONCE = 1_000
@@ -107,26 +110,34 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         using = self.write_alias
         return in_transaction(operation, using=using)
 
-    def end(self, outcomes: Sequence[Outcome], worker: Worker) -> list[Execution]:
-        """Write how attempts ended: the gate that every ending passes. Return what it ended.
+    def end(self, endings: Sequence[Ending], worker: Worker, now: datetime) -> list[Execution]:
+        """Write how attempts ended: the gate that every ending passes. Return what it took.
 
-        An outcome whose execution is no longer held by this worker under the same attempt is
-        left out: somebody else answers for it now.
+        A lost attempt ends or queues its execution again, as of ``now``. An ending whose
+        execution is no longer held by this worker under the same attempt is left out: somebody
+        else answers for it now.
         """
 
         def operation() -> list[Execution]:
-            held = self.using(using).held_by(str(worker.pk)).filter(pk__in=list(by_id))
+            ids = {execution_id for execution_id, _ in by_claim}
+            held = self.using(using).held_by(str(worker.pk)).filter(pk__in=ids)
             task_ids = {pk for pk in held.values_list("task_id", flat=True) if pk is not None}
             states = TaskState.objects.using(using).lock_tasks(task_ids)
-            ended = [row for row in held.locked() if row.attempt == by_id[row.pk].attempt]
-            ended.sort(key=lambda row: (by_id[row.pk].finished_at, row.pk))
-            for row in ended:
-                row.take_outcome(by_id[row.pk])
-            self.using(using).release(ended, self.model.OUTCOME_FIELDS, states)
-            return ended
+            taken = {
+                row: by_claim[claim]
+                for row in held.locked()
+                if (claim := (row.pk, row.attempt)) in by_claim
+            }
+            lost = [row for row, ending in taken.items() if isinstance(ending, Loss)]
+            models.prefetch_related_objects(lost, "task")
+            for row, ending in taken.items():
+                row.take_ending(ending, now)
+            rows = sorted(taken, key=lambda row: (row.finished_at or now, row.pk))
+            self.using(using).release(rows, self.model.ENDING_FIELDS, states)
+            return rows
 
         using = self.write_alias
-        by_id = {outcome.execution_id: outcome for outcome in outcomes}
+        by_claim = {claim_of(ending): ending for ending in endings}
         return in_transaction(operation, using=using)
 
     def give_back(
@@ -159,18 +170,7 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
         under the same attempt any more.
         """
-        changes = (
-            (
-                {name: getattr(row, name) for name in fields},
-                {
-                    "id": row.pk,
-                    "attempt": row.attempt,
-                    "worker": row.worker,
-                    "status": self.model.Status.RUNNING,
-                },
-            )
-            for row in rows
-        )
+        changes = (({name: getattr(row, name) for name in fields}, row.guard) for row in rows)
         if update_each(self.model, changes, using=self.write_alias) != len(rows):
             raise LostRaceError("Another worker ended an execution meanwhile.")
         touched: dict[int, TaskState] = {}
@@ -194,3 +194,8 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         """End the queued slots of a task that cannot run; return how many."""
         waiting = self.queued().filter(task=task, slot__isnull=False)
         return waiting.update(status=self.model.Status.SKIPPED, reason=reason, finished_at=now)
+
+
+def claim_of(said: Ending | Sent) -> Claim:
+    """Return the claim under which a worker says something of an execution."""
+    return said.execution_id, said.attempt

@@ -64,6 +64,12 @@ class Task(models.Model):
         RETRY = "retry", _("run it again")
         FAIL = "fail", _("fail it")
 
+    class Executor(models.TextChoices):
+        """Where the executions of a task run."""
+
+        PROCESS = "process", _("a process of its own")
+        THREAD = "thread", _("a thread of the worker")
+
     name = models.CharField(
         _("name"),
         max_length=100,
@@ -129,13 +135,34 @@ class Task(models.Model):
     retry_delay = models.PositiveIntegerField(_("retry delay"), default=1)
     retry_backoff = models.FloatField(_("retry backoff"), default=2.0)
     retry_max_delay = models.PositiveIntegerField(_("longest retry delay"), default=3600)
-    timeout = models.PositiveIntegerField(_("timeout"), null=True, blank=True)
-    memory_limit_mb = models.PositiveIntegerField(_("memory limit in MB"), null=True, blank=True)
+    timeout = models.PositiveIntegerField(
+        _("timeout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Seconds; then the run is asked to stop, and killed if it does not."),
+    )
+    memory_limit_mb = models.PositiveIntegerField(
+        _("memory limit in MB"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "What the run and its child processes may use above what it started with; a run that "
+            "uses more is killed."
+        ),
+    )
     on_lost = models.CharField(
         _("when its worker is lost"), max_length=10, choices=OnLost.choices, default=OnLost.RETRY
     )
     max_losses = models.PositiveIntegerField(_("most losses"), default=3)
-    executor = models.CharField(_("executor"), max_length=20, blank=True)
+    executor = models.CharField(
+        _("executor"),
+        max_length=20,
+        blank=True,
+        choices=[("", _("the worker's choice")), *Executor.choices],
+        help_text=_("Where its executions run. A thread can be asked to stop, but not killed."),
+    )
     queue = models.CharField(_("queue"), max_length=100, default="default")
     priority = models.IntegerField(
         _("priority"), default=0, help_text=_("Higher runs first among what waits.")
@@ -171,8 +198,11 @@ class Task(models.Model):
         "metadata",
         "queue",
         "priority",
+        "timeout",
+        "memory_limit_mb",
         "on_lost",
         "max_losses",
+        "executor",
     )
 
     state: TaskState

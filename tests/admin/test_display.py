@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -45,6 +47,45 @@ def test_moments_relative_to_now(now: datetime, seconds: float, said: str) -> No
 )
 def test_durations(milliseconds: int | None, said: str) -> None:
     assert display.duration(milliseconds) == said
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        ({"done": 40, "total": 100, "text": ""}, "40 of 100"),
+        ({"done": 40.0, "total": 100.0, "text": "letters"}, "40 of 100, letters"),
+        ({"done": 1 / 3, "total": None, "text": ""}, "0.333333333333"),
+        ({"done": 12_345_678, "total": None, "text": "rows"}, "12345678, rows"),
+        ({"done": 0, "total": 0, "text": ""}, "0 of 0"),
+        ({"done": "nan", "total": "1.5", "text": ""}, "nan of 1.5"),
+        (None, "-"),
+        ("cut", "-"),
+        ({}, "-"),
+    ],
+)
+def test_progress(progress: Any, said: str) -> None:
+    assert display.progress(progress) == said
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        (0, "st-info"),
+        (10, "st-info"),
+        (30, "st-warning"),
+        (35, "st-warning"),
+        (40, "st-error"),
+        (50, "st-error"),
+    ],
+)
+def test_levels(level: int, said: str) -> None:
+    assert said in display.level(level)
+    assert logging.getLevelName(level) in display.level(level)
+
+
+@pytest.mark.parametrize(("amount", "said"), [(None, "-"), (0, "0 MB"), (2048, "2048 MB")])
+def test_memory(amount: int | None, said: str) -> None:
+    assert display.megabytes(amount) == said
 
 
 def test_moments_are_in_the_current_zone_until_the_browser_says_otherwise(now: datetime) -> None:

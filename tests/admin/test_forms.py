@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from scheduled_tasks import scheduled_task
+from scheduled_tasks.executors import EXECUTORS
 from scheduled_tasks.models import Task
 from scheduled_tasks.registry import HandlerRegistry
 from tests.admin.pages import page, task_data, text
@@ -50,6 +51,11 @@ BAD_INPUT = [
     ({"metadata": "[1]"}, "metadata", "JSON object"),
     ({"priority": "9" * 30}, "priority", "less than"),
     ({"queue": ""}, "queue", "required"),
+    ({"timeout": "0"}, "timeout", "greater than or equal to 1"),
+    ({"timeout": "1.5"}, "timeout", "whole number"),
+    ({"timeout": "9" * 30}, "timeout", "less than"),
+    ({"memory_limit_mb": "0"}, "memory_limit_mb", "greater than or equal to 1"),
+    ({"executor": "celery"}, "executor", "not one of the available choices"),
 ]
 
 
@@ -73,6 +79,22 @@ def test_a_task_is_made_with_its_clock(admin_client: Client) -> None:
     assert (task.name, task.handler, task.schedule) == ("nightly", "shop.cleanup", "0 2 * * *")
     assert (task.payload, task.category, task.origin) == ({"days": 7}, "mail", Task.Origin.ADMIN)
     assert task.state.next_run_at == task.next_slot(task.updated_at)
+
+
+def test_limits_are_saved_and_taken_away(admin_client: Client) -> None:
+    add(admin_client, timeout="60", memory_limit_mb="100", executor="thread")
+    task = Task.objects.get()
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (60, 100, "thread")
+    assert change(admin_client, task).status_code == 302
+    task.refresh_from_db()
+    assert (task.timeout, task.memory_limit_mb, task.executor) == (None, None, "")
+
+
+def test_the_executors_of_this_package_are_offered(admin_client: Client) -> None:
+    form = admin_client.get(page("task_add")).context["adminform"].form
+    offered = dict(form.fields["executor"].choices)
+    assert offered.pop("") == "the worker's choice"
+    assert set(offered) == set(EXECUTORS)
 
 
 def test_registered_handlers_and_zones_are_offered(admin_client: Client) -> None:

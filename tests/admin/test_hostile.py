@@ -37,8 +37,15 @@ def pages(
         ("task_name", "handler", "queue", "triggered_by", "worker_label", "reason"), SCRIPT
     ) | dict.fromkeys(("error", "traceback"), SCRIPT * 3)
     execution = make_execution(
-        task, payload={SCRIPT: SCRIPT}, result=[SCRIPT], error_category=SCRIPT[:20], **fields
+        task,
+        payload={SCRIPT: SCRIPT},
+        result=[SCRIPT],
+        checkpoint={SCRIPT: SCRIPT},
+        progress={"done": SCRIPT, "total": SCRIPT, "text": SCRIPT},
+        error_category=SCRIPT[:20],
+        **fields,
     )
+    execution.log_lines.create(attempt=1, logged_at=now, level=20, logger=SCRIPT, message=SCRIPT)
     worker = make_worker(SCRIPT, host=SCRIPT, queues=[SCRIPT], handlers=[SCRIPT])
     parked = Task.objects.get(name="parked")
     urls = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduled_tasks.management.console import log_to_console, positive
+from scheduled_tasks.executors.base import ExecutorBrokenError
+from scheduled_tasks.management.console import log_to_console, not_negative, positive
 from scheduled_tasks.models import Worker
 from scheduled_tasks.scheduler import Scheduler, WorkerLostError
 
@@ -35,8 +36,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--shutdown-timeout",
-            type=positive(float),
-            help="When stopped, wait this many seconds for what runs.",
+            type=not_negative,
+            help="When stopped, wait this many seconds for what runs, then end it.",
         )
         parser.add_argument(
             "--worker-name", type=worker_label, default="", help="Name this worker (host:pid)."
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         stop_on_signals(scheduler)
         try:
             (scheduler.run_once if options["once"] else scheduler.run)()
-        except WorkerLostError as error:
+        except (WorkerLostError, ExecutorBrokenError) as error:
             raise CommandError(str(error)) from None
         if scheduler.unfinished:
             sys.exit(1)

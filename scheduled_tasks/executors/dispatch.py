@@ -1,0 +1,111 @@
+"""The executors of one worker: each run goes where its task wants it."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.executors import executor_class
+from scheduled_tasks.executors.base import NEVER, Executor
+from scheduled_tasks.executors.endings import failed
+from scheduled_tasks.messages import Sent
+from scheduled_tasks.runs import Ending, Run
+
+
+class Dispatcher:
+    """Hands each run to the executor that it names, or to the worker's own.
+
+    ``concurrency`` bounds all of them together. Executors besides the worker's own are opened
+    when the first run asks for them. What it takes besides is what an Executor takes.
+    """
+
+    def __init__(self, default: type[Executor] | str, *, concurrency: int, **options: Any) -> None:
+        self.concurrency = concurrency
+        self.options = {"concurrency": concurrency, **options}
+        self.default = executor_class(default) if isinstance(default, str) else default
+        self.executors: dict[type[Executor], Executor] = {}
+        self._misdirected: queue.SimpleQueue[Ending] = queue.SimpleQueue()
+        self._lease_until: float | None = None
+
+    def open(self) -> None:
+        """Open the worker's own executor. Raise ExecutorBrokenError."""
+        self.opened(self.default)
+
+    def opened(self, kind: type[Executor]) -> Executor:
+        """Return the executor of a kind, opened if it was not."""
+        if kind not in self.executors:
+            executor = self.executors[kind] = kind(**self.options)
+            if self._lease_until is not None:
+                executor.extend_lease(self._lease_until)
+            executor.open()
+        return self.executors[kind]
+
+    def check(self) -> None:
+        """Raise ExecutorBrokenError if one of them can run nothing any more."""
+        for executor in self.executors.values():
+            executor.check()
+
+    @property
+    def in_hand(self) -> list[Run]:
+        """Return the runs that have been submitted and not ended."""
+        return [run for executor in self.executors.values() for run in executor.in_hand.values()]
+
+    @property
+    def free(self) -> int:
+        """Return how many more runs can be taken now."""
+        return min(self.concurrency - len(self.in_hand), self.opened(self.default).free)
+
+    @property
+    def stuck(self) -> set[int]:
+        """Return the executions in hand that neither end nor can be ended."""
+        return {number for executor in self.executors.values() for number in executor.stuck}
+
+    @property
+    def leaves_code_running(self) -> bool:
+        """Say whether code that was abandoned may still run."""
+        return any(executor.leaves_code_running for executor in self.executors.values())
+
+    @property
+    def messages_due(self) -> float:
+        """Return when, by the monotonic clock, what runs have said has to be written."""
+        return min((executor.messages_due for executor in self.executors.values()), default=NEVER)
+
+    def submit(self, run: Run) -> None:
+        """Hand a run over; one for an executor that there is not ends as failed."""
+        try:
+            kind = executor_class(run.executor) if run.executor else self.default
+        except InvalidSettings as error:
+            now = self.options["clock"]()
+            self._misdirected.put(
+                failed(run, "permanent", str(error), started_at=now, finished_at=now)
+            )
+        else:
+            self.opened(kind).submit(run)
+
+    def extend_lease(self, until: float) -> None:
+        """Let all of them know until when nobody else may run what is in hand."""
+        self._lease_until = until
+        for executor in list(self.executors.values()):
+            executor.extend_lease(until)
+
+    def finished(self) -> list[Ending]:
+        """Return the endings that have come in since the last call."""
+        endings = [self._misdirected.get() for _ in range(self._misdirected.qsize())]
+        for executor in self.executors.values():
+            endings += executor.finished()
+        return endings
+
+    def messages(self) -> list[Sent]:
+        """Return what runs have said since the last call."""
+        return [sent for executor in self.executors.values() for sent in executor.messages()]
+
+    def abandon(self) -> None:
+        """Bring everything in hand to an end without waiting for it."""
+        for executor in self.executors.values():
+            executor.abandon()
+
+    def close(self) -> None:
+        """Let go of everything; end what can be ended."""
+        for executor in self.executors.values():
+            executor.close()

@@ -1,0 +1,192 @@
+"""What happens in the process of a run."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+from django.db import connections
+
+from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded, WorkerStopping
+from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.endings import LEASE_LOST, WORKER_STOPPED, timeout_reason
+from scheduled_tasks.executors.leftovers import drop_open_transactions
+from scheduled_tasks.executors.wire import (
+    CHUNK,
+    Decoder,
+    Frame,
+    encode,
+    packed,
+    packed_message,
+    unpacked,
+)
+from scheduled_tasks.messages import Message
+from scheduled_tasks.runner import perform
+from scheduled_tasks.runs import Run
+
+#: Why a child is asked to stop: one byte before the SIGTERM that says look.
+TIMEOUT, REFUSED, ABANDONED = b"T", b"R", b"A"
+
+#: The exit code of a child whose own machinery failed.
+BROKEN = 70
+
+
+class Child:
+    """The process of a run: makes it, or several one after the other, and ends."""
+
+    def __init__(self, stream: socket.socket, orders: int, trace: int) -> None:
+        self.stream = stream
+        self.orders = orders
+        self.trace = trace
+        self._decoder = Decoder()
+        self._frames: list[Frame] = []
+        self._sending = threading.Lock()
+        self._cancellation = Cancellation()
+        self._order: tuple[type[RunInterrupted], str] | None = None
+        self._reasons: Mapping[bytes, tuple[type[RunInterrupted], str]] = {}
+
+    def live(self, server: int, *, runs: int) -> NoReturn:
+        """Make so many runs, or fewer if the server goes away; does not return."""
+        code = BROKEN
+        try:
+            self.settle(server)
+            while runs and (frame := self.receive("run")) is not None:
+                self.make(frame)
+                runs -= 1
+            connections.close_all()
+            logging.shutdown()
+            code = 0
+        except BrokenPipeError:
+            pass  # the server is gone, and whoever it worked for
+        except BaseException:  # noqa: BLE001 -- nothing may return into the server's code
+            traceback.print_exc()
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def settle(self, server: int) -> None:
+        """Become a process that can be told to stop, and that ends with the server."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, self.on_terminate)
+        platform.die_with(server)
+        platform.adopt_orphans()
+        platform.raise_oom_score()
+        os.set_blocking(self.orders, False)
+        faulthandler.enable(self.trace)
+        faulthandler.register(signal.SIGTERM, self.trace, chain=True)
+        os.register_at_fork(after_in_child=end_on_sigterm)
+        gc.enable()
+
+    def make(self, frame: Frame) -> None:
+        """Make one run and send how it ended."""
+        run = unpacked(Run, frame["run"])
+        platform.set_name(f"run-{run.execution_id}")
+        self._order = None
+        self._cancellation = Cancellation()
+        self._reasons = {
+            TIMEOUT: (TimeLimitExceeded, timeout_reason(run) if run.timeout else ""),
+            REFUSED: (LeaseLost, LEASE_LOST),
+            ABANDONED: (WorkerStopping, WORKER_STOPPED),
+        }
+        self.send({"kind": "begun"})
+        recorder = PipeRecorder(self, self._cancellation)
+        clock = Clock.at(frame["clock"])
+        outcome = perform(run, clock=clock.now, recorder=recorder, cancellation=self._cancellation)
+        drop_open_transactions()
+        self.send({"kind": "outcome", "outcome": packed(outcome)})
+
+    def on_terminate(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the handler if the server has said why.
+
+        A SIGTERM from anybody else, as a service manager sends one to every process of a
+        service, changes nothing: the worker decides what becomes of its runs.
+        """
+        with suppress(BlockingIOError):
+            if code := os.read(self.orders, 1):
+                self._order = self._reasons[code]
+        if self._order is not None:
+            self._cancellation.request(*self._order)
+
+    def send(self, frame: Mapping[str, Any]) -> None:
+        """Send a frame whole, whatever comes meanwhile."""
+        with self._cancellation.shielded(), self._sending:
+            self.stream.sendall(encode(frame))
+
+    def receive(self, kind: str) -> Frame | None:
+        """Wait for a frame of that kind, forgetting others; None says that the server is gone.
+
+        An interruption while it waits loses nothing that comes after.
+        """
+        while True:
+            while self._frames:
+                frame = self._frames.pop(0)
+                if frame["kind"] == kind:
+                    return frame
+            select.select([self.stream], [], [])
+            with self._cancellation.shielded():
+                data = self.stream.recv(CHUNK)
+                self._frames += self._decoder.feed(data)
+            if not data:
+                return None
+
+
+def end_on_sigterm() -> None:
+    """Let what a handler forks, as a pool of multiprocessing does, be ended as it expects."""
+    faulthandler.unregister(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class PipeRecorder:
+    """Sends what a run says to the server, which passes it on to the worker."""
+
+    def __init__(self, child: Child, cancellation: Cancellation) -> None:
+        self.child = child
+        self.cancellation = cancellation
+        self._owner = os.getpid()
+        self._confirming = threading.Lock()
+        self._confirmed = 0
+
+    def send(self, message: Message) -> None:
+        """Hand a message over and go on; what a forked process of the handler's says is lost."""
+        if os.getpid() == self._owner:
+            self.raise_if_refused()
+            self.child.send({"kind": "message", "message": packed_message(message)})
+
+    def confirm(self, message: Message) -> None:
+        """Hand a message over and wait until it is written."""
+        if os.getpid() != self._owner:
+            return
+        with self._confirming:
+            self.raise_if_refused()
+            self._confirmed += 1
+            number = self._confirmed
+            frame = {"kind": "message", "message": packed_message(message), "number": number}
+            self.child.send(frame)
+            while True:
+                answer = self.child.receive("answer")
+                if answer is None or not answer["accepted"]:
+                    raise LeaseLost(LEASE_LOST)
+                if answer["number"] == number:
+                    return
+
+    def raise_if_refused(self) -> None:
+        if self.cancellation.error is LeaseLost:
+            raise LeaseLost(LEASE_LOST)

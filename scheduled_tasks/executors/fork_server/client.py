@@ -1,0 +1,134 @@
+"""The worker's side of a fork server: starts it, talks with it, sees it dead."""
+
+from __future__ import annotations
+
+import os
+import queue
+import selectors
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from scheduled_tasks.executors.fork_server.interpreter import command
+from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
+
+#: In the environment of a fork server, and so of all that comes from it, unless that empties it.
+MARK = "SCHEDULED_TASKS_FORK_SERVER"
+#: How long a fork server may take to end once its worker has let go of it, in seconds.
+LONGEST_END = 10.0
+
+
+class ForkServerProcess:
+    """One fork server. A thread of the worker's talks with it.
+
+    ``on_frame`` is called in that thread with what it says, and ``on_end`` when it is dead and all
+    that came from it too.
+    """
+
+    def __init__(
+        self,
+        setup: Mapping[str, Any],
+        *,
+        on_frame: Callable[[Frame], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self.setup = setup
+        self.on_frame = on_frame
+        self.on_end = on_end
+        self.closing = False
+        self._mark = uuid.uuid4().hex
+        self._posted: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._wake, self._wake_end = socket.socketpair()
+        self._thread = threading.Thread(target=self._talk, name="fork-server", daemon=True)
+
+    def start(self) -> None:
+        """Start the process, in a session of its own: Ctrl-C in a terminal is for the worker."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 -- this interpreter
+                command(stream=theirs.fileno()),
+                env={**os.environ, MARK: self._mark},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.channel = Channel(ours)
+        self.channel.send(self.setup)
+        self._thread.start()
+
+    def post(self, frame: Frame) -> None:
+        """Send a frame; safe from any thread."""
+        self._posted.put(frame)
+        self._ring()
+
+    def close(self) -> None:
+        """Let go of it, so that it ends its runs and itself, and wait until it has."""
+        self.closing = True
+        self._ring()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _ring(self) -> None:
+        with suppress(OSError):
+            self._wake.send(b"!", socket.MSG_DONTWAIT)
+
+    def _talk(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_end, selectors.EVENT_READ)
+            selector.register(self.channel, selectors.EVENT_READ)
+            while not self.closing and self._hear(selector):
+                pass
+        self.channel.close()
+        self._see_dead()
+        self._wake.close()
+        self._wake_end.close()
+        self.on_end()
+
+    def _hear(self, selector: selectors.BaseSelector) -> bool:
+        """Send what is posted and hear what is said; say whether the server is still there."""
+        events = selectors.EVENT_READ
+        if self.channel.unsent:
+            events |= selectors.EVENT_WRITE
+        selector.modify(self.channel, events)
+        for key, _ in selector.select():
+            if key.fileobj is self._wake_end:
+                self._wake_end.recv(4096)
+        while not self._posted.empty():
+            self.channel.send(self._posted.get())
+        try:
+            self.channel.flush()
+            frames = self.channel.receive()
+        except (OSError, BrokenStreamError):
+            frames = None
+        for frame in frames or ():
+            self.on_frame(frame)
+        return frames is not None
+
+    def _see_dead(self) -> None:
+        """Wait for the server; kill it where it does not end, and all that came from it."""
+        try:
+            self.process.wait(LONGEST_END if self.closing else 0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        while found := [process for process in psutil.process_iter() if self._is_ours(process)]:
+            for process in found:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(found, timeout=1)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Say whether a process comes from the server: by its session, or by its environment."""
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            in_session = os.getsid(process.pid) == self.process.pid
+            return in_session or process.environ().get(MARK) == self._mark
+        except (psutil.Error, OSError):
+            return False

@@ -1,0 +1,111 @@
+"""One child of the fork server, as the server sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.memory import Usage, resident_of, usage_of
+from scheduled_tasks.executors.wire import Channel, Frame
+
+#: As much is read of what a dying child says of where it was, in bytes.
+LONGEST_TRACE = 1 << 18
+
+
+@dataclass(eq=False, slots=True)
+class Child:
+    """A process of a run, or one forked ahead for the next.
+
+    ``stopped`` says why it is being ended, by whichever came first. ``steps`` are the moments at
+    which it is asked more firmly, and how.
+    """
+
+    pid: int
+    channel: Channel
+    orders: int
+    trace: int
+    run: Frame | None = None
+    begun: bool = False
+    outcome: Frame | None = None
+    runs_made: int = 0
+    stopped: str = ""
+    deadline: float | None = None
+    steps: list[tuple[float, str]] = field(default_factory=list)
+    resident_at_start: int = 0
+    usage_at_start: Usage = field(default_factory=Usage)
+    peak: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Say whether its handler may still run."""
+        return self.run is not None and self.outcome is None
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Return the limit of its run in megabytes."""
+        limit: int | None = self.run["run"]["memory_limit_mb"] if self.run else None
+        return limit
+
+    def take(self, run: Frame) -> None:
+        """Begin a run."""
+        self.run, self.begun, self.outcome, self.peak = run, False, None, 0
+        if self.runs_made:
+            platform.forget_highest_resident(self.pid)
+        self.resident_at_start = resident_of(self.pid)
+        if self.memory_limit:
+            self.usage_at_start = usage_of([self.pid])
+        self.channel.send({"kind": "run", **run})
+
+    def measure(self, inherited: int) -> int:
+        """Return how many bytes its run uses now, with the processes that it has started."""
+        used = usage_of(platform.family_of(self.pid)).above(self.usage_at_start, inherited)
+        self.peak = max(self.peak, used)
+        return used
+
+    def highest_resident(self) -> int:
+        """Return the most memory that it has held in this run, in bytes."""
+        return platform.highest_resident_of(self.pid)
+
+    def say(self, order: bytes) -> None:
+        """Ask it to stop, with one byte that says why."""
+        with suppress(OSError):
+            os.write(self.orders, order)
+        self.signal(signal.SIGTERM, group=False)
+
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """Send a signal to its process group, or to itself alone."""
+        with suppress(ProcessLookupError, PermissionError):
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def kill(self) -> None:
+        """End it and its process group at once."""
+        self.signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL, group=False)
+
+    def last_words(self) -> str:
+        """Return where its threads were when it crashed or was asked to stop."""
+        return os.pread(self.trace, LONGEST_TRACE, 0).decode("utf-8", "replace")
+
+    def forget(self) -> None:
+        """Close what leads to it in this process."""
+        self.channel.close()
+        for descriptor in (self.orders, self.trace):
+            os.close(descriptor)
+
+
+def trace_file() -> int:
+    """Return a file without a name, for a child to write its last words into."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("last words")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def strays(known: Container[int]) -> list[int]:
+    """Return the children of this process that are none of the known: orphans of runs."""
+    return [pid for pid in platform.children_of(os.getpid()) if pid not in known]

@@ -1,0 +1,81 @@
+"""How the fork server, and a child that is started afresh, come to life."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from scheduled_tasks.console_log import show_on_console
+from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
+
+
+def boot(*, stream: int, orders: int | None = None, trace: int | None = None) -> NoReturn:
+    """Become a fork server, or with ``orders`` and ``trace`` one of its children."""
+    parent = os.getppid()
+    channel = socket.socket(fileno=stream)
+    setup = first_frame(channel)
+    if orders is None or trace is None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        platform.adopt_orphans()
+        platform.set_name("fork-server")
+        load(setup)
+        serve(channel, setup)
+    load(setup)
+    # Only here, because these modules need the project to be loaded.
+    from scheduled_tasks.executors.fork_server.child import Child  # noqa: PLC0415
+
+    Child(channel, orders, trace).live(parent, runs=setup["executions_per_child"])
+
+
+def first_frame(stream: socket.socket) -> Frame:
+    """Read the first frame and nothing of what follows."""
+    (length,) = LENGTH.unpack(stream.recv(LENGTH.size, socket.MSG_WAITALL))
+    return dict(json.loads(stream.recv(length, socket.MSG_WAITALL)))
+
+
+def load(setup: Mapping[str, Any]) -> None:
+    """Load the project as the worker did, with its databases and log, and no connection open."""
+    sys.argv[:] = setup["argv"]
+    import django  # noqa: PLC0415
+    from django.db import connections  # noqa: PLC0415
+
+    django.setup()
+    for alias, address in setup["databases"].items():
+        connections[alias].settings_dict.update(address)
+    if setup["log_level"] is not None:
+        show_on_console(setup["log_level"])
+    for connection in connections.all():
+        connection.close()
+        if close_pool := getattr(connection, "close_pool", None):
+            close_pool()
+
+
+def serve(channel: socket.socket, setup: Frame) -> NoReturn:
+    """Be the fork server until the worker is gone."""
+    from scheduled_tasks.executors.fork_server import spawning  # noqa: PLC0415
+    from scheduled_tasks.executors.fork_server.server import ForkServer, Rules  # noqa: PLC0415
+
+    threads = [thread.name for thread in threading.enumerate()[1:]]
+    spawn = spawning.forking if platform.LINUX and not threads else spawning.starting_afresh
+    rules = Rules(
+        spares=setup["spares"],
+        grace=setup["grace"],
+        executions_per_child=setup["executions_per_child"],
+        lease_until=setup["lease_until"],
+    )
+    channel.sendall(encode({"kind": "ready", "threads": threads}))
+    # The garbage of the loading is never worth a copy in each child; a child turns it on again.
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+    ForkServer(Channel(channel), rules, spawn(setup)).serve()
+    os._exit(0)

@@ -1,0 +1,95 @@
+"""A run in a thread of this process: what it says, its timeout, and what can be done about it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
+from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.endings import LEASE_LOST, timeout_reason
+from scheduled_tasks.messages import Message, Note
+from scheduled_tasks.runner import perform
+from scheduled_tasks.runs import Outcome, Run
+
+#: A thread that waits looks up so often, in seconds: no exception reaches it while it waits.
+LOOK_UP = 0.2
+
+
+class LocalRun:
+    """One run in a thread. It is its own recorder: what it says goes to the executor's queue."""
+
+    def __init__(
+        self, executor: Executor, run: Run, *, on_ignored: Callable[[], None] = lambda: None
+    ) -> None:
+        self.executor = executor
+        self.run = run
+        self.on_ignored = on_ignored
+        self.cancellation = Cancellation()
+        self.started_at = executor.clock()
+        self._refused = False
+        self._timer: threading.Timer | None = None
+
+    def perform(self) -> Outcome:
+        """Make the attempt, with its timeout."""
+        if self.run.timeout is not None:
+            self._start_timer(self.run.timeout, self._time_out)
+        try:
+            return perform(
+                self.run,
+                clock=self.executor.clock,
+                recorder=self,
+                cancellation=self.cancellation,
+            )
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    @property
+    def timed_out(self) -> bool:
+        """Say whether it has reached its timeout."""
+        return self.cancellation.error is TimeLimitExceeded
+
+    def send(self, message: Message) -> None:
+        """Hand a message over and go on."""
+        self._raise_if_refused()
+        self.executor.take(self.run, message, self._answer)
+
+    def confirm(self, message: Message) -> None:
+        """Hand a message over and wait until it is written."""
+        self._raise_if_refused()
+        answered = threading.Event()
+
+        def answer(accepted: bool) -> None:  # noqa: FBT001
+            self._answer(accepted)
+            answered.set()
+
+        self.executor.take(self.run, message, answer)
+        self.executor.on_finished()
+        while not answered.wait(LOOK_UP):
+            self.cancellation.check()
+        self._raise_if_refused()
+
+    def _raise_if_refused(self) -> None:
+        if self._refused:
+            raise LeaseLost(LEASE_LOST)
+
+    def _answer(self, accepted: bool) -> None:  # noqa: FBT001
+        if not accepted and not self._refused:
+            self._refused = True
+            self.cancellation.request(LeaseLost, LEASE_LOST)
+
+    def _time_out(self) -> None:
+        reason = timeout_reason(self.run)
+        self.cancellation.request(TimeLimitExceeded, reason)
+        if self.timed_out:
+            self.executor.take(self.run, Note(text=f"{reason} It is still running."), self._answer)
+            self._start_timer(app_settings.KILL_GRACE, self.on_ignored)
+
+    def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
+        self._timer = threading.Timer(seconds, function)
+        self._timer.daemon = True
+        self._timer.name = f"timeout-{self.run.execution_id}"
+        self._timer.start()

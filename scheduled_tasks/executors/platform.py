@@ -1,0 +1,113 @@
+"""What the operating system does for processes, and where it does not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+LINUX = sys.platform.startswith("linux")
+
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
+#: The kernel ends runs before the worker when memory is short; the scale goes from 0 to 1000.
+MORE_LIKELY = 500
+
+
+def missing() -> list[str]:
+    """Return in sentences what the process executor cannot do on this platform."""
+    if not hasattr(os, "fork"):
+        return ["It needs a POSIX system."]
+    if LINUX:
+        return []
+    return [
+        "memory_limit_mb has no effect: memory cannot be told apart by process.",
+        "A process that a run starts and detaches from its process group may outlive the run.",
+        "If the fork server is killed, runs end only when they next report to it.",
+        "Each run starts in a fresh interpreter: forking a loaded one is not safe here.",
+    ]
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent dies; end it if that has happened already."""
+    if LINUX:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants that lose theirs."""
+    if LINUX:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """Give this process a name that ``top`` shows; the system keeps fifteen characters."""
+    if LINUX:
+        prctl(PR_SET_NAME, name.encode())
+
+
+def prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def raise_oom_score() -> None:
+    """Have the kernel choose this process before its worker when memory runs out."""
+    path = Path("/proc/self/oom_score_adj")
+    with suppress(OSError, ValueError):
+        path.write_text(str(min(int(path.read_text()) + MORE_LIKELY, 1000)))
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory, as far as it says.
+
+    Counted in this process's control group where there is one, else on the whole machine.
+    """
+    groups = text_of("/proc/self/cgroup").splitlines()
+    own = next((line[3:] for line in groups if line.startswith("0::")), None)
+    events = text_of(f"/sys/fs/cgroup{own}/memory.events") if own else ""
+    for line in (events or text_of("/proc/vmstat")).splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, zombies too; none where the system does not list them."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, text_of(task / "children").split())
+    return found
+
+
+def family_of(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [pid]
+    for member in found:
+        found += children_of(member)
+    return found
+
+
+def highest_resident_of(pid: int) -> int:
+    """Return the most resident memory that a process has had, in bytes; 0 where nobody knows."""
+    for line in text_of(f"/proc/{pid}/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def forget_highest_resident(pid: int) -> None:
+    """Let the most memory of a process be counted from now on."""
+    with suppress(OSError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def text_of(path: str | Path) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,239 @@
+"""Runs each attempt in a process of its own, which can be bounded and killed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import connections
+
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.console_log import level_on_console
+from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
+from scheduled_tasks.executors.endings import (
+    WORKER_STOPPED,
+    Exit,
+    failed,
+    ignored_timeout_reason,
+    lost,
+)
+from scheduled_tasks.executors.fork_server.client import ForkServerProcess
+from scheduled_tasks.executors.wire import Frame, packed, unpacked, unpacked_message
+from scheduled_tasks.runs import Ending, Outcome, Run
+
+logger = logging.getLogger(__name__)
+
+#: No more children wait for runs than this: each takes a few megabytes.
+MOST_SPARES = 4
+#: How long the fork server may take to load the project, in seconds.
+LONGEST_LOADING = 120.0
+SERVER_KILLED = "The fork server that ran it was killed."
+#: How long a run has to clean up when its worker is stopped, at most, in seconds.
+STOPPING_GRACE = 1.0
+
+
+class ProcessExecutor(Executor):
+    """Runs each attempt in a process of its own, forked from a fork server that is kept clean.
+
+    A run can be killed, with the processes that it has started, at its timeout, at its memory
+    limit, when this worker stops, dies, or cannot keep its lease. How a run ended is known only
+    when nothing of it is left.
+    """
+
+    can_kill = True
+    can_limit_memory = platform.LINUX
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._server: ForkServerProcess | None = None
+        self._ready = threading.Event()
+        self._problem = ""
+        self._closed = False
+        self._changing_server = threading.Lock()
+        self._lease_until = float("inf")
+        self._begun: dict[int, datetime] = {}
+
+    def open(self) -> None:
+        """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
+        if self._server is None:
+            self._start_server()
+        if not self._ready.wait(LONGEST_LOADING):
+            self._problem = f"The fork server did not load within {LONGEST_LOADING:g} s."
+        self.check()
+
+    def check(self) -> None:
+        """Raise ExecutorBrokenError if it can run nothing."""
+        if self._problem:
+            raise ExecutorBrokenError(self._problem)
+
+    @property
+    def free(self) -> int:
+        """Return how many more runs it can take now: none while its fork server loads."""
+        return super().free if self._ready.is_set() else 0
+
+    def submit(self, run: Run) -> None:
+        """Take a run in hand, for this fork server or the next, not for both."""
+        with self._changing_server:
+            super().submit(run)
+
+    def begin(self, run: Run) -> None:
+        """Give the run to a process that waits for one."""
+        clock = Clock()
+        clock.set(self.clock())
+        self._post({"kind": "run", "run": packed(run), "clock": clock.base})
+
+    def extend_lease(self, until: float) -> None:
+        """Let runs go on until that moment."""
+        self._lease_until = until
+        self._post({"kind": "lease", "until": until})
+
+    def abandon(self) -> None:
+        """Interrupt everything in hand, and kill what has not ended a moment later."""
+        self._post({"kind": "abandon", "grace": STOPPING_GRACE})
+
+    def close(self) -> None:
+        """Kill what runs, end the fork server, and wait until nothing of it is left."""
+        self._closed = True
+        if self._server is not None:
+            self._server.close()
+
+    def _post(self, frame: Frame) -> None:
+        if self._server is not None:
+            self._server.post(frame)
+
+    # What the fork server says, in the thread that talks with it.
+
+    def _start_server(self) -> None:
+        self._server = ForkServerProcess(
+            {
+                "argv": sys.argv,
+                "log_level": level_on_console(),
+                "databases": {alias: address_of(alias) for alias in connections},
+                "spares": min(self.concurrency, MOST_SPARES),
+                "grace": app_settings.KILL_GRACE,
+                "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
+                "lease_until": self._lease_until,
+            },
+            on_frame=self._hear,
+            on_end=self._lose_server,
+        )
+        self._server.start()
+
+    def _hear(self, frame: Frame) -> None:
+        if frame["kind"] == "ready":
+            self._take_ready(frame["threads"])
+            return
+        run = self.in_hand.get(frame["execution_id"])
+        if run is None or run.attempt != frame["attempt"]:
+            return
+        match frame["kind"]:
+            case "begun":
+                self._begun[run.execution_id] = self.clock()
+            case "message":
+                self._take_message(run, frame)
+            case "ended":
+                begun = self._begun.pop(run.execution_id, None)
+                self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))
+
+    def _take_ready(self, threads: list[str]) -> None:
+        if threads:
+            logger.warning(
+                "loading the project started threads (%s), which do not outlive a fork: each run "
+                "starts in a fresh interpreter, which takes about a second",
+                ", ".join(threads),
+            )
+        self._ready.set()
+        self.on_finished()
+
+    def _take_message(self, run: Run, frame: Frame) -> None:
+        number = frame.get("number")
+        try:
+            message = unpacked_message(frame["message"])
+        except (KeyError, TypeError, ValueError):
+            logger.warning("a run said what is no message execution=%s", run.execution_id)
+            return
+        self.take(run, message, partial(self._answer, run, number))
+        if number is not None:
+            self.on_finished()
+
+    def _answer(self, run: Run, number: int | None, accepted: bool) -> None:  # noqa: FBT001
+        if number is not None or not accepted:
+            self._post(
+                {
+                    "kind": "answer",
+                    "execution_id": run.execution_id,
+                    "number": number,
+                    "accepted": accepted,
+                }
+            )
+
+    def _lose_server(self) -> None:
+        """Give up what the server had in hand, and start another."""
+        if self._closed:
+            return
+        if not self._ready.is_set():
+            self._problem = "The fork server could not load the project; its error stands above."
+            self._ready.set()
+        else:
+            logger.error("the fork server has ended and is started anew; its runs were killed")
+            self._ready.clear()
+            with self._changing_server:
+                for run in list(self.in_hand.values()):
+                    self.deliver(lost(run, SERVER_KILLED, charged=True))
+                self._start_server()
+        self.on_finished()
+
+
+def address_of(alias: str) -> dict[str, str]:
+    """Return where a database is, as this process uses it: tests use another than the settings."""
+    settings = connections[alias].settings_dict
+    return {key: str(settings[key]) for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+
+
+def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:
+    """Return what became of a run, from what the fork server says of its process."""
+    outcome = outcome_in(frame)
+    peak = frame.get("peak_mb")
+
+    def fail(category: str, reason: str) -> Outcome:
+        return failed(
+            run,
+            category,
+            reason,
+            started_at=started_at,
+            finished_at=finished_at,
+            peak_memory_mb=peak,
+            traceback=frame.get("trace", ""),
+        )
+
+    if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
+        return replace(outcome, peak_memory_mb=peak)
+    match frame["stopped"]:
+        case "abandoned":
+            return lost(run, WORKER_STOPPED, charged=False)
+        case "lease" | "refused":
+            return lost(run, "Its worker could not renew its lease in time.", charged=True)
+        case "timeout":
+            return fail("timeout", f"{ignored_timeout_reason(run)} and was killed.")
+        case "memory":
+            limit = run.memory_limit_mb
+            return fail("memory", f"It used {peak} MB, more than its limit of {limit} MB.")
+    if frame["out_of_memory"]:
+        return fail("memory", "The kernel killed it because the machine was out of memory.")
+    return fail("crash", f"Its process {Exit(code=frame['code'], signal=frame['signal'])}.")
+
+
+def outcome_in(frame: Frame) -> Outcome | None:
+    """Return what the run itself said of its end, None if that is nothing to go by."""
+    given = frame.get("outcome")
+    try:
+        return unpacked(Outcome, given) if given else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,131 @@
+"""What runs say of themselves while they go on, written in batches.
+
+No state of a task is touched, so executions are all that is locked, in ascending id as everywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError
+
+from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
+from scheduled_tasks.models.guarded import Values, update_each
+from scheduled_tasks.models.life import Claim, ExecutionQuerySet, claim_of
+from scheduled_tasks.models.locking import LostRaceError, in_transaction
+from scheduled_tasks.models.log import LOGGER_LENGTH, ExecutionLog
+from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.storable import storable_json, storable_text
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+logger = logging.getLogger(__name__)
+
+#: The largest numbers that the columns for counts and levels hold on every database.
+MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
+
+
+class RecordingQuerySet(ExecutionQuerySet):
+    """Adds the verb that writes what running executions say."""
+
+    def record(self, sent: Sequence[Sent], worker: Worker) -> set[Claim]:
+        """Write messages of runs; return the (execution id, attempt) that no longer may speak.
+
+        Of those, not held by this worker under that attempt, nothing is written. A message that
+        cannot be written is dropped with a line in the log, and stops no other.
+        """
+        if not sent:
+            return set()
+        using = self.write_alias
+        try:
+            return in_transaction(
+                lambda: self.using(using).write_messages(sent, worker), using=using
+            )
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            if len(sent) == 1:
+                logger.exception(
+                    "dropped a message that cannot be written, execution=%s attempt=%s",
+                    *claim_of(sent[0]),
+                )
+                return set()
+        middle = len(sent) // 2
+        return self.record(sent[:middle], worker) | self.record(sent[middle:], worker)
+
+    def write_messages(self, sent: Sequence[Sent], worker: Worker) -> set[Claim]:
+        """Write messages within a transaction; return the claims that are not held."""
+        messages: dict[Claim, list[Message]] = {}
+        for each in sent:
+            messages.setdefault(claim_of(each), []).append(each.message)
+        ids = {execution_id for execution_id, _ in messages}
+        rows = self.held_by(str(worker.pk)).filter(pk__in=ids)
+        rows = rows.only("attempt", "worker", "processed_count", "error_count").locked()
+        held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
+        self.write_columns({row: messages[claim] for claim, row in held.items()})
+        lines = [log_line(each) for each in sent if claim_of(each) in held]
+        ExecutionLog.objects.using(self.db).bulk_create([line for line in lines if line])
+        return set(messages).difference(held)
+
+    def write_columns(self, messages: Mapping[Execution, Sequence[Message]]) -> None:
+        """Write what messages change on held rows, those that change the same columns together.
+
+        Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
+        under the same attempt any more.
+        """
+        together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
+        for row, said in messages.items():
+            if values := dict(sorted(changes(row, said).items())):
+                together.setdefault(tuple(values), []).append((values, row.guard))
+        for pairs in together.values():
+            if update_each(self.model, pairs, using=self.db) != len(pairs):
+                raise LostRaceError("Another worker took an execution meanwhile.")
+
+
+def changes(row: Execution, messages: Sequence[Message]) -> dict[str, Any]:
+    """Return the columns that messages change: what was said last, and counts added up."""
+    values: dict[str, Any] = {}
+    counted = Counts(processed=row.processed_count, errors=row.error_count)
+    for message in messages:
+        match message:
+            case Progress():
+                values["progress"] = progress(message)
+            case Checkpoint():
+                values["checkpoint"] = storable_json(message.value)
+            case Note():
+                values["reason"] = storable_text(message.text)
+            case Counts():
+                counted = total(counted, message)
+                values["processed_count"] = counted.processed
+                values["error_count"] = counted.errors
+    return values
+
+
+def progress(said: Progress) -> Any:
+    text = storable_text(said.text)
+    return {"done": storable_json(said.done), "total": storable_json(said.total), "text": text}
+
+
+def total(so_far: Counts, more: Counts) -> Counts:
+    return Counts(
+        processed=min(max(so_far.processed + more.processed, 0), MOST_COUNTED),
+        errors=min(max(so_far.errors + more.errors, 0), MOST_COUNTED),
+    )
+
+
+def log_line(sent: Sent) -> ExecutionLog | None:
+    """Return the row of a line of the log, None for any other message."""
+    match sent.message:
+        case LogLine() as line:
+            return ExecutionLog(
+                execution_id=sent.execution_id,
+                attempt=sent.attempt,
+                logged_at=line.logged_at,
+                level=min(max(line.level, 0), HIGHEST_LEVEL),
+                logger=storable_text(line.logger)[:LOGGER_LENGTH],
+                message=storable_text(line.message),
+            )
+    return None

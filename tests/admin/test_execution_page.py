@@ -1,0 +1,187 @@
+"""The page of an execution: how far it has come, what it said, and how it goes away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from scheduled_tasks.admin import execution_log
+from scheduled_tasks.models import Execution, ExecutionLog
+from tests.admin.pages import page, text
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def execution(make_task: Make, make_execution: Make) -> Execution:
+    made: Execution = make_execution(make_task("nightly", "shop.cleanup"))
+    return made
+
+
+def say(execution: Execution, *messages: str, **fields: Any) -> None:
+    ExecutionLog.objects.bulk_create(
+        ExecutionLog(
+            **{
+                "execution": execution,
+                "attempt": execution.attempt,
+                "logged_at": execution.created_at,
+                "level": logging.INFO,
+                "logger": "shop.letters",
+                "message": message,
+            }
+            | fields
+        )
+        for message in messages
+    )
+
+
+def shown(client: Client, execution: Execution) -> str:
+    response = client.get(page("execution_change", execution.pk))
+    assert response.status_code == 200
+    return text(response)
+
+
+def change(execution: Execution, **fields: Any) -> None:
+    Execution.objects.filter(pk=execution.pk).update(**fields)
+
+
+def test_what_a_running_execution_says_of_itself_is_shown(
+    admin_client: Client, execution: Execution
+) -> None:
+    change(
+        execution,
+        status="running",
+        progress={"done": 40.0, "total": 100, "text": "letters"},
+        checkpoint={"last": 40},
+        processed_count=40,
+        error_count=2,
+        reason="It was asked to stop.",
+        peak_memory_mb=123,
+    )
+    said = shown(admin_client, execution)
+    for part in (
+        "40 of 100, letters",
+        "40 processed, 2 with errors",
+        "&quot;last&quot;: 40",
+        "It was asked to stop.",
+        "123 MB",
+    ):
+        assert part in said
+
+
+def test_what_there_is_not_is_left_out(admin_client: Client, execution: Execution) -> None:
+    said = shown(admin_client, execution)
+    for name in ("reason", "progress_text", "counts", "checkpoint_text"):
+        assert f"field-{name}" not in said
+    assert "st-log" not in said
+
+
+@pytest.mark.parametrize("checkpoint", [0, False, [], {}])
+def test_a_checkpoint_that_says_no_is_there(
+    admin_client: Client, execution: Execution, checkpoint: Any
+) -> None:
+    change(execution, checkpoint=checkpoint)
+    assert "field-checkpoint_text" in shown(admin_client, execution)
+
+
+def test_the_log_is_shown_oldest_first(admin_client: Client, execution: Execution) -> None:
+    say(execution, "begun")
+    say(execution, "<b>odd</b>", level=logging.WARNING, logger="shop.mail")
+    say(execution, "ended", level=logging.ERROR, logged_at=execution.created_at - timedelta(1))
+    said = shown(admin_client, execution)
+    parts = [
+        ">INFO<",
+        "shop.letters",
+        "begun",
+        '<span class="st-badge st-warning">WARNING</span>',
+        "shop.mail",
+        "&lt;b&gt;odd&lt;/b&gt;",
+        '<span class="st-badge st-error">ERROR</span>',
+        "ended",
+    ]
+    places = [said.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "There are more lines" not in said
+    assert "Attempt</th>" not in said
+
+
+def test_the_log_of_a_repeated_execution_says_of_which_attempt_each_line_is(
+    admin_client: Client, execution: Execution
+) -> None:
+    change(execution, attempt=1234)
+    say(execution, "first")
+    say(execution, "second", attempt=1234)
+    said = shown(admin_client, execution)
+    assert "Attempt</th>" in said
+    assert '<td class="st-number">1</td>' in said
+    assert '<td class="st-number">1234</td>' in said
+
+
+def test_only_the_last_lines_are_shown(
+    admin_client: Client, execution: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(execution, *(f"line-{number:03}." for number in range(200)))
+    assert "There are more lines" not in shown(admin_client, execution)
+    say(execution, "line-200.")
+    said = shown(admin_client, execution)
+    assert "There are more lines; these are the last 200." in said
+    assert "line-000." not in said
+    assert said.index("line-001.") < said.index("line-200.")
+    monkeypatch.setattr(execution_log, "LINES", 1)
+    assert "this is the last one" in shown(admin_client, execution)
+
+
+def test_a_long_line_is_cut_in_the_database(admin_client: Client, execution: Execution) -> None:
+    say(execution, "x" * 10_000, "y" * 10_001, "z" * 100_000)
+    said = shown(admin_client, execution)
+    assert f">{'x' * 10_000}<" in said
+    assert f">{'y' * 10_000} …<" in said
+    assert f">{'z' * 10_000} …<" in said
+
+
+def test_the_log_is_one_query_on_the_page_and_none_on_lists(
+    admin_client: Client, execution: Execution
+) -> None:
+    say(execution, *("line" for _ in range(300)))
+    urls = {
+        page("execution_change", execution.pk): 1,
+        page("execution_changelist"): 0,
+        page("task_change", execution.task_id): 0,
+    }
+    for url, expected in urls.items():
+        with CaptureQueriesContext(connection) as captured:
+            assert admin_client.get(url).status_code == 200
+        asked = [query["sql"] for query in captured if "executionlog" in query["sql"]]
+        assert len(asked) == expected, url
+
+
+def test_deleting_an_execution_deletes_its_lines_without_listing_them(
+    admin_client: Client, execution: Execution, make_execution: Make
+) -> None:
+    other = make_execution(execution.task)
+    say(execution, "secret line", "another")
+    say(other, "kept")
+    confirmation = text(admin_client.get(page("execution_delete", execution.pk)))
+    assert str(execution) in confirmation
+    assert "log line" not in confirmation.lower()
+    response = admin_client.post(page("execution_delete", execution.pk), {"post": "yes"})
+    assert response.status_code == 302
+    assert [row.message for row in ExecutionLog.objects.all()] == ["kept"]
+    admin_client.post(
+        page("execution_changelist"),
+        {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"},
+    )
+    assert not ExecutionLog.objects.exists()
+
+
+def test_deleting_needs_the_permission(staff: Callable[..., Client], execution: Execution) -> None:
+    client = staff("view_execution")
+    assert client.get(page("execution_delete", execution.pk)).status_code == 403
+    assert Execution.objects.exists()
