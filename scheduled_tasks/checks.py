@@ -177,7 +177,10 @@ def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
     return [
         Warning(
             sentence,
-            hint="Let it run in a process: executor='process', or the EXECUTOR setting.",
+            hint=(
+                "Processes can be killed, and on Linux their memory limited: executor='process', "
+                "or the EXECUTOR setting."
+            ),
             id="scheduled_tasks.W002",
         )
         for sentence in problems

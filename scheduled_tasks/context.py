@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.messages import Checkpoint, Counts, Message, Progress, Recorder
-from scheduled_tasks.storable import storable_json
+from scheduled_tasks.storable import whole_json
 
 
 class NoRecorder:
@@ -68,10 +68,14 @@ class TaskContext:
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Say how far the run has come: so much of ``total``, where that is known."""
-        self.recorder.send(Progress(done=done, total=total, text=text))
+        if not all(isinstance(number, (int, float)) for number in (done, total or 0)):
+            raise TypeError(f"progress() takes numbers, not {done!r} of {total!r}.")
+        self.recorder.send(Progress(done=done, total=total, text=str(text)))
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
         """Count items that were processed, and those of them that had errors."""
+        if not all(isinstance(number, int) for number in (processed, errors)):
+            raise TypeError(f"record() takes whole numbers, not {processed!r} and {errors!r}.")
         self.recorder.send(Counts(processed=processed, errors=errors))
 
     @property
@@ -81,7 +85,11 @@ class TaskContext:
 
     @checkpoint.setter
     def checkpoint(self, value: Any) -> None:
-        """Leave a JSON value for the next attempt; it is written when the assignment is over."""
-        stored = storable_json(value)
+        """Leave a JSON value for the next attempt; it is written when the assignment is over.
+
+        Raise TypeError for what has no JSON form, ValueError for what is too long to be stored:
+        half a checkpoint is none.
+        """
+        stored = whole_json(value)
         self.recorder.confirm(Checkpoint(value=stored))
         self.last_checkpoint = stored

@@ -47,6 +47,23 @@ def storable_json(value: Any) -> Any:
     return json.loads(text)
 
 
+def whole_json(value: Any) -> Any:
+    """Return the value as JSON can hold it, like ``storable_json``, but whole or not at all.
+
+    Raise TypeError for what has no JSON form, ValueError for what is too long.
+    """
+    try:
+        text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
+    except Exception as error:
+        raise TypeError(f"{safe_repr(value)[:200]} has no JSON form: {error}") from error
+    if len(text) > app_settings.MAX_STORED_LENGTH:
+        raise ValueError(
+            f"It has {len(text)} characters as JSON, more than MAX_STORED_LENGTH "
+            f"({app_settings.MAX_STORED_LENGTH})."
+        )
+    return json.loads(text)
+
+
 def plain(value: Any) -> Any:
     """Return containers and text in the shape that every database's JSON type takes."""
     match value:

@@ -54,7 +54,7 @@ class Executor(ABC):
         #: When, by the monotonic clock, the first unwritten message has to be written.
         self.messages_due = NEVER
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
-        self._messages: queue.Queue[Sent] = queue.Queue(MOST_MESSAGES)
+        self._messages: queue.SimpleQueue[Sent] = queue.SimpleQueue()
 
     def open(self) -> None:
         """Get ready to take runs; return when it is. Raise ExecutorBrokenError with the reason."""
@@ -108,8 +108,13 @@ class Executor(ABC):
                 endings.append(ending)
         return endings
 
+    @property
+    def full(self) -> bool:
+        """Say whether so much is unwritten that runs must wait before they say more."""
+        return self._messages.qsize() >= MOST_MESSAGES
+
     def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
-        """Take a message from a run, from any thread; wait while too much is unwritten."""
+        """Take a message from a run, from any thread; it should wait while this is ``full``."""
         sent = Sent(
             execution_id=run.execution_id, attempt=run.attempt, message=message, answer=answer
         )

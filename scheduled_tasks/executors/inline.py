@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
-from typing import Any
 
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.local import LocalRun
@@ -15,9 +13,7 @@ from scheduled_tasks.runs import Run
 class InlineExecutor(Executor):
     """Runs each attempt to its end before ``submit`` returns; messages are written after it."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._messages = queue.Queue()  # without a limit: nobody makes room while a run goes on
+    full = False  # nobody makes room while a run goes on
 
     def begin(self, run: Run) -> None:
         """Make the attempt."""

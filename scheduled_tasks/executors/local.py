@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from scheduled_tasks.cancellation import Cancellation
@@ -54,12 +55,12 @@ class LocalRun:
 
     def send(self, message: Message) -> None:
         """Hand a message over and go on."""
-        self._raise_if_refused()
+        self._wait_for_room()
         self.executor.take(self.run, message, self._answer)
 
     def confirm(self, message: Message) -> None:
         """Hand a message over and wait until it is written."""
-        self._raise_if_refused()
+        self._wait_for_room()
         answered = threading.Event()
 
         def answer(accepted: bool) -> None:  # noqa: FBT001
@@ -71,6 +72,12 @@ class LocalRun:
         while not answered.wait(LOOK_UP):
             self.cancellation.check()
         self._raise_if_refused()
+
+    def _wait_for_room(self) -> None:
+        self._raise_if_refused()
+        while self.executor.full:
+            time.sleep(LOOK_UP)
+            self._raise_if_refused()
 
     def _raise_if_refused(self) -> None:
         if self._refused:

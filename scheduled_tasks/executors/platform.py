@@ -38,6 +38,12 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def wake_when_parent_dies() -> None:
+    """Have this process continued, if it was stopped, when its parent dies."""
+    if LINUX:
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of descendants that lose theirs."""
     if LINUX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from dataclasses import replace
@@ -26,6 +27,7 @@ from scheduled_tasks.executors.endings import (
 )
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.wire import Frame, packed, unpacked, unpacked_message
+from scheduled_tasks.messages import Sent
 from scheduled_tasks.runs import Ending, Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,13 @@ class ProcessExecutor(Executor):
         self._lease_until = until
         self._post({"kind": "lease", "until": until})
 
+    def messages(self) -> list[Sent]:
+        """Return what runs have said since the last call, and listen to them again."""
+        sent = super().messages()
+        if self._server is not None:
+            self._server.ring()
+        return sent
+
     def abandon(self) -> None:
         """Interrupt everything in hand, and kill what has not ended a moment later."""
         self._post({"kind": "abandon", "grace": STOPPING_GRACE})
@@ -113,6 +122,7 @@ class ProcessExecutor(Executor):
     def _start_server(self) -> None:
         self._server = ForkServerProcess(
             {
+                "worker": os.getpid(),
                 "argv": sys.argv,
                 "log_level": level_on_console(),
                 "databases": {alias: address_of(alias) for alias in connections},
@@ -121,6 +131,7 @@ class ProcessExecutor(Executor):
                 "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
                 "lease_until": self._lease_until,
             },
+            listens=lambda: not self.full,
             on_frame=self._hear,
             on_end=self._lose_server,
         )

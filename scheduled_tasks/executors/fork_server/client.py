@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-import selectors
+import select
 import socket
 import subprocess
 import threading
@@ -22,23 +22,27 @@ from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
 MARK = "SCHEDULED_TASKS_FORK_SERVER"
 #: How long a fork server may take to end once its worker has let go of it, in seconds.
 LONGEST_END = 10.0
+#: How often what a killed fork server has left behind is looked for, a second apart if any.
+SWEEPS = 10
 
 
 class ForkServerProcess:
     """One fork server. A thread of the worker's talks with it.
 
-    ``on_frame`` is called in that thread with what it says, and ``on_end`` when it is dead and all
-    that came from it too.
+    It reads while ``listens`` says so; whoever changes that rings. ``on_frame`` is called in that
+    thread with what the server says, and ``on_end`` when it is dead and all that came from it too.
     """
 
     def __init__(
         self,
         setup: Mapping[str, Any],
         *,
+        listens: Callable[[], bool],
         on_frame: Callable[[Frame], None],
         on_end: Callable[[], None],
     ) -> None:
         self.setup = setup
+        self.listens = listens
         self.on_frame = on_frame
         self.on_end = on_end
         self.closing = False
@@ -65,45 +69,44 @@ class ForkServerProcess:
     def post(self, frame: Frame) -> None:
         """Send a frame; safe from any thread."""
         self._posted.put(frame)
-        self._ring()
+        self.ring()
 
     def close(self) -> None:
         """Let go of it, so that it ends its runs and itself, and wait until it has."""
         self.closing = True
-        self._ring()
+        self.ring()
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have the thread look whether there is something to send, or whether it may listen."""
         with suppress(OSError):
             self._wake.send(b"!", socket.MSG_DONTWAIT)
 
     def _talk(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_end, selectors.EVENT_READ)
-            selector.register(self.channel, selectors.EVENT_READ)
-            while not self.closing and self._hear(selector):
-                pass
+        while not self.closing and self._hear():
+            pass
         self.channel.close()
         self._see_dead()
         self._wake.close()
         self._wake_end.close()
         self.on_end()
 
-    def _hear(self, selector: selectors.BaseSelector) -> bool:
+    def _hear(self) -> bool:
         """Send what is posted and hear what is said; say whether the server is still there."""
-        events = selectors.EVENT_READ
-        if self.channel.unsent:
-            events |= selectors.EVENT_WRITE
-        selector.modify(self.channel, events)
-        for key, _ in selector.select():
-            if key.fileobj is self._wake_end:
-                self._wake_end.recv(4096)
+        poll = select.poll()
+        poll.register(self._wake_end, select.POLLIN)
+        wanted = select.POLLIN if self.listens() else 0
+        poll.register(self.channel, wanted | (select.POLLOUT if self.channel.unsent else 0))
+        ready = dict(poll.poll())
+        if self._wake_end.fileno() in ready:
+            self._wake_end.recv(4096)
         while not self._posted.empty():
             self.channel.send(self._posted.get())
         try:
             self.channel.flush()
-            frames = self.channel.receive()
+            heard = ready.get(self.channel.fileno(), 0) & ~select.POLLOUT
+            frames = self.channel.receive() if heard else []
         except (OSError, BrokenStreamError):
             frames = None
         for frame in frames or ():
@@ -117,7 +120,10 @@ class ForkServerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        while found := [process for process in psutil.process_iter() if self._is_ours(process)]:
+        for _ in range(SWEEPS):
+            found = [process for process in psutil.process_iter() if self._is_ours(process)]
+            if not found:
+                break
             for process in found:
                 with suppress(psutil.Error):
                     process.kill()

@@ -25,6 +25,7 @@ def boot(*, stream: int, orders: int | None = None, trace: int | None = None) ->
     if orders is None or trace is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        platform.wake_when_parent_dies()
         platform.adopt_orphans()
         platform.set_name("fork-server")
         load(setup)
@@ -71,6 +72,7 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
         grace=setup["grace"],
         executions_per_child=setup["executions_per_child"],
         lease_until=setup["lease_until"],
+        worker=setup["worker"],
     )
     channel.sendall(encode({"kind": "ready", "threads": threads}))
     # The garbage of the loading is never worth a copy in each child; a child turns it on again.

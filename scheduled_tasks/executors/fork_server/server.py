@@ -34,12 +34,13 @@ ORDERS = {"timeout": TIMEOUT, "refused": REFUSED, "abandoned": ABANDONED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the worker has set. Times are in seconds."""
+    """What the worker has set, and its process id. Times are in seconds."""
 
     spares: int
     grace: float
     executions_per_child: int
     lease_until: float
+    worker: int
 
 
 class ForkServer:
@@ -61,9 +62,11 @@ class ForkServer:
         self.held: list[Frame] = []
         self.held_since: float | None = None
         self.worker_gone = False
+        self.worker_process = -1
         self.next_fork = 0.0
         self.next_look_at_memory = 0.0
         self.deaf = False
+        self.alarmed = False
         self.selector = selectors.DefaultSelector()
         self.alarm, self.alarm_end = os.pipe()
 
@@ -74,6 +77,8 @@ class ForkServer:
             self.hand_out()
             for key, _ in self.selector.select(self.patience()):
                 key.data()
+            if self.alarmed:  # only now: what it closes may have had something to say
+                self.reap()
             self.keep_time()
             self.flush()
 
@@ -84,14 +89,27 @@ class ForkServer:
         signal.set_wakeup_fd(self.alarm_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self.selector.register(self.worker, selectors.EVENT_READ, self.hear_worker)
-        self.selector.register(self.alarm, selectors.EVENT_READ, self.reap)
+        self.selector.register(self.alarm, selectors.EVENT_READ, self.take_alarm)
+        self.watch_worker()
+
+    def watch_worker(self) -> None:
+        """Notice the worker's death also where another process holds its end of the socket.
+
+        A handler that runs in a thread of the worker and forks is enough for that.
+        """
+        with suppress(AttributeError, OSError):
+            self.worker_process = os.pidfd_open(self.rules.worker)
+            self.selector.register(self.worker_process, selectors.EVENT_READ, self.lose_worker)
+        if os.getppid() != self.rules.worker:
+            self.lose_worker()
 
     def leave_to_child(self) -> None:
         """Close, in a forked child, what only the server may hold."""
         self.selector.close()
         self.worker.close()
-        for descriptor in (self.alarm, self.alarm_end):
-            os.close(descriptor)
+        for descriptor in (self.alarm, self.alarm_end, self.worker_process):
+            with suppress(OSError):
+                os.close(descriptor)
         for child in self.children.values():
             child.forget()
 
@@ -117,7 +135,9 @@ class ForkServer:
         """End everything: nobody is there to say how it went."""
         if not self.worker_gone:
             self.worker_gone = True
-            self.selector.unregister(self.worker)
+            for source in (self.worker, self.worker_process):
+                with suppress(KeyError, ValueError):
+                    self.selector.unregister(source)
             self.waiting.clear()
             for child in self.children.values():
                 child.kill()
@@ -265,10 +285,15 @@ class ForkServer:
     def limited(self) -> list[Child]:
         return [child for child in self.children.values() if child.running and child.memory_limit]
 
-    def reap(self) -> None:
-        """Take notice of children that have ended, and end what they leave behind."""
+    def take_alarm(self) -> None:
+        """Note that a child has ended."""
+        self.alarmed = True
         with suppress(BlockingIOError):
             os.read(self.alarm, 4096)
+
+    def reap(self) -> None:
+        """Take notice of children that have ended, and end what they leave behind."""
+        self.alarmed = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
