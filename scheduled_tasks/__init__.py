@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from scheduled_tasks.context import TaskContext
+from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded
 from scheduled_tasks.registry import declare, scheduled_task
 from scheduled_tasks.schedules import Cron, Interval, Once
 from scheduled_tasks.version import __version__
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Cron",
     "Interval",
+    "LeaseLost",
     "Once",
+    "RunInterrupted",
     "TaskContext",
+    "TimeLimitExceeded",
     "__version__",
     "declare",
     "disable_task",

@@ -124,6 +124,7 @@ class Execution(models.Model):
         "run_after",
         "started_at",
         "finished_at",
+        "duration_ms",
         "reason",
         "error_category",
         "error",
@@ -284,5 +285,6 @@ class Execution(models.Model):
             self.reason = ""  # it spoke of the attempt that is lost
             return
         self.status, self.finished_at = self.Status.FAILED, now
-        self.started_at = self.started_at or self.claimed_at
+        self.started_at = self.started_at or self.claimed_at or now
+        self.duration_ms = max(round((now - self.started_at).total_seconds() * 1000), 0)
         self.error_category, self.error = "lost", reason
