@@ -87,8 +87,9 @@ class TaskContext:
     def checkpoint(self, value: Any) -> None:
         """Leave a JSON value for the next attempt; it is written when the assignment is over.
 
-        Raise TypeError for what has no JSON form, ValueError for what is too long to be stored:
-        half a checkpoint is none.
+        Inside a transaction on SQLite, which lets nobody else write, it is written after that has
+        ended. Raise TypeError for what has no JSON form, ValueError for what is too long to be
+        stored: half a checkpoint is none.
         """
         stored = whole_json(value)
         self.recorder.confirm(Checkpoint(value=stored))

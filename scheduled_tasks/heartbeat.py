@@ -71,16 +71,16 @@ class Heartbeat:
         Raises what the database raises.
         """
         begun = lifetime()
-        moment = self.worker.beat(now)
-        if moment is None:
+        moment = now or self.worker.database_time()
+        if now is not None:
+            self.clock.set(now)
+        elif moment is not None:
+            self.clock.follow(moment)
+        if moment is None or not self.worker.beat(moment):
             self.lost = True
             return
         self._last_beat = begun
         self.on_beat(begun + app_settings.LEASE * (1 - SAFETY))
-        if now is None:
-            self.clock.follow(moment)
-        else:
-            self.clock.set(now)
 
     def _run(self) -> None:
         try:

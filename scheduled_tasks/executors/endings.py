@@ -21,6 +21,11 @@ def timeout_reason(run: Run) -> str:
     return f"It reached its timeout of {run.timeout:g} s."
 
 
+def still_running_reason(run: Run) -> str:
+    """Say of a run that has not ended yet that it has reached its timeout."""
+    return f"{timeout_reason(run)} It is still running."
+
+
 def ignored_timeout_reason(run: Run) -> str:
     """Say that a run had to be ended because it did not end at its timeout."""
     grace = app_settings.KILL_GRACE

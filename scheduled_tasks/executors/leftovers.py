@@ -1,4 +1,4 @@
-"""What a handler may leave behind in the thread or process that it ran in."""
+"""What a handler's own database connections may do to others: stay open, or stand in the way."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def drop_open_transactions() -> None:
             logger.warning("rolled back a transaction that a handler left open")
             connection.close()
             del connections[connection.alias]
+
+
+def holds_the_only_write_lock() -> bool:
+    """Say whether this thread is in a transaction on SQLite, which may let nobody else write.
+
+    Waiting there until the worker has written something would be waiting for oneself.
+    """
+    return any(
+        connection.vendor == "sqlite" and connection.in_atomic_block
+        for connection in connections.all(initialized_only=True)
+    )

@@ -10,7 +10,8 @@ from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.executors.endings import LEASE_LOST, timeout_reason
+from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
+from scheduled_tasks.executors.leftovers import holds_the_only_write_lock
 from scheduled_tasks.messages import Message, Note
 from scheduled_tasks.runner import perform
 from scheduled_tasks.runs import Outcome, Run
@@ -60,6 +61,9 @@ class LocalRun:
 
     def confirm(self, message: Message) -> None:
         """Hand a message over and wait until it is written."""
+        if holds_the_only_write_lock():
+            self.send(message)
+            return
         self._wait_for_room()
         answered = threading.Event()
 
@@ -89,10 +93,9 @@ class LocalRun:
             self.cancellation.request(LeaseLost, LEASE_LOST)
 
     def _time_out(self) -> None:
-        reason = timeout_reason(self.run)
-        self.cancellation.request(TimeLimitExceeded, reason)
+        self.cancellation.request(TimeLimitExceeded, timeout_reason(self.run))
         if self.timed_out:
-            self.executor.take(self.run, Note(text=f"{reason} It is still running."), self._answer)
+            self.executor.take(self.run, Note(text=still_running_reason(self.run)), self._answer)
             self._start_timer(app_settings.KILL_GRACE, self.on_ignored)
 
     def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:

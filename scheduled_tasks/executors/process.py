@@ -24,10 +24,11 @@ from scheduled_tasks.executors.endings import (
     failed,
     ignored_timeout_reason,
     lost,
+    still_running_reason,
 )
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.wire import Frame, packed, unpacked, unpacked_message
-from scheduled_tasks.messages import Sent
+from scheduled_tasks.messages import Note, Sent
 from scheduled_tasks.runs import Ending, Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,9 @@ class ProcessExecutor(Executor):
                 self._begun[run.execution_id] = self.clock()
             case "message":
                 self._take_message(run, frame)
+            case "timeout":
+                note = Note(text=still_running_reason(run))
+                self.take(run, note, partial(self._answer, run, None))
             case "ended":
                 begun = self._begun.pop(run.execution_id, None)
                 self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))

@@ -104,18 +104,22 @@ class Worker(models.Model):
         host, pid = socket.gethostname(), os.getpid()
         return cls(label=label or f"{host}:{pid}", host=host, pid=pid, version=__version__)
 
-    def beat(self, now: datetime | None = None) -> datetime | None:
-        """Say that this worker lives, now or at the database's time; return when that is.
+    def database_time(self) -> datetime | None:
+        """Return what time it is by the database, None if this worker was given up as lost."""
+        # Read, and written back by ``beat``, because SQLite's own now() is text of another
+        # precision than Django's, and the two are never equal.
+        return self.alive.values_list(Now(), flat=True).first()
 
-        None says that the worker was given up as lost: others may run its executions.
-        """
-        alive = type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST)
-        # Read and written back, because SQLite's own now() is text of another precision than
-        # Django's, and the two are never equal.
-        moment = now or alive.values_list(Now(), flat=True).first()
-        return moment if moment and alive.update(heartbeat_at=moment) else None
+    def beat(self, moment: datetime) -> bool:
+        """Say that this worker lives; False says that it was given up as lost."""
+        return bool(self.alive.update(heartbeat_at=moment))
+
+    @property
+    def alive(self) -> WorkerQuerySet:
+        """Return the row of this worker unless it was given up: others may run its executions."""
+        return type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST)
 
     def move_to(self, state: str) -> None:
         """Say what this worker is doing now, unless it was given up as lost."""
-        type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST).update(state=state)
+        self.alive.update(state=state)
         self.state = state

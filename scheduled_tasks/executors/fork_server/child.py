@@ -24,7 +24,10 @@ from scheduled_tasks.clock import Clock
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded, WorkerStopping
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.endings import LEASE_LOST, WORKER_STOPPED, timeout_reason
-from scheduled_tasks.executors.leftovers import drop_open_transactions
+from scheduled_tasks.executors.leftovers import (
+    drop_open_transactions,
+    holds_the_only_write_lock,
+)
 from scheduled_tasks.executors.wire import (
     CHUNK,
     Decoder,
@@ -173,6 +176,9 @@ class PipeRecorder:
     def confirm(self, message: Message) -> None:
         """Hand a message over and wait until it is written."""
         if os.getpid() != self._owner:
+            return
+        if holds_the_only_write_lock():
+            self.send(message)
             return
         with self._confirming:
             self.raise_if_refused()

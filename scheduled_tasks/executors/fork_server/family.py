@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import tempfile
 from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from scheduled_tasks import cancellation, executors, runner
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.memory import Usage, resident_of, usage_of
 from scheduled_tasks.executors.wire import Channel, Frame
 
 #: As much is read of what a dying child says of where it was, in bytes.
 LONGEST_TRACE = 1 << 18
+#: The files below a handler in every traceback, which say nothing about it.
+OWN_PLACES = (
+    f'File "{Path(executors.__file__).parent}',
+    f'File "{runner.__file__}"',
+    f'File "{cancellation.__file__}"',
+    'File "<string>"',
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +85,12 @@ class Child:
         """Ask it to stop, with one byte that says why."""
         with suppress(OSError):
             os.write(self.orders, order)
-        self.signal(signal.SIGTERM, group=False)
+        self.remind(group=False)
+
+    def remind(self, *, group: bool = True) -> None:
+        """Send SIGTERM, at which it writes down where it is."""
+        os.ftruncate(self.trace, 0)
+        self.signal(signal.SIGTERM, group=group)
 
     def signal(self, number: int, *, group: bool = True) -> None:
         """Send a signal to its process group, or to itself alone."""
@@ -89,7 +104,9 @@ class Child:
 
     def last_words(self) -> str:
         """Return where its threads were when it crashed or was asked to stop."""
-        return os.pread(self.trace, LONGEST_TRACE, 0).decode("utf-8", "replace")
+        words = os.pread(self.trace, LONGEST_TRACE, 0).decode("utf-8", "replace")
+        lines = words.splitlines(keepends=True)
+        return "".join(line for line in lines if not any(place in line for place in OWN_PLACES))
 
     def forget(self) -> None:
         """Close what leads to it in this process."""
@@ -99,11 +116,14 @@ class Child:
 
 
 def trace_file() -> int:
-    """Return a file without a name, for a child to write its last words into."""
+    """Return a file without a name, for a child to append its last words to."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("last words")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        trace = os.memfd_create("last words")
+    else:
+        with tempfile.TemporaryFile() as file:
+            trace = os.dup(file.fileno())
+    fcntl.fcntl(trace, fcntl.F_SETFL, os.O_APPEND)
+    return trace
 
 
 def strays(known: Container[int]) -> list[int]:

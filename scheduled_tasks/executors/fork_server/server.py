@@ -262,11 +262,12 @@ class ForkServer:
         now = time.monotonic()
         for child in list(self.children.values()):
             if child.deadline is not None and now >= child.deadline:
+                self.tell({**claim_of(child), "kind": "timeout"})
                 self.end(child, "timeout", grace=self.rules.grace)
             while child.steps and now >= child.steps[0][0]:
                 match child.steps.pop(0)[1]:
                     case "terminate":
-                        child.signal(signal.SIGTERM)
+                        child.remind()
                     case _:
                         child.kill()
         if now >= self.next_look_at_memory:
