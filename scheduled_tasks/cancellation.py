@@ -28,6 +28,7 @@ class Cancellation:
         # Re-entrant: a signal may come while the thread that it interrupts holds it.
         self._lock = threading.RLock()
         self._thread: int | None = None
+        self._raised_from_afar = False
         self._ended = False
         self._cancel_task: Callable[[], object] | None = None
         self._shields = 0
@@ -56,6 +57,7 @@ class Cancellation:
             elif self._thread == threading.get_ident():
                 raise self.error(self.reason)
             elif self._thread is not None:
+                self._raised_from_afar = True
                 raise_in(self._thread, self.error)
 
     def call(self, function: Callable[[], T]) -> T:
@@ -65,7 +67,9 @@ class Cancellation:
             self.check()
             return function()
         finally:
-            self._leave()
+            # One step, and the first: what a signal requests after it changes nothing.
+            self._ended = True
+            self._settle()
 
     async def awaited(self, result: Awaitable[T]) -> T:
         """Await what may be cancelled."""
@@ -101,19 +105,35 @@ class Cancellation:
         if deferred:
             self.check()
 
-    def _leave(self) -> None:
-        """Close the way in, whatever comes through it meanwhile."""
-        while self._thread is not None:
-            try:
-                with self._lock:
-                    raise_in(self._thread, None)
-                    self._ended, self._thread = True, None
-            except RunInterrupted:
-                continue  # too late: the handler has ended already
+    def _settle(self) -> None:
+        """Let nothing that another thread has just requested surface after the call."""
+        with self._lock:
+            self._thread = None
+        if self._raised_from_afar:
+            swallow_pending()
 
 
-def raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in another thread at its next step, or take back one not yet raised."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+class PendingError(RunInterrupted):
+    """Takes the place of what is still to be raised in a thread."""
+
+
+def raise_in(thread: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread at its next step, in place of one not yet raised there."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def swallow_pending() -> None:
+    """Let nothing that was raised from another thread surface in this one after this.
+
+    Taking it back, as the interpreter offers, leaves its threads looking for it at each step.
+    """
+    surfaced = False
+    while not surfaced:
+        try:
+            raise_in(threading.get_ident(), PendingError)
+            while True:
+                pass
+        except PendingError:
+            surfaced = True
+        except RunInterrupted:
+            continue

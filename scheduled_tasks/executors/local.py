@@ -32,6 +32,7 @@ class LocalRun:
         self.cancellation = Cancellation()
         self.started_at = executor.clock()
         self._refused = False
+        self._over = False
         self._timer: threading.Timer | None = None
 
     def perform(self) -> Outcome:
@@ -46,6 +47,7 @@ class LocalRun:
                 cancellation=self.cancellation,
             )
         finally:
+            self._over = True
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -96,7 +98,11 @@ class LocalRun:
         self.cancellation.request(TimeLimitExceeded, timeout_reason(self.run))
         if self.timed_out:
             self.executor.take(self.run, Note(text=still_running_reason(self.run)), self._answer)
-            self._start_timer(app_settings.KILL_GRACE, self.on_ignored)
+            self._start_timer(app_settings.KILL_GRACE, self._note_ignored)
+
+    def _note_ignored(self) -> None:
+        if not self._over:
+            self.on_ignored()
 
     def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
         self._timer = threading.Timer(seconds, function)
