@@ -199,7 +199,7 @@ def test_e008_an_executor_that_is_none(path: str) -> None:
     "name", ["process", "thread", "scheduled_tasks.executors.inline.InlineExecutor"]
 )
 def test_an_executor_is_named_or_given_as_a_path(name: str) -> None:
-    assert found(SCHEDULED_TASKS={"EXECUTOR": name}) == []
+    assert "E008" not in ids(SCHEDULED_TASKS={"EXECUTOR": name})
 
 
 def test_e009_processes_where_none_can_be_forked(

@@ -30,10 +30,12 @@ def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
         for _ in range(dice.randint(1, most))
     ]
     Order.objects.bulk_create(orders)
+    context.record(processed=len(orders))
+    context.logger.info("%s orders taken", len(orders))
     return {"orders": len(orders)}
 
 
-@scheduled_task("every 15 seconds", category="reports")
+@scheduled_task("every 15 seconds", timeout=10, category="reports")
 def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | int]:
     """Add up the paid orders of the last stretch."""
     until = context.scheduled_for
@@ -57,7 +59,7 @@ def abandon_orders(context: TaskContext, *, after_minutes: int = 30) -> dict[str
     return {"abandoned": stale.update(status=Order.Status.ABANDONED)}
 
 
-@scheduled_task("30 2 * * *", timezone="Europe/Berlin", category="cleanup")
+@scheduled_task("30 2 * * *", timezone="Europe/Berlin", timeout=600, category="cleanup")
 def cleanup(
     context: TaskContext,
     *,
@@ -72,7 +74,7 @@ def cleanup(
     return {"orders": found, "dry_run": dry_run}
 
 
-@scheduled_task(category="reports")
+@scheduled_task(timeout=60, memory_limit_mb=256, category="reports")
 def export_orders(*, customer: str) -> list[dict[str, str]]:
     """Return one customer's orders; only run by hand, with a name."""
     return [
