@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 from django.db import connection
 
+from scheduled_tasks.models import Worker
+
 ROOT = Path(__file__).parent.parent
+#: What a test waits for at most, in seconds, where nothing but a loaded machine can be slow.
+LONG = 60
 
 
 def database_url() -> str:
@@ -30,21 +36,72 @@ def database_url() -> str:
     return f"{kind}://{user}@{place}/{quote(config['NAME'])}"
 
 
+def options(**given: Any) -> str:
+    """Return TEST_OPTIONS for schedulers that do everything often; ``given`` takes precedence."""
+    quick = {"HEARTBEAT_INTERVAL": 0.3, "LEASE": 3, "POLL_INTERVAL": 0.2}
+    return json.dumps({**quick, **given})
+
+
 def manage(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a management command on the test database."""
+    """Start a management command on the test database, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "DATABASE_URL": database_url(),
-            **environment,
-        },
+        env=environment_of(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        process_group=0,
     )
+
+
+def environment_of(**environment: str) -> dict[str, str]:
+    """Return the environment of a management command on the test database."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": database_url(),
+        **environment,
+    }
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a scheduler, from when it has announced itself; never leave it behind."""
+    environment = {"TEST_OPTIONS": options(), **environment}
+    process = manage("runscheduler", "--no-sync", *arguments, **environment)
+    try:
+        wait_until(
+            lambda: (
+                process.poll() is not None
+                or Worker.objects.filter(pid=process.pid, state=Worker.State.RUNNING).exists()
+            ),
+            within=LONG,
+        )
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LONG)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a command to end by itself; return its exit code and what it has printed."""
+    output, _ = process.communicate(timeout=LONG)
+    assert "Traceback" not in output, output
+    return process.returncode, output
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process is there and more than a zombie."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def written(path: Path) -> list[str]:
+    """Return the whole lines that handlers have written into a file, which need not be there."""
+    return path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, connection
 
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks.context import NoRecorder
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runner import perform
@@ -49,7 +50,10 @@ def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
         with registry.isolated():
             scheduled_task(name="shop.job")(function)
             outcome = perform(
-                replace(run, payload=payload), clock=lambda: now + timedelta(seconds=next(seconds))
+                replace(run, payload=payload),
+                clock=lambda: now + timedelta(seconds=next(seconds)),
+                recorder=NoRecorder(),
+                cancellation=Cancellation(),
             )
         assert (outcome.execution_id, outcome.attempt) == (7, 2)
         assert (outcome.started_at, outcome.finished_at) == (now, now + timedelta(seconds=1))
@@ -352,7 +356,12 @@ def test_a_payload_that_does_not_fit_fails_before_the_handler_is_called(
 
 
 def test_a_handler_that_is_gone_is_a_failure(registry: HandlerRegistry, run: Run) -> None:
-    outcome = perform(run, clock=lambda: run.scheduled_for)
+    outcome = perform(
+        run,
+        clock=lambda: run.scheduled_for,
+        recorder=NoRecorder(),
+        cancellation=Cancellation(),
+    )
     assert (outcome.status, outcome.error_category) == ("failed", "permanent")
     assert "No handler is called 'shop.job'" in outcome.error
 
@@ -384,20 +393,6 @@ def test_the_start_is_announced_to_receivers_and_one_that_raises_stops_nothing(
         execution_started.disconnect(listen, sender=handler)
         execution_started.disconnect(elsewhere, sender=deaf)
     assert [context.execution_id for context in heard] == [7]
-
-
-def test_start_and_end_are_logged_with_the_names_of_the_run(
-    outcome_of: Perform, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="scheduled_tasks")
-    outcome_of(lambda: None)
-    outcome_of(raising(ValueError("no")))
-    start, success, _, failed = (record.getMessage() for record in caplog.records)
-    assert start == "start task=one execution=7 attempt=2"
-    assert success.startswith("success task=one execution=7 attempt=2 duration_ms=")
-    assert failed.startswith("failed task=one execution=7 attempt=2 duration_ms=")
-    assert failed.endswith("ValueError: no\n")
-    assert caplog.records[-1].levelname == "ERROR"
 
 
 def test_stdout_is_left_alone(outcome_of: Perform, capsys: pytest.CaptureFixture[str]) -> None:

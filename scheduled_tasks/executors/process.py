@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from signal import SIGKILL
 from typing import Any
 
 from django.db import connections
@@ -25,6 +26,7 @@ from scheduled_tasks.executors.endings import (
     ignored_timeout_reason,
     lost,
     still_running_reason,
+    timeout_reason,
 )
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.wire import Frame, packed, unpacked, unpacked_message
@@ -37,6 +39,10 @@ logger = logging.getLogger(__name__)
 MOST_SPARES = 4
 #: How long the fork server may take to load the project, in seconds.
 LONGEST_LOADING = 120.0
+CANNOT_LOAD = (
+    "The fork server could not load the project; its error stands above. "
+    "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
+)
 SERVER_KILLED = "The fork server that ran it was killed."
 #: How long a run has to clean up when its worker is stopped, at most, in seconds.
 STOPPING_GRACE = 1.0
@@ -194,7 +200,7 @@ class ProcessExecutor(Executor):
         if self._closed:
             return
         if not self._ready.is_set():
-            self._problem = "The fork server could not load the project; its error stands above."
+            self._problem = CANNOT_LOAD
             self._ready.set()
         else:
             logger.error("the fork server has ended and is started anew; its runs were killed")
@@ -202,7 +208,10 @@ class ProcessExecutor(Executor):
             with self._changing_server:
                 for run in list(self.in_hand.values()):
                     self.deliver(lost(run, SERVER_KILLED, charged=True))
-                self._start_server()
+                try:
+                    self._start_server()
+                except OSError as error:
+                    self._problem = f"The fork server could not be started: {error}."
         self.on_finished()
 
 
@@ -229,12 +238,19 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
         )
 
     if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
-        return replace(outcome, peak_memory_mb=peak)
+        return replace(
+            outcome,
+            execution_id=run.execution_id,
+            attempt=run.attempt,
+            peak_memory_mb=peak,
+        )
     match frame["stopped"]:
         case "abandoned":
             return lost(run, WORKER_STOPPED, charged=False)
         case "lease" | "refused":
             return lost(run, "Its worker could not renew its lease in time.", charged=True)
+        case "timeout" if frame["signal"] != SIGKILL:
+            return fail("timeout", f"{timeout_reason(run)} Its process {exit_of(frame)}.")
         case "timeout":
             return fail("timeout", f"{ignored_timeout_reason(run)} and was killed.")
         case "memory":
@@ -242,7 +258,12 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
             return fail("memory", f"It used {peak} MB, more than its limit of {limit} MB.")
     if frame["out_of_memory"]:
         return fail("memory", "The kernel killed it because the machine was out of memory.")
-    return fail("crash", f"Its process {Exit(code=frame['code'], signal=frame['signal'])}.")
+    return fail("crash", f"Its process {exit_of(frame)}.")
+
+
+def exit_of(frame: Frame) -> Exit:
+    """Return how the process of a run ended."""
+    return Exit(code=frame["code"], signal=frame["signal"])
 
 
 def outcome_in(frame: Frame) -> Outcome | None:

@@ -20,20 +20,25 @@ LEVELS = {0: logging.ERROR, 1: logging.INFO}
 
 def positive(kind: type[Number]) -> Callable[[str], Number]:
     """Return a type for argparse: a number above zero, and none that no clock can count to."""
+    return bounded(kind, "above 0", lambda number: number > 0)
 
+
+def not_negative(kind: type[Number]) -> Callable[[str], Number]:
+    """Return a type for argparse: a number like a positive one, or zero."""
+    return bounded(kind, "0 or more", lambda number: number >= 0)
+
+
+def bounded(
+    kind: type[Number], least: str, is_enough: Callable[[Number], bool]
+) -> Callable[[str], Number]:
     def convert(text: str) -> Number:
         number = kind(text)
-        if not 0 < number <= MOST:
-            raise argparse.ArgumentTypeError(f"must be above 0 and at most {MOST}, not {text}")
+        if not (is_enough(number) and number <= MOST):
+            raise argparse.ArgumentTypeError(f"must be {least} and at most {MOST}, not {text}")
         return number
 
     convert.__name__ = kind.__name__
     return convert
-
-
-def not_negative(text: str) -> float:
-    """Read a number of seconds for argparse that may be 0."""
-    return 0.0 if text.strip() == "0" else positive(float)(text)
 
 
 def json_object(text: str) -> dict[str, Any]:

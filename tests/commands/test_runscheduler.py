@@ -1,14 +1,10 @@
-"""The scheduler as a process: what it takes, that it drains, and how it stops."""
+"""The scheduler as a command: its options, what it drains, and its exit codes."""
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +12,10 @@ from scheduled_tasks import declare, register_task, run_task_now, scheduled_task
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
-from tests.processes import manage, wait_until
+from tests.processes import LONG, ended, manage, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUICK = json.dumps({"POLL_INTERVAL": 0.2, "HEARTBEAT_INTERVAL": 0.3})
 LONG_AGO = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -29,7 +24,10 @@ def statuses() -> dict[str, str]:
 
 
 @pytest.fixture
-def handlers(registry: HandlerRegistry) -> None:
+def handlers(registry: HandlerRegistry, settings: Any) -> None:
+    """Register handlers, which only threads of this process know."""
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": "thread"}
+
     @scheduled_task(name="shop.cleanup")
     def cleanup() -> str:
         return "clean"
@@ -91,7 +89,7 @@ def test_its_row_says_what_it_was_asked_to_be(command: Command) -> None:
     [
         *([f"--concurrency={value}"] for value in ("0", "-1", "x", "", "1.5", "nan", "9" * 20)),
         *([f"--poll-interval={value}"] for value in ("0", "-1", "x", "nan", "inf", "1e300")),
-        *([f"--shutdown-timeout={value}"] for value in ("0", "-1", "x", "nan", "inf")),
+        *([f"--shutdown-timeout={value}"] for value in ("-1", "-0.1", "x", "", "nan", "inf")),
         ["--worker-name", "x" * 201],
         ["--nonsense"],
         ["extra"],
@@ -107,47 +105,18 @@ def test_options_out_of_range_are_refused_by_name(command: Command, options: lis
 
 
 @pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("value", ["0", "0.0", "0.5", "1e9"])
+def test_a_shutdown_timeout_may_be_nothing(command: Command, value: str) -> None:
+    assert command("runscheduler", "--once", f"--shutdown-timeout={value}").code == 0
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_mistake_in_the_code_stops_it_before_it_starts(command: Command) -> None:
     declare("shop.clenup", name="a")
     ran = command("runscheduler", "--once")
     assert ran.code == 1
     assert "scheduled_tasks.E005" in ran.err
     assert not Worker.objects.exists()
-
-
-@contextmanager
-def running(*options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a scheduler and wait until it has announced itself; never leave it behind."""
-    process = manage("runscheduler", "--no-sync", *options, TEST_OPTIONS=QUICK, **environment)
-    try:
-        wait_until(
-            lambda: (
-                process.poll() is not None
-                or Worker.objects.filter(pid=process.pid, state=Worker.State.RUNNING).exists()
-            ),
-            within=30,
-        )
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> dict[str, str]:
-    """Return the environment in which the handler jobs.hold holds until it is released."""
-    return {"MARK_FILE": str(tmp_path / "marks"), "RELEASE_FILE": str(tmp_path / "release")}
-
-
-def wait_for_marks(held: dict[str, str], number: int) -> None:
-    marks = Path(held["MARK_FILE"])
-    wait_until(lambda: marks.exists() and marks.read_text().count("\n") == number, within=30)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=30)
-    assert "Traceback" not in output
-    return process.returncode, output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -161,64 +130,20 @@ def test_a_signal_stops_it_with_0_and_a_row_that_says_so(number: signal.Signals)
     assert "worker stopped label=blue" in output
 
 
-def test_stopping_waits_for_what_runs_and_claims_no_more(held: dict[str, str]) -> None:
-    for name in ("first", "second"):
-        Task(name=name, handler="jobs.hold").save()
-    run_task_now("first")
-    with running("--concurrency=2", **held) as process:
-        wait_for_marks(held, 1)
-        process.send_signal(signal.SIGTERM)
-        wait_until(lambda: Worker.objects.filter(state=Worker.State.STOPPING).exists(), within=10)
-        run_task_now("second")
-        Path(held["RELEASE_FILE"]).touch()
-        code, output = ended(process)
-    assert code == 0, output
-    assert statuses() == {"first": "success", "second": "queued"}
-    assert Execution.objects.get(task_name="first").result == "released"
-
-
-def make_held_tasks() -> None:
-    Task(name="again", handler="jobs.hold").save()
-    Task(name="never", handler="jobs.hold", on_lost=Task.OnLost.FAIL).save()
-    for name in ("again", "never"):
-        run_task_now(name)
-
-
-def check_given_back(code: int, output: str) -> None:
-    again, never = Execution.objects.order_by("task_name")
-    assert code == 1, output
-    assert "2 executions unfinished" in output
-    assert (again.status, again.losses, again.finished_at) == ("queued", 0, None)
-    assert (never.status, never.error_category) == ("failed", "lost")
-    assert never.error == "Its worker was stopped before it finished."
-    assert Worker.objects.get().state == Worker.State.STOPPED
-
-
-def test_what_does_not_end_in_time_is_given_back(held: dict[str, str]) -> None:
-    make_held_tasks()
-    with running("--shutdown-timeout=0.5", **held) as process:
-        wait_for_marks(held, 2)
-        process.send_signal(signal.SIGTERM)
-        check_given_back(*ended(process))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_gives_back_at_once(held: dict[str, str], number: signal.Signals) -> None:
-    make_held_tasks()
-    with running("--shutdown-timeout=600", **held) as process:
-        wait_for_marks(held, 2)
-        process.send_signal(number)
-        wait_until(lambda: Worker.objects.filter(state=Worker.State.STOPPING).exists(), within=10)
-        process.send_signal(number)
-        check_given_back(*ended(process))
-
-
 def test_a_worker_that_was_given_up_ends_with_1_and_says_so() -> None:
     with running() as process:
         Worker.objects.update(state=Worker.State.LOST)
         code, output = ended(process)
     assert code == 1
     assert "given up as lost" in output
+
+
+def test_a_project_that_its_fork_server_cannot_load_stops_it_with_1() -> None:
+    process = manage("runscheduler", DJANGO_SETTINGS_MODULE="tests.settings_without_fork_server")
+    output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 1
+    assert "RuntimeError: this project cannot be loaded twice" in output
+    assert "CommandError: The fork server could not load the project" in output
 
 
 def test_bad_options_on_the_command_line_print_the_usage() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.exceptions import RunInterrupted
 
 
 @scheduled_task
@@ -245,3 +246,26 @@ def double_fork(path: str) -> None:
             append(path, str(os.getpid()))
             time.sleep(600)
         os._exit(0)
+
+
+@scheduled_task
+def stay_at_first(context: TaskContext, path: str) -> str:
+    """Write the number of its process and stay; in later attempts, return."""
+    append(path, str(os.getpid()))
+    while context.attempt == 1:
+        time.sleep(0.05)
+    return f"attempt {context.attempt}"
+
+
+from tests.jobs import hostile  # noqa: E402, F401 -- it uses what stands above
+
+
+@scheduled_task
+def end_when_asked(context: TaskContext, path: str) -> str:
+    """Write the number of its process, and return in peace when it is to stop."""
+    append(path, str(os.getpid()))
+    try:
+        while True:
+            time.sleep(0.05)
+    except RunInterrupted:
+        return f"ended, cancelled={context.cancelled}"

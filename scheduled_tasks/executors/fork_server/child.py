@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -43,6 +43,9 @@ from scheduled_tasks.runs import Run
 
 #: Why a child is asked to stop: one byte before the SIGTERM that says look.
 TIMEOUT, REFUSED, ABANDONED = b"T", b"R", b"A"
+
+#: How often a thread that waits for an answer looks whether the run has to stop, in seconds.
+LOOK_UP = 0.2
 
 #: The exit code of a child whose own machinery failed.
 BROKEN = 70
@@ -113,6 +116,8 @@ class Child:
         recorder = PipeRecorder(self, self._cancellation)
         clock = Clock.at(frame["clock"])
         outcome = perform(run, clock=clock.now, recorder=recorder, cancellation=self._cancellation)
+        if os.getpid() != recorder.owner:
+            os._exit(0)  # forked by the handler, and come back out of it: this run is not its own
         drop_open_transactions()
         self.send({"kind": "outcome", "outcome": packed(outcome)})
 
@@ -133,17 +138,20 @@ class Child:
         with self._cancellation.shielded(), self._sending:
             self.stream.sendall(encode(frame))
 
-    def receive(self, kind: str) -> Frame | None:
+    def receive(self, kind: str, *, look_up: Callable[[], None] | None = None) -> Frame | None:
         """Wait for a frame of that kind, forgetting others; None says that the server is gone.
 
-        An interruption while it waits loses nothing that comes after.
+        An interruption while it waits loses nothing that comes after. Threads that no signal
+        interrupts call ``look_up`` now and then.
         """
         while True:
             while self._frames:
                 frame = self._frames.pop(0)
                 if frame["kind"] == kind:
                     return frame
-            select.select([self.stream], [], [])
+            while not select.select([self.stream], [], [], LOOK_UP if look_up else None)[0]:
+                if look_up:
+                    look_up()
             with self._cancellation.shielded():
                 data = self.stream.recv(CHUNK)
                 self._frames += self._decoder.feed(data)
@@ -163,19 +171,19 @@ class PipeRecorder:
     def __init__(self, child: Child, cancellation: Cancellation) -> None:
         self.child = child
         self.cancellation = cancellation
-        self._owner = os.getpid()
+        self.owner = os.getpid()
         self._confirming = threading.Lock()
         self._confirmed = 0
 
     def send(self, message: Message) -> None:
         """Hand a message over and go on; what a forked process of the handler's says is lost."""
-        if os.getpid() == self._owner:
+        if os.getpid() == self.owner:
             self.raise_if_refused()
             self.child.send({"kind": "message", "message": packed_message(message)})
 
     def confirm(self, message: Message) -> None:
         """Hand a message over and wait until it is written."""
-        if os.getpid() != self._owner:
+        if os.getpid() != self.owner:
             return
         if holds_the_only_write_lock():
             self.send(message)
@@ -187,7 +195,7 @@ class PipeRecorder:
             frame = {"kind": "message", "message": packed_message(message), "number": number}
             self.child.send(frame)
             while True:
-                answer = self.child.receive("answer")
+                answer = self.child.receive("answer", look_up=self.cancellation.check)
                 if answer is None or not answer["accepted"]:
                     raise LeaseLost(LEASE_LOST)
                 if answer["number"] == number:

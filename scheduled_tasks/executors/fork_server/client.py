@@ -54,6 +54,7 @@ class ForkServerProcess:
     def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C in a terminal is for the worker."""
         ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 -- this interpreter
                 command(stream=theirs.fileno()),
@@ -62,7 +63,6 @@ class ForkServerProcess:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self.channel = Channel(ours)
         self.channel.send(self.setup)
         self._thread.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Container
 from contextlib import suppress
@@ -48,6 +49,7 @@ class Child:
     steps: list[tuple[float, str]] = field(default_factory=list)
     resident_at_start: int = 0
     usage_at_start: Usage = field(default_factory=Usage)
+    oom_kills_at_start: int = 0
     peak: int = 0
 
     @property
@@ -66,6 +68,7 @@ class Child:
         self.run, self.begun, self.outcome, self.peak = run, False, None, 0
         if self.runs_made:
             platform.forget_highest_resident(self.pid)
+        self.oom_kills_at_start = platform.oom_kills()
         self.resident_at_start = resident_of(self.pid)
         if self.memory_limit:
             self.usage_at_start = usage_of([self.pid])
@@ -80,6 +83,10 @@ class Child:
     def highest_resident(self) -> int:
         """Return the most memory that it has held in this run, in bytes."""
         return platform.highest_resident_of(self.pid)
+
+    def saw_oom_kill(self) -> bool:
+        """Say whether the kernel has killed for want of memory since its run began."""
+        return platform.oom_kills() > self.oom_kills_at_start
 
     def say(self, order: bytes) -> None:
         """Ask it to stop, with one byte that says why."""
@@ -96,6 +103,11 @@ class Child:
         """Send a signal to its process group, or to itself alone."""
         with suppress(ProcessLookupError, PermissionError):
             (os.killpg if group else os.kill)(self.pid, number)
+
+    def dismiss(self) -> None:
+        """Let it end, as it does when nobody has another run for it."""
+        with suppress(OSError):
+            self.channel.stream.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
         """End it and its process group at once."""

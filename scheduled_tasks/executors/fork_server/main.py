@@ -20,6 +20,9 @@ from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
 def boot(*, stream: int, orders: int | None = None, trace: int | None = None) -> NoReturn:
     """Become a fork server, or with ``orders`` and ``trace`` one of its children."""
     parent = os.getppid()
+    for descriptor in (stream, orders, trace):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=stream)
     setup = first_frame(channel)
     if orders is None or trace is None:

@@ -58,7 +58,6 @@ class ForkServer:
         self.waiting: deque[Frame] = deque()
         self.lease_until = rules.lease_until
         self.inherited = resident_of(os.getpid())
-        self.oom_kills = platform.oom_kills()
         self.held: list[Frame] = []
         self.held_since: float | None = None
         self.worker_gone = False
@@ -159,7 +158,8 @@ class ForkServer:
         while self.waiting and (self.spares or self.fork()):
             child = self.spares.popleft()
             child.take(self.waiting.popleft())
-            child.channel.flush()
+            with suppress(OSError):  # it has just died, which is noticed in a moment
+                child.channel.flush()
         if len(self.spares) < self.rules.spares and not self.worker_gone:
             self.fork()
 
@@ -205,25 +205,25 @@ class ForkServer:
         if child.run is None:
             return
         match frame.get("kind"):
-            case "begun":
+            case "begun" if not child.begun:
                 timeout = child.run["run"]["timeout"]
                 child.begun = True
                 child.deadline = time.monotonic() + timeout if timeout else None
                 self.worker.send({**claim_of(child), "kind": "begun", "pid": child.pid})
             case "message":
-                self.worker.send({**claim_of(child), **frame})
-            case "outcome":
+                self.worker.send({**frame, **claim_of(child)})
+            case "outcome" if isinstance(frame.get("outcome"), dict):
                 child.outcome = frame["outcome"]
                 child.deadline, child.runs_made = None, child.runs_made + 1
                 child.steps = [(time.monotonic() + self.rules.grace, "kill")]
-                if child.runs_made < self.rules.executions_per_child and not child.stopped:
+                if child.runs_made < self.rules.executions_per_child:
                     self.keep_for_another(child)
 
     def keep_for_another(self, child: Child) -> None:
-        """End what a run left behind, report it, and let its child make another."""
-        for pid in platform.family_of(child.pid)[1:]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Report a run, and let its child make another, unless something is left of this one."""
+        if child.stopped or platform.children_of(child.pid):
+            child.dismiss()
+            return
         self.report(child, peak=max(child.peak, child.highest_resident() - child.resident_at_start))
         child.run, child.steps = None, []
         self.spares.append(child)
@@ -317,16 +317,14 @@ class ForkServer:
             self.next_fork = time.monotonic() + FORK_AGAIN  # or forking what dies would be all
         else:
             signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            oom_kills = platform.oom_kills()
             self.report(
                 child,
                 peak=max(child.peak, resident - child.resident_at_start),
                 code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
                 signal=signalled,
-                out_of_memory=signalled == signal.SIGKILL and oom_kills > self.oom_kills,
+                out_of_memory=signalled == signal.SIGKILL and child.saw_oom_kill(),
                 trace=child.last_words() if child.outcome is None else "",
             )
-            self.oom_kills = oom_kills
         with suppress(KeyError, ValueError):
             self.hear(child, False)
         child.forget()

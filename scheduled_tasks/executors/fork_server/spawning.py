@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from scheduled_tasks.executors.fork_server.child import Child as ChildProcess
@@ -25,27 +26,57 @@ class Server(Protocol):
 Spawn = Callable[[Server], Child]
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What leads to a child: ``stream``, ``orders`` and ``trace``; and its own ends of it."""
+
+    stream: socket.socket
+    child_stream: socket.socket
+    orders: int
+    child_orders: int
+    trace: int
+
+    def child(self, pid: int) -> Child:
+        """Return the child that they lead to."""
+        return Child(pid, Channel(self.stream), self.orders, self.trace)
+
+
+@contextmanager
+def ways_to_child() -> Iterator[Ways]:
+    """Open what leads to a child; close its ends of it afterwards, and all where there is none."""
+    with ExitStack() as ends, ExitStack() as ours:
+        stream, child_stream = socket.socketpair()
+        ours.callback(stream.close)
+        ends.callback(child_stream.close)
+        child_orders, orders = os.pipe()
+        ours.callback(os.close, orders)
+        ends.callback(os.close, child_orders)
+        trace = trace_file()
+        ours.callback(os.close, trace)
+        yield Ways(stream, child_stream, orders, child_orders, trace)
+        ours.pop_all()
+
+
 def forking(setup: Frame) -> Spawn:
     """Return what forks a child, within a few milliseconds."""
 
     def spawn(server: Server) -> Child:
-        (ours, theirs), (orders_end, orders), trace = socket.socketpair(), os.pipe(), trace_file()
-        parent = os.getpid()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of threads that libraries run outside of Python
-            pid = os.fork()
-        if pid == 0:
+        with ways_to_child() as ways:
+            parent = os.getpid()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of threads that libraries run outside of Python
+                pid = os.fork()
+            if pid == 0:
+                with suppress(OSError):
+                    os.setpgid(0, 0)
+                    server.leave_to_child()
+                    ways.stream.close()
+                    os.close(ways.orders)
+                child = ChildProcess(ways.child_stream, ways.child_orders, ways.trace)
+                child.live(parent, runs=setup["executions_per_child"])
             with suppress(OSError):
-                os.setpgid(0, 0)
-                server.leave_to_child()
-                ours.close()
-                os.close(orders)
-            ChildProcess(theirs, orders_end, trace).live(parent, runs=setup["executions_per_child"])
-        with suppress(OSError):
-            os.setpgid(pid, pid)
-        theirs.close()
-        os.close(orders_end)
-        return Child(pid, Channel(ours), orders, trace)
+                os.setpgid(pid, pid)
+            return ways.child(pid)
 
     return spawn
 
@@ -54,16 +85,16 @@ def starting_afresh(setup: Frame) -> Spawn:
     """Return what starts a child with an interpreter of its own, within about a second."""
 
     def spawn(server: Server) -> Child:
-        (ours, theirs), (orders_end, orders), trace = socket.socketpair(), os.pipe(), trace_file()
-        for descriptor in (theirs.fileno(), orders_end, trace):
-            os.set_inheritable(descriptor, True)
-        arguments = command(stream=theirs.fileno(), orders=orders_end, trace=trace)
-        pid = os.posix_spawn(arguments[0], arguments, os.environ, setpgroup=0)
-        os.set_inheritable(trace, False)
-        theirs.close()
-        os.close(orders_end)
-        channel = Channel(ours)
-        channel.send(setup)
-        return Child(pid, channel, orders, trace)
+        with ways_to_child() as ways:
+            for descriptor in (ways.child_stream.fileno(), ways.child_orders, ways.trace):
+                os.set_inheritable(descriptor, True)
+            arguments = command(
+                stream=ways.child_stream.fileno(), orders=ways.child_orders, trace=ways.trace
+            )
+            pid = os.posix_spawn(arguments[0], arguments, os.environ, setpgroup=0)
+            os.set_inheritable(ways.trace, False)
+            child = ways.child(pid)
+            child.channel.send(setup)
+            return child
 
     return spawn

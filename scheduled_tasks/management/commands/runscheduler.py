@@ -36,7 +36,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--shutdown-timeout",
-            type=not_negative,
+            type=not_negative(float),
             help="When stopped, wait this many seconds for what runs, then end it.",
         )
         parser.add_argument(

@@ -1,0 +1,88 @@
+"""A thread that outlives its timeout and its grace: its worker lets the others end, and ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.operations import run_task_now
+from tests.processes import LONG, ended, options, running, wait_until, written
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GRACE = 1.0
+STILL_RUNNING = "It reached its timeout of 1 s. It is still running."
+GIVEN_UP = (
+    "It did not end within 1 s of its timeout of 1 s. It ran in a thread, which cannot be "
+    "killed, so its worker ended."
+)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of workers that run in threads, and of jobs.hold."""
+    return {
+        "TEST_OPTIONS": options(EXECUTOR="thread", KILL_GRACE=GRACE),
+        "MARK_FILE": str(tmp_path / "marks"),
+        "RELEASE_FILE": str(tmp_path / "release"),
+    }
+
+
+def queue_a_run(handler: str, **fields: Any) -> Execution:
+    name = fields.pop("name", handler)
+    Task(name=name, handler=f"jobs.{handler}", **fields).save()
+    return run_task_now(name)
+
+
+def fresh(execution: Execution) -> Execution:
+    execution.refresh_from_db()
+    return execution
+
+
+def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    pids = tmp_path / "pids"
+    stuck = queue_a_run("write_pid", payload={"path": str(pids)}, timeout=1)
+    held = queue_a_run("hold")
+    Task(name="every-second", handler="jobs.answer", schedule="every 1 second").save()
+    piled_up = Execution.objects.queued().filter(task__name="every-second")
+    with running("--concurrency=5", **environment) as worker:
+        wait_until(lambda: fresh(stuck).reason == STILL_RUNNING, within=LONG)
+        assert (stuck.status, stuck.finished_at) == ("running", None)
+        wait_until(lambda: piled_up.count() >= 3, within=LONG)  # it fires and claims no more
+        assert worker.poll() is None
+        assert {fresh(stuck).status, fresh(held).status} == {"running"}
+        (tmp_path / "release").touch()
+        code, output = ended(worker)
+    assert code == 1, output
+    assert "its thread cannot be killed, so this worker claims no more" in output
+    assert written(pids) == [str(worker.pid)]
+    assert (fresh(held).status, held.result) == ("success", "released")
+    assert (fresh(stuck).status, stuck.error_category) == ("failed", "timeout")
+    assert (stuck.error, stuck.reason) == (GIVEN_UP, "")
+    assert Worker.objects.get().state == Worker.State.STOPPED
+    assert piled_up.count() >= 3
+    with running(**environment):
+        wait_until(lambda: not piled_up.exists(), within=LONG)
+
+
+def test_a_thread_that_comes_back_within_the_grace_leaves_its_worker_as_it_was(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    late = queue_a_run("spin", payload={"seconds": 600}, timeout=1)
+    with running(**environment) as worker:
+        wait_until(lambda: fresh(late).finished, within=LONG)
+        after = queue_a_run("answer", payload={"value": 3})
+        wait_until(lambda: fresh(after).finished, within=LONG)
+        worker.send_signal(signal.SIGTERM)
+        output, _ = worker.communicate(timeout=LONG)
+    assert worker.returncode == 0, output
+    assert (late.status, late.error_category) == ("failed", "timeout")
+    assert late.error == "It reached its timeout of 1 s."
+    assert "in spin" in late.traceback
+    assert after.result == 3

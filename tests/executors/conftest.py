@@ -1,0 +1,61 @@
+"""Process executors that leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.executors.processes_in_hand import MARK, Hand, with_mark
+
+TakeInHand = Callable[..., Hand]
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Mark all processes that the test starts; at the end none of them is left."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield mark
+    left = with_mark(mark)
+    described = [str(process) for process in left]
+    for process in left:
+        process.kill()
+    assert described == []
+
+
+@pytest.fixture
+def take_in_hand(settings: Any, mark: str) -> Iterator[TakeInHand]:
+    """Return a maker of open process executors; at the end no process is left of any of them."""
+    taken: list[Hand] = []
+    sessions: set[int] = set()
+
+    def take(concurrency: int = 2, **options: Any) -> Hand:
+        settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, **options}
+        hand = Hand(concurrency)
+        taken.append(hand)
+        hand.executor.open()
+        sessions.add(hand.server.pid)
+        return hand
+
+    yield take
+    for hand in taken:
+        hand.executor.close()
+    assert not [process for process in psutil.process_iter() if in_session(process, sessions)]
+
+
+@pytest.fixture
+def hand(take_in_hand: TakeInHand) -> Hand:
+    """Return a process executor for two runs at a time."""
+    return take_in_hand(2)
+
+
+def in_session(process: psutil.Process, sessions: set[int]) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) in sessions
+    except (psutil.Error, OSError):
+        return False

@@ -1,0 +1,213 @@
+"""Runs that crash, are killed, or break what their process talks through; the others go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.executors.conftest import TakeInHand
+from tests.executors.processes_in_hand import Hand, alive, pids_in
+
+
+def test_a_segfault_fails_the_run_and_says_where(hand: Hand) -> None:
+    outcome = hand.run("segfault")
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == "Its process was ended by SIGSEGV."
+    assert "Segmentation fault" in outcome.traceback
+    assert "tasks.py" in outcome.traceback
+    assert " in segfault" in outcome.traceback
+    for machinery in ("child.py", "runner.py", "cancellation.py", "<string>"):
+        assert machinery not in outcome.traceback
+    assert len(outcome.error_fingerprint) == 32
+    assert outcome.finished_at >= outcome.started_at
+    assert hand.run("answer", value=1).result == 1
+
+
+def test_a_handler_that_ends_its_process_has_failed(hand: Hand) -> None:
+    outcome = hand.run("leave", code=3)
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == "Its process exited with code 3 before the run had ended."
+    assert hand.run("leave", code=0).error_category == "crash", "and so with code 0"
+
+
+def test_sys_exit_is_an_exception_like_any_other(hand: Hand) -> None:
+    outcome = hand.run("leave", code=4, politely=True)
+    assert (outcome.status, outcome.error_category) == ("failed", "logic")
+    assert outcome.error == "SystemExit: 4"
+    assert "in leave" in outcome.traceback
+
+
+def test_an_exception_that_cannot_be_pickled_comes_back_whole(hand: Hand) -> None:
+    outcome = hand.run("raise_unpicklable")
+    assert outcome.error.endswith("LocalError: odd")
+    assert "in raise_unpicklable" in outcome.traceback
+
+
+def test_a_process_killed_from_outside_has_failed_and_its_neighbour_goes_on(
+    hand: Hand, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    one = hand.start("wait_for", path=str(tmp_path / "one"), release=str(release))
+    other = hand.start("wait_for", path=str(tmp_path / "other"), release=str(release))
+    [pid] = hand.pids(tmp_path / "one")
+    hand.pids(tmp_path / "other")
+    os.kill(pid, signal.SIGKILL)
+    outcome = hand.outcome_of(one)
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == "Its process was ended by SIGKILL."
+    assert other not in hand.endings
+    release.touch()
+    assert hand.outcome_of(other).result == "released"
+
+
+def test_runs_of_a_killed_fork_server_are_lost_dead_and_followed_by_others(
+    hand: Hand, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pids"
+    path.touch()
+    runs = [hand.start("leave_descendants", path=str(path), stay=True)]
+    hand.pids(path, 2)
+    daemon = tmp_path / "daemon"
+    first = hand.server.pid
+    runs.append(hand.start("write_pid", path=str(daemon)))
+    children = hand.pids(daemon) + hand.spares()
+    os.kill(first, signal.SIGKILL)
+    for number in runs:
+        loss = hand.loss_of(number)
+        assert loss.charged
+        assert loss.reason == "The fork server that ran it was killed."
+        assert not any(alive(pid) for pid in [first, *children, *pids_in(path)])
+    assert "the fork server has ended and is started anew" in caplog.text
+    hand.wait(lambda: hand.executor.free == 2)
+    hand.executor.check()
+    assert hand.server.pid != first
+    assert hand.run("answer", value=3).result == 3
+
+
+def test_a_run_submitted_while_the_fork_server_is_replaced_is_made_or_lost(hand: Hand) -> None:
+    for _ in range(3):
+        hand.server.kill()
+        numbers = [hand.start("answer", value=1) for _ in range(20)]
+        hand.wait(lambda numbers=numbers: all(number in hand.endings for number in numbers))
+        assert hand.run("answer", value=5).result == 5
+
+
+def test_a_handler_that_closes_all_descriptors_has_failed(hand: Hand) -> None:
+    outcome = hand.run("close_descriptors")
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert hand.run("answer", value=1).result == 1
+
+
+def frame(text: str) -> bytes:
+    return len(text).to_bytes(4) + text.encode()
+
+
+GARBAGE = {
+    "noise": b"\xff" * 100,
+    "no JSON": frame("{]"),
+    "no object": frame("[]"),
+    "nothing": frame("{}"),
+    "half a frame": frame('{"a":1}')[:-1],
+    "a promise": frame("")[:2] + b"\1\0",
+    "too deep": frame("[" * 200_000),
+    "no number": frame('{"kind":"outcome","outcome":{"execution_id":' + "1" * 5000 + "}}"),
+    "an empty message": frame('{"kind":"message"}'),
+    "an unknown message": frame('{"kind":"message","message":{"kind":"No","fields":{}}}'),
+    "a message of another's": frame('{"kind":"message","execution_id":1,"attempt":1}'),
+    "an empty outcome": frame('{"kind":"outcome"}'),
+    "an odd outcome": frame('{"kind":"outcome","outcome":1}'),
+    "half an outcome": frame('{"kind":"outcome","outcome":{}}'),
+    "a second beginning": frame('{"kind":"begun"}'),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_in_the_stream_harms_its_own_run_at_most(
+    hand: Hand, garbage: str, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    server = hand.server
+    other = hand.start("wait_for", path=str(tmp_path / "other"), release=str(release))
+    number = hand.start("write_into_stream", data=GARBAGE[garbage].hex())
+    outcome = hand.outcome_of(number)
+    assert outcome.result == "written" or outcome.error_category == "crash"
+    release.touch()
+    assert hand.outcome_of(other).result == "released"
+    assert hand.run("answer", value=1).result == 1
+    assert hand.server == server
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_forked_process_that_leaves_the_handler_does_not_speak_for_the_run(
+    take_in_hand: TakeInHand, *, raises: bool, runs: int
+) -> None:
+    hand = take_in_hand(2, MAX_EXECUTIONS_PER_CHILD=runs)
+    for _ in range(runs):
+        assert hand.run("return_twice", raises=raises).result == "from the run"
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """Return a control group of the kernel's in which there is little memory."""
+    name = f"scheduled-tasks-{os.getpid()}"
+    own = {
+        controllers: path
+        for _, controllers, path in (
+            line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()
+        )
+    }
+    version_1 = Path("/sys/fs/cgroup/memory")
+    root = version_1 if version_1.is_dir() else Path(f"/sys/fs/cgroup{own.get('', '')}")
+    group = root / name
+    limit = "memory.limit_in_bytes" if version_1.is_dir() else "memory.max"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(40 << 20))
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"no control group with a limit can be made here: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(
+    hand: Hand, small_group: Path
+) -> None:
+    outcome = hand.run("hog_in_group", group=str(small_group), megabytes=200)
+    assert (outcome.status, outcome.error_category) == ("failed", "memory")
+    assert outcome.error == "The kernel killed it because the machine was out of memory."
+    assert outcome.peak_memory_mb is not None
+    assert 20 < outcome.peak_memory_mb <= 41
+
+
+def test_two_runs_that_the_kernel_kills_at_once_both_say_so(
+    hand: Hand, small_group: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    runs = [
+        hand.start("hog_in_group", group=str(small_group), megabytes=200, go=str(go))
+        for _ in range(2)
+    ]
+    members = small_group / "cgroup.procs"
+    hand.wait(lambda: len(members.read_text().split()) == 2)
+    hand.server.suspend()
+    go.touch()
+    hand.wait(lambda: members.read_text() == "")
+    hand.server.resume()
+    assert [hand.outcome_of(number).error_category for number in runs] == ["memory", "memory"]
+
+
+def test_a_run_killed_after_another_was_out_of_memory_was_not_itself(
+    hand: Hand, small_group: Path, tmp_path: Path
+) -> None:
+    hog = hand.start("hog_in_group", group=str(small_group), megabytes=200)
+    assert hand.outcome_of(hog).error_category == "memory"
+    number = hand.start("write_pid", path=str(tmp_path / "pid"))
+    os.kill(hand.pids(tmp_path / "pid")[0], signal.SIGKILL)
+    assert hand.outcome_of(number).error_category == "crash"

@@ -1,0 +1,175 @@
+"""The fork server as keeper of the lease: no run outlives its worker's right to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from scheduled_tasks.clock import lifetime
+from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
+from tests.processes import ROOT, wait_until
+
+EXPIRED = "Its worker could not renew its lease in time."
+
+
+def test_an_expired_lease_kills_all_runs_and_refuses_new_ones_until_it_is_extended(
+    hand: Hand, tmp_path: Path
+) -> None:
+    path = tmp_path / "pids"
+    path.touch()
+    runs = [hand.start("leave_descendants", path=str(path), stay=True) for _ in range(2)]
+    pids = hand.pids(path, 4)
+    hand.executor.extend_lease(lifetime() - 1)
+    for number in runs:
+        loss = hand.loss_of(number)
+        assert (loss.charged, loss.reason) == (True, EXPIRED)
+    assert not any(alive(pid) for pid in pids)
+    for _ in range(3):
+        assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
+    hand.executor.extend_lease(lifetime() + 600)
+    assert hand.run("answer", value=1).result == 1
+
+
+def test_a_lease_that_nobody_extends_runs_out_by_itself(hand: Hand, tmp_path: Path) -> None:
+    hand.executor.extend_lease(lifetime() + 600)
+    number = hand.start("clean_up", path=str(tmp_path / "said"))
+    [pid] = hand.pids(tmp_path / "said")
+    until = lifetime() + 0.5
+    hand.executor.extend_lease(until)
+    assert hand.loss_of(number).reason == EXPIRED
+    assert until <= lifetime() < until + 5
+    assert not alive(pid)
+    assert "cleaned up" not in (tmp_path / "said").read_text(), "there is no time for that"
+
+
+def test_a_lease_that_is_extended_in_time_ends_nothing(hand: Hand, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
+    for _ in range(8):
+        hand.executor.extend_lease(lifetime() + 2)
+        time.sleep(0.1)
+    hand.executor.extend_lease(lifetime() + 600)
+    release.touch()
+    assert hand.outcome_of(number).result == "released"
+
+
+def test_the_lease_goes_to_the_next_fork_server_too(hand: Hand) -> None:
+    hand.executor.extend_lease(lifetime() - 1)
+    first = hand.server
+    first.kill()
+    hand.wait(lambda: hand.server != first and hand.executor.free == 2)
+    assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
+    hand.executor.extend_lease(lifetime() + 600)
+    assert hand.run("answer", value=1).result == 1
+
+
+StartWorker = Callable[..., "WorkerProcess"]
+
+
+class WorkerProcess:
+    """A worker with runs in hand, all of which have begun."""
+
+    def __init__(self, folder: Path, *, lease: float = 600, held: bool = False) -> None:
+        self.path = folder / "pids"
+        self.path.touch()
+        stays = {"path": str(self.path)}
+        runs: list[tuple[str, dict[str, Any]]] = [
+            ("leave_descendants", {**stays, "stay": True}),
+            ("swallow", stays),
+            ("clean_up", stays),
+        ]
+        options = json.dumps({"runs": runs, "lease": lease, "held": held})
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.executors.worker", options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        words = self.readline().split()
+        self.server, self.holder = psutil.Process(int(words[0])), int(words[1])
+        wait_until(lambda: len(pids_in(self.path)) == 4, within=LONG)
+        children = [child.pid for child in self.server.children(recursive=True)]
+        self.pids = [self.server.pid, *children, *pids_in(self.path)]
+
+    def readline(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def left(self) -> list[int]:
+        """Return what is left of the fork server and its runs."""
+        return [pid for pid in self.pids if alive(pid)]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.holder:
+            os.kill(self.holder, signal.SIGKILL)
+            wait_until(lambda: not alive(self.holder), within=LONG)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start_worker(mark: str, tmp_path: Path) -> Iterator[StartWorker]:
+    started: list[WorkerProcess] = []
+
+    def start(**options: Any) -> WorkerProcess:
+        started.append(WorkerProcess(tmp_path, **options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()
+        wait_until(lambda worker=worker: not worker.left(), within=LONG)  # type: ignore[misc]
+
+
+def test_a_killed_workers_runs_and_fork_server_die_with_it(start_worker: StartWorker) -> None:
+    worker = start_worker()
+    worker.process.kill()
+    wait_until(lambda: not worker.left(), within=5)
+
+
+def test_so_they_do_where_another_process_holds_the_workers_sockets(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker(held=True)
+    worker.process.kill()
+    wait_until(lambda: not worker.left(), within=5)
+    assert alive(worker.holder)
+
+
+def test_so_they_do_where_the_fork_server_was_stopped(start_worker: StartWorker) -> None:
+    worker = start_worker()
+    worker.server.suspend()
+    worker.process.kill()
+    wait_until(lambda: not worker.left(), within=5)
+
+
+def test_so_they_do_where_the_worker_ends_by_itself(start_worker: StartWorker) -> None:
+    worker = start_worker()
+    worker.process.terminate()
+    assert worker.process.wait(LONG) == -signal.SIGTERM
+    wait_until(lambda: not worker.left(), within=5)
+
+
+def test_runs_of_a_worker_that_is_stopped_die_before_anybody_may_take_them(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker(lease=3)
+    worker.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: not any(alive(pid) for pid in pids_in(worker.path)), within=10)
+    assert psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+    assert worker.server.is_running()
+    worker.process.send_signal(signal.SIGCONT)
+    endings = [worker.readline() for _ in range(3)]
+    assert all(ending.startswith("Loss(") and EXPIRED in ending for ending in endings), endings

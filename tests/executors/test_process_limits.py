@@ -1,0 +1,205 @@
+"""Runs at their timeout and at their memory limit: asked first, then ended; neighbours go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scheduled_tasks.messages import Note
+from tests.executors.conftest import TakeInHand
+from tests.executors.processes_in_hand import Hand, alive, pids_in
+
+GRACE = 0.6
+
+
+@pytest.mark.parametrize("handler", ["clean_up", "wait_async"])
+def test_a_handler_is_interrupted_at_its_timeout_and_cleans_up(
+    hand: Hand, tmp_path: Path, handler: str
+) -> None:
+    path = tmp_path / "said"
+    number = hand.start(handler, timeout=0.5, path=str(path))
+    outcome = hand.outcome_of(number)
+    assert (outcome.status, outcome.error_category) == ("failed", "timeout")
+    assert outcome.error == "It reached its timeout of 0.5 s."
+    assert path.read_text().split("\n")[1:] == ["cleaned up", ""]
+    assert f"in {handler}" in outcome.traceback
+    assert 450 < outcome.duration_ms < 5000
+    assert hand.said[number] == [Note(text="It reached its timeout of 0.5 s. It is still running.")]
+
+
+def test_a_handler_that_ends_before_its_timeout_is_left_alone(hand: Hand) -> None:
+    numbers = [hand.start("answer", timeout=0.2, value=1), hand.start("spin", seconds=0.6)]
+    for number in numbers:
+        assert hand.outcome_of(number).status == "success"
+        assert hand.said[number] == []
+
+
+def test_what_returns_at_its_timeout_has_failed_and_keeps_its_result(hand: Hand) -> None:
+    outcome = hand.run("look_and_return", timeout=0.3)
+    assert (outcome.status, outcome.error_category) == ("failed", "timeout")
+    assert outcome.error == "It reached its timeout of 0.3 s."
+    assert outcome.result["done"] > 1
+    assert outcome.traceback == ""
+
+
+def test_a_busy_loop_that_looks_at_cancelled_is_interrupted_all_the_same(hand: Hand) -> None:
+    outcome = hand.run("spin", timeout=0.3, seconds=600)
+    assert outcome.error_category == "timeout"
+    assert "in spin" in outcome.traceback
+
+
+def test_what_swallows_every_exception_is_killed_after_the_grace_and_tells_where_it_was(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=GRACE)
+    path = tmp_path / "said"
+    neighbour = hand.start("spin", seconds=1.5)
+    outcome = hand.run("swallow", timeout=0.3, path=str(path))
+    assert (outcome.status, outcome.error_category) == ("failed", "timeout")
+    assert outcome.error == ("It did not end within 0.6 s of its timeout of 0.3 s and was killed.")
+    assert "in swallow" in outcome.traceback
+    assert path.read_text().split().count("caught") == 2, "asked twice, the second time as a group"
+    assert not any(alive(pid) for pid in pids_in(path))
+    assert outcome.duration_ms >= 800
+    assert hand.outcome_of(neighbour).status == "success"
+
+
+def test_what_ignores_sigterm_is_killed_after_the_grace(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=GRACE)
+    outcome = hand.run("ignore_terms", timeout=0.3, path=str(tmp_path / "said"))
+    assert outcome.error == ("It did not end within 0.6 s of its timeout of 0.3 s and was killed.")
+    assert not any(alive(pid) for pid in pids_in(tmp_path / "said"))
+
+
+def test_a_stopped_process_is_killed_after_the_grace(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=GRACE)
+    number = hand.start("write_pid", timeout=0.5, path=str(tmp_path / "pid"))
+    os.kill(hand.pids(tmp_path / "pid")[0], signal.SIGSTOP)
+    assert hand.outcome_of(number).error_category == "timeout"
+
+
+def test_what_exits_when_it_is_asked_to_stop_was_not_killed(hand: Hand) -> None:
+    outcome = hand.run("exit_when_asked", timeout=0.3, code=5)
+    assert outcome.error_category == "timeout"
+    assert outcome.error == (
+        "It reached its timeout of 0.3 s. Its process exited with code 5 before the run had ended."
+    )
+
+
+@pytest.mark.parametrize("handler", ["leave_checkpoint", "leave_checkpoint_async"])
+def test_a_timeout_interrupts_the_wait_for_the_workers_answer(
+    hand: Hand, tmp_path: Path, handler: str
+) -> None:
+    path = tmp_path / "said"
+    number = hand.start(handler, timeout=0.5, path=str(path))
+    while not hand.executor._endings.qsize():  # a worker whose database is away answers nothing
+        assert hand.stirred.wait(20)
+        hand.stirred.clear()
+    outcome = hand.outcome_of(number)
+    assert outcome.error == "It reached its timeout of 0.5 s."
+    assert path.read_text().split() == ["asked", "TimeLimitExceeded"]
+    assert hand.run("answer", value=1).result == 1
+
+
+def test_a_memory_hog_is_killed_with_its_peak_on_record_and_its_neighbour_goes_on(
+    hand: Hand, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    neighbour = hand.start("wait_for", limit=60, path=str(tmp_path / "pid"), release=str(release))
+    outcome = hand.run("hog", limit=60, megabytes=5000)
+    assert (outcome.status, outcome.error_category) == ("failed", "memory")
+    peak = outcome.peak_memory_mb
+    assert peak is not None
+    assert 60 < peak < 2000
+    assert outcome.error == f"It used {peak} MB, more than its limit of 60 MB."
+    release.touch()
+    assert hand.outcome_of(neighbour).status == "success"
+
+
+def test_memory_of_processes_that_a_run_starts_counts(hand: Hand) -> None:
+    outcome = hand.run("hog_in_child", limit=80, megabytes=400)
+    assert outcome.error_category == "memory"
+    assert outcome.peak_memory_mb is not None
+    assert outcome.peak_memory_mb > 80
+
+
+def test_memory_that_forked_processes_share_counts_once(hand: Hand) -> None:
+    outcome = hand.run("share_memory", limit=160, megabytes=80, children=4, seconds=1)
+    assert outcome.status == "success", outcome.error
+    assert outcome.peak_memory_mb is not None
+    assert 80 <= outcome.peak_memory_mb < 160
+
+
+def test_shared_memory_beyond_the_limit_counts_too(hand: Hand) -> None:
+    outcome = hand.run("share_memory", limit=100, megabytes=200, children=4, seconds=30)
+    assert outcome.error_category == "memory"
+
+
+def test_a_run_is_not_charged_for_what_its_neighbours_leave_to_it(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(4)
+    release, neighbours_release = tmp_path / "release", tmp_path / "neighbours"
+    number = hand.start("wait_for", limit=12, path=str(tmp_path / "pid"), release=str(release))
+    neighbours = [
+        hand.start("wait_for", path=str(tmp_path / "pids"), release=str(neighbours_release))
+        for _ in range(3)
+    ]
+    hand.pids(tmp_path / "pids", 3)
+    neighbours_release.touch()
+    for neighbour in neighbours:
+        hand.outcome_of(neighbour)
+    for pid in hand.spares():
+        os.kill(pid, signal.SIGKILL)
+    spinner = hand.start("spin", seconds=0.5)
+    hand.outcome_of(spinner)
+    release.touch()
+    outcome = hand.outcome_of(number)
+    assert outcome.status == "success", outcome.error
+
+
+def test_the_peak_of_a_run_without_a_limit_is_on_record(hand: Hand) -> None:
+    peak = hand.run("hog", megabytes=90, seconds=0).peak_memory_mb
+    assert peak is not None
+    assert 90 <= peak < 120
+    small = hand.run("answer").peak_memory_mb
+    assert small is not None
+    assert small < 20
+
+
+def test_a_sigterm_from_outside_changes_nothing(hand: Hand, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
+    [pid] = hand.pids(tmp_path / "pid")
+    os.killpg(pid, signal.SIGTERM)
+    os.kill(hand.server.pid, signal.SIGTERM)
+    for spare in hand.spares():
+        os.kill(spare, signal.SIGTERM)
+    assert hand.run("answer", value=1).result == 1
+    release.touch()
+    assert hand.outcome_of(number).result == "released"
+
+
+def test_a_pool_of_processes_works_in_a_handler_and_ends_with_it(hand: Hand) -> None:
+    assert hand.run("use_pool", timeout=30).result == [1, 2, 3]
+
+
+@pytest.mark.parametrize("how", ["timeout", "kill"])
+def test_a_child_process_that_a_handler_waits_for_ends_with_it(
+    hand: Hand, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "pid"
+    number = hand.start("wait_for_child", path=str(path), timeout=0.5 if how == "timeout" else 60)
+    [pid] = hand.pids(path)
+    if how == "kill":
+        os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
+    assert hand.outcome_of(number).status == "failed"
+    assert not alive(pid)

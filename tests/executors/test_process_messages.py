@@ -1,0 +1,182 @@
+"""What runs say on their way to the worker: in order, all of it, and not more than it can take."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Progress
+from tests.executors.conftest import TakeInHand
+from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
+
+LEASE_LOST = "The execution is no longer this worker's."
+
+
+def lines_of(hand: Hand, number: int) -> list[str]:
+    return [said.message for said in hand.said[number] if isinstance(said, LogLine)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_that_a_handler_says_arrives_in_order_whatever_it_rolls_back(hand: Hand) -> None:
+    number = hand.start("tell", checkpoint={"page": 3})
+    checkpoint = {"before": {"page": 3}, "attempt": 1}
+    assert hand.outcome_of(number).result == {"checkpoint": checkpoint}
+    *lines, progress, first, second, last = hand.said[number]
+    assert lines_of(hand, number) == ["line 0", "line 1", "line 2"]
+    for line in lines:
+        assert isinstance(line, LogLine)
+        assert (line.level, line.logger) == (logging.INFO, "scheduled_tasks.run.one")
+    assert progress == Progress(done=1, total=4, text="one of four")
+    assert [first, second] == [Counts(processed=3, errors=1), Counts(processed=4)]
+    assert last == Checkpoint(value=checkpoint)
+
+
+def test_an_async_handler_says_what_it_has_to_say(hand: Hand) -> None:
+    number = hand.start("tell_async")
+    assert hand.outcome_of(number).result == "said"
+    assert lines_of(hand, number) == ["from async"]
+    assert hand.said[number][-1] == Checkpoint(value=[1, 2])
+
+
+def test_a_checkpoint_is_written_when_its_assignment_is_over(hand: Hand, tmp_path: Path) -> None:
+    path = tmp_path / "said"
+    number = hand.start("leave_checkpoint", path=str(path))
+    assert hand.stirred.wait(LONG)
+    while not hand.executor._messages.qsize():
+        assert hand.stirred.wait(LONG)
+        hand.stirred.clear()
+    assert path.read_text().split() == ["asked"]
+    assert hand.outcome_of(number).status == "success"
+    assert path.read_text().split() == ["asked", "written"]
+
+
+def test_a_refused_message_ends_the_run(hand: Hand, tmp_path: Path) -> None:
+    path = tmp_path / "said"
+    number = hand.start("keep_telling", path=str(path))
+    hand.wait(lambda: len(hand.said[number]) > 3)
+    hand.accepts = lambda sent: False
+    outcome = hand.outcome_of(number)
+    assert (outcome.status, outcome.error_category) == ("failed", "lost")
+    assert outcome.error == LEASE_LOST
+    assert path.read_text().split()[1:] == ["LeaseLost"]
+    hand.accepts = lambda sent: True
+    assert hand.run("answer", value=1).result == 1
+
+
+def test_a_refused_checkpoint_raises_where_it_was_left(hand: Hand, tmp_path: Path) -> None:
+    hand.accepts = lambda sent: False
+    for handler in ("leave_checkpoint", "leave_checkpoint_async"):
+        path = tmp_path / handler
+        outcome = hand.run(handler, path=str(path))
+        assert (outcome.error_category, outcome.error) == ("lost", LEASE_LOST)
+        assert path.read_text().split() == ["asked", "LeaseLost"]
+
+
+def test_a_run_that_goes_on_after_a_refused_message_is_killed_and_lost(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=0.4)
+    hand.accepts = lambda sent: False
+    path = tmp_path / "said"
+    number = hand.start("say_and_swallow", path=str(path))
+    loss = hand.loss_of(number)
+    assert loss.charged
+    assert path.read_text().count("caught") == 2
+    assert not alive(pids_in(path)[0])
+
+
+def test_another_run_is_not_refused_with_it(hand: Hand, tmp_path: Path) -> None:
+    numbers = [hand.start("keep_telling", path=str(tmp_path / str(number))) for number in range(2)]
+    hand.wait(lambda: all(len(hand.said[number]) > 3 for number in numbers))
+    hand.accepts = lambda sent: sent.execution_id != numbers[0]
+    assert hand.outcome_of(numbers[0]).error == LEASE_LOST
+    said = len(hand.said[numbers[1]])
+    hand.wait(lambda: len(hand.said[numbers[1]]) > said + 3)
+    hand.accepts = lambda sent: False
+    assert hand.outcome_of(numbers[1]).error == LEASE_LOST
+
+
+def test_a_result_of_ten_megabytes_comes_back_cut(hand: Hand) -> None:
+    result = hand.run("large_answer", megabytes=10).result
+    assert len(result) <= 100_000
+    assert "characters cut" in result
+    assert result.startswith('"xxx')
+
+
+class Drain(threading.Thread):
+    """Reads a pipe to its end and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end, self.pipe = os.pipe()
+        self.count = 0
+
+    def run(self) -> None:
+        while data := os.read(self.end, 1 << 20):
+            self.count += len(data)
+        os.close(self.end)
+
+    @contextmanager
+    def as_stdout(self) -> Iterator[None]:
+        """Let processes that are started inside write into it."""
+        before = os.dup(1)
+        os.dup2(self.pipe, 1)
+        os.close(self.pipe)
+        try:
+            yield
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+
+
+def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> None:
+    drain = Drain()
+    drain.start()
+    with drain.as_stdout():
+        hand = take_in_hand(2)
+    flood = hand.start("flood", megabytes=64)
+    assert hand.run("answer", value=1).result == 1
+    assert hand.outcome_of(flood).status == "success"
+    hand.executor.close()
+    drain.join(LONG)
+    assert drain.count == 64 << 20
+
+
+def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(hand: Hand) -> None:
+    count = 100_000
+    server = hand.server
+    before = server.memory_info().rss
+    number = hand.start("log_many", count=count)
+    while not hand.executor.full:
+        hand.stirred.wait(0.01)
+    for _ in range(20):
+        hand.stirred.wait(0.02)
+        assert hand.executor._messages.qsize() < 2 * MOST_MESSAGES
+    assert server.memory_info().rss - before < 30 << 20
+    assert hand.outcome_of(number).result == count
+    assert lines_of(hand, number) == [f"line {line}" for line in range(count)]
+
+
+def test_forked_processes_and_threads_that_log_do_not_garble_what_is_said(hand: Hand) -> None:
+    count = 500
+    number = hand.start("log_from_all_sides", count=count)
+    assert hand.outcome_of(number).status == "success"
+    assert not [said for said in hand.said[number] if not isinstance(said, LogLine)]
+    lines = lines_of(hand, number)
+    for name in ("main", "thread 0", "thread 1", "thread 2"):
+        own = [line for line in lines if line.startswith(f"{name} ")]
+        assert own == [f"{name} {line}" for line in range(count)]
+    assert len(lines) == 4 * count, "what a forked process says is nobody's"
+
+
+def test_a_line_that_cannot_be_formatted_fails_no_run(hand: Hand) -> None:
+    number = hand.start("log_oddly")
+    assert hand.outcome_of(number).status == "success"
+    assert lines_of(hand, number) == ["a\N{REPLACEMENT CHARACTER}b?", "after"]

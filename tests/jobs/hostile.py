@@ -1,0 +1,225 @@
+"""Handlers that do to their process, and to those around it, what no handler should."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import multiprocessing
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from django.db import connections
+
+from scheduled_tasks import TaskContext, scheduled_task
+from tests.jobs.tasks import append
+
+MEGABYTE = 1 << 20
+
+
+@scheduled_task
+def wait_for(path: str, release: str) -> str:
+    """Write down its process, and wait until a file appears."""
+    append(path, str(os.getpid()))
+    while not Path(release).exists():
+        time.sleep(0.01)
+    return "released"
+
+
+@scheduled_task
+def close_descriptors() -> str:
+    """Close every descriptor but the first three, as daemons do."""
+    os.closerange(3, 256)
+    return "closed"
+
+
+@scheduled_task
+def write_into_stream(data: str) -> str:
+    """Write into the socket that its process talks through."""
+    for descriptor in range(3, 256):
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, bytes.fromhex(data))
+        except OSError:
+            continue
+    time.sleep(0.2)
+    return "written"
+
+
+@scheduled_task
+def return_twice(*, raises: bool) -> str:
+    """Fork, and let the forked process come back out of the handler too."""
+    pid = os.fork()
+    if pid == 0:
+        if raises:
+            raise RuntimeError("in the forked process")
+        return "from the forked process"
+    os.waitpid(pid, 0)
+    time.sleep(0.2)
+    return "from the run"
+
+
+@scheduled_task
+def hog_in_group(group: str, megabytes: int, go: str = "") -> None:
+    """Use too much memory in a control group that has little; wait for a file before, if asked."""
+    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    while go and not Path(go).exists():
+        time.sleep(0.01)
+    assert [os.urandom(MEGABYTE) for _ in range(megabytes)]
+
+
+@scheduled_task
+def exit_when_asked(code: int) -> None:
+    """End the process when the run is to stop."""
+    try:
+        time.sleep(600)
+    finally:
+        os._exit(code)
+
+
+@scheduled_task
+def leave_checkpoint(context: TaskContext, path: str) -> None:
+    """Leave a checkpoint and write down what comes of it."""
+    append(path, "asked")
+    try:
+        context.checkpoint = 1
+    except BaseException as error:
+        append(path, type(error).__name__)
+        raise
+    append(path, "written")
+
+
+@scheduled_task
+async def leave_checkpoint_async(context: TaskContext, path: str) -> None:
+    """Leave a checkpoint in an async handler."""
+    await asyncio.sleep(0)
+    leave_checkpoint(context, path)
+
+
+@scheduled_task
+def share_memory(megabytes: int, children: int, seconds: float) -> None:
+    """Use memory, and fork processes that share it."""
+    held = os.urandom(MEGABYTE * megabytes)
+    for _ in range(children):
+        if os.fork() == 0:
+            time.sleep(600)
+    time.sleep(seconds)
+    assert held
+
+
+@scheduled_task
+def use_pool() -> list[int]:
+    """Let a pool of processes compute, and terminate it."""
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, [-1, -2, -3])
+
+
+@scheduled_task
+def wait_for_child(path: str) -> None:
+    """Wait for a child process that takes long."""
+    subprocess.run(["sh", "-c", f"echo $$ >> {path}; exec sleep 600"], check=True)
+
+
+@scheduled_task
+def leave_daemon(path: str) -> int:
+    """Leave a process behind in a session of its own, without an environment."""
+    code = (
+        "import os, sys, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "with open(sys.argv[1], 'a') as file: print(os.getpid(), file=file)\n"
+        "time.sleep(600)\n"
+    )
+    before = Path(path).read_text() if Path(path).exists() else ""
+    subprocess.run([sys.executable, "-I", "-c", code, path], env={}, check=True)
+    while not Path(path).exists() or Path(path).read_text() == before:
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@scheduled_task
+def log_many(context: TaskContext, count: int) -> int:
+    """Log so many lines."""
+    for number in range(count):
+        context.logger.info("line %s", number)
+    return count
+
+
+@scheduled_task
+def log_from_all_sides(context: TaskContext, count: int) -> None:
+    """Log from threads and from forked processes at the same time."""
+
+    def log(name: str) -> None:
+        for number in range(count):
+            context.logger.info("%s %s", name, number)
+
+    pids = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                log("fork")
+                context.checkpoint = "of a fork"
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(log, f"thread {number}"))
+        for number in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    log("main")
+    for thread in threads:
+        thread.join()
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+@scheduled_task
+def about_process() -> dict[str, Any]:
+    """Return what its process is like."""
+    descriptors = {}
+    for link in Path("/proc/self/fd").iterdir():
+        if link.exists() or link.is_symlink():
+            descriptors[link.name] = str(link.readlink())
+    databases = [connection for connection in connections.all() if connection.connection]
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "group": os.getpgid(0),
+        "session": os.getsid(0),
+        "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
+        "descriptors": descriptors,
+        "database": str(connections["default"].settings_dict["NAME"]),
+        "open_databases": len(databases),
+        "threads": threading.active_count(),
+        "interrupted_by": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    }
+
+
+@scheduled_task
+def say_and_swallow(context: TaskContext, path: str) -> None:
+    """Say something once, and end for nothing that comes of it."""
+    append(path, str(os.getpid()))
+    context.progress(1)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:  # noqa: BLE001
+            append(path, "caught")
+
+
+@scheduled_task
+def log_oddly(context: TaskContext) -> None:
+    """Log what cannot be stored, and what cannot be formatted."""
+    context.logger.info("a\0b\ud800")
+    context.logger.info("%d of %d", "one")  # noqa: PLE1206
+    context.logger.info("after")
