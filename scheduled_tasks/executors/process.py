@@ -116,7 +116,8 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         """Kill what runs, end the fork server, and wait until nothing of it is left."""
-        self._closed = True
+        with self._changing_server:
+            self._closed = True
         if self._server is not None:
             self._server.close()
 
@@ -197,22 +198,25 @@ class ProcessExecutor(Executor):
 
     def _lose_server(self) -> None:
         """Give up what the server had in hand, and start another."""
-        if self._closed:
-            return
-        if not self._ready.is_set():
-            self._problem = CANNOT_LOAD
-            self._ready.set()
-        else:
-            logger.error("the fork server has ended and is started anew; its runs were killed")
-            self._ready.clear()
-            with self._changing_server:
-                for run in list(self.in_hand.values()):
-                    self.deliver(lost(run, SERVER_KILLED, charged=True))
-                try:
-                    self._start_server()
-                except OSError as error:
-                    self._problem = f"The fork server could not be started: {error}."
+        with self._changing_server:
+            if self._closed:
+                return
+            if not self._ready.is_set():
+                self._problem = CANNOT_LOAD
+                self._ready.set()
+            else:
+                self._replace_server()
         self.on_finished()
+
+    def _replace_server(self) -> None:
+        logger.error("the fork server has ended and is started anew; its runs were killed")
+        self._ready.clear()
+        for run in list(self.in_hand.values()):
+            self.deliver(lost(run, SERVER_KILLED, charged=True))
+        try:
+            self._start_server()
+        except OSError as error:
+            self._problem = f"The fork server could not be started: {error}."
 
 
 def address_of(alias: str) -> dict[str, str]:

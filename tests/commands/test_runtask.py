@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from example_project.shop.models import SalesReport
-from scheduled_tasks import disable_task, register_task, scheduled_task
+from scheduled_tasks import TaskContext, disable_task, register_task, scheduled_task
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.scheduler import Scheduler
@@ -190,6 +191,45 @@ def test_a_handler_that_leaves_the_process_only_ends_its_run(
     assert command("runtask", "bad").code == 1
     assert Execution.objects.get().status == status
     assert Worker.objects.get().state == "stopped"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_reaches_its_timeout_is_interrupted_and_has_failed(command: Command) -> None:
+    @scheduled_task(name="shop.dawdle", timeout=1)
+    def dawdle(context: TaskContext) -> None:
+        try:
+            while True:
+                time.sleep(0.01)
+        finally:
+            context.logger.info("cancelled=%s", context.cancelled)
+
+    register_task("slow", "shop.dawdle", timeout=1)
+    ran = command("runtask", "slow")
+    execution = Execution.objects.get()
+    assert ran.code == 1
+    assert ran.err.strip() == execution.error == "It reached its timeout of 1 s."
+    assert (execution.status, execution.error_category) == ("failed", "timeout")
+    assert execution.reason == ""
+    assert execution.log_lines.get().message == "cancelled=True"
+    assert "in dawdle" in execution.traceback
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_run_says_is_on_record(command: Command) -> None:
+    @scheduled_task(name="shop.tell")
+    def tell(context: TaskContext) -> None:
+        context.logger.warning("half way")
+        context.progress(1, 2, "half")
+        context.record(processed=5, errors=1)
+        context.checkpoint = {"at": 5}
+
+    register_task("tell", "shop.tell")
+    assert command("runtask", "tell").code == 0
+    execution = Execution.objects.get()
+    assert execution.log_lines.get().message == "half way"
+    assert execution.progress == {"done": 1, "total": 2, "text": "half"}
+    assert (execution.processed_count, execution.error_count) == (5, 1)
+    assert execution.checkpoint == {"at": 5}
 
 
 def test_json_is_all_that_is_printed(command: Command) -> None:

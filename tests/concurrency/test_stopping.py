@@ -152,6 +152,19 @@ def test_a_run_that_returns_when_it_is_stopped_is_a_success(pids: Path) -> None:
     assert (fresh(execution).status, execution.result) == ("success", "ended, cancelled=True")
 
 
+def test_a_run_that_is_stopped_leaves_its_checkpoint_to_the_next_attempt(pids: Path) -> None:
+    execution = queue_a_run("go_on_from_checkpoint", {"path": str(pids)})
+    with running("--shutdown-timeout=0") as worker:
+        wait_for_lines(pids, 1)
+        worker.send_signal(signal.SIGTERM)
+        code, output = ended(worker)
+    assert code == 0, output
+    with schedulers(1, "--no-sync", TEST_OPTIONS=options()):
+        wait_until(lambda: fresh(execution).finished, within=LONG)
+    assert (execution.status, execution.attempt) == ("success", 2)
+    assert execution.result == {"left by": 1}
+
+
 @pytest.mark.parametrize("handler", ["ignore_terms", "swallow"])
 def test_a_run_that_does_not_want_to_end_is_dead_afterwards(pids: Path, handler: str) -> None:
     execution = queue_a_run(handler, {"path": str(pids)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -22,7 +23,7 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(MARK, mark)
     yield mark
     left = with_mark(mark)
-    described = [str(process) for process in left]
+    described = [description_of(process) for process in left]
     for process in left:
         process.kill()
     assert described == []
@@ -52,6 +53,12 @@ def take_in_hand(settings: Any, mark: str) -> Iterator[TakeInHand]:
 def hand(take_in_hand: TakeInHand) -> Hand:
     """Return a process executor for two runs at a time."""
     return take_in_hand(2)
+
+
+def description_of(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return f"{process} of {process.parent()} with {process.children()}: {process.cmdline()}"
+    return str(process)
 
 
 def in_session(process: psutil.Process, sessions: set[int]) -> bool:

@@ -48,6 +48,12 @@ class Hand:
         assert self.executor._server is not None
         return psutil.Process(self.executor._server.process.pid)
 
+    def replace_server(self) -> None:
+        """Kill the fork server and wait for the next one."""
+        first = self.server
+        first.kill()
+        self.wait(lambda: self.server != first and self.executor.free)
+
     def spares(self) -> list[int]:
         """Return the processes that wait for a run."""
         running = {child.pid for child in self.server.children() if "run-" in child.name()}

@@ -65,9 +65,7 @@ def test_a_lease_that_is_extended_in_time_ends_nothing(hand: Hand, tmp_path: Pat
 
 def test_the_lease_goes_to_the_next_fork_server_too(hand: Hand) -> None:
     hand.executor.extend_lease(lifetime() - 1)
-    first = hand.server
-    first.kill()
-    hand.wait(lambda: hand.server != first and hand.executor.free == 2)
+    hand.replace_server()
     assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
     hand.executor.extend_lease(lifetime() + 600)
     assert hand.run("answer", value=1).result == 1

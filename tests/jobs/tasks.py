@@ -140,6 +140,7 @@ async def wait_async(path: str) -> None:
 @scheduled_task
 def leave_descendants(path: str, *, stay: bool = False) -> None:
     """Start a child, and a grandchild that goes off into a session of its own."""
+    Path(path).touch()
     subprocess.Popen(["sh", "-c", f"echo $$ >> {path}; sleep 600"])
     double_fork(path)
     while len(Path(path).read_text().split()) < 2 or stay:
@@ -269,3 +270,13 @@ def end_when_asked(context: TaskContext, path: str) -> str:
             time.sleep(0.05)
     except RunInterrupted:
         return f"ended, cancelled={context.cancelled}"
+
+
+@scheduled_task
+def go_on_from_checkpoint(context: TaskContext, path: str) -> Any:
+    """Leave a checkpoint and stay; where there is one already, return it."""
+    if context.checkpoint is None:
+        context.checkpoint = {"left by": context.attempt}
+        append(path, str(os.getpid()))
+        time.sleep(600)
+    return context.checkpoint

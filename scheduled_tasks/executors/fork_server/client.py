@@ -9,8 +9,8 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -55,7 +55,7 @@ class ForkServerProcess:
         """Start the process, in a session of its own: Ctrl-C in a terminal is for the worker."""
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        with theirs:
+        with theirs, self._closed_on_failure():
             self.process = subprocess.Popen(  # noqa: S603 -- this interpreter
                 command(stream=theirs.fileno()),
                 env={**os.environ, MARK: self._mark},
@@ -65,6 +65,14 @@ class ForkServerProcess:
             )
         self.channel.send(self.setup)
         self._thread.start()
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._close_ends()
+            raise
 
     def post(self, frame: Frame) -> None:
         """Send a frame; safe from any thread."""
@@ -88,9 +96,12 @@ class ForkServerProcess:
             pass
         self.channel.close()
         self._see_dead()
-        self._wake.close()
-        self._wake_end.close()
+        self._close_ends()
         self.on_end()
+
+    def _close_ends(self) -> None:
+        for end in (self.channel, self._wake, self._wake_end):
+            end.close()
 
     def _hear(self) -> bool:
         """Send what is posted and hear what is said; say whether the server is still there."""

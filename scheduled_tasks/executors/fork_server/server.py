@@ -313,6 +313,9 @@ class ForkServer:
             pass
         with suppress(ValueError):
             self.spares.remove(child)
+        if child.run and os.WIFSIGNALED(status) and not (child.begun or child.stopped):
+            self.waiting.appendleft(child.run)  # killed while it waited: another makes its run
+            child.run = None
         if child.run is None:
             self.next_fork = time.monotonic() + FORK_AGAIN  # or forking what dies would be all
         else:

@@ -1,0 +1,54 @@
+"""Ten thousand runs, one after the other: what is left of them is nothing."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+
+import psutil
+
+from scheduled_tasks.executors import platform
+from tests.executors.conftest import TakeInHand
+from tests.executors.processes_in_hand import Hand
+
+RUNS = 10_000
+CONCURRENCY = 4
+
+
+def make_runs(hand: Hand, number: int) -> None:
+    """Keep all places busy until so many runs have succeeded."""
+    to_start = deque(range(number))
+
+    def keep_busy() -> bool:
+        while to_start and hand.executor.free:
+            to_start.popleft()
+            hand.start("answer", value=1)
+        return not to_start and not hand.executor.in_hand
+
+    hand.wait(keep_busy, within=600)
+    assert len(hand.endings) == number
+    assert all(getattr(ending, "result", None) == 1 for ending in hand.endings.values())
+    hand.endings.clear()
+    hand.said.clear()
+    gc.collect()
+
+
+def test_ten_thousand_runs_leave_no_process_no_descriptor_and_no_memory(
+    take_in_hand: TakeInHand,
+) -> None:
+    hand = take_in_hand(CONCURRENCY)
+    server, worker = hand.server, psutil.Process()
+
+    def settled() -> bool:
+        return len(platform.children_of(server.pid)) == CONCURRENCY == len(hand.spares())
+
+    make_runs(hand, 500)
+    hand.wait(settled)
+    descriptors = worker.num_fds(), server.num_fds()
+    memory = worker.memory_info().rss, server.memory_info().rss
+    make_runs(hand, RUNS)
+    hand.wait(settled)
+    assert (worker.num_fds(), server.num_fds()) == descriptors
+    for process, before in zip((worker, server), memory, strict=True):
+        assert process.memory_info().rss - before < 4 << 20
+    assert hand.server == server
