@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
+from typing import Any
 
-from scheduled_tasks import scheduled_task
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.messages import Checkpoint, Progress
 from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runs import Outcome
 from tests.executors.runs import clock, run_of
 
 
@@ -64,3 +70,44 @@ def test_a_handler_may_run_another_executor_within(registry: HandlerRegistry) ->
 
     executor.submit(run_of(1))
     assert [outcome.execution_id for outcome in executor.finished()] == [2, 1]
+
+
+def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
+    registry: HandlerRegistry,
+) -> None:
+    @scheduled_task(name="shop.job")
+    def job(context: TaskContext) -> Any:
+        for number in range(MOST_MESSAGES + 10):
+            context.progress(number)
+        context.checkpoint = "last"
+        return context.checkpoint
+
+    executor = InlineExecutor(concurrency=1, clock=clock)
+    executor.submit(run_of(1))
+    assert [ending.result for ending in outcomes_of(executor)] == ["last"]
+    said = [sent.message for sent in executor.messages()]
+    assert said[0] == Progress(done=0)
+    assert said[-1] == Checkpoint(value="last")
+    assert len(said) == MOST_MESSAGES + 11
+
+
+def test_a_run_that_reaches_its_timeout_is_interrupted(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.job")
+    def job() -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            pass
+
+    executor = InlineExecutor(concurrency=1, clock=clock)
+    executor.submit(replace(run_of(1), timeout=0.1))
+    [outcome] = outcomes_of(executor)
+    assert (outcome.error_category, outcome.error) == (
+        "timeout",
+        "It reached its timeout of 0.1 s.",
+    )
+
+
+def outcomes_of(executor: InlineExecutor) -> list[Outcome]:
+    endings = executor.finished()
+    assert all(isinstance(ending, Outcome) for ending in endings)
+    return [ending for ending in endings if isinstance(ending, Outcome)]

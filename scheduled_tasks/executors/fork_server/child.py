@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import logging
 import os
 import select
@@ -99,7 +98,6 @@ class Child:
         faulthandler.enable(self.trace)
         faulthandler.register(signal.SIGTERM, self.trace, chain=True)
         os.register_at_fork(after_in_child=end_on_sigterm)
-        gc.enable()
 
     def make(self, frame: Frame) -> None:
         """Make one run and send how it ended."""

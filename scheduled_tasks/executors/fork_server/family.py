@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +52,12 @@ class Child:
     peak: int = 0
 
     @property
+    def claim(self) -> Frame:
+        """Return which attempt it makes."""
+        run = self.run["run"] if self.run else {}
+        return {"execution_id": run["execution_id"], "attempt": run["attempt"]}
+
+    @property
     def running(self) -> bool:
         """Say whether its handler may still run."""
         return self.run is not None and self.outcome is None
@@ -83,6 +88,10 @@ class Child:
     def highest_resident(self) -> int:
         """Return the most memory that it has held in this run, in bytes."""
         return platform.highest_resident_of(self.pid)
+
+    def peak_of(self, resident: int) -> int:
+        """Return the most memory of its run, by what was measured and what the kernel counted."""
+        return max(self.peak, resident - self.resident_at_start)
 
     def saw_oom_kill(self) -> bool:
         """Say whether the kernel has killed for want of memory since its run began."""
@@ -136,8 +145,3 @@ def trace_file() -> int:
             trace = os.dup(file.fileno())
     fcntl.fcntl(trace, fcntl.F_SETFL, os.O_APPEND)
     return trace
-
-
-def strays(known: Container[int]) -> list[int]:
-    """Return the children of this process that are none of the known: orphans of runs."""
-    return [pid for pid in platform.children_of(os.getpid()) if pid not in known]

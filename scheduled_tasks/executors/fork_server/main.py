@@ -78,8 +78,7 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
         worker=setup["worker"],
     )
     channel.sendall(encode({"kind": "ready", "threads": threads}))
-    # The garbage of the loading is never worth a copy in each child; a child turns it on again.
-    gc.disable()
+    # What has been loaded is looked at by no collection again, which would copy it in each child.
     gc.collect()
     gc.freeze()
     ForkServer(Channel(channel), rules, spawn(setup)).serve()

@@ -1,9 +1,8 @@
-"""The loop of the fork server: one thread that forks, listens, keeps time and ends runs."""
+"""The loop of the fork server: one thread that hands out runs, keeps time and ends runs."""
 
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import time
 from collections import deque
@@ -14,19 +13,19 @@ from scheduled_tasks.clock import lifetime
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.executors.fork_server.child import ABANDONED, REFUSED, TIMEOUT
-from scheduled_tasks.executors.fork_server.family import Child, strays
+from scheduled_tasks.executors.fork_server.ears import Ears
+from scheduled_tasks.executors.fork_server.family import Child
+from scheduled_tasks.executors.fork_server.reports import Reports
 from scheduled_tasks.executors.fork_server.spawning import Spawn
 from scheduled_tasks.executors.memory import MEGABYTE, UNIT_OF_PEAK, resident_of
 from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
 
 #: Memory is looked at so often, in seconds.
 MEMORY_INTERVAL = 0.1
-#: Children are not listened to while the worker has so many bytes to read.
-MOST_UNREAD = 1 << 22
+#: What could not be done at once, a write or the death of an orphan, is looked at again so soon.
+LOOK_AGAIN = 0.005
 #: After a failed fork the next is tried so many seconds later.
 FORK_AGAIN = 0.5
-#: Endings are not held back for orphans that cannot be killed for longer than this.
-LONGEST_HOLD = 5.0
 
 #: What can be asked of a run; anything else that ends one kills it.
 ORDERS = {"timeout": TIMEOUT, "refused": REFUSED, "abandoned": ABANDONED}
@@ -56,59 +55,28 @@ class ForkServer:
         self.children: dict[int, Child] = {}
         self.spares: deque[Child] = deque()
         self.waiting: deque[Frame] = deque()
+        self.ears = Ears(worker, on_child=self.hear_child)
+        self.reports = Reports(worker, self.children)
         self.lease_until = rules.lease_until
         self.inherited = resident_of(os.getpid())
-        self.held: list[Frame] = []
-        self.held_since: float | None = None
         self.worker_gone = False
-        self.worker_process = -1
         self.next_fork = 0.0
         self.next_look_at_memory = 0.0
-        self.deaf = False
-        self.alarmed = False
-        self.selector = selectors.DefaultSelector()
-        self.alarm, self.alarm_end = os.pipe()
 
     def serve(self) -> None:
         """Serve until the worker is gone and nothing that it started is left."""
-        self.listen()
-        while not (self.worker_gone and not self.children and not self.orphans()):
+        self.ears.open(self.rules.worker, on_frames=self.hear_worker, on_gone=self.lose_worker)
+        while not (self.worker_gone and not self.children and not self.reports.orphans()):
             self.hand_out()
-            for key, _ in self.selector.select(self.patience()):
-                key.data()
-            if self.alarmed:  # only now: what it closes may have had something to say
+            self.ears.wait(self.patience())
+            if self.ears.alarmed:  # only now: what it closes may have had something to say
                 self.reap()
             self.keep_time()
             self.flush()
 
-    def listen(self) -> None:
-        """Wait for the worker, and for children that end."""
-        for descriptor in (self.alarm, self.alarm_end):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(self.alarm_end, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        self.selector.register(self.worker, selectors.EVENT_READ, self.hear_worker)
-        self.selector.register(self.alarm, selectors.EVENT_READ, self.take_alarm)
-        self.watch_worker()
-
-    def watch_worker(self) -> None:
-        """Notice the worker's death also where another process holds its end of the socket.
-
-        A handler that runs in a thread of the worker and forks is enough for that.
-        """
-        with suppress(AttributeError, OSError):
-            self.worker_process = os.pidfd_open(self.rules.worker)
-            self.selector.register(self.worker_process, selectors.EVENT_READ, self.lose_worker)
-        if os.getppid() != self.rules.worker:
-            self.lose_worker()
-
     def leave_to_child(self) -> None:
         """Close, in a forked child, what only the server may hold."""
-        self.selector.close()
-        self.worker.close()
-        for descriptor in (self.alarm, self.alarm_end, self.worker_process):
-            with suppress(OSError):
-                os.close(descriptor)
+        self.ears.close()
         for child in self.children.values():
             child.forget()
 
@@ -134,9 +102,7 @@ class ForkServer:
         """End everything: nobody is there to say how it went."""
         if not self.worker_gone:
             self.worker_gone = True
-            for source in (self.worker, self.worker_process):
-                with suppress(KeyError, ValueError):
-                    self.selector.unregister(source)
+            self.ears.lose_worker()
             self.waiting.clear()
             for child in self.children.values():
                 child.kill()
@@ -174,18 +140,8 @@ class ForkServer:
             return False
         self.children[child.pid] = child
         self.spares.append(child)
-        if not self.deaf:
-            self.hear(child, True)
+        self.ears.follow(child)
         return True
-
-    def hear(self, child: Child, listening: bool) -> None:  # noqa: FBT001
-        """Listen to a child, or stop."""
-        if listening:
-            self.selector.register(
-                child.channel, selectors.EVENT_READ, lambda: self.hear_child(child)
-            )
-        else:
-            self.selector.unregister(child.channel)
 
     def hear_child(self, child: Child) -> bool:
         """Pass on what a child says; say whether there may be more."""
@@ -195,8 +151,7 @@ class ForkServer:
             child.kill()
             frames = None
         if frames is None:
-            with suppress(KeyError, ValueError):
-                self.hear(child, False)
+            self.ears.leave(child)
         for frame in frames or ():
             self.hear_frame(child, frame)
         return bool(frames)
@@ -209,9 +164,9 @@ class ForkServer:
                 timeout = child.run["run"]["timeout"]
                 child.begun = True
                 child.deadline = time.monotonic() + timeout if timeout else None
-                self.worker.send({**claim_of(child), "kind": "begun", "pid": child.pid})
+                self.reports.begun(child)
             case "message":
-                self.worker.send({**frame, **claim_of(child)})
+                self.reports.said(child, frame)
             case "outcome" if isinstance(frame.get("outcome"), dict):
                 child.outcome = frame["outcome"]
                 child.deadline, child.runs_made = None, child.runs_made + 1
@@ -224,7 +179,7 @@ class ForkServer:
         if child.stopped or platform.children_of(child.pid):
             child.dismiss()
             return
-        self.report(child, peak=max(child.peak, child.highest_resident() - child.resident_at_start))
+        self.reports.ended(child, peak=child.peak_of(child.highest_resident()))
         child.run, child.steps = None, []
         self.spares.append(child)
 
@@ -245,15 +200,7 @@ class ForkServer:
     def end_all(self, why: str, *, grace: float) -> None:
         """End every run, also those that have not begun."""
         while self.waiting:
-            run = self.waiting.popleft()["run"]
-            self.tell(
-                {
-                    "kind": "ended",
-                    "execution_id": run["execution_id"],
-                    "attempt": run["attempt"],
-                    "stopped": why,
-                }
-            )
+            self.reports.never_begun(self.waiting.popleft()["run"], why)
         for child in self.children.values():
             self.end(child, why, grace=grace)
 
@@ -262,7 +209,7 @@ class ForkServer:
         now = time.monotonic()
         for child in list(self.children.values()):
             if child.deadline is not None and now >= child.deadline:
-                self.tell({**claim_of(child), "kind": "timeout"})
+                self.reports.timed_out(child)
                 self.end(child, "timeout", grace=self.rules.grace)
             while child.steps and now >= child.steps[0][0]:
                 match child.steps.pop(0)[1]:
@@ -273,8 +220,7 @@ class ForkServer:
         if now >= self.next_look_at_memory:
             self.next_look_at_memory = now + MEMORY_INTERVAL
             self.look_at_memory()
-        if self.held:
-            self.report_held()
+        self.reports.release()
 
     def look_at_memory(self) -> None:
         """End the runs that use more than they may."""
@@ -286,15 +232,9 @@ class ForkServer:
     def limited(self) -> list[Child]:
         return [child for child in self.children.values() if child.running and child.memory_limit]
 
-    def take_alarm(self) -> None:
-        """Note that a child has ended."""
-        self.alarmed = True
-        with suppress(BlockingIOError):
-            os.read(self.alarm, 4096)
-
     def reap(self) -> None:
         """Take notice of children that have ended, and end what they leave behind."""
-        self.alarmed = False
+        self.ears.alarmed = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -304,7 +244,7 @@ class ForkServer:
                 break
             if child := self.children.pop(pid, None):
                 self.bury(child, status, usage.ru_maxrss * UNIT_OF_PEAK)
-        self.orphans()
+        self.reports.orphans()
 
     def bury(self, child: Child, status: int, resident: int) -> None:
         """Report how a child ended, once its last words are read and its group is gone."""
@@ -320,54 +260,16 @@ class ForkServer:
             self.next_fork = time.monotonic() + FORK_AGAIN  # or forking what dies would be all
         else:
             signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            self.report(
+            self.reports.ended(
                 child,
-                peak=max(child.peak, resident - child.resident_at_start),
+                peak=child.peak_of(resident),
                 code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
                 signal=signalled,
                 out_of_memory=signalled == signal.SIGKILL and child.saw_oom_kill(),
                 trace=child.last_words() if child.outcome is None else "",
             )
-        with suppress(KeyError, ValueError):
-            self.hear(child, False)
+        self.ears.leave(child)
         child.forget()
-
-    def orphans(self) -> list[int]:
-        """Return the processes that ended runs have left behind, having killed them once more."""
-        found = strays(self.children)
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return found
-
-    # What the worker is told.
-
-    def report(self, child: Child, *, peak: int, **facts: object) -> None:
-        """Tell the worker how a run ended, once nothing of it is left."""
-        frame = {
-            **claim_of(child),
-            "kind": "ended",
-            "outcome": child.outcome,
-            "stopped": child.stopped,
-            "peak_mb": -(-max(peak, 0) // MEGABYTE),
-            **facts,
-        }
-        self.held.append(frame)
-        self.held_since = self.held_since or time.monotonic()
-        self.report_held()
-
-    def report_held(self) -> None:
-        """Send what is held back, unless orphans are still about."""
-        since = self.held_since or 0
-        if self.orphans() and time.monotonic() - since < LONGEST_HOLD:
-            return
-        for frame in self.held:
-            self.tell(frame)
-        self.held, self.held_since = [], None
-
-    def tell(self, frame: Frame) -> None:
-        if not self.worker_gone:
-            self.worker.send(frame)
 
     def flush(self) -> None:
         """Send what is unsent; listen to no child while the worker does not keep up."""
@@ -382,12 +284,7 @@ class ForkServer:
             if child.channel.unsent:
                 with suppress(OSError):
                     child.channel.flush()
-        deaf = len(self.worker.unsent) > MOST_UNREAD
-        if deaf != self.deaf:
-            self.deaf = deaf
-            for child in self.children.values():
-                with suppress(KeyError, ValueError):
-                    self.hear(child, not deaf)
+        self.ears.heed(self.children.values())
 
     def patience(self) -> float | None:
         """Return how many seconds nothing will be due."""
@@ -398,12 +295,10 @@ class ForkServer:
             due.append(self.next_look_at_memory)
         if self.waiting or any(child.run for child in self.children.values()):
             due.append(now + self.lease_until - lifetime())
-        if self.held or self.worker_gone:
-            due.append(now + 0.01)
-        if self.waiting or len(self.spares) < self.rules.spares:
-            due.append(max(self.next_fork, now) if not self.worker_gone else now + 0.01)
-        if self.unsent():
-            due.append(now + 0.005)
+        if self.reports.held or self.worker_gone or self.unsent():
+            due.append(now + LOOK_AGAIN)
+        elif self.waiting or len(self.spares) < self.rules.spares:
+            due.append(self.next_fork)
         soonest = min(due, default=NEVER)
         return max(soonest - now, 0) if soonest < NEVER else None
 
@@ -411,9 +306,3 @@ class ForkServer:
         return bool(self.worker.unsent) or any(
             child.channel.unsent for child in self.children.values()
         )
-
-
-def claim_of(child: Child) -> Frame:
-    """Return which attempt a child makes."""
-    run = child.run["run"] if child.run else {}
-    return {"execution_id": run["execution_id"], "attempt": run["attempt"]}

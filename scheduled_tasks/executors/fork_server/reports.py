@@ -1,0 +1,81 @@
+"""What the fork server tells its worker: each end of a run, once nothing of the run is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Container
+from contextlib import suppress
+
+from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.fork_server.family import Child
+from scheduled_tasks.executors.memory import MEGABYTE
+from scheduled_tasks.executors.wire import Channel, Frame
+
+#: Ends are not held back for orphans that cannot be killed for longer than this, in seconds.
+LONGEST_HOLD = 5.0
+
+
+class Reports:
+    """Holds ends of runs back while orphans are about: processes that a run left behind.
+
+    The server adopts them when their run is dead. Which run each was of cannot be told then, so
+    they hold up all that end at the same time, for the moment that it takes to kill them.
+    """
+
+    def __init__(self, worker: Channel, known: Container[int]) -> None:
+        self.worker = worker
+        self.known = known
+        self.held: list[Frame] = []
+        self._held_since: float | None = None
+
+    def begun(self, child: Child) -> None:
+        """Tell that a run has begun."""
+        self.worker.send({**child.claim, "kind": "begun", "pid": child.pid})
+
+    def timed_out(self, child: Child) -> None:
+        """Tell that a run has reached its timeout and is asked to stop."""
+        self.worker.send({**child.claim, "kind": "timeout"})
+
+    def said(self, child: Child, frame: Frame) -> None:
+        """Pass a message on."""
+        self.worker.send({**frame, **child.claim})
+
+    def ended(self, child: Child, *, peak: int, **facts: object) -> None:
+        """Tell how a run ended, once no orphan is left."""
+        self.held.append(
+            {
+                **child.claim,
+                "kind": "ended",
+                "outcome": child.outcome,
+                "stopped": child.stopped,
+                "peak_mb": -(-max(peak, 0) // MEGABYTE),
+                **facts,
+            }
+        )
+        self._held_since = self._held_since or time.monotonic()
+        self.release()
+
+    def never_begun(self, run: Frame, why: str) -> None:
+        """Tell that a run was given no process."""
+        claim = {"execution_id": run["execution_id"], "attempt": run["attempt"]}
+        self.worker.send({**claim, "kind": "ended", "stopped": why})
+
+    def release(self) -> None:
+        """Tell what is held back, unless orphans are still about."""
+        since = self._held_since or 0
+        if self.held and self.orphans() and time.monotonic() - since < LONGEST_HOLD:
+            return
+        for frame in self.held:
+            self.worker.send(frame)
+        self.held, self._held_since = [], None
+
+    def orphans(self) -> list[int]:
+        """Return the processes that dead runs have left behind, having killed them once more."""
+        children = platform.children_of(os.getpid())
+        found = [pid for pid in children if pid not in self.known]
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found

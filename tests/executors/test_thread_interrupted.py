@@ -1,0 +1,340 @@
+"""Runs in threads that have to stop: asked, interrupted where they can be, never killed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
+from scheduled_tasks.executors import base
+from scheduled_tasks.executors.base import NEVER
+from scheduled_tasks.executors.thread import ThreadExecutor
+from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress, Sent
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runs import Ending, Loss, Outcome
+from tests.executors.runs import clock, run_of
+
+LONG = 20
+
+
+class Holder:
+    """A thread executor as its worker holds it: collects in the test's own thread."""
+
+    def __init__(self) -> None:
+        self.stirred = threading.Event()
+        self.executor = ThreadExecutor(
+            concurrency=2, clock=clock, on_finished=self.stirred.set, on_message=self.stirred.set
+        )
+        self.said: list[Sent] = []
+        self.endings: list[Ending] = []
+        self.accepts = True
+
+    def start(self, handler: Callable[..., Any], number: int = 1, **fields: Any) -> None:
+        scheduled_task(name=f"shop.{handler.__name__}")(handler)
+        self.executor.submit(replace(run_of(number, f"shop.{handler.__name__}"), **fields))
+
+    def collect(self) -> None:
+        self.endings += self.executor.finished()
+        for sent in self.executor.messages():
+            self.said.append(sent)
+            assert sent.answer is not None
+            sent.answer(self.accepts)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + LONG
+        while not condition():
+            assert time.monotonic() < deadline
+            self.stirred.wait(0.02)
+            self.stirred.clear()
+            self.collect()
+
+    def end(self) -> Ending:
+        self.wait(lambda: self.endings)
+        return self.endings.pop()
+
+    def outcome(self) -> Outcome:
+        ending = self.end()
+        assert isinstance(ending, Outcome)
+        return ending
+
+
+@pytest.fixture
+def holder(registry: HandlerRegistry) -> Iterator[Holder]:
+    """Return an executor whose threads have all ended when the test has."""
+    holder = Holder()
+    yield holder
+    holder.executor.close()
+    for thread in holder.executor._threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("timeout-")]
+
+
+def spin(go: threading.Event | None = None) -> None:
+    """Compute until interrupted, or until told to end."""
+    end = time.monotonic() + LONG
+    while time.monotonic() < end and not (go and go.is_set()):
+        pass
+
+
+def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -> None:
+    cleaned: list[bool] = []
+
+    def job(context: TaskContext) -> None:
+        try:
+            spin()
+        finally:
+            cleaned.append(context.cancelled)
+
+    holder.start(job, timeout=0.1)
+    outcome = holder.outcome()
+    assert (outcome.status, outcome.error_category) == ("failed", "timeout")
+    assert outcome.error == "It reached its timeout of 0.1 s."
+    assert "in job" in outcome.traceback
+    assert cleaned == [True]
+    assert [sent.message for sent in holder.said] == [
+        Note(text="It reached its timeout of 0.1 s. It is still running.")
+    ]
+    assert holder.executor.stuck == frozenset()
+
+
+def test_a_timeout_cancels_an_async_handler(holder: Holder) -> None:
+    cleaned: list[int] = []
+
+    async def job() -> None:
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            cleaned.append(1)
+
+    holder.start(job, timeout=0.2)
+    assert holder.outcome().error == "It reached its timeout of 0.2 s."
+    assert cleaned == [1]
+
+
+def test_a_loop_that_looks_at_cancelled_has_failed_with_its_result(holder: Holder) -> None:
+    def job(context: TaskContext) -> str:
+        try:
+            spin()
+        except RunInterrupted:
+            assert context.cancelled
+        return "what was done"
+
+    holder.start(job, timeout=0.1)
+    outcome = holder.outcome()
+    assert (outcome.error_category, outcome.result) == ("timeout", "what was done")
+
+
+def test_a_run_that_ends_in_time_is_left_alone(holder: Holder) -> None:
+    holder.start(lambda_named("job"), timeout=0.2)
+    assert holder.outcome().status == "success"
+    holder.start(spin_a_little, 2)
+    assert holder.outcome().status == "success"
+    assert holder.said == []
+
+
+def lambda_named(name: str) -> Callable[[], None]:
+    def function() -> None:
+        pass
+
+    function.__name__ = name
+    return function
+
+
+def spin_a_little() -> None:
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        pass
+
+
+def test_a_run_that_outlives_the_grace_is_stuck_until_it_returns(
+    holder: Holder, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.2}
+    go = threading.Event()
+
+    def job() -> str:
+        while not go.is_set():
+            try:
+                spin(go)
+            except RunInterrupted:
+                continue
+        return "at last"
+
+    holder.start(job, timeout=0.1)
+    holder.wait(lambda: holder.executor.stuck)
+    assert holder.executor.stuck == {1}
+    assert list(holder.executor.in_hand) == [1], "its place and its execution stay occupied"
+    assert holder.executor.free == 1
+    assert "its thread cannot be killed" in caplog.text
+    assert "within 0.2 s of its timeout of 0.1 s" in caplog.text
+    go.set()
+    outcome = holder.outcome()
+    assert (outcome.error_category, outcome.result) == ("timeout", "at last")
+    assert holder.executor.stuck == frozenset()
+
+
+def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
+    holder: Holder, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
+    go = threading.Event()
+
+    def job() -> None:
+        while not go.wait(0.01):
+            try:
+                spin(go)
+            except RunInterrupted:
+                continue
+
+    holder.start(job, timeout=0.1)
+    holder.wait(lambda: holder.executor.stuck)
+    holder.executor.abandon()
+    outcome = holder.outcome()
+    assert outcome.error_category == "timeout"
+    assert outcome.error == (
+        "It did not end within 0.1 s of its timeout of 0.1 s. It ran in a thread, which cannot "
+        "be killed, so its worker ended."
+    )
+    assert holder.executor.leaves_code_running
+    go.set()
+    holder.wait(lambda: not holder.executor.leaves_code_running)
+    assert holder.endings == [], "what it says at last is nobody's"
+
+
+def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder) -> None:
+    begun, seen = threading.Event(), []
+
+    def job() -> None:
+        begun.set()
+        try:
+            spin()
+        except RunInterrupted as error:
+            seen.append(type(error).__name__)
+            raise
+
+    holder.start(job)
+    assert begun.wait(LONG)
+    holder.executor.abandon()
+    ending = holder.end()
+    assert isinstance(ending, Loss)
+    assert (ending.charged, ending.reason) == (
+        False,
+        "Its worker was stopped before it finished.",
+    )
+    holder.wait(lambda: not holder.executor.leaves_code_running)
+    assert seen == ["WorkerStopping"]
+    assert holder.endings == []
+
+
+def test_what_a_run_says_waits_until_it_is_collected(holder: Holder) -> None:
+    said, go = threading.Event(), threading.Event()
+
+    def job(context: TaskContext) -> None:
+        context.progress(1, 2)
+        context.record(processed=3)
+        said.set()
+        assert go.wait(LONG)
+
+    assert holder.executor.messages_due == NEVER
+    holder.start(job)
+    assert said.wait(LONG)
+    assert time.monotonic() < holder.executor.messages_due < time.monotonic() + 1
+    holder.collect()
+    assert [sent.message for sent in holder.said] == [
+        Progress(done=1, total=2),
+        Counts(processed=3),
+    ]
+    assert holder.executor.messages_due == NEVER
+    go.set()
+    holder.outcome()
+
+
+def test_a_checkpoint_waits_for_the_worker(holder: Holder) -> None:
+    steps: list[str] = []
+
+    def job(context: TaskContext) -> None:
+        context.checkpoint = 1
+        steps.append("written")
+
+    holder.start(job)
+    assert holder.stirred.wait(LONG)
+    assert steps == []
+    assert holder.outcome().status == "success"
+    assert steps == ["written"]
+    assert holder.said[0].message == Checkpoint(value=1)
+
+
+def test_a_refused_message_interrupts_the_handler(holder: Holder) -> None:
+    def job(context: TaskContext) -> None:
+        context.progress(1)
+        spin()
+
+    holder.accepts = False
+    holder.start(job)
+    outcome = holder.outcome()
+    assert (outcome.error_category, outcome.error) == (
+        "lost",
+        "The execution is no longer this worker's.",
+    )
+
+
+def test_after_a_refused_message_every_other_raises(holder: Holder) -> None:
+    raised: list[str] = []
+
+    def job(context: TaskContext) -> None:
+        for say in (lambda: setattr(context, "checkpoint", 1), lambda: context.progress(1)):
+            try:
+                say()
+            except LeaseLost:
+                raised.append("LeaseLost")
+
+    holder.accepts = False
+    holder.start(job)
+    holder.end()
+    assert raised[0] == "LeaseLost"
+    assert len(holder.said) == 1
+
+
+def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) -> None:
+    raised: list[str] = []
+
+    def job(context: TaskContext) -> None:
+        try:
+            context.checkpoint = 1
+        except RunInterrupted as error:
+            raised.append(type(error).__name__)
+            raise
+
+    holder.start(job, timeout=0.1)
+    while not holder.executor._endings.qsize():
+        assert holder.stirred.wait(LONG)
+        holder.stirred.clear()
+    assert holder.outcome().error == "It reached its timeout of 0.1 s."
+    assert raised == ["TimeLimitExceeded"]
+
+
+def test_a_run_that_says_too_much_waits_for_the_worker(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MOST_MESSAGES", 10)
+
+    def job(context: TaskContext) -> None:
+        for number in range(35):
+            context.progress(number)
+
+    holder.start(job)
+    while not holder.executor.full:
+        time.sleep(0.01)
+    for _ in range(20):
+        assert holder.executor._messages.qsize() <= 10
+        time.sleep(0.01)
+    assert holder.outcome().status == "success"
+    assert [sent.message for sent in holder.said] == [Progress(done=done) for done in range(35)]

@@ -1,0 +1,110 @@
+"""What the log and the project are told of attempts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.announcements import announce_end, announce_start, announce_taken
+from scheduled_tasks.models import Execution
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.signals import execution_finished
+from tests.executors.runs import run_of
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="scheduled_tasks")
+    return caplog
+
+
+@pytest.fixture
+def handler(registry: HandlerRegistry) -> Any:
+    @scheduled_task(name="shop.job")
+    def job() -> None:
+        pass
+
+    return job
+
+
+def ended(status: str, **fields: Any) -> Execution:
+    """Return an execution that is not stored; what is said of it needs no database."""
+    values = {"task_name": "one", "handler": "shop.job", "attempt": 2, "duration_ms": 15}
+    return Execution(pk=7, status=status, **{**values, **fields})
+
+
+def test_a_start_is_logged_with_the_names_of_the_run(logged: pytest.LogCaptureFixture) -> None:
+    announce_start(run_of(7))
+    assert logged.messages == ["start task=one execution=7 attempt=1"]
+
+
+@pytest.mark.parametrize("status", ["success", "cancelled"])
+def test_an_end_is_logged(handler: Any, logged: pytest.LogCaptureFixture, status: str) -> None:
+    announce_end(ended(status))
+    [record] = logged.records
+    assert record.getMessage() == f"{status} task=one execution=7 attempt=2 duration_ms=15"
+    assert record.levelname == "INFO"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"error": "ValueError: no", "traceback": "Traceback …\nValueError: no\n"}, "Traceback"),
+        ({"error": "Its process was ended by SIGKILL."}, "Its process was ended by SIGKILL."),
+    ],
+)
+def test_a_failure_is_logged_as_an_error_with_what_is_known_of_it(
+    handler: Any, logged: pytest.LogCaptureFixture, fields: dict[str, str], said: str
+) -> None:
+    announce_end(ended("failed", **fields))
+    [record] = logged.records
+    first, second = record.getMessage().split("\n")[:2]
+    assert first == "failed task=one execution=7 attempt=2 duration_ms=15"
+    assert second.startswith(said)
+    assert record.levelname == "ERROR"
+
+
+def test_the_project_is_told_of_an_end_whatever_its_receivers_do(handler: Any) -> None:
+    heard: list[Execution] = []
+
+    def deaf(**_: Any) -> None:
+        raise RuntimeError("a receiver")
+
+    def listen(execution: Execution, **_: Any) -> None:
+        heard.append(execution)
+
+    execution = ended("success")
+    execution_finished.connect(deaf)
+    execution_finished.connect(listen, sender=handler)
+    try:
+        announce_end(execution)
+    finally:
+        execution_finished.disconnect(deaf)
+        execution_finished.disconnect(listen, sender=handler)
+    assert heard == [execution]
+
+
+def test_what_goes_back_to_the_queue_is_a_warning_and_no_end(
+    handler: Any, logged: pytest.LogCaptureFixture
+) -> None:
+    def listen(**_: Any) -> None:
+        raise AssertionError("it has not ended")
+
+    execution_finished.connect(listen, weak=False)
+    try:
+        announce_end(ended("queued"))
+    finally:
+        execution_finished.disconnect(listen)
+    [record] = logged.records
+    assert record.getMessage() == "queued again task=one execution=7 attempt=2"
+    assert record.levelname == "WARNING"
+
+
+def test_an_end_that_was_taken_away_is_a_warning(logged: pytest.LogCaptureFixture) -> None:
+    announce_taken(7, 2)
+    [record] = logged.records
+    assert "execution=7 attempt=2" in record.getMessage()
+    assert record.levelname == "WARNING"
