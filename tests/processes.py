@@ -126,9 +126,9 @@ def schedulers(count: int, *options: str, **environment: str) -> Iterator[list[A
                 process.stdout.close()
 
 
-def wait_until(condition: Callable[[], bool], *, within: float) -> None:
+def wait_until(condition: Callable[[], bool], *, within: float, pause: float = 0.05) -> None:
     """Look again and again until something is true of other processes; fail if it never is."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"it did not come true within {within} s"
-        time.sleep(0.05)
+        time.sleep(pause)

@@ -33,6 +33,7 @@ class LocalRun:
         self.started_at = executor.clock()
         self._refused = False
         self._over = False
+        self._timing = threading.Lock()
         self._timer: threading.Timer | None = None
 
     def perform(self) -> Outcome:
@@ -47,9 +48,10 @@ class LocalRun:
                 cancellation=self.cancellation,
             )
         finally:
-            self._over = True
-            if self._timer is not None:
-                self._timer.cancel()
+            with self._timing:
+                self._over = True
+                if self._timer is not None:
+                    self._timer.cancel()
 
     @property
     def timed_out(self) -> bool:
@@ -105,7 +107,10 @@ class LocalRun:
             self.on_ignored()
 
     def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
-        self._timer = threading.Timer(seconds, function)
-        self._timer.daemon = True
-        self._timer.name = f"timeout-{self.run.execution_id}"
-        self._timer.start()
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        timer.name = f"timeout-{self.run.execution_id}"
+        with self._timing:
+            if not self._over:
+                self._timer = timer
+                timer.start()

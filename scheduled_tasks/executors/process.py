@@ -128,7 +128,7 @@ class ProcessExecutor(Executor):
     # What the fork server says, in the thread that talks with it.
 
     def _start_server(self) -> None:
-        self._server = ForkServerProcess(
+        server = ForkServerProcess(
             {
                 "worker": os.getpid(),
                 "argv": sys.argv,
@@ -143,7 +143,8 @@ class ProcessExecutor(Executor):
             on_frame=self._hear,
             on_end=self._lose_server,
         )
-        self._server.start()
+        server.start()
+        self._server = server
 
     def _hear(self, frame: Frame) -> None:
         if frame["kind"] == "ready":

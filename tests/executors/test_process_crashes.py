@@ -117,7 +117,10 @@ GARBAGE = {
     "no number": frame('{"kind":"outcome","outcome":{"execution_id":' + "1" * 5000 + "}}"),
     "an empty message": frame('{"kind":"message"}'),
     "an unknown message": frame('{"kind":"message","message":{"kind":"No","fields":{}}}'),
-    "a message of another's": frame('{"kind":"message","execution_id":1,"attempt":1}'),
+    "a message of another's": frame(
+        '{"kind":"message","execution_id":1,"attempt":1,'
+        '"message":{"kind":"Progress","fields":{"done":5}}}'
+    ),
     "an empty outcome": frame('{"kind":"outcome"}'),
     "an odd outcome": frame('{"kind":"outcome","outcome":1}'),
     "half an outcome": frame('{"kind":"outcome","outcome":{}}'),
@@ -137,6 +140,7 @@ def test_garbage_in_the_stream_harms_its_own_run_at_most(
     assert outcome.result == "written" or outcome.error_category == "crash"
     release.touch()
     assert hand.outcome_of(other).result == "released"
+    assert hand.said[other] == []
     assert hand.run("answer", value=1).result == 1
     assert hand.server == server
 
@@ -146,9 +150,8 @@ def test_garbage_in_the_stream_harms_its_own_run_at_most(
 def test_a_forked_process_that_leaves_the_handler_does_not_speak_for_the_run(
     take_in_hand: TakeInHand, *, raises: bool, runs: int
 ) -> None:
-    hand = take_in_hand(2, MAX_EXECUTIONS_PER_CHILD=runs)
-    for _ in range(runs):
-        assert hand.run("return_twice", raises=raises).result == "from the run"
+    hand = take_in_hand(2, MAX_EXECUTIONS_PER_CHILD=runs, KILL_GRACE=0.3)
+    assert hand.run("return_twice", raises=raises).result == "from the run"
 
 
 @pytest.fixture

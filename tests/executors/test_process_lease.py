@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from scheduled_tasks.clock import lifetime
-from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
+from scheduled_tasks.executors.process import SERVER_KILLED
+from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in, with_mark
 from tests.processes import ROOT, wait_until
 
 EXPIRED = "Its worker could not renew its lease in time."
@@ -128,7 +129,7 @@ def start_worker(mark: str, tmp_path: Path) -> Iterator[StartWorker]:
     yield start
     for worker in started:
         worker.end()
-        wait_until(lambda worker=worker: not worker.left(), within=LONG)  # type: ignore[misc]
+    wait_until(lambda: not with_mark(mark), within=LONG)
 
 
 def test_a_killed_workers_runs_and_fork_server_die_with_it(start_worker: StartWorker) -> None:
@@ -151,6 +152,18 @@ def test_so_they_do_where_the_fork_server_was_stopped(start_worker: StartWorker)
     worker.server.suspend()
     worker.process.kill()
     wait_until(lambda: not worker.left(), within=5)
+
+
+def test_runs_die_with_their_fork_server_at_once_whatever_the_worker_does(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker()
+    children = worker.server.children()
+    worker.process.send_signal(signal.SIGSTOP)
+    worker.server.kill()
+    wait_until(lambda: not any(alive(child.pid) for child in children), within=5)
+    worker.process.send_signal(signal.SIGCONT)
+    assert SERVER_KILLED in worker.readline()
 
 
 def test_so_they_do_where_the_worker_ends_by_itself(start_worker: StartWorker) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scheduled_tasks.executors.memory import MEGABYTE, usage_of
 from scheduled_tasks.messages import Note
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, alive, pids_in
@@ -139,31 +140,33 @@ def test_memory_that_forked_processes_share_counts_once(hand: Hand) -> None:
 
 
 def test_shared_memory_beyond_the_limit_counts_too(hand: Hand) -> None:
-    outcome = hand.run("share_memory", limit=100, megabytes=200, children=4, seconds=30)
+    outcome = hand.run("share_mapping", limit=60, megabytes=400, timeout=30)
     assert outcome.error_category == "memory"
 
 
 def test_a_run_is_not_charged_for_what_its_neighbours_leave_to_it(
-    take_in_hand: TakeInHand, tmp_path: Path
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hand = take_in_hand(4)
-    release, neighbours_release = tmp_path / "release", tmp_path / "neighbours"
-    number = hand.start("wait_for", limit=12, path=str(tmp_path / "pid"), release=str(release))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.large_settings")
+    hand = take_in_hand(12)
+    go, release = tmp_path / "go", tmp_path / "release"
     neighbours = [
-        hand.start("wait_for", path=str(tmp_path / "pids"), release=str(neighbours_release))
-        for _ in range(3)
+        hand.start("wait_for", path=str(tmp_path / "pids"), release=str(go)) for _ in range(11)
     ]
-    hand.pids(tmp_path / "pids", 3)
-    neighbours_release.touch()
+    hand.pids(tmp_path / "pids", 11)
+    number = hand.start("wait_for", limit=15, path=str(tmp_path / "pid"), release=str(release))
+    [pid] = hand.pids(tmp_path / "pid")
+    before = usage_of([pid])
+    go.touch()
     for neighbour in neighbours:
         hand.outcome_of(neighbour)
-    for pid in hand.spares():
-        os.kill(pid, signal.SIGKILL)
-    spinner = hand.start("spin", seconds=0.5)
-    hand.outcome_of(spinner)
+    hand.wait(lambda: usage_of([pid]).shared - before.shared > 20 * MEGABYTE)
+    hand.run("spin", seconds=0.5)
     release.touch()
     outcome = hand.outcome_of(number)
     assert outcome.status == "success", outcome.error
+    assert outcome.peak_memory_mb is not None
+    assert outcome.peak_memory_mb < 15
 
 
 def test_the_peak_of_a_run_without_a_limit_is_on_record(hand: Hand) -> None:
@@ -186,6 +189,10 @@ def test_a_sigterm_from_outside_changes_nothing(hand: Hand, tmp_path: Path) -> N
     assert hand.run("answer", value=1).result == 1
     release.touch()
     assert hand.outcome_of(number).result == "released"
+
+
+def test_processes_of_multiprocessing_can_be_terminated(hand: Hand) -> None:
+    assert hand.run("terminate_process", timeout=20).result == -signal.SIGTERM
 
 
 def test_a_pool_of_processes_works_in_a_handler_and_ends_with_it(hand: Hand) -> None:

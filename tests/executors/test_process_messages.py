@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Progress
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
+from tests.processes import wait_until
 
 LEASE_LOST = "The execution is no longer this worker's."
 
@@ -153,15 +155,16 @@ def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(hand: Hand) -
     count = 100_000
     server = hand.server
     before = server.memory_info().rss
-    number = hand.start("log_many", count=count)
-    while not hand.executor.full:
-        hand.stirred.wait(0.01)
-    for _ in range(20):
-        hand.stirred.wait(0.02)
+    number = hand.start("log_many", count=count, width=300)
+    wait_until(lambda: hand.executor.full, within=LONG)
+    most, end = 0, time.monotonic() + 2
+    while time.monotonic() < end:
+        most = max(most, server.memory_info().rss - before)
         assert hand.executor._messages.qsize() < 2 * MOST_MESSAGES
-    assert server.memory_info().rss - before < 30 << 20
+        time.sleep(0.05)
+    assert most < 12 << 20
     assert hand.outcome_of(number).result == count
-    assert lines_of(hand, number) == [f"line {line}" for line in range(count)]
+    assert lines_of(hand, number) == [f"{line:300}" for line in range(count)]
 
 
 def test_forked_processes_and_threads_that_log_do_not_garble_what_is_said(hand: Hand) -> None:

@@ -20,6 +20,8 @@ from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress, Sent
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runs import Ending, Loss, Outcome
 from tests.executors.runs import clock, run_of
+from tests.processes import wait_until
+from tests.processes import wait_until
 
 LONG = 20
 
@@ -74,7 +76,11 @@ def holder(registry: HandlerRegistry) -> Iterator[Holder]:
     for thread in holder.executor._threads:
         thread.join(LONG)
         assert not thread.is_alive()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("timeout-")]
+    wait_until(lambda: not list(timers()), within=LONG)
+
+
+def timers() -> Iterator[threading.Thread]:
+    return (thread for thread in threading.enumerate() if thread.name.startswith("timeout-"))
 
 
 def spin(go: threading.Event | None = None) -> None:
@@ -331,8 +337,7 @@ def test_a_run_that_says_too_much_waits_for_the_worker(
             context.progress(number)
 
     holder.start(job)
-    while not holder.executor.full:
-        time.sleep(0.01)
+    wait_until(lambda: holder.executor.full, within=LONG)
     for _ in range(20):
         assert holder.executor._messages.qsize() <= 10
         time.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import mmap
 import multiprocessing
 import os
 import signal
@@ -61,7 +62,7 @@ def return_twice(*, raises: bool) -> str:
             raise RuntimeError("in the forked process")
         return "from the forked process"
     os.waitpid(pid, 0)
-    time.sleep(0.2)
+    time.sleep(1)
     return "from the run"
 
 
@@ -114,6 +115,34 @@ def share_memory(megabytes: int, children: int, seconds: float) -> None:
 
 
 @scheduled_task
+def share_mapping(megabytes: int) -> None:
+    """Use memory that is never this process's alone, but for one megabyte."""
+    mapping = mmap.mmap(-1, megabytes * MEGABYTE)
+    (ready, tell), (read, told) = os.pipe(), os.pipe()
+    forked = os.fork() == 0
+    for begin in range(0, len(mapping), MEGABYTE):
+        if forked:
+            os.read(ready, 1)
+            assert mapping[begin : begin + MEGABYTE]
+            os.write(told, b"!")
+        else:
+            mapping[begin : begin + MEGABYTE] = b"x" * MEGABYTE
+            os.write(tell, b"!")
+            os.read(read, 1)
+    time.sleep(600)
+
+
+@scheduled_task
+def terminate_process() -> int | None:
+    """Start a process as multiprocessing does, and end it as that does."""
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    process.start()
+    process.terminate()
+    process.join()
+    return process.exitcode
+
+
+@scheduled_task
 def use_pool() -> list[int]:
     """Let a pool of processes compute, and terminate it."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -145,10 +174,10 @@ def leave_daemon(path: str) -> int:
 
 
 @scheduled_task
-def log_many(context: TaskContext, count: int) -> int:
-    """Log so many lines."""
+def log_many(context: TaskContext, count: int, width: int) -> int:
+    """Log so many lines of such a width."""
     for number in range(count):
-        context.logger.info("line %s", number)
+        context.logger.info("%*d", width, number)
     return count
 
 

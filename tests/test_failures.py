@@ -1,0 +1,90 @@
+"""Exceptions as broken as any object may be become words that can be stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.failures import failure_of
+
+
+def fields_of(error: BaseException) -> dict[str, Any]:
+    """Raise an error and return what is stored of it, having checked that it can be."""
+    try:
+        raise error  # noqa: TRY301
+    except BaseException as caught:  # noqa: BLE001
+        fields = failure_of(caught, caller="somewhere.else")
+    for text in fields.values():
+        assert "\0" not in text
+        text.encode()
+    assert fields["status"] == "failed"
+    assert fields["error"]
+    assert len(fields["error"]) <= 2000
+    assert fields["traceback"]
+    assert len(fields["traceback"]) <= 100_000
+    assert len(fields["error_fingerprint"]) == 32
+    return fields
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
+class Fatal(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+class Endless(Exception):
+    def __str__(self) -> str:
+        return str(self)
+
+
+class Nameless(Exception):
+    pass
+
+
+Nameless.__module__ = 5  # type: ignore[assignment]
+
+
+class Syntax(SyntaxError):
+    text = 5  # type: ignore[assignment]
+
+
+class Lone(Exception):
+    pass
+
+
+Lone.__qualname__ = "Lo\udc80ne"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unprintable(),
+        Fatal(),
+        Endless(),
+        Nameless("x"),
+        Syntax("x"),
+        Lone("x"),
+        ValueError("a\0b\ud800"),
+        ValueError("x" * 10_000_000),
+        ValueError(b"\xff", object(), {1: ...}),
+        UnicodeDecodeError("utf-8", b"\xff" * 10, 0, 1, "bad"),
+        ExceptionGroup("many", [ValueError(number) for number in range(1000)]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_exception_as_broken_as_can_be_is_stored(error: Exception) -> None:
+    assert fields_of(error)["error_category"] in ("logic", "permanent")
+
+
+def test_an_exception_with_broken_notes_and_circular_causes_is_stored() -> None:
+    error, other = ValueError("x"), KeyError("y")
+    error.__notes__ = 5  # type: ignore[assignment]
+    error.__cause__, other.__cause__ = other, error
+    assert "KeyError" in fields_of(error)["traceback"]
