@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -13,9 +13,11 @@ from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.models import Execution, Worker
-from scheduled_tasks.runs import Ending, Outcome
+from scheduled_tasks.runs import Ending, Loss, Outcome, Run
 
 logger = logging.getLogger(__name__)
+
+CLAIM_LOST = "The connection to the database broke when it was claimed."
 
 
 class Source(Protocol):
@@ -59,6 +61,21 @@ class Collector:
             written += len(self.write(endings))
             del self._ended[: len(endings)]
         return written
+
+    def give_back_unheld(self, in_hand: Iterable[Run]) -> None:
+        """Give back what this worker holds on record, and nobody here knows of.
+
+        That is so when a claim was committed and the answer was lost with the connection.
+        """
+        known = {(run.execution_id, run.attempt) for run in in_hand}
+        known.update((ending.execution_id, ending.attempt) for ending in self._ended)
+        rows = Execution.objects.all()
+        held = rows.using(rows.write_alias).held_by(str(self.worker.pk))
+        self._ended += [
+            Loss(execution_id=number, attempt=attempt, reason=CLAIM_LOST, charged=False)
+            for number, attempt in held.values_list("pk", "attempt")
+            if (number, attempt) not in known
+        ]
 
     def record(self, messages: Sequence[Sent]) -> None:
         """Write what runs say, and answer them."""

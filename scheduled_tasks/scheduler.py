@@ -99,6 +99,7 @@ class Scheduler:
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._stops_asked = 0
         self._abandoned_at: float | None = None
+        self._cut_off = False
 
     def start(self, now: datetime | None = None) -> None:
         """Announce this worker and write what code declares; ``tick`` does it where it was not."""
@@ -130,6 +131,9 @@ class Scheduler:
             raise WorkerLostError("This worker was given up as lost; it must not go on.")
         self.executor.check()
         ended = self.collect()
+        if self._cut_off:
+            self.collector.give_back_unheld(self.executor.in_hand)
+            self._cut_off = False
         self.housekeeping.look(now)
         fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
         claimed = self.claim(now)
@@ -252,6 +256,7 @@ class Scheduler:
         logger.error("database error, tried again in %.1f s: %s", pause, error)
         connections.close_all()
         self.housekeeping.begin_watch_anew()
+        self._cut_off = True
         return pause
 
     def shut_down(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.executors import executor_class
-from scheduled_tasks.executors.base import NEVER, Executor
+from scheduled_tasks.executors.base import NEVER, Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import failed
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.runs import Ending, Run
@@ -35,10 +35,11 @@ class Dispatcher:
     def opened(self, kind: type[Executor]) -> Executor:
         """Return the executor of a kind, opened if it was not."""
         if kind not in self.executors:
-            executor = self.executors[kind] = kind(**self.options)
+            executor = kind(**self.options)
             if self._lease_until is not None:
                 executor.extend_lease(self._lease_until)
             executor.open()
+            self.executors[kind] = executor
         return self.executors[kind]
 
     def check(self) -> None:
@@ -72,16 +73,17 @@ class Dispatcher:
         return min((executor.messages_due for executor in self.executors.values()), default=NEVER)
 
     def submit(self, run: Run) -> None:
-        """Hand a run over; one for an executor that there is not ends as failed."""
+        """Hand a run over; one whose executor there is not, or cannot run, ends as failed."""
         try:
             kind = executor_class(run.executor) if run.executor else self.default
-        except InvalidSettings as error:
+            executor = self.opened(kind)
+        except (InvalidSettings, ExecutorBrokenError) as error:
             now = self.options["clock"]()
             self._misdirected.put(
                 failed(run, "permanent", str(error), started_at=now, finished_at=now)
             )
         else:
-            self.opened(kind).submit(run)
+            executor.submit(run)
 
     def extend_lease(self, until: float) -> None:
         """Let all of them know until when nobody else may run what is in hand."""

@@ -75,10 +75,12 @@ class LocalRun:
             self._answer(accepted)
             answered.set()
 
+        asked_before = self.cancellation.requested
         self.executor.take(self.run, message, answer)
         self.executor.on_finished()
         while not answered.wait(LOOK_UP):
-            self.cancellation.check()
+            if not asked_before:
+                self.cancellation.check()
         self._raise_if_refused()
 
     def _wait_for_room(self) -> None:

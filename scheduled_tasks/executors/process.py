@@ -39,10 +39,13 @@ logger = logging.getLogger(__name__)
 MOST_SPARES = 4
 #: How long the fork server may take to load the project, in seconds.
 LONGEST_LOADING = 120.0
+#: The statuses with which a handler can end.
+ENDINGS_OF_RUNS = ("success", "failed", "cancelled")
 CANNOT_LOAD = (
     "The fork server could not load the project; its error stands above. "
     "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
 )
+CANNOT_START = "The fork server could not be started"
 SERVER_KILLED = "The fork server that ran it was killed."
 #: How long a run has to clean up when its worker is stopped, at most, in seconds.
 STOPPING_GRACE = 1.0
@@ -72,7 +75,10 @@ class ProcessExecutor(Executor):
     def open(self) -> None:
         """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
         if self._server is None:
-            self._start_server()
+            try:
+                self._start_server()
+            except OSError as error:
+                raise ExecutorBrokenError(f"{CANNOT_START}: {error}.") from None
         if not self._ready.wait(LONGEST_LOADING):
             self._problem = f"The fork server did not load within {LONGEST_LOADING:g} s."
         self.check()
@@ -179,7 +185,7 @@ class ProcessExecutor(Executor):
         number = frame.get("number")
         try:
             message = unpacked_message(frame["message"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             logger.warning("a run said what is no message execution=%s", run.execution_id)
             return
         self.take(run, message, partial(self._answer, run, number))
@@ -212,18 +218,22 @@ class ProcessExecutor(Executor):
     def _replace_server(self) -> None:
         logger.error("the fork server has ended and is started anew; its runs were killed")
         self._ready.clear()
+        self._begun.clear()
         for run in list(self.in_hand.values()):
             self.deliver(lost(run, SERVER_KILLED, charged=True))
         try:
             self._start_server()
         except OSError as error:
-            self._problem = f"The fork server could not be started: {error}."
+            self._problem = f"{CANNOT_START}: {error}."
 
 
-def address_of(alias: str) -> dict[str, str]:
+def address_of(alias: str) -> dict[str, str | None]:
     """Return where a database is, as this process uses it: tests use another than the settings."""
     settings = connections[alias].settings_dict
-    return {key: str(settings[key]) for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+    return {
+        key: None if settings[key] is None else str(settings[key])
+        for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+    }
 
 
 def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:
@@ -254,27 +264,46 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
             return lost(run, WORKER_STOPPED, charged=False)
         case "lease" | "refused":
             return lost(run, "Its worker could not renew its lease in time.", charged=True)
-        case "timeout" if frame["signal"] != SIGKILL:
+        case "timeout" if frame.get("signal") != SIGKILL:
             return fail("timeout", f"{timeout_reason(run)} Its process {exit_of(frame)}.")
         case "timeout":
             return fail("timeout", f"{ignored_timeout_reason(run)} and was killed.")
         case "memory":
             limit = run.memory_limit_mb
             return fail("memory", f"It used {peak} MB, more than its limit of {limit} MB.")
-    if frame["out_of_memory"]:
+    if frame.get("out_of_memory"):
         return fail("memory", "The kernel killed it because the machine was out of memory.")
     return fail("crash", f"Its process {exit_of(frame)}.")
 
 
 def exit_of(frame: Frame) -> Exit:
     """Return how the process of a run ended."""
-    return Exit(code=frame["code"], signal=frame["signal"])
+    return Exit(code=frame.get("code", 0), signal=frame.get("signal", 0))
 
 
 def outcome_in(frame: Frame) -> Outcome | None:
     """Return what the run itself said of its end, None if that is nothing to go by."""
     given = frame.get("outcome")
     try:
-        return unpacked(Outcome, given) if given else None
+        outcome = unpacked(Outcome, given) if given else None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+    return outcome if outcome and is_sound(outcome) else None
+
+
+def is_sound(outcome: Outcome) -> bool:
+    """Say whether an outcome is one that a run can have made, and not what somebody forged."""
+    moments = (outcome.started_at, outcome.finished_at)
+    texts = (
+        outcome.reason,
+        outcome.error_category,
+        outcome.error,
+        outcome.traceback,
+        outcome.error_fingerprint,
+    )
+    return (
+        outcome.status in ENDINGS_OF_RUNS
+        and isinstance(outcome.duration_ms, int)
+        and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
+        and all(isinstance(text, str) for text in texts)
+    )

@@ -17,10 +17,11 @@ from scheduled_tasks.executors.endings import (
     failed,
     ignored_timeout_reason,
     lost,
+    timeout_reason,
 )
 from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.executors.local import LocalRun
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runs import Outcome, Run
 
 logger = logging.getLogger(__name__)
 
@@ -67,29 +68,32 @@ class ThreadExecutor(Executor):
         self._abandoned = True
         for local in list(self._runs.values()):
             if local.timed_out:
-                reason = (
-                    f"{ignored_timeout_reason(local.run)}. It ran in a thread, which cannot be "
-                    "killed, so its worker ended."
-                )
-                ending = failed(
-                    local.run,
-                    "timeout",
-                    reason,
-                    started_at=local.started_at,
-                    finished_at=self.clock(),
-                )
-                self.deliver(ending)
+                self.deliver(self._timed_out(local))
             else:
                 local.cancellation.request(WorkerStopping, WORKER_STOPPED)
                 self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
 
     def close(self) -> None:
         """Let the idle threads end; busy ones end with their run, or with the process."""
+        self._abandoned = True
         for _ in self._threads:
             self._work.put(None)
         if not self._runs:
             for thread in self._threads:
                 thread.join()
+
+    def _timed_out(self, local: LocalRun) -> Outcome:
+        """Return the outcome of a run that has reached its timeout, and is given up."""
+        reason = timeout_reason(local.run)
+        if local.run.execution_id in self.stuck:
+            reason = f"{ignored_timeout_reason(local.run)}."
+        return failed(
+            local.run,
+            "timeout",
+            f"{reason} It ran in a thread, which cannot be killed, so its worker ended.",
+            started_at=local.started_at,
+            finished_at=self.clock(),
+        )
 
     def _give_up(self, run: Run) -> None:
         logger.error(
@@ -111,6 +115,7 @@ class ThreadExecutor(Executor):
                 drop_open_transactions()
                 close_old_connections()
                 del self._runs[local.run.execution_id, local.run.attempt]
+                self._stuck -= {local.run.execution_id}
                 self.deliver(outcome)
         finally:
             connections.close_all()

@@ -102,13 +102,19 @@ class Channel:
 
         Raise BrokenStreamError.
         """
-        try:
-            data = self.stream.recv(CHUNK)
-        except BlockingIOError:
-            return []
-        except ConnectionError:
-            return None
-        return list(self._decoder.feed(data)) if data else None
+        frames: list[Frame] = []
+        while True:
+            try:
+                data = self.stream.recv(CHUNK)
+            except BlockingIOError:
+                return frames
+            except ConnectionError:
+                data = b""
+            if not data:
+                return frames or None
+            frames += self._decoder.feed(data)
+            if len(data) < CHUNK:
+                return frames
 
     def close(self) -> None:
         """Close the socket in this process."""

@@ -279,10 +279,10 @@ class Execution(models.Model):
     def take_loss(self, now: datetime, *, reason: str, charged: bool) -> None:
         """Note that the attempt came to no end of its own; the caller saves LOSS_FIELDS."""
         self.losses += charged
+        self.reason = ""  # it spoke of an attempt that went on
         task = self.task
         if task and task.on_lost == task.OnLost.RETRY and self.losses <= task.max_losses:
             self.status, self.run_after = self.Status.QUEUED, now
-            self.reason = ""  # it spoke of the attempt that is lost
             return
         self.status, self.finished_at = self.Status.FAILED, now
         self.started_at = self.started_at or self.claimed_at or now

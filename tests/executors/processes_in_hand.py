@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -45,14 +46,19 @@ class Hand:
     @property
     def server(self) -> psutil.Process:
         """Return the process of the fork server."""
+        return psutil.Process(self.server_pid)
+
+    @property
+    def server_pid(self) -> int:
+        """Return the number of the last fork server, dead or alive."""
         assert self.executor._server is not None
-        return psutil.Process(self.executor._server.process.pid)
+        return self.executor._server.process.pid
 
     def replace_server(self) -> None:
         """Kill the fork server and wait for the next one."""
-        first = self.server
-        first.kill()
-        self.wait(lambda: self.server != first and self.executor.free)
+        first = self.server_pid
+        os.kill(first, signal.SIGKILL)
+        self.wait(lambda: self.server_pid != first and self.executor.free)
 
     def spares(self) -> list[int]:
         """Return the processes that wait for a run."""

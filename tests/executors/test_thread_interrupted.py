@@ -21,7 +21,6 @@ from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runs import Ending, Loss, Outcome
 from tests.executors.runs import clock, run_of
 from tests.processes import wait_until
-from tests.processes import wait_until
 
 LONG = 20
 

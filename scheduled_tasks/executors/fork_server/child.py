@@ -115,7 +115,9 @@ class Child:
         clock = Clock.at(frame["clock"])
         outcome = perform(run, clock=clock.now, recorder=recorder, cancellation=self._cancellation)
         if os.getpid() != recorder.owner:
-            os._exit(0)  # forked by the handler, and come back out of it: this run is not its own
+            # Forked by the handler, and come back out of it: this run is not its own.
+            os._exit(outcome.status != "success")
+        recorder.close()
         drop_open_transactions()
         self.send({"kind": "outcome", "outcome": packed(outcome)})
 
@@ -127,7 +129,7 @@ class Child:
         """
         with suppress(BlockingIOError):
             if code := os.read(self.orders, 1):
-                self._order = self._reasons[code]
+                self._order = self._reasons.get(code)
         if self._order is not None:
             self._cancellation.request(*self._order)
 
@@ -186,6 +188,8 @@ class PipeRecorder:
         if holds_the_only_write_lock():
             self.send(message)
             return
+        # What is asked of the run while it waits ends the waiting; what was before does not.
+        look_up = None if self.cancellation.requested else self.cancellation.check
         with self._confirming:
             self.raise_if_refused()
             self._confirmed += 1
@@ -193,11 +197,15 @@ class PipeRecorder:
             frame = {"kind": "message", "message": packed_message(message), "number": number}
             self.child.send(frame)
             while True:
-                answer = self.child.receive("answer", look_up=self.cancellation.check)
+                answer = self.child.receive("answer", look_up=look_up)
                 if answer is None or not answer["accepted"]:
                     raise LeaseLost(LEASE_LOST)
                 if answer["number"] == number:
                     return
+
+    def close(self) -> None:
+        """Let nothing more be said, as by a thread that the handler has left behind."""
+        self.owner = 0
 
     def raise_if_refused(self) -> None:
         if self.cancellation.error is LeaseLost:

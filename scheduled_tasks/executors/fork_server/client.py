@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import select
@@ -17,6 +18,8 @@ import psutil
 
 from scheduled_tasks.executors.fork_server.interpreter import command
 from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
+
+logger = logging.getLogger(__name__)
 
 #: In the environment of a fork server, and so of all that comes from it, unless that empties it.
 MARK = "SCHEDULED_TASKS_FORK_SERVER"
@@ -92,8 +95,11 @@ class ForkServerProcess:
             self._wake.send(b"!", socket.MSG_DONTWAIT)
 
     def _talk(self) -> None:
-        while not self.closing and self._hear():
-            pass
+        try:
+            while not self.closing and self._hear():
+                pass
+        except Exception:
+            logger.exception("what the fork server said could not be understood")
         self.channel.close()
         self._see_dead()
         self._close_ends()

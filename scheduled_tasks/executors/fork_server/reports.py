@@ -28,6 +28,8 @@ class Reports:
         self.worker = worker
         self.known = known
         self.held: list[Frame] = []
+        # Loading the project may have started helpers, as multiprocessing does; they stay.
+        self._helpers = frozenset(platform.children_of(os.getpid()))
         self._held_since: float | None = None
 
     def begun(self, child: Child) -> None:
@@ -74,7 +76,7 @@ class Reports:
     def orphans(self) -> list[int]:
         """Return the processes that dead runs have left behind, having killed them once more."""
         children = platform.children_of(os.getpid())
-        found = [pid for pid in children if pid not in self.known]
+        found = [pid for pid in children if pid not in self.known and pid not in self._helpers]
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

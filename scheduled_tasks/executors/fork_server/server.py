@@ -24,6 +24,8 @@ from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
 MEMORY_INTERVAL = 0.1
 #: What could not be done at once, a write or the death of an orphan, is looked at again so soon.
 LOOK_AGAIN = 0.005
+#: While runs depend on the lease, it is looked at so often, in seconds.
+LONGEST_WAIT = 1.0
 #: After a failed fork the next is tried so many seconds later.
 FORK_AGAIN = 0.5
 
@@ -112,7 +114,7 @@ class ForkServer:
         for child in self.children.values():
             if child.run and child.run["run"]["execution_id"] == frame["execution_id"]:
                 child.channel.send(frame)
-                if not frame["accepted"]:
+                if not (frame["accepted"] or child.stopped):
                     self.end(child, "refused", grace=self.rules.grace)
 
     # Runs and the children that make them.
@@ -121,6 +123,9 @@ class ForkServer:
         """Give waiting runs to children, while the lease lives, and fork one child ahead."""
         if lifetime() >= self.lease_until:
             self.end_all("lease", grace=0)
+            for child in self.children.values():
+                if child.run:
+                    child.kill()  # also one that has only its leaving left to do
         while self.waiting and (self.spares or self.fork()):
             child = self.spares.popleft()
             child.take(self.waiting.popleft())
@@ -230,6 +235,8 @@ class ForkServer:
                 self.end(child, "memory", grace=0)
 
     def limited(self) -> list[Child]:
+        if not platform.LINUX:
+            return []
         return [child for child in self.children.values() if child.running and child.memory_limit]
 
     def reap(self) -> None:
@@ -253,7 +260,8 @@ class ForkServer:
             pass
         with suppress(ValueError):
             self.spares.remove(child)
-        if child.run and os.WIFSIGNALED(status) and not (child.begun or child.stopped):
+        unheard = not (child.begun or child.stopped or self.worker_gone)
+        if child.run and os.WIFSIGNALED(status) and unheard:
             self.waiting.appendleft(child.run)  # killed while it waited: another makes its run
             child.run = None
         if child.run is None:
@@ -294,7 +302,9 @@ class ForkServer:
         if self.limited():
             due.append(self.next_look_at_memory)
         if self.waiting or any(child.run for child in self.children.values()):
-            due.append(now + self.lease_until - lifetime())
+            # This clock goes on while the machine sleeps, the one that waits here does not.
+            left = self.lease_until - lifetime()
+            due.append(now + min(max(left, LOOK_AGAIN), LONGEST_WAIT))
         if self.reports.held or self.worker_gone or self.unsent():
             due.append(now + LOOK_AGAIN)
         elif self.waiting or len(self.spares) < self.rules.spares:

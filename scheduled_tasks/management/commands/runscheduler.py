@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -64,9 +66,20 @@ class Command(BaseCommand):
         try:
             (scheduler.run_once if options["once"] else scheduler.run)()
         except (WorkerLostError, ExecutorBrokenError) as error:
+            end_among_threads(scheduler, f"CommandError: {error}\n")
             raise CommandError(str(error)) from None
+        end_among_threads(scheduler)
         if scheduler.unfinished:
             sys.exit(1)
+
+
+def end_among_threads(scheduler: Scheduler, last_words: str = "") -> None:
+    """End the process if threads of runs go on: the interpreter would wait for some of them."""
+    if scheduler.executor.leaves_code_running:
+        sys.stderr.write(last_words)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def stop_on_signals(scheduler: Scheduler) -> None:
