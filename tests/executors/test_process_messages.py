@@ -183,3 +183,13 @@ def test_a_line_that_cannot_be_formatted_fails_no_run(hand: Hand) -> None:
     number = hand.start("log_oddly")
     assert hand.outcome_of(number).status == "success"
     assert lines_of(hand, number) == ["a\N{REPLACEMENT CHARACTER}b?", "after"]
+
+
+def test_a_run_that_cleans_up_is_not_interrupted_by_each_of_its_refused_messages(
+    hand: Hand, tmp_path: Path
+) -> None:
+    path = tmp_path / "said"
+    hand.accepts = lambda sent: False
+    number = hand.start("say_much_and_clean_up", path=str(path))
+    assert hand.outcome_of(number).error == LEASE_LOST
+    assert path.read_text().split("\n") == ["LeaseLost", "cleaned up", ""]

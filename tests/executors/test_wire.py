@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.executors.wire import (
+    CHUNK,
     LENGTH,
     LONGEST,
     BrokenStreamError,
@@ -186,3 +187,17 @@ def test_a_channel_says_when_the_other_side_is_gone(channels: tuple[Channel, Cha
     ours.send({})
     with pytest.raises(OSError, match="pipe"):
         ours.flush()
+
+
+def test_a_frame_of_several_reads_is_received_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for end, option in ((theirs, socket.SO_SNDBUF), (ours, socket.SO_RCVBUF)):
+            end.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+        text = "x" * (CHUNK + 10)
+        theirs.setblocking(False)
+        data = encode({"text": text})
+        sent = theirs.send(data)
+        if sent < len(data):
+            pytest.skip("this system gives sockets no more room than one read takes")
+        assert Channel(ours).receive() == [{"text": text}]

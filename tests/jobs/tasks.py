@@ -280,3 +280,17 @@ def go_on_from_checkpoint(context: TaskContext, path: str) -> Any:
         append(path, str(os.getpid()))
         time.sleep(600)
     return context.checkpoint
+
+
+@scheduled_task
+def say_much_and_clean_up(context: TaskContext, path: str) -> None:
+    """Say a lot at once, and take a while to clean up when interrupted."""
+    try:
+        for _ in range(150):
+            context.record(processed=1)
+        time.sleep(600)
+    except BaseException as error:
+        append(path, type(error).__name__)
+        time.sleep(0.3)
+        append(path, "cleaned up")
+        raise

@@ -1,0 +1,105 @@
+"""What is put on record of a run, from what the fork server says of its process."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from scheduled_tasks.executors.process import address_of, ending_of
+from scheduled_tasks.executors.wire import packed
+from scheduled_tasks.runs import Ending, Loss, Outcome
+from tests.executors.runs import NOW, run_of
+
+RUN = replace(run_of(1), timeout=5, memory_limit_mb=20)
+SUCCESS = Outcome(
+    execution_id=1, attempt=1, status="success", started_at=NOW, finished_at=NOW, duration_ms=3
+)
+
+
+def ending(outcome: Outcome | None = None, **facts: Any) -> Ending:
+    frame = {
+        "outcome": packed(outcome) if outcome else None,
+        "stopped": "",
+        "peak_mb": 7,
+        "code": 0,
+        "signal": 0,
+        "out_of_memory": False,
+        **facts,
+    }
+    return ending_of(RUN, frame, NOW, NOW)
+
+
+def test_what_the_run_itself_says_is_believed() -> None:
+    assert ending(SUCCESS) == replace(SUCCESS, peak_memory_mb=7)
+    assert ending(SUCCESS, stopped="abandoned") == replace(SUCCESS, peak_memory_mb=7)
+
+
+def test_a_run_that_was_stopped_half_way_is_lost_unless_it_had_succeeded() -> None:
+    failed = replace(SUCCESS, status="failed")
+    for said in (None, failed):
+        stopped = ending(said, stopped="abandoned")
+        assert isinstance(stopped, Loss)
+        assert not stopped.charged
+    cut_off = ending(stopped="lease", signal=signal.SIGKILL)
+    assert isinstance(cut_off, Loss)
+    assert cut_off.charged
+
+
+@pytest.mark.parametrize(
+    ("facts", "category", "error"),
+    [
+        ({"signal": signal.SIGSEGV}, "crash", "Its process was ended by SIGSEGV."),
+        ({"code": 3}, "crash", "Its process exited with code 3 before the run had ended."),
+        ({"signal": 63}, "crash", "Its process was ended by signal 63."),
+        ({"signal": 9, "out_of_memory": True}, "memory", "The kernel killed it"),
+        ({"signal": 9, "stopped": "memory"}, "memory", "It used 7 MB, more than its limit of 20"),
+        ({"signal": 9, "stopped": "timeout"}, "timeout", "It did not end within 10 s of its"),
+        ({"code": 1, "stopped": "timeout"}, "timeout", "timeout of 5 s. Its process exited"),
+    ],
+)
+def test_a_process_that_ended_without_a_word(
+    facts: dict[str, Any], category: str, error: str
+) -> None:
+    said = ending(**facts)
+    assert isinstance(said, Outcome)
+    assert (said.status, said.error_category) == ("failed", category)
+    assert error in said.error
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"status": "queued"},
+        {"status": None},
+        {"duration_ms": "x"},
+        {"started_at": NOW.replace(tzinfo=None)},
+        {"finished_at": None},
+        {"error": 5},
+        {"traceback": None},
+    ],
+    ids=str,
+)
+def test_an_outcome_that_no_run_can_have_made_is_a_crash(forged: dict[str, Any]) -> None:
+    said = ending(replace(SUCCESS, **forged))
+    assert isinstance(said, Outcome)
+    assert (said.status, said.error_category) == ("failed", "crash")
+
+
+@pytest.mark.parametrize("outcome", [[], "x", 5, {"nothing": 1}, {"execution_id": 1}])
+def test_an_outcome_that_is_none_is_a_crash(outcome: Any) -> None:
+    frame = {"outcome": outcome, "stopped": "", "code": 0, "signal": 0}
+    said = ending_of(RUN, frame, NOW, NOW)
+    assert isinstance(said, Outcome)
+    assert said.error_category == "crash"
+
+
+def test_a_part_of_a_database_address_that_is_not_given_stays_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "PORT", None)
+    monkeypatch.setitem(connection.settings_dict, "HOST", "")
+    assert (address_of("default")["PORT"], address_of("default")["HOST"]) == (None, "")

@@ -1,0 +1,56 @@
+"""A worker whose connection breaks just when the database has committed what it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.life import ExecutionQuerySet
+from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.scheduler import Scheduler
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
+    make_task: Callable[..., Task],
+    scheduler: Callable[..., Scheduler],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @scheduled_task(name="jobs.answer")
+    def answer() -> str:
+        return "done"
+
+    claim = ExecutionQuerySet.claim
+
+    def claim_and_lose_the_answer(*given: Any, **options: Any) -> list[Execution]:
+        claim(*given, **options)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    make_task("answer", "jobs.answer")
+    execution = run_task_now("answer")
+    now: datetime = execution.run_after
+    worker = scheduler()
+    with monkeypatch.context() as broken:
+        broken.setattr(ExecutionQuerySet, "claim", claim_and_lose_the_answer)
+        with pytest.raises(OperationalError) as caught:
+            worker.tick(now)
+    broken_off = fresh(execution)
+    assert (broken_off.status, broken_off.worker) == ("running", str(worker.worker.pk))
+    monkeypatch.setattr("scheduled_tasks.scheduler.connections.close_all", lambda: None)
+    worker.recover(caught.value, 1)
+    worker.tick(now)
+    worker.tick(worker.clock.now())
+    done = fresh(execution)
+    assert (done.status, done.attempt, done.losses) == ("success", 2, 0)
+
+
+def fresh(execution: Execution) -> Execution:
+    execution.refresh_from_db()
+    return execution
