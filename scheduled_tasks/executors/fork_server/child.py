@@ -50,7 +50,7 @@ LOOK_UP = 0.2
 BROKEN = 70
 
 
-class Child:
+class RunProcess:
     """The process of a run: makes it, or several one after the other, and ends."""
 
     def __init__(self, stream: socket.socket, orders: int, trace: int) -> None:
@@ -168,7 +168,7 @@ def end_on_sigterm() -> None:
 class PipeRecorder:
     """Sends what a run says to the server, which passes it on to the worker."""
 
-    def __init__(self, child: Child, cancellation: Cancellation) -> None:
+    def __init__(self, child: RunProcess, cancellation: Cancellation) -> None:
         self.child = child
         self.cancellation = cancellation
         self.owner = os.getpid()

@@ -35,9 +35,9 @@ def boot(*, stream: int, orders: int | None = None, trace: int | None = None) ->
         serve(channel, setup)
     load(setup)
     # Only here, because these modules need the project to be loaded.
-    from scheduled_tasks.executors.fork_server.child import Child  # noqa: PLC0415
+    from scheduled_tasks.executors.fork_server.child import RunProcess  # noqa: PLC0415
 
-    Child(channel, orders, trace).live(parent, runs=setup["executions_per_child"])
+    RunProcess(channel, orders, trace).live(parent, runs=setup["executions_per_child"])
 
 
 def first_frame(stream: socket.socket) -> Frame:

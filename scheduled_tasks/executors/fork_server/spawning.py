@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from scheduled_tasks.executors.fork_server.child import Child as ChildProcess
+from scheduled_tasks.executors.fork_server.child import RunProcess
 from scheduled_tasks.executors.fork_server.family import Child, trace_file
 from scheduled_tasks.executors.fork_server.interpreter import command
 from scheduled_tasks.executors.wire import Channel, Frame
@@ -72,7 +72,7 @@ def forking(setup: Frame) -> Spawn:
                     server.leave_to_child()
                     ways.stream.close()
                     os.close(ways.orders)
-                child = ChildProcess(ways.child_stream, ways.child_orders, ways.trace)
+                child = RunProcess(ways.child_stream, ways.child_orders, ways.trace)
                 child.live(parent, runs=setup["executions_per_child"])
             with suppress(OSError):
                 os.setpgid(pid, pid)
