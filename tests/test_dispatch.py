@@ -69,7 +69,7 @@ def test_the_workers_own_may_be_a_class_of_the_project(settings: Any) -> None:
     assert Scheduler().executor.default is OwnExecutor
 
 
-@pytest.mark.parametrize("name", ["celery", "no.such.Thing", "datetime.date", "datetime.UTC"])
+@pytest.mark.parametrize("name", ["celery", ".", "no.such.Thing", "datetime.date", "datetime.UTC"])
 def test_a_task_that_names_what_is_none_fails_with_the_reason(
     worker: Scheduler, make_task: Make, name: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Where the code of an attempt runs. EXECUTOR and tasks name one, or give its dotted path."""
+"""Where the code of an attempt runs. Tasks name one; EXECUTOR may give a dotted path too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def executor_class(name: str) -> type[Executor]:
     path = EXECUTORS.get(name, name)
     try:
         found = import_string(path)
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its module raises
         raise InvalidSettings(
             f"{name!r} names no executor: there are {', '.join(EXECUTORS)}, or give the dotted "
             f"path of a class of your own ({error})."
