@@ -133,13 +133,16 @@ def share_mapping(megabytes: int) -> None:
 
 
 @scheduled_task
-def terminate_process() -> int | None:
-    """Start a process as multiprocessing does, and end it as that does."""
-    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-    process.start()
-    process.terminate()
-    process.join()
-    return process.exitcode
+def terminate_processes(count: int) -> list[int | None]:
+    """Start processes as multiprocessing does, and end each at once as that does."""
+    codes = []
+    for _ in range(count):
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        process.start()
+        process.terminate()
+        process.join()
+        codes.append(process.exitcode)
+    return codes
 
 
 @scheduled_task

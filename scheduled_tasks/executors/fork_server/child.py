@@ -97,7 +97,7 @@ class RunProcess:
         os.set_blocking(self.orders, False)
         faulthandler.enable(self.trace)
         faulthandler.register(signal.SIGTERM, self.trace, chain=True)
-        os.register_at_fork(after_in_child=end_on_sigterm)
+        let_forks_end_on_sigterm()
 
     def make(self, frame: Frame) -> None:
         """Make one run and send how it ended."""
@@ -159,10 +159,28 @@ class RunProcess:
                 return None
 
 
-def end_on_sigterm() -> None:
-    """Let what a handler forks, as a pool of multiprocessing does, be ended as it expects."""
-    faulthandler.unregister(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def let_forks_end_on_sigterm() -> None:
+    """Let what a handler forks, as multiprocessing does, be ended as it expects.
+
+    A SIGTERM that comes before the forked process is ready for it is held back until then: the
+    interpreter forgets signals that come while it forks.
+    """
+    masks = threading.local()
+
+    def hold_back() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def let_through() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def end_on_sigterm() -> None:
+        faulthandler.unregister(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        let_through()
+
+    os.register_at_fork(
+        before=hold_back, after_in_parent=let_through, after_in_child=end_on_sigterm
+    )
 
 
 class PipeRecorder:
