@@ -186,7 +186,7 @@ def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(
     assert (outcome.status, outcome.error_category) == ("failed", "memory")
     assert outcome.error == "The kernel killed it because the machine was out of memory."
     assert outcome.peak_memory_mb is not None
-    assert 20 < outcome.peak_memory_mb <= 41
+    assert 20 < outcome.peak_memory_mb < 100  # of the 200 that it wanted
 
 
 def test_two_runs_that_the_kernel_kills_at_once_both_say_so(
