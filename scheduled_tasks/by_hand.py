@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db import connections
 
 from scheduled_tasks.announcements import announce_start
@@ -12,6 +14,7 @@ from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.registry import registry
+from scheduled_tasks.runs import Ending, Outcome
 
 
 def run_here(execution: Execution) -> Execution:
@@ -37,8 +40,7 @@ def run_here(execution: Execution) -> Execution:
 
 
 def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
-    execution.claim_for(worker, heartbeat.clock.now())
-    execution.save(force_insert=True)
+    Execution.objects.begin(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
     inside = any(connection.in_atomic_block for connection in connections.all())
     run = execution.as_run()
@@ -47,4 +49,21 @@ def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
     if not inside:  # where the caller has no transaction, what is open or broken is the handler's
         drop_open_transactions()
         connections.close_all()
-    Collector(executor, worker, heartbeat.clock).collect()
+    Collector(LastAttempts(executor), worker, heartbeat.clock).collect()
+
+
+class LastAttempts:
+    """Hands over what an executor does, but for another attempt: who is watching decides that."""
+
+    def __init__(self, executor: InlineExecutor) -> None:
+        self.messages = executor.messages
+        self.executor = executor
+
+    def finished(self) -> list[Ending]:
+        """Return the endings that have come in, none of which is followed by a retry."""
+        return [
+            replace(ending, retryable=False, retry_after=None)
+            if isinstance(ending, Outcome)
+            else ending
+            for ending in self.executor.finished()
+        ]

@@ -11,10 +11,18 @@ from typing import Any, TypedDict
 from django.core.serializers.json import DjangoJSONEncoder
 
 from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidTask
+from scheduled_tasks.retries import Retry, retry_of
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
 
 #: The options that count something, in whole numbers.
-UNITS = {"timeout": "seconds", "memory_limit_mb": "megabytes"}
+UNITS = {
+    "timeout": "seconds",
+    "memory_limit_mb": "megabytes",
+    "misfire_grace": "seconds",
+    "jitter": "seconds",
+}
+#: Those of them that may be a timedelta.
+DURATIONS = ("timeout", "misfire_grace", "jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,17 @@ class Declaration:
     on_lost: str = "retry"
     max_losses: int = 3
     executor: str = ""
+    max_retries: int = 0
+    retry_delay: int = 1
+    retry_backoff: float = 2.0
+    retry_max_delay: int = 3600
+    misfire_policy: str = "once"
+    misfire_grace: int | None = None
+    catch_up_limit: int = 100
+    overlap_policy: str = "skip"
+    jitter: int = 0
+    starts_at: str | None = None
+    ends_at: str | None = None
 
 
 class Options(TypedDict, total=False):
@@ -56,6 +75,14 @@ class Options(TypedDict, total=False):
     on_lost: str
     max_losses: int
     executor: str
+    retry: Retry | int
+    misfire_policy: str
+    misfire_grace: int | timedelta | None
+    catch_up_limit: int
+    overlap_policy: str
+    jitter: int | timedelta
+    starts_at: datetime | None
+    ends_at: datetime | None
 
 
 def declaration_of(
@@ -80,7 +107,10 @@ def declaration_of(
                 "Cron, Interval or Once."
             )
     value = parse(str(schedule or ""), timezone or "UTC")
-    given = in_whole_units({**options, "timezone": timezone})
+    given = as_fields({**options, "timezone": timezone})
+    for key in ("starts_at", "ends_at"):
+        if given.get(key) is not None:
+            given[key] = aware(key, given[key]).isoformat()
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
@@ -100,23 +130,51 @@ def as_json(option: str, value: Any) -> Any:
         raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None
 
 
-def in_whole_units(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with their timeout, which may be a timedelta, in seconds.
+def as_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the fields of a task hold them: durations in seconds, retries by number.
 
-    Raise InvalidTask, by the option's name, for parts of a unit: no column would keep them.
+    Raise InvalidTask, by the option's name, for parts of a unit, which no column would keep, and
+    for what is no way to retry.
     """
-    return {
+    fields = {
         option: as_whole(option, value) if option in UNITS else value
         for option, value in options.items()
+    }
+    if "retry" in fields:
+        fields |= retry_fields(retry_of(fields.pop("retry")))
+    return fields
+
+
+def refuse_error_classes(caller: str, retry: Any) -> None:
+    """Raise TypeError for a Retry with exception classes where only a handler can have them."""
+    if isinstance(retry, Retry) and (retry.retry_on or retry.give_up_on):
+        raise TypeError(
+            f"{caller}() takes no retry_on and give_up_on: exception classes belong to the "
+            "handler, give them to @scheduled_task."
+        )
+
+
+def retry_fields(retry: Retry) -> dict[str, Any]:
+    return {
+        "max_retries": retry.max_retries,
+        "retry_delay": retry.delay,
+        "retry_backoff": float(retry.backoff),
+        "retry_max_delay": retry.max_delay,
     }
 
 
 def as_whole(option: str, value: Any) -> Any:
     number = value
-    if option == "timeout" and isinstance(value, timedelta):
+    if option in DURATIONS and isinstance(value, timedelta):
         number = value.total_seconds()
     if not isinstance(number, float):
         return number  # the task itself refuses what is no number
     if not number.is_integer():
         raise InvalidTask({option: [f"must be a whole number of {UNITS[option]}, not {value}."]})
     return int(number)
+
+
+def aware(option: str, moment: Any) -> datetime:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidTask({option: [f"must be a datetime with a time zone, not {moment!r}."]})
+    return moment

@@ -6,6 +6,9 @@ ScheduledTasksError
 ├── InvalidTask          (ValueError)    a definition that cannot be saved, reasons by field
 ├── InvalidHandler       (TypeError)     a function that cannot be a handler
 ├── InvalidSettings      (ImproperlyConfigured)
+├── PermanentError       raised by a handler: trying again cannot mend it
+├── RetryLater           raised by a handler: run me again after this time
+├── AlreadyRunning       (RuntimeError)  a task that may not overlap runs already
 ├── UnknownHandler       (LookupError)   no handler is registered under that name
 └── UnknownTask          (LookupError)   no task of that name is in the database
 
@@ -18,6 +21,7 @@ RunInterrupted           (BaseException) raised inside a handler that has to sto
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -36,6 +40,28 @@ class InvalidHandler(TypeError, ScheduledTasksError):
 
 class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
     """The SCHEDULED_TASKS setting holds an unknown key or a value of the wrong kind."""
+
+
+class PermanentError(ScheduledTasksError):
+    """Raise it in a handler for a failure that trying again cannot mend: it is not retried."""
+
+
+class RetryLater(ScheduledTasksError):
+    """Raise it in a handler to be run again after ``delay``, in seconds or a timedelta.
+
+    No failure is counted. ``reason`` is kept with the attempt. Raise ValueError for a delay that
+    is negative, or longer than a year.
+    """
+
+    def __init__(self, delay: float | timedelta, reason: str = "") -> None:
+        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        if not timedelta() <= self.delay <= timedelta(days=366):
+            raise ValueError(f"RetryLater takes a delay from 0 to 366 days, not {delay}.")
+        super().__init__(reason or f"It asked to be run again after {self.delay}.")
+
+
+class AlreadyRunning(RuntimeError, ScheduledTasksError):
+    """An execution of a task that may not overlap was to begin while another one runs."""
 
 
 class UnknownHandler(LookupError, ScheduledTasksError):

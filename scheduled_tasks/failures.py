@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import traceback as traceback_module
 from types import TracebackType
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 
 from scheduled_tasks import cancellation
-from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
+from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
 from scheduled_tasks.storable import storable_text
 
 SHORT_TEXT = 2_000
+#: Libraries all of whose exceptions come from the network; they are looked at by name, not used.
+NETWORK_LIBRARIES = ("aiohttp", "httpx", "requests", "smtplib", "ssl", "urllib", "urllib3")
 
 
 def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
@@ -50,18 +53,26 @@ def category_of(error: BaseException) -> str:
     match error:
         case InvalidPayload():
             return "payload"
+        case RetryLater():
+            return "logic"
         case ScheduledTasksError():
             return "permanent"
         case MemoryError():
             return "memory"
         case TimeoutError():
             return "timeout"
-        case ConnectionError():
+        case ConnectionError() | socket.gaierror():
             return "network"
         case DatabaseError() | InterfaceError():
             return "database"
+        case Exception() if library_of(error) in NETWORK_LIBRARIES:
+            return "timeout" if "Timeout" in type(error).__name__ else "network"
         case _:
             return "logic"
+
+
+def library_of(error: BaseException) -> str:
+    return str(type(error).__module__).partition(".")[0]
 
 
 def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:

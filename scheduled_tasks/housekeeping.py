@@ -93,4 +93,4 @@ class Housekeeping:
             reason = f"No worker knows the handler {state.task.handler!r}."
             logger.error("parked task=%s: %s", state.task, reason)
             state.park(reason, now)
-            Execution.objects.skip_waiting(state.task, now, reason=reason)
+            Execution.objects.withdraw(state, now, reason=reason)

@@ -10,9 +10,11 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.declarations import as_json, in_whole_units
+from scheduled_tasks.declarations import as_fields, as_json, refuse_error_classes
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.change import BY_CODE
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.task import NAME
 from scheduled_tasks.registry import Handler, registry
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
@@ -24,13 +26,10 @@ FURTHER_FIELDS = (
     "description",
     "category",
     "metadata",
-    "queue",
-    "priority",
-    "timeout",
-    "memory_limit_mb",
-    "on_lost",
-    "max_losses",
-    "executor",
+    "retry",
+    "paused_until",
+    "pause_reason",
+    *Policies.DECLARED_FIELDS,
 )
 
 
@@ -57,12 +56,14 @@ def register_task(
     *,
     timezone: str | None = None,
     payload: Mapping[str, Any] | None = None,
+    by: str = BY_CODE,
     **options: Any,
 ) -> Task:
     """Make a task, or change the one of that name, and return it.
 
     ``handler`` is the key or the short name of a registered handler. ``options`` are the other
-    fields in FURTHER_FIELDS; what is not given stays as it is. ``timeout`` may be a timedelta.
+    fields in FURTHER_FIELDS; what is not given stays as it is. Durations may be timedeltas, and
+    ``retry`` is what it is in ``scheduled_task``. ``by`` says in the record of changes who did it.
     Raise InvalidTask with the reasons by field, TypeError for an option that does not exist; then
     nothing is saved.
     """
@@ -70,6 +71,7 @@ def register_task(
         raise TypeError(
             f"register_task() takes no {unknown[0]!r}; there are {', '.join(FURTHER_FIELDS)}."
         )
+    refuse_error_classes("register_task", options.get("retry"))
     known = Task.objects.filter(name=name).first() if NAME.match(name) else None
     task = known or Task(name=name, origin=Task.Origin.API)
     task.handler = handler
@@ -82,33 +84,33 @@ def register_task(
     if timezone is not None:
         task.timezone = timezone
     task.payload = as_json("payload", dict(payload or {}))
-    for field, value in in_whole_units(options).items():
+    for field, value in as_fields(options).items():
         setattr(task, field, value)
     task.validate()
-    task.save()
+    task.save(by=by)
     return task
 
 
-def unregister_task(name: str) -> None:
+def unregister_task(name: str, *, by: str = BY_CODE) -> None:
     """Delete a task; its history stays. A task that code declares is disabled instead.
 
     Raise UnknownTask.
     """
     task = get_task(name)
     if task.declared_in_code:
-        disable_task(name)
+        disable_task(name, by=by)
     else:
-        task.delete()
+        task.delete(by=by)
 
 
-def enable_task(name: str) -> Task:
+def enable_task(name: str, *, by: str = BY_CODE) -> Task:
     """Let a task fire again, from now on: nothing is caught up. Raise UnknownTask."""
-    return get_task(name).switch(enabled=True)
+    return get_task(name).switch(enabled=True, by=by)
 
 
-def disable_task(name: str) -> Task:
+def disable_task(name: str, *, by: str = BY_CODE) -> Task:
     """Let a task fire no more until it is enabled; it can still be run. Raise UnknownTask."""
-    return get_task(name).switch(enabled=False)
+    return get_task(name).switch(enabled=False, by=by)
 
 
 def run_task_now(
@@ -117,14 +119,16 @@ def run_task_now(
     *,
     triggered_by: str = "",
     trigger: str = Execution.Trigger.MANUAL,
+    now: datetime | None = None,
 ) -> Execution:
     """Queue one execution of a task for the next free worker and return it.
 
-    ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled
-    task can be run too. Raise UnknownTask, UnknownHandler or InvalidPayload.
+    ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled or
+    paused task can be run too. Where the task may not overlap, it waits for what runs. Raise
+    UnknownTask, UnknownHandler or InvalidPayload.
     """
-    execution = prepare(name, payload, triggered_by=triggered_by, trigger=trigger)
-    execution.save(force_insert=True)
+    execution = prepare(name, payload, triggered_by=triggered_by, trigger=trigger, now=now)
+    Execution.objects.queue(execution)
     return execution
 
 
@@ -134,13 +138,18 @@ def prepare(
     *,
     triggered_by: str = "",
     trigger: str = Execution.Trigger.MANUAL,
+    now: datetime | None = None,
 ) -> Execution:
     """Build an execution asked for by somebody, checked but not saved."""
     task = name if isinstance(name, Task) else get_task(name)
     given = task.payload if payload is None else as_json("payload", dict(payload))
     registry.get(task.handler).spec.clean(given)
     return Execution.for_task(
-        task, trigger=trigger, now=timezone.now(), payload=given, triggered_by=triggered_by
+        task,
+        trigger=trigger,
+        now=now or timezone.now(),
+        payload=given,
+        triggered_by=triggered_by,
     )
 
 

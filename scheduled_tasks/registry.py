@@ -16,24 +16,39 @@ from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.declarations import Declaration, Options, declaration_of
+from scheduled_tasks.declarations import (
+    Declaration,
+    Options,
+    declaration_of,
+    refuse_error_classes,
+)
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
 from scheduled_tasks.payloads import PayloadSpec
 from scheduled_tasks.payloads.signature import refuse_what_is_no_function
+from scheduled_tasks.retries import Retry, retry_of
 from scheduled_tasks.schedules import Schedule
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Handler:
-    """A registered function: ``key`` is its name in the database, ``spec`` what it takes."""
+    """A registered function: ``key`` is its name in the database, ``spec`` what it takes.
+
+    ``retry`` tells which of its exceptions may be retried; the task's row, how often.
+    """
 
     def __init__(
-        self, key: str, function: Callable[..., Any], *, form: type[forms.Form] | None = None
+        self,
+        key: str,
+        function: Callable[..., Any],
+        *,
+        form: type[forms.Form] | None = None,
+        retry: Retry | None = None,
     ) -> None:
         self.key = key
         self.function = function
         self.form = form
+        self.retry = retry or Retry()
 
     def __repr__(self) -> str:
         return f"<Handler {self.key}>"
@@ -59,6 +74,7 @@ class Registration:
     function: Callable[..., Any]
     name: str | None
     form: type[forms.Form] | None
+    retry: Retry | None
 
 
 class HandlerRegistry:
@@ -75,6 +91,7 @@ class HandlerRegistry:
         *,
         name: str | None = None,
         form: type[forms.Form] | None = None,
+        retry: Retry | None = None,
     ) -> None:
         """Take a function in; one that is defined again, as a reloader does, is replaced.
 
@@ -90,7 +107,7 @@ class HandlerRegistry:
         for known in again:
             self._registrations.remove(known)
             self._declared = [item for item in self._declared if item[0] is not known.function]
-        self._registrations.append(Registration(function, name, form))
+        self._registrations.append(Registration(function, name, form, retry))
         self._resolved = None
 
     def declare(self, handler: Callable[..., Any] | str, declaration: Declaration) -> None:
@@ -109,7 +126,9 @@ class HandlerRegistry:
                         f"Two functions register the handler {key!r}: {where(item.function)} and "
                         f"{where(resolved[key].function)}. Give one of them another name=."
                     )
-                resolved[key] = Handler(key, item.function, form=item.form)
+                resolved[key] = Handler(
+                    key, item.function, form=item.form, retry=item.retry
+                )
             self._resolved = resolved
         return self._resolved
 
@@ -237,23 +256,34 @@ def scheduled_task(
     Options, all of which can be changed in the admin afterwards: ``timezone`` (the project's
     TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is
     first made), ``description`` (the first paragraph of the docstring), ``category``,
-    ``metadata``, ``queue``, ``priority`` (higher runs first), ``timeout`` (seconds or a timedelta:
-    then a run is asked to stop, and killed if it does not), ``memory_limit_mb`` (what a run and
-    its child processes may use above what it started with), ``on_lost`` ("retry" or "fail": what
-    happens to a run whose worker died), ``max_losses`` (how often it is retried) and ``executor``
-    ("process" or "thread"; by default the worker's choice).
+    ``metadata``, and the policies, which docs/policies.md and docs/runs.md tell in full:
+
+    - ``queue``, ``priority`` (higher runs first), ``executor`` ("process" or "thread"; by default
+      the worker's choice);
+    - ``timeout`` (seconds or a timedelta: then a run is asked to stop, and killed if it does not),
+      ``memory_limit_mb`` (what a run and its child processes may use above what it started with);
+    - ``retry`` (True, a number of retries, or a Retry), ``on_lost`` ("retry" or "fail": what
+      happens to a run whose worker died), ``max_losses`` (how often it is run again);
+    - ``misfire_policy`` ("once", "skip" or "all": what happens to slots for which no scheduler
+      looked in time), ``misfire_grace`` (seconds after which a slot is not run any more),
+      ``catch_up_limit``;
+    - ``overlap_policy`` ("skip", "buffer_one", "buffer_all", "cancel_other" or "allow": what
+      happens to a slot while an earlier execution has not ended);
+    - ``jitter`` (seconds over which starts are spread), ``starts_at`` and ``ends_at`` (aware
+      datetimes between which there are slots).
 
     Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
-    be understood, InvalidPayload for arguments that JSON cannot hold, InvalidTask for a timeout
-    or memory limit that is not whole, InvalidHandler for what is not a function, TypeError for an
+    be understood, InvalidPayload for arguments that JSON cannot hold, InvalidTask for an
+    option whose value it cannot hold, InvalidHandler for what is not a function, TypeError for an
     option that does not exist.
     """
     if callable(schedule):
         return scheduled_task(name=name, form=form, **options)(schedule)
     declaration = declaration_of("scheduled_task", schedule, name, options)
+    retry = retry_of(options["retry"]) if "retry" in options else None
 
     def decorate(function: Function) -> Function:
-        registry.register(function, name=name, form=form)
+        registry.register(function, name=name, form=form, retry=retry)
         registry.declare(function, declaration)
         return function
 
@@ -272,6 +302,7 @@ def declare(
     ``handler`` is the function or its key, ``name`` names the task; the options and what is raised
     are those of ``scheduled_task``.
     """
+    refuse_error_classes("declare", options.get("retry"))
     registry.declare(handler, declaration_of("declare", schedule, name, options))
 
 

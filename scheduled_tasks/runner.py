@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.context import TaskContext
-from scheduled_tasks.exceptions import TimeLimitExceeded
+from scheduled_tasks.exceptions import RetryLater, TimeLimitExceeded
 from scheduled_tasks.failures import failure_of, fingerprint
 from scheduled_tasks.log_capture import captured
 from scheduled_tasks.messages import Recorder
@@ -42,7 +42,7 @@ def perform(
     except KeyboardInterrupt:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
-        ending = failure_of(error, caller=__name__)
+        ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
     ending |= interruption_of(cancellation, run, ending)
     return Outcome(
         execution_id=run.execution_id,
@@ -87,6 +87,14 @@ def succeeded(result: Any) -> dict[str, Any]:
     return {"status": "success", "result": storable_json(result)}
 
 
+def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
+    """Return what the exception has to say about another attempt."""
+    if isinstance(error, RetryLater):
+        return {"retry_after": error.delay.total_seconds()}
+    handler = registry.handlers.get(run.handler)
+    return {"retryable": handler is None or handler.retry.allows(error)}
+
+
 def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:
     """Return what the end of a run has to say besides, if it was asked to stop.
 
@@ -100,4 +108,5 @@ def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]
         "error": cancellation.reason,
         "error_category": "timeout" if timed_out else "lost",
         "error_fingerprint": fingerprint(f"{cancellation.error} {run.handler}"),
+        "retry_after": None,
     }

@@ -32,7 +32,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one attempt ended. ``status`` is one of Execution.Status; all texts are storable."""
+    """How one attempt ended. ``status`` is one of Execution.Status; all texts are storable.
+
+    ``retryable`` says whether a failure may be tried again as far as the exception goes.
+    ``retry_after`` is set where the handler itself asked to be run again, in seconds.
+    """
 
     execution_id: int
     attempt: int
@@ -47,6 +51,8 @@ class Outcome:
     traceback: str = ""
     error_fingerprint: str = ""
     peak_memory_mb: int | None = None
+    retryable: bool = True
+    retry_after: float | None = None
     whole: bool = True
 
     def without_texts(self, reason: str) -> Outcome:

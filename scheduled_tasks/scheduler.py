@@ -135,6 +135,7 @@ class Scheduler:
             self.collector.give_back_unheld(self.executor.in_hand)
             self._cut_off = False
         self.housekeeping.look(now)
+        self.pass_on_cancellations()
         fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
         claimed = self.claim(now)
         return Tick(ended + self.collect(), fired, claimed)
@@ -155,6 +156,12 @@ class Scheduler:
             announce_start(run)
             self.executor.submit(run)
         return len(claimed)
+
+    def pass_on_cancellations(self) -> None:
+        """Tell the executor which of the runs in hand somebody has cancelled."""
+        if self.executor.in_hand:
+            for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
+                self.executor.cancel(*cancelled)
 
     def collect(self) -> int:
         """Write what runs have said and how they ended; return how many ended."""
@@ -239,7 +246,7 @@ class Scheduler:
         if self.executor.free:
             waiting = Execution.objects.waiting_for(
                 handlers=self.worker.handlers, queues=self.queues
-            )
+            ).not_held_back(self.clock.now())
             coming.append(waiting.aggregate(at=Min("run_after"))["at"])
         moments = [moment for moment in coming if moment is not None]
         if not moments:

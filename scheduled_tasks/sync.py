@@ -16,10 +16,14 @@ from django.utils import timezone
 from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.models import Task, TaskState
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
-from scheduled_tasks.models.task import UNDECLARED, project_timezone
+from scheduled_tasks.models.state import UNDECLARED
+from scheduled_tasks.models.task import field_value, project_timezone
 from scheduled_tasks.registry import HandlerRegistry, registry
 
 logger = logging.getLogger(__name__)
+
+#: Who has made the changes that code declares.
+BY_SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Synchronization:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
-            clockless.save()  # made by a bulk_create, say: it would never fire
+            clockless.save(now=self.now, by=BY_SYNC)  # made by a bulk_create, say: it would never fire
         self.rows = {task.name: task for task in Task.objects.select_related("state")}
         matched = [self.match(declaration) for declaration in self.declarations]
         for declaration, (name, task) in zip(self.declarations, matched, strict=True):
@@ -119,7 +123,7 @@ class Synchronization:
         task = new_task(name, declaration)
         try:
             with transaction.atomic(using=TaskState.objects.all().write_alias):
-                task.save()
+                task.save(now=self.now, by=BY_SYNC)
         except IntegrityError as error:
             raise LostRaceError(f"Another process made the task {name!r} meanwhile.") from error
         self.changes.append(Change(name, "create"))
@@ -128,8 +132,8 @@ class Synchronization:
         said, before = said_by(declaration), task.declared or {}
         changed = {}
         for field_name in Task.DECLARED_FIELDS:
-            old, new = getattr(task, field_name), said[field_name]
-            edited = field_name in before and old != before[field_name]
+            old, new = getattr(task, field_name), field_value(field_name, said[field_name])
+            edited = field_name in before and old != task.as_declared(field_name)
             if old != new and (self.force or not edited):
                 setattr(task, field_name, new)
                 changed[field_name] = (old, new)
@@ -140,7 +144,7 @@ class Synchronization:
             self.changes.append(Change(task.name, "update", changed))
         if changed or said != before:
             task.declared = said
-            task.save()
+            task.save(now=self.now, by=BY_SYNC)
 
     def park_or_take_back(self, task: Task, *, declared: bool) -> None:
         parked = task.state.parked_at is not None
@@ -170,7 +174,7 @@ def new_task(name: str, declaration: Declaration) -> Task:
         origin=Task.Origin.CODE,
         enabled=declaration.enabled,
         declared=said,
-        **{field_name: said[field_name] for field_name in Task.DECLARED_FIELDS},
+        **{name: field_value(name, said[name]) for name in Task.DECLARED_FIELDS},
     )
     if declaration.anchor:
         task.anchor = datetime.fromisoformat(declaration.anchor)

@@ -16,7 +16,7 @@ from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
-from scheduled_tasks.models.recording import RecordingQuerySet
+from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.scheduler import Scheduler
 from tests.processes import LONG, wait_until

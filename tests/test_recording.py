@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
-from scheduled_tasks.models import Execution, ExecutionLog, Worker, recording
+from scheduled_tasks.models import Execution, ExecutionLog, Worker
+from scheduled_tasks.models.life import recording
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runs import Loss
 
@@ -296,7 +297,7 @@ def test_a_message_that_cannot_be_written_stops_no_other(
     assert [logged(execution) for execution in running] == [["a"], ["b", "c"], ["d"]]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
     assert Execution.objects.get(pk=second.pk).progress["done"] == 1
-    [said] = [item for item in caplog.records if item.name == "scheduled_tasks.models.recording"]
+    [said] = [item for item in caplog.records if item.name == "scheduled_tasks.models.life.recording"]
     assert f"execution={second.pk} attempt=1" in said.getMessage()
 
 

@@ -1,11 +1,23 @@
-"""The rows: tasks and their states, executions and their logs, workers."""
+"""The rows: tasks and what changed them, executions, attempts and logs, workers, pauses."""
 
 from __future__ import annotations
 
+from scheduled_tasks.models.attempt import Attempt
+from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.log import ExecutionLog
+from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
 
-__all__ = ["Execution", "ExecutionLog", "Task", "TaskState", "Worker"]
+__all__ = [
+    "Attempt",
+    "Execution",
+    "ExecutionLog",
+    "Pause",
+    "Task",
+    "TaskChange",
+    "TaskState",
+    "Worker",
+]

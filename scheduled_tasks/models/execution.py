@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.recording import RecordingQuerySet
-from scheduled_tasks.runs import Ending, Loss, Outcome, Run
+from scheduled_tasks.models.decisions import Cover
+from scheduled_tasks.models.life import ExecutionQuerySet
+from scheduled_tasks.runs import Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
-    from scheduled_tasks.models.worker import Worker
 
 
 class Execution(models.Model):
@@ -100,37 +99,21 @@ class Execution(models.Model):
     resolved_at = models.DateTimeField(_("resolved at"), null=True)
     resolution = models.TextField(_("resolution"), blank=True)
 
-    objects = RecordingQuerySet.as_manager()
+    objects = ExecutionQuerySet.as_manager()
 
-    #: The columns that the end of an attempt writes.
-    OUTCOME_FIELDS = (
-        "status",
-        "started_at",
-        "finished_at",
-        "duration_ms",
-        "result",
-        "reason",
-        "failures",
-        "error_category",
-        "error",
-        "traceback",
-        "error_fingerprint",
-        "peak_memory_mb",
+    UNFINISHED = (Status.QUEUED, Status.RUNNING)
+    #: Triggers of what the schedule asked for; anything else was asked for by somebody.
+    OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
+    #: What an execution has in common with the failed one that it is for.
+    KEPT_BY_REQUEUE = (
+        "task_id",
+        "task_name",
+        "handler",
+        "queue",
+        "priority",
+        "scheduled_for",
+        "test_mode",
     )
-    #: The columns that the loss of an attempt writes.
-    LOSS_FIELDS = (
-        "status",
-        "losses",
-        "run_after",
-        "started_at",
-        "finished_at",
-        "duration_ms",
-        "reason",
-        "error_category",
-        "error",
-    )
-    #: The columns that either writes.
-    ENDING_FIELDS = tuple(dict.fromkeys(OUTCOME_FIELDS + LOSS_FIELDS))
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
@@ -158,6 +141,11 @@ class Execution(models.Model):
                 fields=["worker"],
                 name="scheduled_tasks_running",
                 condition=models.Q(status="running"),
+            ),
+            models.Index(
+                fields=["task"],
+                name="scheduled_tasks_unfinished",
+                condition=models.Q(status__in=("queued", "running")),
             ),
             models.Index(
                 fields=["-id"],
@@ -198,11 +186,34 @@ class Execution(models.Model):
         )
 
     @classmethod
-    def for_slot(cls, task: Task, slot: datetime, *, now: datetime) -> Execution:
-        """Build the queued execution of one slot; a slot fired late is a catch-up."""
-        late = (now - slot).total_seconds() > app_settings.MISFIRE_THRESHOLD
-        trigger = cls.Trigger.CATCH_UP if late else cls.Trigger.SCHEDULE
-        return cls.for_task(task, trigger=trigger, now=now, slot=slot)
+    def for_slot(cls, task: Task, slot: datetime, *, trigger: str, now: datetime) -> Execution:
+        """Build the queued execution of one slot, to run when its jitter is over."""
+        row = cls.for_task(task, trigger=trigger, now=now, slot=slot)
+        row.run_after = slot + task.jitter_at(slot)
+        return row
+
+    @classmethod
+    def covering(cls, task: Task, cover: Cover, *, now: datetime) -> Execution:
+        """Build the row that says why slots, neighbours of each other, have no execution."""
+        row = cls.for_task(task, trigger=cls.Trigger.SCHEDULE, now=now, slot=cover.slots[0])
+        row.status, row.reason, row.finished_at = cover.status, cover.reason, now
+        row.slot_until, row.slots = cover.slots[-1], len(cover.slots)
+        return row
+
+    @classmethod
+    def again(
+        cls, failed: Execution, *, now: datetime, by: str, payload: dict[str, Any] | None
+    ) -> Execution:
+        """Build an execution for what a failed one was for, with its payload or another."""
+        return cls(
+            **{name: getattr(failed, name) for name in cls.KEPT_BY_REQUEUE},
+            payload=failed.payload if payload is None else payload,
+            requeue_of=failed,
+            trigger=cls.Trigger.REQUEUE,
+            triggered_by=by,
+            run_after=now,
+            created_at=now,
+        )
 
     @property
     def succeeded(self) -> bool:
@@ -215,20 +226,24 @@ class Execution(models.Model):
         return self.status not in (self.Status.QUEUED, self.Status.RUNNING)
 
     @property
-    def guard(self) -> dict[str, Any]:
-        """Return what this row still is while the worker that claimed it holds it."""
-        return {
-            "id": self.pk,
-            "attempt": self.attempt,
-            "worker": self.worker,
-            "status": self.Status.RUNNING,
-        }
+    def of_slot(self) -> bool:
+        """Say whether the schedule asked for it, not a person."""
+        return self.trigger in self.OF_SLOTS
 
-    def claim_for(self, worker: Worker, now: datetime) -> None:
-        """Make a row that is not saved yet one that this worker holds from its first moment."""
-        self.status = self.Status.RUNNING
-        self.worker, self.worker_label = str(worker.pk), worker.label
-        self.attempt, self.claimed_at = 1, now
+    @property
+    def may_overlap(self) -> bool:
+        """Say whether it may run beside others of its task."""
+        return self.task is None or self.task.overlap_policy == self.task.OverlapPolicy.ALLOW
+
+    def is_paused(self, now: datetime) -> bool:
+        """Say whether it has to wait for the end of its task's pause."""
+        until = self.task.paused_until if self.task and self.of_slot else None
+        return until is not None and now < until
+
+    @property
+    def guard(self) -> dict[str, Any]:
+        """Return what this row still is while nobody has claimed it or taken it since."""
+        return {"id": self.pk, "attempt": self.attempt, "worker": self.worker}
 
     def as_run(self) -> Run:
         """Return what an executor needs to make the attempt that has been claimed."""
@@ -252,39 +267,3 @@ class Execution(models.Model):
             timeout=self.task.timeout,
             memory_limit_mb=self.task.memory_limit_mb,
         )
-
-    def take_ending(self, ending: Ending, now: datetime) -> None:
-        """Copy how the attempt ended onto the row; the caller saves ENDING_FIELDS."""
-        match ending:
-            case Outcome():
-                self.take_outcome(ending)
-            case Loss():
-                self.take_loss(now, reason=ending.reason, charged=ending.charged)
-
-    def take_outcome(self, outcome: Outcome) -> None:
-        """Copy how the attempt ended onto the row; the caller saves OUTCOME_FIELDS."""
-        self.status = outcome.status
-        self.started_at = outcome.started_at
-        self.finished_at = outcome.finished_at
-        self.duration_ms = outcome.duration_ms
-        self.result = outcome.result
-        self.reason = outcome.reason
-        self.failures += outcome.status == self.Status.FAILED
-        self.error_category = outcome.error_category
-        self.error = outcome.error
-        self.traceback = outcome.traceback
-        self.error_fingerprint = outcome.error_fingerprint
-        self.peak_memory_mb = outcome.peak_memory_mb
-
-    def take_loss(self, now: datetime, *, reason: str, charged: bool) -> None:
-        """Note that the attempt came to no end of its own; the caller saves LOSS_FIELDS."""
-        self.losses += charged
-        self.reason = ""  # it spoke of an attempt that went on
-        task = self.task
-        if task and task.on_lost == task.OnLost.RETRY and self.losses <= task.max_losses:
-            self.status, self.run_after = self.Status.QUEUED, now
-            return
-        self.status, self.finished_at = self.Status.FAILED, now
-        self.started_at = self.started_at or self.claimed_at or now
-        self.duration_ms = max(round((now - self.started_at).total_seconds() * 1000), 0)
-        self.error_category, self.error = "lost", reason

@@ -12,6 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Why a task is parked whose declaration has disappeared.
+UNDECLARED = "Code no longer declares it."
+
 
 @dataclass(frozen=True, slots=True)
 class DueSlots:
-    """The slots of one task that have come: from ``since`` on, and the ``next`` after them."""
+    """The slots of one task that have come, or the first of them, and the ``next`` after them."""
 
-    since: datetime
     slots: list[datetime]
     next: datetime | None
 
@@ -53,16 +56,30 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Lock the states of the given tasks and return them by task id."""
         return {state.pk: state for state in self.filter(pk__in=task_ids).locked(skip=skip)}
 
-    def advance(self, moves: Mapping[int, tuple[datetime, datetime | None]]) -> int:
-        """Move ``next_run_at`` of each task on from one slot to the next; return how many moved.
+    def advance(self, moves: Mapping[TaskState, datetime | None]) -> int:
+        """Move ``next_run_at`` of each state on, with what goes with it; return how many moved.
 
         Compare-and-set: a row that has left its slot meanwhile stays as it is.
         """
-        changes = (
-            ({"next_run_at": new}, {"task_id": task_id, "next_run_at": old})
-            for task_id, (old, new) in sorted(moves.items())
-        )
+        changes = [
+            (
+                {"next_run_at": new, "last_slot": state.last_slot, "covering": state.covering},
+                {"task_id": state.pk, "next_run_at": state.next_run_at},
+            )
+            for state, new in sorted(moves.items(), key=lambda move: move[0].pk)
+        ]
+        for state, new in moves.items():
+            state.next_run_at = new
         return update_each(TaskState, changes, using=self.write_alias)
+
+    def note_all(self, ended: Iterable[Execution], states: Mapping[int, TaskState]) -> None:
+        """Take in, and write, how executions ended on the locked states of their tasks."""
+        touched: dict[int, TaskState] = {}
+        for row in ended:
+            if row.task_id is not None and row.task_id in states:
+                touched[row.task_id] = states[row.task_id]
+                touched[row.task_id].note(row)
+        self.write_results(touched.values())
 
     def write_results(self, states: Iterable[TaskState]) -> None:
         """Write what the ends of executions changed on locked states."""
@@ -84,7 +101,9 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 class TaskState(models.Model):
     """One row for each task, made with it and gone with it.
 
-    ``next_run_at`` is null whenever the task may not fire: disabled, parked, manual, over.
+    ``next_run_at`` is the first slot that nobody has decided, and null whenever the task may not
+    fire: disabled, parked, manual, over. ``last_slot`` is the last that was decided; ``covering``
+    the id of the execution that covers it, where the next look may go on with that row.
     """
 
     task = models.OneToOneField(
@@ -95,6 +114,8 @@ class TaskState(models.Model):
         verbose_name=_("task"),
     )
     next_run_at = models.DateTimeField(_("next run"), null=True)
+    last_slot = models.DateTimeField(_("last slot"), null=True)
+    covering = models.BigIntegerField(_("covering row"), null=True)
     last_run_at = models.DateTimeField(_("last run"), null=True)
     last_success_at = models.DateTimeField(_("last success"), null=True)
     last_status = models.CharField(_("last status"), max_length=10, blank=True)
@@ -130,41 +151,49 @@ class TaskState(models.Model):
         """
         since = self.next_run_at
         if since is None or not self.task.enabled or self.parked_at is not None:
-            return DueSlots(since or now, [], None)
+            return DueSlots([], None)
         slots: list[datetime] = []
         coming: datetime | None = since
         try:
+            following = self.task.slots_after(since)
             while coming is not None and coming <= now and len(slots) < at_most:
                 slots.append(coming)
-                coming = self.task.next_slot(coming)
+                coming = next(following, None)
         except Exception as error:  # one bad row must not stop the others
             logger.exception("parked task=%s", self.task.name)
             self.park(f"Its schedule cannot be followed: {error}", now)
             return None
-        return DueSlots(since, slots, coming)
+        return DueSlots(slots, coming)
 
     def restart(self, now: datetime) -> None:
-        """Begin the clock anew: the next slot is the first after now, if the task may fire."""
+        """Begin the clock anew: the next slot is the first after now, if the task may fire.
+
+        Never one that was decided already, should the clock of whoever calls be slow.
+        """
         task = self.task
+        since = max(now, self.last_slot) if self.last_slot else now
+        self.covering = None
         try:
             fires = task.enabled and self.parked_at is None
-            self.next_run_at = task.next_slot(now) if fires else None
+            self.next_run_at = task.next_slot(since) if fires else None
         except InvalidSchedule as error:
             self.park(str(error), now)
             return
-        self.save(update_fields=["next_run_at"])
+        self.save(update_fields=["next_run_at", "covering"])
 
     def park(self, reason: str, now: datetime) -> None:
         """Set the task aside: it fires no more until it is unparked, and says why."""
-        self.next_run_at = None
+        self.next_run_at = self.covering = None
         self.parked_at = self.parked_at or now
         self.parked_reason = reason
-        self.save(update_fields=["next_run_at", "parked_at", "parked_reason"])
+        self.save(update_fields=["next_run_at", "covering", "parked_at", "parked_reason"])
+        TaskChange.objects.note(self.task, TaskChange.Action.PARKED, now, reason=reason)
 
     def unpark(self, now: datetime) -> None:
         """Take the task back into service, from now on."""
         self.parked_at, self.parked_reason = None, ""
         self.save(update_fields=["parked_at", "parked_reason"])
+        TaskChange.objects.note(self.task, TaskChange.Action.UNPARKED, now)
         self.restart(now)
 
     def note(self, execution: Execution) -> None:

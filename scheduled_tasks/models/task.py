@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
-from django.db import models, router, transaction
+from django.core.validators import RegexValidator
+from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -22,14 +23,16 @@ from scheduled_tasks.exceptions import (
     ScheduledTasksError,
     UnknownHandler,
 )
-from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.change import BY_CODE
+from scheduled_tasks.models.editing import Edit
+from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.models.state import UNDECLARED, TaskState
 from scheduled_tasks.registry import registry
-from scheduled_tasks.schedules import Interval, Schedule, parse, zone
+from scheduled_tasks.retries import fraction
+from scheduled_tasks.schedules import Schedule, parse, zone
 
-#: Why a task is parked whose declaration has disappeared.
-UNDECLARED = "Code no longer declares it."
-
-
+MICROSECOND = timedelta(microseconds=1)
 NAME = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,99}\Z")
 
 
@@ -38,7 +41,7 @@ def project_timezone() -> str:
     return str(settings.TIME_ZONE)
 
 
-class Task(models.Model):
+class Task(Policies):
     """A definition. The engine reads it and never writes it; what moves lives in TaskState."""
 
     class Origin(models.TextChoices):
@@ -47,28 +50,6 @@ class Task(models.Model):
         CODE = "code", _("code")
         ADMIN = "admin", _("admin")
         API = "api", _("API")
-
-    class MisfirePolicy(models.TextChoices):
-        """What happens to slots that could not be fired in time."""
-
-        ALL = "all", _("run every slot")
-
-    class OverlapPolicy(models.TextChoices):
-        """What happens to a slot while an earlier execution of the task still runs."""
-
-        ALLOW = "allow", _("run beside it")
-
-    class OnLost(models.TextChoices):
-        """What happens to an execution whose worker was lost."""
-
-        RETRY = "retry", _("run it again")
-        FAIL = "fail", _("fail it")
-
-    class Executor(models.TextChoices):
-        """Where the executions of a task run."""
-
-        PROCESS = "process", _("a process of its own")
-        THREAD = "thread", _("a thread of the worker")
 
     name = models.CharField(
         _("name"),
@@ -115,65 +96,6 @@ class Task(models.Model):
     )
     declared = models.JSONField(_("declared"), null=True, blank=True, editable=False)
 
-    misfire_policy = models.CharField(
-        _("misfire policy"),
-        max_length=20,
-        choices=MisfirePolicy.choices,
-        default=MisfirePolicy.ALL,
-    )
-    misfire_grace = models.PositiveIntegerField(_("misfire grace"), null=True, blank=True)
-    catch_up_limit = models.PositiveIntegerField(
-        _("catch-up limit"), default=100, validators=[MinValueValidator(1)]
-    )
-    overlap_policy = models.CharField(
-        _("overlap policy"),
-        max_length=20,
-        choices=OverlapPolicy.choices,
-        default=OverlapPolicy.ALLOW,
-    )
-    max_retries = models.PositiveIntegerField(_("retries"), default=0)
-    retry_delay = models.PositiveIntegerField(_("retry delay"), default=1)
-    retry_backoff = models.FloatField(_("retry backoff"), default=2.0)
-    retry_max_delay = models.PositiveIntegerField(_("longest retry delay"), default=3600)
-    timeout = models.PositiveIntegerField(
-        _("timeout"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("Seconds; then the run is asked to stop, and killed if it does not."),
-    )
-    memory_limit_mb = models.PositiveIntegerField(
-        _("memory limit in MB"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_(
-            "What the run and its child processes may use above what it started with; a run that "
-            "uses more is killed."
-        ),
-    )
-    on_lost = models.CharField(
-        _("when its worker is lost"), max_length=10, choices=OnLost.choices, default=OnLost.RETRY
-    )
-    max_losses = models.PositiveIntegerField(_("most losses"), default=3)
-    executor = models.CharField(
-        _("executor"),
-        max_length=20,
-        blank=True,
-        choices=[("", _("the worker's choice")), *Executor.choices],
-        help_text=_("Where its executions run. A thread can be asked to stop, but not killed."),
-    )
-    queue = models.CharField(_("queue"), max_length=100, default="default")
-    priority = models.IntegerField(
-        _("priority"), default=0, help_text=_("Higher runs first among what waits.")
-    )
-    jitter = models.PositiveIntegerField(_("jitter"), default=0)
-
-    starts_at = models.DateTimeField(_("starts at"), null=True, blank=True)
-    ends_at = models.DateTimeField(_("ends at"), null=True, blank=True)
-    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    pause_reason = models.CharField(_("pause reason"), max_length=255, blank=True)
-
     heartbeat_url = models.URLField(_("heartbeat URL"), blank=True)
     expected_duration = models.PositiveIntegerField(_("expected duration"), null=True, blank=True)
     alert_after_failures = models.PositiveIntegerField(_("alert after failures"), default=1)
@@ -185,7 +107,7 @@ class Task(models.Model):
     objects: ClassVar[models.Manager[Task]] = models.Manager()
 
     #: What the next slot depends on: a change of any of these restarts the clock.
-    CLOCK_FIELDS = ("schedule", "timezone", "anchor", "enabled")
+    CLOCK_FIELDS = ("schedule", "timezone", "anchor", "enabled", "starts_at", "ends_at")
 
     #: The fields that a declaration sets; ``enabled`` besides, but only when the row is made.
     DECLARED_FIELDS = (
@@ -196,13 +118,7 @@ class Task(models.Model):
         "description",
         "category",
         "metadata",
-        "queue",
-        "priority",
-        "timeout",
-        "memory_limit_mb",
-        "on_lost",
-        "max_losses",
-        "executor",
+        *Policies.DECLARED_FIELDS,
     )
 
     state: TaskState
@@ -219,40 +135,44 @@ class Task(models.Model):
         """Return the name."""
         return self.name
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the definition and, in the same transaction, the clock that follows from it.
+    def save(
+        self, *args: Any, now: datetime | None = None, by: str = BY_CODE, **kwargs: Any
+    ) -> None:
+        """Save the definition and, in the same transaction, all that follows from it.
 
-        A change of schedule, zone, anchor or ``enabled`` restarts the clock from now, so it never
-        fires at once. An interval that is new counts from now. A parked task whose trouble is
-        mended goes back into service.
+        Slots that have come before ``now`` (the present moment) are decided by the definition as it
+        was. A change of schedule, zone, anchor, window or ``enabled`` restarts the clock from now,
+        so it never fires at once. An interval that is new counts from now. What waits for a slot
+        of a task that is disabled ends. A parked task whose trouble is mended goes back into
+        service. ``by`` says in the record of changes who made this one.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        now = timezone.now()
-        with transaction.atomic(using=using):
-            self.lock_state(using)
-            before = type(self).objects.using(using).filter(pk=self.pk).first()
-            self.set_anchor(before, now)
-            if kwargs.get("update_fields") is not None:
-                kwargs["update_fields"] = {*kwargs["update_fields"], "anchor", "updated_at"}
-            super().save(*args, **kwargs)
-            state, created = TaskState.objects.using(using).get_or_create(task=self)
-            self.state = state
-            if state.parked_at and state.parked_reason != UNDECLARED and not self.problem():
-                state.unpark(now)
-            elif created or self.clock_differs(before):
-                state.restart(now)
+        given = kwargs.get("update_fields")
+        if given is not None:
+            kwargs["update_fields"] = {*given, "anchor", "updated_at"}
+        edit = Edit(self, now or timezone.now(), by, using)
+        fields = None if given is None else frozenset(given)
+        in_transaction(
+            lambda: edit.save(lambda: super(Task, self).save(*args, **kwargs), fields), using=using
+        )
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the definition; its executions stay, under its name."""
+    def delete(
+        self, *args: Any, now: datetime | None = None, by: str = BY_CODE, **kwargs: Any
+    ) -> tuple[int, dict[str, int]]:
+        """Delete the definition; its executions stay, under its name.
+
+        What waits is cancelled, what runs goes on.
+        """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        with transaction.atomic(using=using):
-            self.lock_state(using)
-            return super().delete(*args, **kwargs)
+        edit = Edit(self, now or timezone.now(), by, using)
+        return in_transaction(
+            lambda: edit.delete(lambda: super(Task, self).delete(*args, **kwargs)), using=using
+        )
 
     def clean(self) -> None:
         """Refuse what could never run, field by field."""
         super().clean()
-        errors: dict[str, list[str]] = {}
+        errors: dict[str, list[Any]] = self.window_errors()
         field = "timezone"
         try:
             zone(self.timezone)
@@ -274,23 +194,6 @@ class Task(models.Model):
         if errors:
             raise ValidationError(errors)
 
-    def lock_state(self, using: str) -> None:
-        """Lock the state row, first of all rows as in every transaction of the engine."""
-        TaskState.objects.using(using).filter(pk=self.pk).locked().first()
-
-    def set_anchor(self, before: Task | None, now: datetime) -> None:
-        """Give an interval that is new its phase: it counts from now.
-
-        A row whose schedule is not being changed is not looked at, so that one that became bad
-        can still be disabled.
-        """
-        if before and not self.clock_differs(before, but="enabled"):
-            return
-        if before and before.schedule != self.schedule and before.anchor == self.anchor:
-            self.anchor = None
-        if self.anchor is None and isinstance(self.parse_schedule(), Interval):
-            self.anchor = now.replace(microsecond=0)
-
     def clock_differs(self, before: Task | None, *, but: str = "") -> bool:
         """Say whether fields that the next slot depends on, but one, differ from a saved row's."""
         return before is None or any(
@@ -306,18 +209,17 @@ class Task(models.Model):
         except ValidationError as error:
             raise InvalidTask(error.message_dict) from None
 
-    def switch(self, *, enabled: bool) -> Task:
-        """Enable or disable, with the clock, and return self."""
+    def switch(self, *, enabled: bool, now: datetime | None = None, by: str = BY_CODE) -> Task:
+        """Enable or disable, with all that follows from it, and return self."""
         self.enabled = enabled
-        self.save(update_fields=["enabled"])
+        self.save(update_fields=["enabled"], now=now, by=by)
         return self
 
-    def reset_to_code(self) -> None:
+    def reset_to_code(self, *, by: str = BY_CODE) -> None:
         """Take back what people changed of a declared task; ``enabled`` stays theirs."""
-        declared = self.declared or {}
         for name in self.changed_from_code:
-            setattr(self, name, declared[name])
-        self.save()
+            setattr(self, name, self.as_declared(name))
+        self.save(by=by)
 
     def parse_schedule(self) -> Schedule | None:
         """Return the schedule as a value, None for manual only. Raise InvalidSchedule."""
@@ -325,8 +227,28 @@ class Task(models.Model):
 
     def next_slot(self, after: datetime) -> datetime | None:
         """Return the first slot strictly after a moment, None if none will come."""
+        return next(self.slots_after(after), None)
+
+    def slots_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the slots after a moment that lie in the task's window. Raise InvalidSchedule."""
         schedule = self.parse_schedule()
-        return schedule.next_after(after) if schedule else None
+        if self.starts_at is not None:
+            moment = max(moment, self.starts_at - MICROSECOND)
+        while schedule is not None and (slot := schedule.next_after(moment)) is not None:
+            if self.ends_at is not None and slot >= self.ends_at:
+                return
+            yield slot
+            moment = slot
+
+    def jitter_at(self, slot: datetime) -> timedelta:
+        """Return how much later than its slot an execution runs, always before the next slot."""
+        if not self.jitter:
+            return timedelta()
+        longest = timedelta(seconds=self.jitter)
+        if (following := self.next_slot(slot)) is not None:
+            longest = min(longest, following - slot)
+        drawn = fraction(f"{self.name} {slot.astimezone(UTC).isoformat()}")
+        return timedelta(microseconds=int(longest // MICROSECOND * drawn))
 
     def problem(self) -> str:
         """Say in a sentence why this task cannot run here, "" if it can."""
@@ -356,9 +278,18 @@ class Task(models.Model):
     @property
     def changed_from_code(self) -> list[str]:
         """Return the fields in which a person made this task differ from its declaration."""
-        declared = self.declared or {}
         return [
             name
             for name in self.DECLARED_FIELDS
-            if name in declared and getattr(self, name) != declared[name]
+            if name in (self.declared or {}) and getattr(self, name) != self.as_declared(name)
         ]
+
+    def as_declared(self, name: str) -> Any:
+        """Return what code said last of a field, as the field holds it."""
+        return field_value(name, (self.declared or {})[name])
+
+
+def field_value(name: str, declared: Any) -> Any:
+    """Return what a declaration, which is JSON, says of a field, as the field holds it."""
+    is_moment = name in Policies.MOMENTS and declared is not None
+    return datetime.fromisoformat(declared) if is_moment else declared

@@ -1,0 +1,131 @@
+"""What follows from an edit of a task's definition, in the transaction that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scheduled_tasks.models.change import TaskChange
+from scheduled_tasks.models.life.transitions import DISABLED
+from scheduled_tasks.models.state import UNDECLARED, TaskState
+from scheduled_tasks.schedules import Interval
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.life import ExecutionQuerySet
+    from scheduled_tasks.models.task import Task
+
+Result = TypeVar("Result")
+
+#: The columns of a task that are no part of its definition.
+NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
+
+
+@dataclass(slots=True)
+class Edit:
+    """One edit of a task, made by somebody at a moment, within a transaction of a database."""
+
+    task: Task
+    now: datetime
+    by: str
+    using: str
+
+    def save(self, write: Callable[[], None], update_fields: frozenset[str] | None) -> None:
+        """Write the definition with the clock, the queue and the change that follow from it."""
+        state, before = self.lock()
+        differences = self.differences(before, update_fields)
+        if before and differences:
+            self.decide_what_came_before(before, state)
+        self.set_anchor(before)
+        if before and self.task.anchor != before.anchor:
+            differences["anchor"] = (before.anchor, self.task.anchor)
+        write()
+        self.task.state = state or TaskState(task=self.task)
+        if state is None:
+            self.task.state.save(force_insert=True, using=self.using)
+        if before and before.enabled and "enabled" in differences:
+            self.executions.withdraw(self.task.state, self.now, reason=DISABLED)
+        self.note(before, differences)
+        self.set_clock(before, differences, made=state is None)
+
+    def delete(self, remove: Callable[[], Result]) -> Result:
+        """Delete the definition; what waits is cancelled, what runs goes on."""
+        state, before = self.lock()
+        if before:
+            self.decide_what_came_before(before, state)
+            self.executions.cancel_waiting(before.pk, self.now)
+            changes = TaskChange.objects.using(self.using)
+            changes.note(before, TaskChange.Action.DELETED, self.now, by=self.by)
+        return remove()
+
+    @property
+    def executions(self) -> ExecutionQuerySet:
+        """Return all executions, in the database of the edit."""
+        return self.task.executions.model.objects.using(self.using)
+
+    def lock(self) -> tuple[TaskState | None, Task | None]:
+        """Lock the state, first of all rows as in every transaction of the engine.
+
+        Return it and the definition as it is until now, None for what there is not.
+        """
+        tasks = type(self.task).objects.using(self.using)
+        state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
+        return state, tasks.filter(pk=self.task.pk).first()
+
+    def differences(
+        self, before: Task | None, update_fields: frozenset[str] | None
+    ) -> dict[str, tuple[Any, Any]]:
+        """Return the fields that the edit changes, each with its old and its new value."""
+        found = {}
+        for field in self.task._meta.concrete_fields:  # noqa: SLF001
+            name = field.attname
+            if name in NOT_DEFINED or (update_fields is not None and name not in update_fields):
+                continue
+            old = getattr(before, name) if before else field.get_default()
+            if old != getattr(self.task, name):
+                found[name] = (old if before else None, getattr(self.task, name))
+        return found
+
+    def decide_what_came_before(self, before: Task, state: TaskState | None) -> None:
+        """Decide the slots that have come by now by the definition that held until now."""
+        if state is None:
+            return
+        state.task = before
+        while state.next_run_at is not None and state.next_run_at <= self.now:
+            self.executions.decide_slots([state], self.now)
+        state.task = self.task
+
+    def set_anchor(self, before: Task | None) -> None:
+        """Give an interval that is new its phase: it counts from now.
+
+        A row whose schedule is not being changed is not looked at, so that one that became bad
+        can still be disabled.
+        """
+        task = self.task
+        if before and not task.clock_differs(before, but="enabled"):
+            return
+        if before and before.schedule != task.schedule and before.anchor == task.anchor:
+            task.anchor = None
+        if task.anchor is None and isinstance(task.parse_schedule(), Interval):
+            task.anchor = self.now.replace(microsecond=0)
+
+    def set_clock(
+        self, before: Task | None, differences: dict[str, tuple[Any, Any]], *, made: bool
+    ) -> None:
+        """Restart the clock if the next slot depends on what was changed.
+
+        A parked task whose trouble is mended goes back into service.
+        """
+        state = self.task.state
+        if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
+            state.unpark(self.now)
+        elif made or before is None or set(self.task.CLOCK_FIELDS).intersection(differences):
+            state.restart(self.now)
+
+    def note(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
+        """Put the edit on record, if it changes anything."""
+        action = TaskChange.Action.CHANGED if before else TaskChange.Action.CREATED
+        if differences or before is None:
+            changes = TaskChange.objects.using(self.using)
+            changes.note(self.task, action, self.now, fields=differences, by=self.by)

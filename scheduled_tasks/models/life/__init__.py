@@ -1,0 +1,20 @@
+"""The life of executions: fired, claimed, recorded, ended, withdrawn. Nothing else moves them.
+
+Every transaction here locks in one order, the states of tasks before executions and each in
+ascending id, and every UPDATE is guarded: locks are for speed, the guards and the unique slot
+for correctness.
+"""
+
+from __future__ import annotations
+
+from scheduled_tasks.models.life.claiming import ClaimingQuerySet
+from scheduled_tasks.models.life.ending import EndingQuerySet
+from scheduled_tasks.models.life.firing import FiringQuerySet
+from scheduled_tasks.models.life.recording import RecordingQuerySet
+from scheduled_tasks.models.life.requeueing import RequeueingQuerySet
+
+
+class ExecutionQuerySet(
+    FiringQuerySet, ClaimingQuerySet, RecordingQuerySet, EndingQuerySet, RequeueingQuerySet
+):
+    """Sets of executions, and the verbs that move them from one status to another."""

@@ -1,0 +1,102 @@
+"""End: how attempts ended is written, and whether there will be another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db.models import prefetch_related_objects
+
+from scheduled_tasks.models.attempt import Attempt
+from scheduled_tasks.models.life.sets import ExecutionSets, claim_of
+from scheduled_tasks.models.life.transitions import ENDING_FIELDS, take_ending
+from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runs import Ending, Loss
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+
+class EndingQuerySet(ExecutionSets):
+    """Adds the verbs that take executions from workers."""
+
+    def end(self, endings: Sequence[Ending], worker: Worker, now: datetime) -> list[Execution]:
+        """Write how attempts ended: the gate that every ending passes. Return what it took.
+
+        A lost attempt, or a failed one that is retried, queues its execution again. An ending
+        whose execution is no longer held by this worker under the same attempt is left out:
+        somebody else answers for it now.
+        """
+
+        def operation() -> list[Execution]:
+            ids = {execution_id for execution_id, _ in by_claim}
+            held = self.using(using).held_by(str(worker.pk)).filter(pk__in=ids)
+            states, rows = held.lock_with_states()
+            taken = {row: by_claim[claim] for row in rows if (claim := claim_of_row(row)) in by_claim}
+            return self.using(using).take(taken, states, now)
+
+        using = self.write_alias
+        by_claim = {claim_of(ending): ending for ending in endings}
+        return in_transaction(operation, using=using)
+
+    def give_back(
+        self, workers: Collection[str], now: datetime, *, reason: str, charged: bool
+    ) -> int:
+        """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
+
+        ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``;
+        otherwise it ends failed with the category ``lost``.
+        """
+
+        def operation() -> int:
+            states, rows = self.using(using).held_by(*workers).lock_with_states()
+            losses = {
+                row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
+                for row in rows
+            }
+            return len(self.using(using).take(losses, states, now))
+
+        using = self.write_alias
+        return in_transaction(operation, using=using)
+
+    def reap(self, now: datetime) -> int:
+        """Take back what is held by workers that are gone, or have no row; return how many."""
+        # The holders are read first: a worker that starts in between must not look like none.
+        holders = set(self.running().values_list("worker", flat=True).distinct())
+        present = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
+        gone = holders.difference(map(str, present))
+        if not gone:
+            return 0
+        return self.give_back(gone, now, reason="Its worker was lost.", charged=True)
+
+    def lock_with_states(self) -> tuple[dict[int, TaskState], list[Execution]]:
+        """Lock the states of the tasks of this set, then its rows; return both."""
+        task_ids = {pk for pk in self.values_list("task_id", flat=True) if pk is not None}
+        states = TaskState.objects.using(self.write_alias).lock_tasks(task_ids)
+        return states, list(self.locked())
+
+    def take(
+        self, endings: Mapping[Execution, Ending], states: Mapping[int, TaskState], now: datetime
+    ) -> list[Execution]:
+        """Write the endings of locked rows, and what follows from them; return the rows in order.
+
+        Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
+        under the same attempt any more.
+        """
+        prefetch_related_objects(list(endings), "task")
+        made = [take_ending(row, ending, now) for row, ending in endings.items()]
+        rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
+        self.write(rows, ENDING_FIELDS, status=self.model.Status.RUNNING)
+        Attempt.objects.using(self.write_alias).bulk_create(
+            [attempt for attempt in made if attempt is not None]
+        )
+        ended = [row for row in rows if row.finished]
+        TaskState.objects.using(self.write_alias).note_all(ended, states)
+        return rows
+
+
+def claim_of_row(row: Execution) -> tuple[int, int]:
+    return row.pk, row.attempt

@@ -1,0 +1,79 @@
+"""Which executions wait, run, or are held, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+
+from scheduled_tasks.messages import Sent
+from scheduled_tasks.models.guarded import update_each
+from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError
+from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.runs import Ending
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+#: An execution's id and one of its attempts: who may speak for it, and end it.
+Claim = tuple[int, int]
+
+
+class ExecutionSets(LockingQuerySet["Execution"]):
+    """Sets of executions by where they stand."""
+
+    def queued(self) -> Self:
+        """Keep what waits for a worker."""
+        return self.filter(status=self.model.Status.QUEUED)
+
+    def running(self) -> Self:
+        """Keep what a worker has claimed and not ended."""
+        return self.filter(status=self.model.Status.RUNNING)
+
+    def unfinished(self) -> Self:
+        """Keep what is queued or running."""
+        return self.filter(status__in=self.model.UNFINISHED)
+
+    def dead(self) -> Self:
+        """Keep what failed for good and nobody has resolved yet."""
+        return self.filter(status=self.model.Status.FAILED, resolved_at=None)
+
+    def of_slots(self) -> Self:
+        """Keep what the schedule asked for, not a person."""
+        return self.filter(trigger__in=self.model.OF_SLOTS)
+
+    def held_by(self, *workers: str) -> Self:
+        """Keep what the workers of these ids have claimed and not ended."""
+        return self.running().filter(worker__in=workers)
+
+    def waiting_for(self, *, handlers: Collection[str], queues: Collection[str] = ()) -> Self:
+        """Keep what waits for a worker with these handlers and queues (none: every queue)."""
+        waiting = self.queued().filter(handler__in=handlers)
+        return waiting.filter(queue__in=queues) if queues else waiting
+
+    def not_held_back(self, now: datetime) -> Self:
+        """Keep what neither a pause nor another execution of its task keeps from running."""
+        beside = self.model.objects.running().filter(task=models.OuterRef("task"))
+        may_overlap = models.Q(task=None) | models.Q(task__overlap_policy="allow")
+        paused = models.Q(trigger__in=self.model.OF_SLOTS, task__paused_until__gt=now)
+        free = self.filter(may_overlap | ~models.Exists(beside)).exclude(paused)
+        return free.filter(~models.Exists(Pause.objects.in_force(now)))
+
+    def write(self, rows: Iterable[Execution], fields: Sequence[str], *, status: str) -> None:
+        """Write columns of rows, guarded by the attempt and status that they had when read.
+
+        Raise LostRaceError, so that the transaction is begun anew, if one of them has moved on.
+        """
+        changes = [
+            ({name: getattr(row, name) for name in fields}, row.guard | {"status": status})
+            for row in rows
+        ]
+        if update_each(self.model, changes, using=self.write_alias) != len(changes):
+            raise LostRaceError("Somebody else moved an execution meanwhile.")
+
+
+def claim_of(said: Ending | Sent) -> Claim:
+    """Return the claim under which a worker says something of an execution."""
+    return said.execution_id, said.attempt

@@ -1,0 +1,80 @@
+"""Cancel, skip and give up executions that wait; ask those that run to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from scheduled_tasks.models.life.sets import ExecutionSets
+from scheduled_tasks.models.life.transitions import DELETED, GIVING_UP_FIELDS, give_up
+from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.state import TaskState
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+
+class StoppingQuerySet(ExecutionSets):
+    """Adds the verbs that keep executions from going on."""
+
+    def cancel(self, ids: Collection[int], now: datetime, *, reason: str) -> int:
+        """Cancel executions; return how many were still to be stopped.
+
+        What is queued ends at once. What runs is asked to stop by its worker, and ends when it
+        has; ``reason`` is on record from now on.
+        """
+        using = self.write_alias
+        rows = self.using(using).filter(pk__in=ids).unfinished()
+        return in_transaction(lambda: rows.stop(now, reason=reason), using=using)
+
+    def stop(self, now: datetime, *, reason: str) -> int:
+        """Cancel the unfinished executions of this set, within a transaction; return how many."""
+        found = dict(self.locked().values_list("pk", "status"))
+        status = self.model.Status
+        rows = self.model.objects.using(self.db)
+        queued = [pk for pk in found if found[pk] == status.QUEUED]
+        running = [pk for pk in found if found[pk] == status.RUNNING]
+        ended = (
+            rows.queued()
+            .filter(pk__in=queued)
+            .update(status=status.CANCELLED, reason=reason, finished_at=now)
+            if queued
+            else 0
+        )
+        asked = (
+            rows.running()
+            .filter(pk__in=running, cancel_requested_at=None)
+            .update(cancel_requested_at=now, reason=reason)
+            if running
+            else 0
+        )
+        return ended + asked
+
+    def asked_to_stop(self, worker: str) -> list[tuple[int, int, str]]:
+        """Return id, attempt and reason of what a worker holds and somebody has cancelled."""
+        held = self.held_by(worker).filter(cancel_requested_at__isnull=False)
+        return list(held.values_list("pk", "attempt", "reason"))
+
+    def withdraw(self, state: TaskState, now: datetime, *, reason: str) -> int:
+        """End the queued slots of a locked task, within a transaction; return how many.
+
+        One that was never claimed is skipped. One that waits for another attempt has failed, with
+        the error of its last one.
+        """
+        waiting = self.filter(task=state.pk).queued().of_slots()
+        rows = list(waiting.locked())
+        for row in rows:
+            give_up(row, row.Status.SKIPPED, reason, now)
+        self.end_queued(rows, {state.pk: state})
+        return len(rows)
+
+    def end_queued(self, rows: Sequence[Execution], states: Mapping[int, TaskState]) -> None:
+        """Write rows that end without another attempt, and the states of those that failed."""
+        self.write(rows, GIVING_UP_FIELDS, status=self.model.Status.QUEUED)
+        failed = [row for row in rows if row.status == self.model.Status.FAILED]
+        TaskState.objects.using(self.write_alias).note_all(failed, states)
+
+    def cancel_waiting(self, task_id: int, now: datetime) -> int:
+        """Cancel all that waits of a task that is being deleted, within a transaction."""
+        return self.filter(task=task_id).queued().stop(now, reason=DELETED)

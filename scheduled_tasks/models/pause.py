@@ -1,0 +1,73 @@
+"""Pauses of everything: from when until when nothing is fired or claimed, and why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Self
+
+from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
+
+
+class PauseQuerySet(models.QuerySet["Pause"]):
+    """Sets of pauses."""
+
+    def in_force(self, now: datetime) -> Self:
+        """Keep those that hold at a moment."""
+        return self.ending_after(now).filter(begun_at__lte=now)
+
+    def ending_after(self, moment: datetime) -> Self:
+        """Keep those that hold, or begin, after a moment."""
+        open_end = models.Q(until=None) | models.Q(until__gt=moment)
+        return self.filter(open_end, models.Q(ended_at=None) | models.Q(ended_at__gt=moment))
+
+    def begin(
+        self, now: datetime, *, until: datetime | None = None, reason: str = "", by: str = ""
+    ) -> Pause:
+        """Pause everything from now on, until a moment or until ``resume``; return the pause.
+
+        It takes the place of one that is in force.
+        """
+        with transaction.atomic(using=self.db):
+            self.resume(now, by=by)
+            return self.create(begun_at=now, until=until, reason=reason, begun_by=by)
+
+    def resume(self, now: datetime, *, by: str = "") -> int:
+        """End the pauses that are in force; return how many."""
+        return self.in_force(now).update(ended_at=now, ended_by=by)
+
+
+class Pause(models.Model):
+    """One pause of everything. Those that are over stay: they say why slots have no execution."""
+
+    begun_at = models.DateTimeField(_("begun at"))
+    until = models.DateTimeField(_("until"), null=True, help_text=_("Empty: until it is ended."))
+    reason = models.CharField(_("reason"), max_length=255, blank=True)
+    begun_by = models.CharField(_("begun by"), max_length=200, blank=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True)
+    ended_by = models.CharField(_("ended by"), max_length=200, blank=True)
+
+    objects = PauseQuerySet.as_manager()
+
+    class Meta:
+        """The newest first."""
+
+        verbose_name = _("pause of everything")
+        verbose_name_plural = _("pauses of everything")
+        ordering = ("-begun_at",)
+        default_permissions = ("add", "change", "view")
+
+    def __str__(self) -> str:
+        """Return the reason, as it stands in the rows that cover slots."""
+        return paused(self.until, self.reason, what="Everything was paused")
+
+    def covers(self, slot: datetime) -> bool:
+        """Say whether a slot lies inside it."""
+        ends = [moment for moment in (self.until, self.ended_at) if moment is not None]
+        return self.begun_at <= slot and all(slot < end for end in ends)
+
+
+def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
+    """Say until when something is paused, and why."""
+    end = f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if until else ""
+    return f"{what}{end}: {reason}" if reason else f"{what}{end}."

@@ -1,0 +1,99 @@
+"""When a failed execution is tried again, and after how long."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeGuard
+
+from scheduled_tasks.exceptions import InvalidTask
+
+#: What ``retry=True`` means.
+USUAL_RETRIES = 5
+#: Error categories that trying again cannot mend.
+NEVER_RETRIED = ("payload", "permanent")
+#: Delays are lengthened by up to this part of them, so that failures do not come back in step.
+JITTER = 0.1
+
+ErrorClasses = tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often a failed execution is tried again, after how long, and for which errors.
+
+    The n-th failure is followed by ``min(delay * backoff ** (n - 1), max_delay)`` seconds, and up
+    to a tenth more. ``retry_on``, where given, names the only exception classes that are retried;
+    ``give_up_on`` those that never are, and comes first. Raise InvalidTask, by field, for numbers
+    that make no sense.
+    """
+
+    max_retries: int = USUAL_RETRIES
+    delay: int = 1
+    backoff: float = 2.0
+    max_delay: int = 3600
+    retry_on: ErrorClasses = ()
+    give_up_on: ErrorClasses = ()
+
+    def __post_init__(self) -> None:
+        errors: dict[str, list[str]] = {}
+        for name in ("max_retries", "delay", "max_delay"):
+            if not is_count(getattr(self, name)):
+                errors[name] = ["must be a whole number, 0 or more."]
+        if not isinstance(self.backoff, (int, float)) or not 1 <= self.backoff <= MOST_BACKOFF:
+            errors["backoff"] = [f"must be a number from 1 to {MOST_BACKOFF}."]
+        for name in ("retry_on", "give_up_on"):
+            classes = getattr(self, name)
+            if not isinstance(classes, tuple) or not all(map(is_error_class, classes)):
+                errors[name] = ["must be a tuple of exception classes."]
+        if errors:
+            raise InvalidTask(errors)
+
+    def allows(self, error: BaseException) -> bool:
+        """Say whether an execution that failed with this exception may be tried again."""
+        if isinstance(error, self.give_up_on):
+            return False
+        return not self.retry_on or isinstance(error, self.retry_on)
+
+    def wait(self, failures: int, *, key: str = "") -> timedelta | None:
+        """Return how long to wait after the so-manieth failure, None if it was the last.
+
+        What is added lies between nothing and a tenth; equal keys add equal parts.
+        """
+        if failures > self.max_retries:
+            return None
+        try:
+            nominal = min(self.delay * float(self.backoff) ** (failures - 1), self.max_delay)
+        except OverflowError:
+            nominal = self.max_delay
+        return timedelta(seconds=nominal * (1 + JITTER * fraction(key)))
+
+
+#: More makes every delay but the first the longest one.
+MOST_BACKOFF = 1000
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_error_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def retry_of(value: object) -> Retry:
+    """Return what ``retry=`` means: True, a number of retries, or a Retry. Raise InvalidTask."""
+    match value:
+        case Retry():
+            return value
+        case bool():
+            return Retry(max_retries=USUAL_RETRIES if value else 0)
+        case int():
+            return Retry(max_retries=value)
+    raise InvalidTask({"retry": [f"must be True, a number of retries or a Retry, not {value!r}."]})
+
+
+def fraction(key: str) -> float:
+    """Return a number from 0 to 1 that is the same for the same key on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) / 2**32

@@ -1,0 +1,328 @@
+"""The rules of docs/policies.md, told a second time: plainly, slot by slot, without the package.
+
+Nothing here is fast and nothing here knows of rows. Each method is an event that the engine takes
+too, and changes the model as the documentation says. What the documentation leaves open, such as
+how much jitter there is, stays open: ``earliest`` and ``latest`` of an execution bound it, and
+whoever compares sets ``run_after`` to what the engine chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.policies.records import SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
+
+MISFIRE_THRESHOLD = timedelta(seconds=60)
+NO_RETRY = ("payload", "permanent")
+
+
+class Rules:
+    """All tasks and what became of their slots."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.executions: list[Execution] = []
+        self.covers: list[Cover] = []
+        self.pauses: list[Pause] = []
+        #: The executions that are queued or running, and some that were.
+        self.alive: list[Execution] = []
+        #: What may have changed since somebody compared.
+        self.touched: list[Execution | Cover] = []
+
+    # What people do
+
+    def define(self, name: str, now: datetime, **fields: Any) -> Task:
+        task = Task(name=name, seen=now, **fields)
+        task.change({}, now)
+        self.tasks[name] = task
+        return task
+
+    def edit(self, task: Task, now: datetime, **changes: Any) -> None:
+        self.decide(task, now)
+        changed = task.change(changes, now)
+        if changed & SCHEDULE_FIELDS or ("enabled" in changed and task.enabled):
+            task.seen = max(now, task.last_decided or now)
+        if "enabled" in changed and not task.enabled:
+            for execution in self.queued(task):
+                if execution.by_schedule:
+                    self.end_disabled(execution)
+
+    def delete(self, task: Task, now: datetime) -> None:
+        self.decide(task, now)
+        task.deleted = True
+        del self.tasks[task.name]
+        for execution in self.queued(task):
+            self.finish(execution, "cancelled", "deleted")
+
+    def pause_everything(self, now: datetime, until: datetime | None) -> None:
+        self.resume(now)
+        self.pauses.append(Pause(begun=now, until=until))
+
+    def resume(self, now: datetime) -> None:
+        for pause in self.pauses:
+            if pause.covers(now):
+                pause.ended = now
+
+    def run_now(self, task: Task, now: datetime) -> Execution:
+        return self.queue(task, "manual", now, None, now)
+
+    def requeue(self, failed: Execution, now: datetime) -> Execution | None:
+        """Run once more, on a person's behalf, what failed for good and was not requeued yet."""
+        if failed.status != "failed" or failed.requeued or failed.task.deleted:
+            return None
+        failed.requeued = True
+        again = self.queue(failed.task, "requeue", now, None, now)
+        again.queue, again.priority = failed.queue, failed.priority
+        return again
+
+    def cancel(self, execution: Execution) -> None:
+        if execution.status == "queued":
+            self.finish(execution, "cancelled", "asked")
+        elif execution.status == "running":
+            self.touched.append(execution)
+            execution.stop_asked = True
+
+    # A look at what is due
+
+    def look(self, now: datetime) -> None:
+        for task in self.tasks.values():
+            self.decide(task, now)
+
+    def decide(self, task: Task, now: datetime) -> None:
+        """Decide all slots of a task that have come, the oldest first."""
+        slots = task.undecided(now)
+        lost, go_on = self.sort_out(task, slots, now)
+        arriving = [slot for slot in slots if slot not in lost]
+        for slot in slots:
+            trigger = "catch_up" if slot in go_on else "schedule"
+            policy = overlap_policy(task, trigger)
+            if slot in lost:
+                self.cover(task, slot, *lost[slot])
+            elif self.takes(task, policy, is_newest=slot == arriving[-1]):
+                if policy == "cancel_other":
+                    self.cancel_others(task)
+                self.fire(task, slot, trigger, now)
+            else:
+                reason = policy if policy in ("skip", "cancel_other") else "enough wait"
+                self.cover(task, slot, "skipped", reason)
+            task.seen = task.last_decided = slot
+
+    def sort_out(
+        self, task: Task, slots: list[datetime], now: datetime
+    ) -> tuple[dict[datetime, tuple[str, str]], list[datetime]]:
+        """Return which slots are lost before overlap is looked at, and which are caught up."""
+        lost: dict[datetime, tuple[str, str]] = {}
+        misfires = []
+        for slot in slots:
+            late = now - slot
+            if pause := self.pause_over(task, slot):
+                lost[slot] = ("skipped", pause)
+            elif task.misfire_grace is not None and late > timedelta(seconds=task.misfire_grace):
+                lost[slot] = ("missed", f"grace {task.misfire_grace}")
+            elif late > MISFIRE_THRESHOLD:
+                misfires.append(slot)
+        go_on = caught_up(task, misfires)
+        reason = f"misfire {task.misfire_policy}"
+        if task.misfire_policy == "all":
+            reason += f" {task.catch_up_limit}"
+        lost |= {slot: ("missed", reason) for slot in misfires if slot not in go_on}
+        return lost, go_on
+
+    def pause_over(self, task: Task, slot: datetime) -> str:
+        """Say which pause a slot is in, or nothing."""
+        if task.paused_until is not None and slot < task.paused_until:
+            return f"task until {task.paused_until} {task.pause_reason}"
+        for pause in self.pauses:
+            if pause.covers(slot):
+                return f"everything until {pause.until}"
+        return ""
+
+    def takes(self, task: Task, policy: str, *, is_newest: bool) -> bool:
+        """Say whether the overlap policy takes one more."""
+        active = len(self.of(task))
+        match policy:
+            case "skip":
+                return active == 0
+            case "buffer_one":
+                return active <= 1
+            case "buffer_all":
+                return active <= task.catch_up_limit
+            case "cancel_other":
+                return is_newest
+        return True
+
+    def cancel_others(self, task: Task) -> None:
+        for execution in self.of(task):
+            if execution.by_schedule:
+                self.cancel(execution)
+
+    def fire(self, task: Task, slot: datetime, trigger: str, now: datetime) -> None:
+        """Queue an execution for a slot; its jitter ends before the next slot."""
+        latest = slot + timedelta(seconds=task.jitter)
+        following = next(task.slots_after(slot), None)
+        if task.jitter and following is not None:
+            latest = min(latest, following - timedelta(microseconds=1))
+        self.queue(task, trigger, now, slot, latest)
+        task.cover = None
+
+    def queue(
+        self, task: Task, trigger: str, now: datetime, slot: datetime | None, latest: datetime
+    ) -> Execution:
+        execution = Execution(
+            task=task,
+            trigger=trigger,
+            slot=slot,
+            created_at=now,
+            earliest=slot or now,
+            latest=latest,
+            queue=task.queue,
+            priority=task.priority,
+        )
+        self.executions.append(execution)
+        self.alive.append(execution)
+        task.alive.append(execution)
+        self.touched.append(execution)
+        return execution
+
+    def cover(self, task: Task, slot: datetime, status: str, reason: str) -> None:
+        """Write down a lost slot, in the row of the one before it if the reason is the same."""
+        cover = task.cover
+        if cover is not None and (cover.status, cover.reason) == (status, reason):
+            cover.slot_until = slot
+            cover.slots += 1
+        else:
+            cover = Cover(task=task, status=status, reason=reason, slot=slot, slot_until=slot)
+            self.covers.append(cover)
+        task.cover = cover
+        self.touched.append(cover)
+
+    # What workers do
+
+    def claim(
+        self, now: datetime, worker: str, limit: int, queues: Collection[str] | None = None
+    ) -> list[Execution]:
+        """Let a worker claim what it may, and end what comes to nothing when its turn comes."""
+        claimed: list[Execution] = []
+        for execution in self.waiting(queues):
+            task = execution.task
+            if len(claimed) == limit:
+                break
+            if not self.may_start(execution, now):
+                continue
+            if execution.by_schedule and not task.enabled:
+                self.end_disabled(execution)
+            elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
+                self.finish(execution, "missed", f"grace {task.misfire_grace}")
+            else:
+                execution.status, execution.worker = "running", worker
+                execution.attempt += 1
+                claimed.append(execution)
+                self.touched.append(execution)
+        return claimed
+
+    def waiting(self, queues: Collection[str] | None) -> list[Execution]:
+        """Return what is queued, in the order of claims."""
+        self.alive = [execution for execution in self.alive if execution.active]
+        found = [execution for execution in self.alive if execution.status == "queued"]
+        if queues is not None:
+            found = [execution for execution in found if execution.queue in queues]
+        return sorted(found, key=lambda e: (-e.priority, e.pk))
+
+    def may_start(self, execution: Execution, now: datetime) -> bool:
+        """Say whether the turn of an execution has come."""
+        task = execution.task
+        assert execution.run_after is not None
+        if execution.run_after > now or any(pause.covers(now) for pause in self.pauses):
+            return False
+        paused = task.paused_until is not None and now < task.paused_until
+        if paused and execution.by_schedule:
+            return False
+        running = any(other.status == "running" for other in self.of(task))
+        return task.overlap_policy == "allow" or not running
+
+    def end(self, execution: Execution, ending: Ending, now: datetime) -> None:
+        """End the attempt that runs."""
+        self.touched.append(execution)
+        match ending.kind:
+            case "failed" | "later":
+                self.fail(execution, ending, now)
+            case "lost":
+                self.lose(execution, ending, now)
+            case kind:
+                execution.finish(kind)
+
+    def fail(self, execution: Execution, ending: Ending, now: datetime) -> None:
+        """Try again after a failure, if that may help and is allowed."""
+        task = execution.task
+        again = not (task.deleted or execution.stop_asked)
+        if again and ending.kind == "later":
+            execution.again(ending, now, timedelta(seconds=ending.delay))
+            return
+        execution.failures += 1
+        hopeless = not ending.retryable or ending.category in NO_RETRY
+        if again and not hopeless and execution.failures <= task.max_retries:
+            wait = retry_delay(task, execution.failures)
+            execution.again(ending, now, wait, wait * 1.1)
+        else:
+            execution.finish("failed")
+
+    def lose(self, execution: Execution, ending: Ending, now: datetime) -> None:
+        """Go on after a loss, by ``on_lost``."""
+        task = execution.task
+        execution.losses += ending.charged
+        spent = ending.charged and execution.losses > task.max_losses
+        if execution.stop_asked:
+            execution.finish("cancelled")
+        elif task.deleted or task.on_lost == "fail" or spent:
+            execution.finish("failed")
+        else:
+            execution.again(ending, now, timedelta(0))
+
+    # Helpers
+
+    def of(self, task: Task) -> list[Execution]:
+        """Return what is queued or running of a task."""
+        task.alive = [execution for execution in task.alive if execution.active]
+        return task.alive
+
+    def queued(self, task: Task) -> list[Execution]:
+        return [execution for execution in self.of(task) if execution.status == "queued"]
+
+    def end_disabled(self, execution: Execution) -> None:
+        self.finish(execution, "failed" if execution.attempt else "skipped", "disabled")
+
+    def finish(self, execution: Execution, status: str, reason: str) -> None:
+        execution.finish(status, reason)
+        self.touched.append(execution)
+
+
+def caught_up(task: Task, misfires: list[datetime]) -> list[datetime]:
+    """Return the misfires that go on to the overlap policy."""
+    match task.misfire_policy:
+        case "once":
+            return misfires[-1:]
+        case "all":
+            return misfires[-task.catch_up_limit :]
+    return []
+
+
+def overlap_policy(task: Task, trigger: str) -> str:
+    """Return the policy that a slot goes by: what "all" catches up was asked for."""
+    asked_for = trigger == "catch_up" and task.misfire_policy == "all"
+    if asked_for and task.overlap_policy in ("skip", "buffer_one"):
+        return "buffer_all"
+    return task.overlap_policy
+
+
+def too_late(execution: Execution, now: datetime) -> bool:
+    grace = execution.task.misfire_grace
+    assert execution.run_after is not None
+    return grace is not None and now - execution.run_after > timedelta(seconds=grace)
+
+
+def retry_delay(task: Task, failures: int) -> timedelta:
+    """Return the least time before the next attempt after so many failures."""
+    seconds = task.retry_delay * task.retry_backoff ** (failures - 1)
+    return timedelta(seconds=min(seconds, task.retry_max_delay))
