@@ -9,8 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from scheduled_tasks.context import TaskContext
-from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded
+from scheduled_tasks.exceptions import (
+    LeaseLost,
+    PermanentError,
+    RetryLater,
+    RunInterrupted,
+    TimeLimitExceeded,
+)
 from scheduled_tasks.registry import declare, scheduled_task
+from scheduled_tasks.retries import Retry
 from scheduled_tasks.schedules import Cron, Interval, Once
 from scheduled_tasks.version import __version__
 
@@ -33,6 +40,9 @@ __all__ = [
     "Interval",
     "LeaseLost",
     "Once",
+    "PermanentError",
+    "Retry",
+    "RetryLater",
     "RunInterrupted",
     "TaskContext",
     "TimeLimitExceeded",

@@ -150,10 +150,10 @@ class Synchronization:
         parked = task.state.parked_at is not None
         missing = task.origin == Task.Origin.CODE and not declared
         if missing and not parked:
-            task.state.park(UNDECLARED, self.now)
+            task.state.park(UNDECLARED, self.now, by=BY_SYNC)
             self.changes.append(Change(task.name, "park", reason=UNDECLARED))
         elif parked and not missing and not task.problem():
-            task.state.unpark(self.now)
+            task.state.unpark(self.now, by=BY_SYNC)
             self.changes.append(Change(task.name, "unpark"))
 
 

@@ -91,7 +91,7 @@ def test_all_executors_share_the_places_of_the_worker(worker: Scheduler, make_ta
         begun.release()
         assert go.wait(LONG)
 
-    make_task("hold", "jobs.hold")
+    make_task("hold", "jobs.hold", overlap_policy="allow")
     Task.objects.update(executor="thread")
     make_task("quick", "jobs.where")
     held = [run_task_now("hold") for _ in range(2)]

@@ -118,7 +118,7 @@ def test_an_outcome_of_another_worker_changes_nothing(
 def test_many_outcomes_of_one_task_are_counted_one_by_one(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
-    task = make_task("many", "jobs.nothing")
+    task = make_task("many", "jobs.nothing", overlap_policy="allow")
     for minute in range(5):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
     claimed = Execution.objects.claim(worker, now, limit=5, handlers=["jobs.nothing"])
@@ -138,7 +138,7 @@ def test_many_outcomes_of_one_task_are_counted_one_by_one(
 def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
     make_task: Make, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
-    task = make_task("two", "jobs.nothing")
+    task = make_task("two", "jobs.nothing", overlap_policy="allow")
     worker = scheduler()
     worker.tick(now)
     for minute in range(3):
@@ -185,7 +185,8 @@ def test_a_lost_attempt_is_queued_again_and_keeps_how_far_it_came(
     queued.refresh_from_db()
     assert (queued.status, queued.losses, queued.run_after) == ("queued", 1, now + MINUTE)
     assert (queued.progress, queued.checkpoint) == (progress, [4])
-    assert (queued.reason, queued.error, queued.finished_at) == ("", "", None)
+    assert (queued.reason, queued.error, queued.finished_at) == ("", "It was killed.", None)
+    assert queued.attempts.get().outcome == "lost"
     assert Task.objects.get().state.execution_count == 0
     again = claim(worker, now + MINUTE)
     assert (again.attempt, again.as_run().checkpoint) == (2, [4])
@@ -236,8 +237,8 @@ def test_losses_and_outcomes_pass_the_gate_together(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     kept, once = (
-        make_task("kept", "jobs.nothing"),
-        make_task("once", "jobs.nothing", on_lost="fail"),
+        make_task("kept", "jobs.nothing", overlap_policy="allow"),
+        make_task("once", "jobs.nothing", on_lost="fail", overlap_policy="allow"),
     )
     for task in (kept, once, kept, once):
         Execution.for_task(task, trigger="manual", now=now).save()
@@ -276,12 +277,13 @@ def test_a_run_is_told_the_limits_and_the_checkpoint(
     assert (run.schedule, run.checkpoint) == ("0 2 * * *", {"last": 4})
 
 
-def test_a_run_of_a_deleted_task_has_no_limits(
+def test_a_run_of_a_task_that_is_being_deleted_has_no_limits(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread")
-    Task.objects.get().delete()
-    run = claim(worker, now).as_run()
+    claimed = claim(worker, now)
+    claimed.task = None
+    run = claimed.as_run()
     assert (run.timeout, run.memory_limit_mb, run.executor, run.schedule) == (None, None, "", "")
 
 

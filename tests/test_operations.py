@@ -72,9 +72,9 @@ def test_registering_an_interval_again_keeps_its_phase(now: datetime) -> None:
     assert register_task("a", "cleanup", Interval(timedelta(hours=1))).anchor == now
 
 
-def test_an_option_that_does_nothing_yet_is_refused() -> None:
-    with pytest.raises(TypeError, match="no 'max_retries'; there are anchor, enabled"):
-        register_task("a", "cleanup", max_retries=5)
+def test_an_option_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="no 'max_tries'; there are anchor, enabled"):
+        register_task("a", "cleanup", max_tries=5)
     assert not Task.objects.exists()
 
 

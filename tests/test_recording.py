@@ -42,7 +42,7 @@ def worker(db: None, now: datetime) -> Worker:
 @pytest.fixture
 def running(make_task: Make, worker: Worker, now: datetime) -> list[Execution]:
     """Return three executions that the worker has claimed."""
-    task = make_task("one", "jobs.nothing")
+    task = make_task("one", "jobs.nothing", overlap_policy="allow")
     for _ in range(3):
         Execution.for_task(task, trigger="manual", now=now).save()
     return Execution.objects.claim(worker, now, limit=3, handlers=["jobs.nothing"])

@@ -85,6 +85,11 @@ def badge(status: str, label: Any = None) -> str | SafeString:
     return format_html('<span class="st-badge st-{}">{}</span>', status, label or status)
 
 
+def remark(text: str) -> str | SafeString:
+    """Show a short text below something, quietly; all of it to a pointer."""
+    return format_html('<span class="st-remark" title="{0}">{0}</span>', text) if text else ""
+
+
 def level(value: int) -> str | SafeString:
     """Show a level of the logging module as a word, coloured from warnings on."""
     kind = "error" if value >= logging.ERROR else "warning" if value >= logging.WARNING else "info"

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models import Execution, Task
@@ -30,6 +31,24 @@ class ParkedFilter(admin.SimpleListFilter):
         if self.value() is None:
             return queryset
         return queryset.filter(state__parked_at__isnull=self.value() == "0")
+
+
+class PausedFilter(admin.SimpleListFilter):
+    """Tasks whose slots a pause of their own skips."""
+
+    title = _("paused")
+    parameter_name = "paused"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Offer yes and no."""
+        return [("1", _("Yes")), ("0", _("No"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
+        """Narrow the list."""
+        if self.value() is None:
+            return queryset
+        paused = Q(paused_until__isnull=False, paused_until__gt=timezone.now())
+        return queryset.filter(paused if self.value() == "1" else ~paused)
 
 
 class LastStatusFilter(admin.SimpleListFilter):
@@ -71,7 +90,7 @@ class CategoryFilter(admin.SimpleListFilter):
 
 
 class OneTaskFilter(admin.SimpleListFilter):
-    """Executions of the one task from whose page somebody came; offers no other."""
+    """Executions, or changes, of the one task from whose page somebody came; offers no other."""
 
     title = _("task")
     parameter_name = "task"
@@ -85,7 +104,7 @@ class OneTaskFilter(admin.SimpleListFilter):
         name = Task.objects.filter(pk=int(task_id)).values_list("name", flat=True).first()
         return [(task_id, name or f"#{task_id}")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""
         return queryset.filter(task=int(task_id)) if (task_id := self.value()) else queryset
 

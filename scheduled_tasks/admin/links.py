@@ -15,8 +15,13 @@ def url(site: AdminSite, view: str, *args: Any) -> str:
     return reverse(f"admin:scheduled_tasks_{view}", args=args, current_app=site.name)
 
 
-def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
-    """Say whether the site has pages for the model and the user may see them."""
+def may(action: str, site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Say whether the site has pages for the model and the user may ``view``, ``add`` … there."""
     if not site.is_registered(model):
         return False
-    return bool(site.get_model_admin(model).has_view_permission(request))
+    return bool(getattr(site.get_model_admin(model), f"has_{action}_permission")(request))
+
+
+def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Say whether the site has pages for the model and the user may see them."""
+    return may("view", site, request, model)

@@ -13,15 +13,23 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.admin.filters import CategoryFilter, LastStatusFilter, ParkedFilter
+from scheduled_tasks.admin.conflicts import PatientAdmin
+from scheduled_tasks.admin.filters import (
+    CategoryFilter,
+    LastStatusFilter,
+    ParkedFilter,
+    PausedFilter,
+)
 from scheduled_tasks.admin.links import may_view, url
+from scheduled_tasks.admin.pause_banner import banner_context
+from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.admin.run_now import RunNowView
 from scheduled_tasks.admin.task_actions import TaskActions
 from scheduled_tasks.admin.task_columns import TaskColumns
 from scheduled_tasks.admin.task_form import TaskForm
-from scheduled_tasks.admin.task_history import recent_executions
+from scheduled_tasks.admin.task_history import recent_changes, recent_executions
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models import Execution, Task, TaskChange, Worker
 
 STANDING = (
     "standing",
@@ -33,7 +41,7 @@ STANDING = (
 
 
 @admin.register(Task)
-class TaskAdmin(TaskColumns, TaskActions):
+class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
     """Tasks, with what they do next and what they did last."""
 
     form = TaskForm
@@ -45,21 +53,36 @@ class TaskAdmin(TaskColumns, TaskActions):
         "is_enabled",
         "category",
     )
-    list_filter = ("enabled", ParkedFilter, LastStatusFilter, CategoryFilter, "origin")
+    list_filter = ("enabled", ParkedFilter, PausedFilter, LastStatusFilter, CategoryFilter, "origin")
     list_select_related = ("state",)
     search_fields = ("name", "handler", "description", "category")
     readonly_fields = STANDING
     fieldsets = (
         (_("How it stands"), {"fields": STANDING}),
         (_("What"), {"fields": ("name", "handler", "payload", "description", "category")}),
-        (_("When"), {"fields": ("schedule", "timezone", "enabled")}),
-        (_("How"), {"fields": ("timeout", "memory_limit_mb", "executor")}),
+        (
+            _("When"),
+            {"fields": ("schedule", "timezone", "enabled", ("starts_at", "ends_at"), "jitter")},
+        ),
+        (_("Pause"), {"fields": ("paused_until", "pause_reason"), "classes": ("collapse",)}),
+        (_("How"), {"fields": (("timeout", "memory_limit_mb"), "executor")}),
+        (
+            _("When it fails"),
+            {
+                "fields": (
+                    ("max_retries", "retry_delay"),
+                    ("retry_backoff", "retry_max_delay"),
+                    ("on_lost", "max_losses"),
+                )
+            },
+        ),
+        (
+            _("When it is late, or still running"),
+            {"fields": (("misfire_policy", "misfire_grace"), ("overlap_policy", "catch_up_limit"))},
+        ),
         (
             _("Fine-tuning"),
-            {
-                "fields": ("anchor", "queue", "priority", "on_lost", "max_losses", "metadata"),
-                "classes": ("collapse",),
-            },
+            {"fields": ("anchor", ("queue", "priority"), "metadata"), "classes": ("collapse",)},
         ),
     )
 
@@ -104,10 +127,18 @@ class TaskAdmin(TaskColumns, TaskActions):
             [said % task for task in declared],
         )
 
+    def save_model(self, request: HttpRequest, obj: Task, form: Any, change: Any) -> None:
+        """Save in the user's name."""
+        obj.save(by=user_of(request))
+
+    def delete_model(self, request: HttpRequest, obj: Task) -> None:
+        """Delete in the user's name."""
+        obj.delete(by=user_of(request))
+
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         """Delete one by one, each under the lock of its state."""
         for task in queryset:
-            task.delete()
+            task.delete(by=user_of(request))
 
     def get_urls(self) -> list[URLPattern]:
         """Add the run-now page."""
@@ -123,9 +154,13 @@ class TaskAdmin(TaskColumns, TaskActions):
         return RunNowView(self, request, object_id).respond()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        """Say on top of the list whether a scheduler is alive."""
+        """Say on top of the list whether everything is paused, and whether a scheduler lives."""
         live = Worker.objects.live(timezone.now(), within=app_settings.LEASE)
-        context = {"live_workers": live.count(), **(extra_context or {})}
+        context = {
+            "live_workers": live.count(),
+            **banner_context(self.admin_site, request),
+            **(extra_context or {}),
+        }
         if may_view(self.admin_site, request, Worker):
             context["workers_url"] = url(self.admin_site, "worker_changelist")
         return super().changelist_view(request, context)  # type: ignore[return-value]
@@ -133,7 +168,7 @@ class TaskAdmin(TaskColumns, TaskActions):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **options: Any
     ) -> HttpResponse:
-        """Show the last executions under the task, and the way to run it."""
+        """Show the last executions and changes under the task, and the way to run it."""
         if (task := context["original"]) is not None:
             context |= self.further_context(request, task)
         return super().render_change_form(request, context, *args, **options)
@@ -147,4 +182,8 @@ class TaskAdmin(TaskColumns, TaskActions):
             executions = url(self.admin_site, "execution_changelist")
             context["executions_url"] = f"{executions}?task={task.pk}"
             context["recent_executions"] = recent_executions(task, self.admin_site)
+        if may_view(self.admin_site, request, TaskChange):
+            changes = url(self.admin_site, "taskchange_changelist")
+            context["changes_url"] = f"{changes}?task={task.pk}"
+            context["recent_changes"] = recent_changes(task, self.admin_site)
         return context

@@ -1,4 +1,4 @@
-"""What people do to tasks from the list: enable, disable, run now."""
+"""What people do to tasks from the list: enable, disable, run now, pause."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.pausing import PAUSE_FIELDS, PauseTasksView
+from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.exceptions import ErrorsByField, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations import run_task_now
@@ -21,7 +24,7 @@ from scheduled_tasks.operations import run_task_now
 class TaskActions(admin.ModelAdmin):
     """The actions of the list of tasks. A task that refuses is named and stops no other."""
 
-    actions = ("enable", "disable", "run_now", "reset_to_code")
+    actions = ("enable", "disable", "run_now", "pause", "end_pause", "reset_to_code")
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
@@ -49,13 +52,29 @@ class TaskActions(admin.ModelAdmin):
             said = ngettext("%d execution queued.", "%d executions queued.", queued)
             self.report(request, said, queued)
 
+    @admin.action(description=_("Pause selected tasks…"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        """Ask until when and why, then skip the slots before that."""
+        return PauseTasksView(self, request, queryset).respond()
+
+    @admin.action(description=_("End the pause of selected tasks"), permissions=["change"])
+    def end_pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        """Let the next slot of each task fire again."""
+        count = 0
+        for task in queryset.filter(paused_until__gt=timezone.now()):
+            task.paused_until, task.pause_reason = None, ""
+            task.save(update_fields=PAUSE_FIELDS, by=user_of(request))
+            self.log_change(request, task, _g("Pause ended."))
+            count += 1
+        self.report(request, ngettext("%d pause ended.", "%d pauses ended.", count), count)
+
     @admin.action(description=_("Reset selected tasks to code"), permissions=["change"])
     def reset_to_code(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         """Take back what people changed of tasks that code declares."""
         changed = [task for task in queryset if task.changed_from_code]
         for task in changed:
             said = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
-            task.reset_to_code()
+            task.reset_to_code(by=user_of(request))
             self.log_change(request, task, said)
         count = len(changed)
         self.report(request, ngettext("%d task reset.", "%d tasks reset.", count), count)
@@ -65,7 +84,7 @@ class TaskActions(admin.ModelAdmin):
         said = _g("Enabled.") if enabled else _g("Disabled.")
         count = 0
         for task in queryset:
-            task.switch(enabled=enabled)
+            task.switch(enabled=enabled, by=user_of(request))
             self.log_change(request, task, said)
             count += 1
             if enabled and task.state.parked_at:
@@ -78,7 +97,7 @@ class TaskActions(admin.ModelAdmin):
         self, request: HttpRequest, task: Task, payload: dict[str, Any] | None = None
     ) -> Execution:
         """Queue an execution in the user's name, with a log entry."""
-        execution = run_task_now(task, payload, triggered_by=f"user:{request.user}"[:200])
+        execution = run_task_now(task, payload, triggered_by=user_of(request))
         self.log_change(request, task, _g("Run now: execution #%d.") % execution.pk)
         return execution
 

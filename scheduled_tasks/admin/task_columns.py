@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 
 from django.contrib import admin
 from django.utils import timezone
@@ -16,6 +17,7 @@ from scheduled_tasks.admin.styled import StyledAdmin
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.task import MICROSECOND
 
 COMING_SLOTS = 5
 WORTH_COUNTING = 2
@@ -35,10 +37,24 @@ class TaskColumns(StyledAdmin):
         due = task.state.next_run_at
         if task.state.parked_at:
             return display.badge("parked", _g("parked"))
+        if paused := self.pause_of(task):
+            return paused
         late = due and due < timezone.now() - timedelta(seconds=app_settings.MISFIRE_THRESHOLD)
         if late:
             return format_html("{} {}", display.badge("late", _g("late")), display.moment(due))
         return display.moment(due)
+
+    def pause_of(self, task: Task) -> str:
+        """Return until when the task is paused and why, "" if it would fire."""
+        until = pause_end(task, timezone.now())
+        if until is None or task.state.next_run_at is None:
+            return ""
+        return format_html(
+            '<span class="st-line">{} {}</span>{}',
+            display.badge("paused", _g("paused until")),
+            display.moment(until),
+            display.remark(task.pause_reason),
+        )
 
     @admin.display(description=_("last status"), ordering="state__last_status")
     def last_status(self, task: Task) -> str:
@@ -69,21 +85,35 @@ class TaskColumns(StyledAdmin):
             return _g("Disabled: it fires no slot, and can be run by hand.")
         if problem := task.problem():
             return _g("It cannot run: %s") % problem
+        standing = self.pause_in_words(task) or _g("Enabled.")
         if edited := task.changed_from_code:
-            said = _g("Enabled. Changed from code: %s. The list has an action to reset it.")
-            return said % ", ".join(edited)
-        return _g("Enabled.")
+            said = _g("Changed from code: %s. The list has an action to reset it.")
+            return format_html("{} {}", standing, said % ", ".join(edited))
+        return standing
+
+    def pause_in_words(self, task: Task) -> str:
+        """Say until when the task is paused and why, "" if it is not."""
+        until = pause_end(task, timezone.now())
+        if until is None:
+            return ""
+        if not task.pause_reason:
+            return format_html(_g("Paused until {}."), display.moment(until))
+        return format_html(_g("Paused until {}: {}"), display.moment(until), task.pause_reason)
 
     @admin.display(description=_("coming runs"))
     def coming_slots(self, task: Task) -> str:
-        """Return the next slots."""
+        """Return the next slots that no pause of the task skips."""
+        if task.state.next_run_at is None:
+            return display.EMPTY
+        now = timezone.now()
+        until = pause_end(task, now)
+        since = now if until is None else until - MICROSECOND
         try:
-            schedule = task.parse_schedule()
+            slots = list(islice(task.slots_after(since), COMING_SLOTS))
         except ScheduledTasksError as error:
             return str(error)
-        if schedule is None or task.state.next_run_at is None:
+        if not slots:
             return display.EMPTY
-        slots = schedule.upcoming(COMING_SLOTS, after=timezone.now())
         lines = format_html_join("", "<li>{}</li>", ((display.moment(slot),) for slot in slots))
         return format_html('<ol class="st-slots">{}</ol>', lines)
 
@@ -98,3 +128,9 @@ class TaskColumns(StyledAdmin):
         return format_html(
             '<span class="st-line">{} <span>{}</span></span>', self.last_status(task), said
         )
+
+
+def pause_end(task: Task, now: datetime) -> datetime | None:
+    """Return until when the task is paused, None if it is not."""
+    until = task.paused_until
+    return until if until is not None and now < until else None

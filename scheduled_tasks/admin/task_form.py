@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -13,13 +12,14 @@ from django.forms.fields import InvalidJSONInput
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from scheduled_tasks.admin.moments import refuse_unshowable
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Task
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.registry import registry
 from scheduled_tasks.schedules import zone_names
 
 BLANK = ("", "---------")
-FIRST_YEAR, LAST_YEAR = 1900, 9000
 
 
 class JSONObjectField(forms.JSONField):
@@ -56,7 +56,7 @@ class TaskForm(forms.ModelForm):
     """A task's definition, with the registered handlers to choose from."""
 
     class Meta:
-        """The fields that do something today."""
+        """The fields that people fill in."""
 
         model = Task
         fields = (
@@ -69,14 +69,10 @@ class TaskForm(forms.ModelForm):
             "anchor",
             "enabled",
             "payload",
-            "queue",
-            "priority",
-            "timeout",
-            "memory_limit_mb",
-            "executor",
-            "on_lost",
-            "max_losses",
+            "paused_until",
+            "pause_reason",
             "metadata",
+            *Policies.DECLARED_FIELDS,
         )
         field_classes = {"payload": JSONObjectField, "metadata": JSONObjectField}
 
@@ -92,6 +88,8 @@ class TaskForm(forms.ModelForm):
             self.fields["payload"].help_text = self.payload_help()
         if "description" in self.fields:
             self.fields["description"].widget.attrs["rows"] = 2
+        if "anchor" in self.fields:
+            self.fields["anchor"].validators.append(refuse_unshowable)
 
     def payload_help(self) -> str:
         """Return the help text of the payload, with the arguments that the handler takes."""
@@ -104,13 +102,13 @@ class TaskForm(forms.ModelForm):
             return format_html("{} {}", said, _("This handler takes none."))
         return format_html("{} {}", said, _("This handler takes: %s.") % ", ".join(names))
 
-    def clean_anchor(self) -> datetime | None:
-        """Refuse years near the ends of the calendar, which some zones cannot show."""
-        anchor: datetime | None = self.cleaned_data["anchor"]
-        if anchor is not None and not FIRST_YEAR <= anchor.year <= LAST_YEAR:
-            said = _("Enter a date between the years %(first)d and %(last)d.")
-            raise ValidationError(said % {"first": FIRST_YEAR, "last": LAST_YEAR})
-        return anchor
+    def clean(self) -> dict[str, Any]:
+        """Keep moments that nobody touched as they are: the form shows no parts of a second."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in {"anchor", *Policies.MOMENTS}.intersection(cleaned):
+            if name not in self.changed_data:
+                cleaned[name] = getattr(self.instance, name)
+        return cleaned
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Add the errors that the row finds in itself: each once, and where it can be seen."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.life.transitions import DISABLED
 from scheduled_tasks.models.state import UNDECLARED, TaskState
@@ -24,16 +25,25 @@ NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
 
 @dataclass(slots=True)
 class Edit:
-    """One edit of a task, made by somebody at a moment, within a transaction of a database."""
+    """One edit of a task, made by somebody at a moment, within a transaction of a database.
+
+    ``makes`` says whether there is no row yet.
+    """
 
     task: Task
     now: datetime
     by: str
     using: str
+    makes: bool
 
     def save(self, write: Callable[[], None], update_fields: frozenset[str] | None) -> None:
-        """Write the definition with the clock, the queue and the change that follow from it."""
+        """Write the definition with the clock, the queue and the change that follow from it.
+
+        Raise UnknownTask for a task that was deleted since it was read: it does not come back.
+        """
         state, before = self.lock()
+        if before is None and not self.makes:
+            raise UnknownTask(f"The task {self.task.name!r} was deleted meanwhile.")
         differences = self.differences(before, update_fields)
         if before and differences:
             self.decide_what_came_before(before, state)
@@ -119,7 +129,7 @@ class Edit:
         """
         state = self.task.state
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
-            state.unpark(self.now)
+            state.unpark(self.now, by=self.by)
         elif made or before is None or set(self.task.CLOCK_FIELDS).intersection(differences):
             state.restart(self.now)
 

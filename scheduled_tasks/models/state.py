@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.models.change import TaskChange
+from scheduled_tasks.models.change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet
 
@@ -181,19 +181,21 @@ class TaskState(models.Model):
             return
         self.save(update_fields=["next_run_at", "covering"])
 
-    def park(self, reason: str, now: datetime) -> None:
+    def park(self, reason: str, now: datetime, *, by: str = BY_ENGINE) -> None:
         """Set the task aside: it fires no more until it is unparked, and says why."""
         self.next_run_at = self.covering = None
         self.parked_at = self.parked_at or now
         self.parked_reason = reason
         self.save(update_fields=["next_run_at", "covering", "parked_at", "parked_reason"])
-        TaskChange.objects.note(self.task, TaskChange.Action.PARKED, now, reason=reason)
+        TaskChange.objects.note(
+            self.task, TaskChange.Action.PARKED, now, by=by, reason=reason
+        )
 
-    def unpark(self, now: datetime) -> None:
+    def unpark(self, now: datetime, *, by: str = BY_ENGINE) -> None:
         """Take the task back into service, from now on."""
         self.parked_at, self.parked_reason = None, ""
         self.save(update_fields=["parked_at", "parked_reason"])
-        TaskChange.objects.note(self.task, TaskChange.Action.UNPARKED, now)
+        TaskChange.objects.note(self.task, TaskChange.Action.UNPARKED, now, by=by)
         self.restart(now)
 
     def note(self, execution: Execution) -> None:

@@ -144,13 +144,14 @@ class Task(Policies):
         was. A change of schedule, zone, anchor, window or ``enabled`` restarts the clock from now,
         so it never fires at once. An interval that is new counts from now. What waits for a slot
         of a task that is disabled ends. A parked task whose trouble is mended goes back into
-        service. ``by`` says in the record of changes who made this one.
+        service. ``by`` says in the record of changes who made this one. Raise UnknownTask if the
+        task was deleted since it was read.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         given = kwargs.get("update_fields")
         if given is not None:
             kwargs["update_fields"] = {*given, "anchor", "updated_at"}
-        edit = Edit(self, now or timezone.now(), by, using)
+        edit = Edit(self, now or timezone.now(), by, using, makes=self._state.adding)
         fields = None if given is None else frozenset(given)
         in_transaction(
             lambda: edit.save(lambda: super(Task, self).save(*args, **kwargs), fields), using=using
@@ -164,7 +165,7 @@ class Task(Policies):
         What waits is cancelled, what runs goes on.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        edit = Edit(self, now or timezone.now(), by, using)
+        edit = Edit(self, now or timezone.now(), by, using, makes=False)
         return in_transaction(
             lambda: edit.delete(lambda: super(Task, self).delete(*args, **kwargs)), using=using
         )

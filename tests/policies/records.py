@@ -50,6 +50,14 @@ class Task:
     alive: list[Execution] = field(default_factory=list, repr=False)
     history: list[str] = field(default_factory=list, repr=False)
 
+    def __str__(self) -> str:
+        """Return its name and what is special about it."""
+        usual = {item.name: item.default for item in fields(self)}
+        told = [
+            f"{name}={value!s}" for name, value in self.fields().items() if value != usual[name]
+        ]
+        return f"Task({', '.join(told)})"
+
     def fields(self) -> dict[str, Any]:
         """Return what a person can set."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.repr}

@@ -40,10 +40,14 @@ class Rules:
         return task
 
     def edit(self, task: Task, now: datetime, **changes: Any) -> None:
+        changes = {name: value for name, value in changes.items() if task.fields()[name] != value}
+        if not changes:
+            return
         self.decide(task, now)
         changed = task.change(changes, now)
         if changed & SCHEDULE_FIELDS or ("enabled" in changed and task.enabled):
             task.seen = max(now, task.last_decided or now)
+            task.cover = None
         if "enabled" in changed and not task.enabled:
             for execution in self.queued(task):
                 if execution.by_schedule:

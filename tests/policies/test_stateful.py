@@ -1,0 +1,165 @@
+"""Hypothesis looks for the shortest story that the engine and the model tell differently.
+
+Up to three tasks, two workers, and every event at moments near those at which the rules change
+their mind. A failing story is printed as the calls that make it up.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from scheduled_tasks.registry import HandlerRegistry
+from tests.policies.moves import ENDINGS, changes, gaps, policies
+from tests.policies.records import Ending, Task
+from tests.policies.world import World, register_handler
+from tests.schedules.moments import utc
+
+pytestmark = pytest.mark.django_db
+
+MOST_TASKS = 3
+#: An hour before the clocks of Berlin are put forward.
+START = utc("2026-03-29 00:00:00")
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    register_handler()
+
+
+class Story(RuleBasedStateMachine):
+    """One world, at first with one task, in a transaction of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        self.world = World()
+        self.now = START
+        self.world.hire(3)
+        self.world.hire(1, ("slow",))
+
+    def teardown(self) -> None:
+        """Leave the tables as empty as they were."""
+        transaction.set_rollback(True)
+        self.transaction.__exit__(None, None, None)
+
+    @property
+    def tasks(self) -> list[Task]:
+        return list(self.world.rules.tasks.values())
+
+    def pick(self, number: int) -> Task:
+        return self.tasks[number % len(self.tasks)]
+
+    def wait(self, gap: timedelta) -> datetime:
+        self.now += gap
+        return self.now
+
+    def active(self) -> bool:
+        return any(execution.active for execution in self.world.rules.alive)
+
+    @initialize(fields=policies)
+    def begin(self, fields: dict[str, Any]) -> None:
+        self.define(timedelta(0), fields)
+
+    @precondition(lambda self: len(self.tasks) < MOST_TASKS)
+    @rule(gap=gaps, fields=policies)
+    def define(self, gap: timedelta, fields: dict[str, Any]) -> None:
+        name = f"task-{len(self.world.ledger.tasks) + 1}"
+        self.world.define(name, self.wait(gap), **fields)
+
+    @precondition(lambda self: self.tasks)
+    @rule(gap=gaps, which=st.integers(0, 2), changed=changes)
+    def edit(self, gap: timedelta, which: int, changed: dict[str, Any]) -> None:
+        self.world.edit(self.pick(which), self.wait(gap), **changed)
+
+    @precondition(lambda self: self.tasks)
+    @rule(gap=gaps, which=st.integers(0, 2), hours=st.sampled_from([0, 0, 1, 30]))
+    def pause(self, gap: timedelta, which: int, hours: int) -> None:
+        until = self.wait(gap) + timedelta(minutes=hours) if hours else None
+        self.world.edit(self.pick(which), self.now, paused_until=until)
+
+    @precondition(lambda self: self.tasks)
+    @rule(gap=gaps, which=st.integers(0, 2))
+    def run_now(self, gap: timedelta, which: int) -> None:
+        self.world.run_now(self.pick(which), self.wait(gap))
+
+    @precondition(lambda self: self.tasks)
+    @rule(gap=gaps, which=st.integers(0, 2))
+    def delete(self, gap: timedelta, which: int) -> None:
+        self.world.delete(self.pick(which), self.wait(gap))
+
+    @rule(gap=gaps, minutes=st.sampled_from([None, 1, 30]))
+    def pause_everything(self, gap: timedelta, minutes: int | None) -> None:
+        until = None if minutes is None else self.wait(gap) + timedelta(minutes=minutes)
+        self.world.pause_everything(self.now, until)
+
+    @rule(gap=gaps)
+    def resume(self, gap: timedelta) -> None:
+        self.world.resume(self.wait(gap))
+
+    @rule(gap=gaps)
+    def look(self, gap: timedelta) -> None:
+        self.world.look(self.wait(gap))
+
+    @rule(gap=gaps, first=st.booleans(), ending=st.none() | ENDINGS)
+    def tick(self, gap: timedelta, *, first: bool, ending: Ending | None) -> None:
+        """Let a worker tick; all that it runs ends, or nothing."""
+        worker = list(self.world.workers.values())[0 if first else -1]
+        now = self.wait(gap)
+        ended = self.world.held(worker) if ending is not None else []
+        self.world.tick(worker, now, [(execution, ending) for execution in ended if ending])
+
+    @rule(gap=gaps, charged=st.booleans())
+    def lose(self, gap: timedelta, *, charged: bool) -> None:
+        worker = next(iter(self.world.workers.values()))
+        self.world.lose(worker, self.wait(gap), charged=charged)
+        self.world.hire(worker.concurrency, worker.queues)
+
+    @precondition(active)
+    @rule(gap=gaps, which=st.integers(0, 5))
+    def cancel(self, gap: timedelta, which: int) -> None:
+        active = [execution for execution in self.world.rules.alive if execution.active]
+        self.world.cancel([active[which % len(active)]], self.wait(gap))
+
+    @precondition(lambda self: any(e.status == "failed" for e in self.world.rules.executions))
+    @rule(gap=gaps, which=st.integers(0, 5))
+    def requeue(self, gap: timedelta, which: int) -> None:
+        failed = [e for e in self.world.rules.executions if e.status == "failed"]
+        self.world.requeue(failed[which % len(failed)], self.wait(gap))
+
+    @rule()
+    def compare_all(self) -> None:
+        self.world.ledger.compare_all()
+
+
+@pytest.fixture
+def quickly() -> settings:
+    """Return settings for the normal suite."""
+    return settings(
+        deadline=None,
+        max_examples=int(os.environ.get("STORIES", "60")),
+        stateful_step_count=30,
+        database=None,
+        print_blob=True,
+        verbosity=Verbosity.normal,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_the_engine_does_what_the_rules_say(quickly: settings) -> None:
+    run_state_machine_as_test(Story, settings=quickly)

@@ -1,0 +1,171 @@
+"""The engine and the model of its rules, side by side: every event goes to both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from scheduled_tasks.models import Execution as Row
+from scheduled_tasks.models import Pause as PauseRow
+from scheduled_tasks.models import Task as TaskRow
+from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.registry import scheduled_task
+from tests.policies.ledger import Ledger
+from tests.policies.records import Ending, Execution, Task
+from tests.policies.rules import Rules
+from tests.policies.scripted import ScriptedWorker
+
+HANDLER = "policies.held"
+#: More due tasks than any world has.
+ALL = 1_000
+
+
+def register_handler() -> None:
+    """Register what all tasks here name as their handler; no run ever gets as far."""
+
+    @scheduled_task(name=HANDLER)
+    def held() -> None:
+        raise NotImplementedError
+
+
+class World:
+    """One database, driven by events at given moments; each is followed by a comparison."""
+
+    def __init__(self) -> None:
+        self.rules = Rules()
+        self.ledger = Ledger(self.rules)
+        self.workers: dict[str, ScriptedWorker] = {}
+        self.hired = 0
+
+    # What people do
+
+    def define(self, name: str, now: datetime, **fields: Any) -> Task:
+        fields = {"timezone": "UTC"} | fields
+        row = TaskRow(name=name, handler=HANDLER, **fields)
+        row.validate()
+        row.save(now=now, by="test")
+        task = self.rules.define(name, now, **fields)
+        self.ledger.tasks[task] = row.pk
+        task.history.append(f"{now:%m-%d %H:%M:%S} defined: {task}")
+        self.ledger.compare("defined", now)
+        return task
+
+    def edit(self, task: Task, now: datetime, **changes: Any) -> None:
+        self.rules.edit(task, now, **changes)
+        row = self.row(task)
+        if changes.keys() == {"enabled"}:
+            row.switch(enabled=changes["enabled"], now=now, by="test")
+        else:
+            for name, value in changes.items():
+                setattr(row, name, value)
+            row.save(now=now, by="test")
+        told = ", ".join(f"{name} = {value}" for name, value in changes.items())
+        task.history.append(f"{now:%m-%d %H:%M:%S} edited: {told}")
+        self.ledger.compare("edited", now)
+
+    def delete(self, task: Task, now: datetime) -> None:
+        row = self.row(task)
+        self.rules.delete(task, now)
+        row.delete(now=now, by="test")
+        self.ledger.compare("deleted", now)
+
+    def run_now(self, task: Task, now: datetime) -> Execution:
+        row = run_task_now(task.name, now=now)
+        return self.known(self.rules.run_now(task, now), row, "run by hand", now)
+
+    def requeue(self, failed: Execution, now: datetime) -> Execution | None:
+        assert failed.pk is not None
+        row = Row.objects.requeue(failed.pk, now, by="test")
+        again = self.rules.requeue(failed, now)
+        if row is None or again is None:
+            assert row is again, f"requeue of {failed}: {row}, by the rules {again}"
+            return None
+        return self.known(again, row, "requeued", now)
+
+    def known(self, execution: Execution, row: Row, event: str, now: datetime) -> Execution:
+        """Note the row of what a person asked for."""
+        execution.pk = row.pk
+        self.ledger.newest = max(self.ledger.newest, row.pk)
+        self.ledger.compare(event, now)
+        return execution
+
+    def cancel(self, executions: Iterable[Execution], now: datetime) -> None:
+        executions = list(executions)
+        ids = [execution.pk for execution in executions if execution.pk is not None]
+        Row.objects.cancel(ids, now, reason="Somebody asked for it.")
+        for execution in executions:
+            self.rules.cancel(execution)
+        self.ledger.compare("cancelled", now)
+
+    def pause_everything(self, now: datetime, until: datetime | None) -> None:
+        PauseRow.objects.begin(now, until=until, by="test")
+        self.rules.pause_everything(now, until)
+        self.tell_all(f"{now:%m-%d %H:%M:%S} everything is paused until {until}")
+
+    def resume(self, now: datetime) -> None:
+        PauseRow.objects.resume(now, by="test")
+        self.rules.resume(now)
+        self.tell_all(f"{now:%m-%d %H:%M:%S} everything is resumed")
+
+    # What workers do
+
+    def hire(self, concurrency: int, queues: tuple[str, ...] = ()) -> ScriptedWorker:
+        """Let a worker begin; it has a row once it ticks."""
+        self.hired += 1
+        worker = ScriptedWorker(f"w{self.hired}", concurrency, queues)
+        self.workers[worker.name] = worker
+        self.ledger.workers[worker.name] = worker.pk
+        return worker
+
+    def held(self, worker: ScriptedWorker) -> list[Execution]:
+        """Return what a worker runs."""
+        return [execution for execution in self.rules.alive if execution.worker == worker.name]
+
+    def look(self, now: datetime, limit: int = ALL) -> None:
+        """Let somebody look at what is due, as often as it takes to decide all of it."""
+        while Row.objects.fire(now, limit=limit):
+            pass
+        self.rules.look(now)
+        self.ledger.compare("look", now)
+
+    def tick(
+        self,
+        worker: ScriptedWorker,
+        now: datetime,
+        endings: Iterable[tuple[Execution, Ending]] = (),
+    ) -> None:
+        """Let runs of a worker end, then let it end, fire and claim."""
+        if any(len(task.undecided(now)) > LARGE for task in self.rules.tasks.values()):
+            self.look(now)
+        for execution, ending in endings:
+            worker.deliver(execution, ending, now)
+            execution.task.history.append(f"{now:%m-%d %H:%M:%S} {execution} ends: {ending}")
+            self.rules.end(execution, ending, now)
+        self.rules.look(now)
+        worker.tick(now)
+        self.ledger.adopt()
+        free = worker.concurrency - len(self.held(worker))
+        self.rules.claim(now, worker.name, free, worker.queues or None)
+        self.ledger.compare(f"tick of {worker.name}", now)
+
+    def lose(self, worker: ScriptedWorker, now: datetime, *, charged: bool) -> None:
+        """Let a worker be lost, or give back what it holds because it stops."""
+        for execution in self.held(worker):
+            self.rules.end(execution, Ending(kind="lost", charged=charged), now)
+        Row.objects.give_back([worker.pk], now, reason="It was lost.", charged=charged)
+        del self.workers[worker.name]
+        self.ledger.compare(f"{worker.name} lost" if charged else f"{worker.name} stops", now)
+
+    # Helpers
+
+    def row(self, task: Task) -> TaskRow:
+        return TaskRow.objects.get(pk=self.ledger.tasks[task])
+
+    def tell_all(self, line: str) -> None:
+        for task in self.rules.tasks.values():
+            task.history.append(line)
+
+
+#: A backlog that one look may leave in part for the next.
+LARGE = 2_000

@@ -1,0 +1,295 @@
+"""What becomes of slots: misfires, overlap, pauses, windows, jitter, and rows that cover them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Execution, Pause, Task
+from scheduled_tasks.models.life import firing
+from scheduled_tasks.registry import HandlerRegistry
+
+pytestmark = pytest.mark.django_db
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+Make = Callable[..., Task]
+#: Slots every five minutes are minutes 5, 10, … after noon.
+FIVE = "every 5 minutes"
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="jobs.nothing")
+    def nothing() -> None: ...
+
+
+@pytest.fixture
+def make(make_task: Make) -> Make:
+    def make(schedule: str = FIVE, **fields: Any) -> Task:
+        return make_task("one", "jobs.nothing", schedule, **fields)
+
+    return make
+
+
+def fire(moment: datetime) -> int:
+    return Execution.objects.fire(moment, limit=100)
+
+
+def rows(now: datetime) -> list[tuple[Any, ...]]:
+    """Return (first minute, last minute, slots, status, trigger) of each row, by slot."""
+    found = []
+    for row in Execution.objects.filter(slot__isnull=False).order_by("slot"):
+        last = row.slot_until or row.slot
+        first_minute, last_minute = ((moment - now) / MINUTE for moment in (row.slot, last))
+        found.append((first_minute, last_minute, row.slots, row.status, row.trigger))
+    return found
+
+
+def taken(minute: float, trigger: str = "schedule") -> tuple[Any, ...]:
+    return (minute, minute, 1, "queued", trigger)
+
+
+def lost(first: float, last: float, slots: int, status: str = "missed") -> tuple[Any, ...]:
+    return (first, last, slots, status, "schedule")
+
+
+def reasons() -> list[str]:
+    return list(Execution.objects.order_by("slot").values_list("reason", flat=True))
+
+
+def test_exactly_the_threshold_is_no_misfire(make: Make, now: datetime) -> None:
+    make()
+    fire(now + 6 * MINUTE)
+    assert rows(now) == [taken(5)]
+
+
+def test_once_catches_up_the_newest_and_covers_the_others_by_one_row(
+    make: Make, now: datetime
+) -> None:
+    make()
+    assert fire(now + 22 * MINUTE) == 4
+    assert rows(now) == [lost(5, 15, 3), taken(20, "catch_up")]
+    assert reasons()[0] == "No scheduler looked in time; a newer slot was caught up instead."
+
+
+def test_what_is_in_time_runs_besides_what_is_caught_up(make: Make, now: datetime) -> None:
+    make(overlap_policy="allow")
+    fire(now + 20.5 * MINUTE)
+    assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20)]
+
+
+def test_skip_covers_every_misfire(make: Make, now: datetime) -> None:
+    task = make(misfire_policy="skip")
+    fire(now + 22 * MINUTE)
+    assert rows(now) == [lost(5, 20, 4)]
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == now + 25 * MINUTE
+
+
+def test_all_catches_up_the_newest_in_order_up_to_its_limit(make: Make, now: datetime) -> None:
+    make(misfire_policy="all", catch_up_limit=2)
+    fire(now + 22 * MINUTE)
+    assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20, "catch_up")]
+    assert reasons()[0] == "No scheduler looked in time; only the newest 2 slots were caught up."
+    assert list(Execution.objects.queued().order_by("pk").values_list("slot", flat=True)) == [
+        now + 15 * MINUTE,
+        now + 20 * MINUTE,
+    ]
+
+
+def test_what_is_caught_up_in_order_counts_against_what_waits(make: Make, now: datetime) -> None:
+    make(misfire_policy="all", catch_up_limit=2)
+    fire(now + 11.5 * MINUTE)
+    fire(now + 21.5 * MINUTE)
+    assert [row[3] for row in rows(now)] == ["queued", "queued", "queued", "skipped"]
+    assert reasons()[-1] == "Enough executions were waiting already."
+
+
+def test_a_slot_later_than_its_grace_is_not_run(make: Make, now: datetime) -> None:
+    make(misfire_policy="all", misfire_grace=360, overlap_policy="allow")
+    fire(now + 16 * MINUTE)
+    assert rows(now) == [lost(5, 5, 1), taken(10, "catch_up"), taken(15)]
+    assert reasons()[0] == "It was later than its misfire grace of 360 s."
+
+
+def test_a_grace_shorter_than_the_threshold_holds(make: Make, now: datetime) -> None:
+    make(misfire_grace=10)
+    fire(now + 5 * MINUTE + 11 * SECOND)
+    fire(now + 10 * MINUTE + 10 * SECOND)
+    assert rows(now) == [lost(5, 5, 1), taken(10)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("skip", ["queued", "skipped"]),
+        ("buffer_one", ["queued", "queued", "skipped"]),
+        ("buffer_all", ["queued", "queued", "queued", "queued", "skipped"]),
+        ("allow", ["queued"] * 6),
+        ("cancel_other", ["cancelled"] * 5 + ["queued"]),
+    ],
+)
+def test_what_has_not_ended_decides_over_what_comes(
+    make: Make, now: datetime, policy: str, expected: list[str]
+) -> None:
+    make(overlap_policy=policy, catch_up_limit=3)
+    for slot in range(1, 7):
+        fire(now + slot * 5 * MINUTE)
+    assert [row[3] for row in rows(now)] == expected
+    assert sum(row[2] for row in rows(now)) == 6
+
+
+def test_a_run_that_somebody_asked_for_counts_and_is_left_alone(make: Make, now: datetime) -> None:
+    task = make(overlap_policy="cancel_other")
+    asked = Execution.for_task(task, trigger="manual", now=now)
+    asked.save()
+    fire(now + 5 * MINUTE)
+    asked.refresh_from_db()
+    assert (asked.status, rows(now)) == ("queued", [taken(5)])
+    Task.objects.update(overlap_policy="skip")
+    Execution.objects.of_slots().delete()
+    fire(now + 10 * MINUTE)
+    assert rows(now) == [lost(10, 10, 1, "skipped")]
+    assert reasons()[-1] == "An earlier execution had not ended."
+
+
+def test_of_slots_that_come_together_only_the_newest_cancels(make: Make, now: datetime) -> None:
+    make("every 20 seconds", overlap_policy="cancel_other")
+    fire(now + MINUTE)
+    statuses = list(Execution.objects.order_by("slot").values_list("status", "slots"))
+    assert statuses == [("skipped", 2), ("queued", 1)]
+    assert reasons()[0] == "A newer slot took its place."
+
+
+def test_a_covering_row_grows_with_each_look(make: Make, now: datetime) -> None:
+    task = make(paused_until=now + timedelta(days=1), pause_reason="moving house")
+    for slot in range(1, 5):
+        fire(now + slot * 5 * MINUTE)
+    assert rows(now) == [lost(5, 20, 4, "skipped")]
+    assert reasons() == ["Paused until 2026-03-02 12:00:00 UTC: moving house"]
+    assert Execution.objects.get().finished_at == now + 20 * MINUTE
+    task.state.refresh_from_db()
+    assert task.state.covering == Execution.objects.get().pk
+
+
+def test_a_slot_that_runs_ends_the_row_that_covers_those_before(make: Make, now: datetime) -> None:
+    make(misfire_policy="skip")
+    fire(now + 7 * MINUTE)
+    fire(now + 10 * MINUTE)
+    Execution.objects.queued().update(status="success")
+    fire(now + 17 * MINUTE)
+    fire(now + 22 * MINUTE)
+    assert [row[:3] for row in rows(now)] == [(5, 5, 1), (10, 10, 1), (15, 20, 2)]
+
+
+def test_another_reason_begins_another_row(make: Make, now: datetime) -> None:
+    make(paused_until=now + 12 * MINUTE, misfire_policy="skip")
+    fire(now + 5 * MINUTE)
+    fire(now + 22 * MINUTE)
+    assert rows(now) == [lost(5, 10, 2, "skipped"), lost(15, 20, 2)]
+
+
+def test_a_row_that_was_pruned_is_not_gone_on_with(make: Make, now: datetime) -> None:
+    make(misfire_policy="skip")
+    fire(now + 7 * MINUTE)
+    Execution.objects.all().delete()
+    fire(now + 12 * MINUTE)
+    assert rows(now) == [lost(10, 10, 1)]
+
+
+def test_a_month_of_seconds_in_a_pause_makes_one_row(make: Make, now: datetime) -> None:
+    task = make("every 1 second", paused_until=now + timedelta(days=31))
+    for day in (1, 3, 10):
+        fire(now + timedelta(days=day))
+        while fire(now + timedelta(days=day)):
+            pass
+    row = Execution.objects.get()
+    assert (row.slot, row.slot_until) == (now + SECOND, now + timedelta(days=10))
+    assert row.slots == 10 * 86_400
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == row.slot_until + SECOND
+
+
+def test_everything_is_paused_from_when_until_when_it_is(make: Make, now: datetime) -> None:
+    make()
+    Pause.objects.begin(now + 7 * MINUTE, reason="maintenance", by="cli:ada")
+    fire(now + 10 * MINUTE)
+    Pause.objects.resume(now + 12 * MINUTE)
+    fire(now + 15 * MINUTE)
+    assert rows(now) == [
+        taken(5, "catch_up"),
+        lost(10, 10, 1, "skipped"),
+        lost(15, 15, 1, "skipped"),
+    ]
+    assert reasons()[1:] == [
+        "Everything was paused: maintenance",
+        "An earlier execution had not ended.",
+    ]
+
+
+def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
+    make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 3)
+    make("every 1 minute", overlap_policy="buffer_all")
+    looks = 0
+    while fire(now + 12 * MINUTE):
+        looks += 1
+    assert looks > 1
+    assert rows(now) == [
+        lost(1, 9, 9),
+        taken(10, "catch_up"),
+        taken(11),
+        taken(12),
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 8, 100])
+def test_a_limit_above_a_look_is_kept_all_the_same(
+    make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 3)
+    make("every 1 minute", misfire_policy="all", catch_up_limit=limit, overlap_policy="allow")
+    while fire(now + 20 * MINUTE):
+        pass
+    misfires = 18
+    caught_up = Execution.objects.filter(trigger="catch_up").order_by("pk")
+    expected = [now + n * MINUTE for n in range(1, misfires + 1)][-limit:]
+    assert list(caught_up.values_list("slot", flat=True)) == expected
+    assert sum(row[2] for row in rows(now)) == 20
+
+
+def test_a_window_has_its_first_slot_and_not_its_last(make: Make, now: datetime) -> None:
+    task = make(starts_at=now + 10 * MINUTE, ends_at=now + 20 * MINUTE, overlap_policy="allow")
+    assert task.state.next_run_at == now + 10 * MINUTE
+    fire(now + 10 * MINUTE)
+    fire(now + 60 * MINUTE)
+    assert rows(now) == [taken(10), taken(15, "catch_up")]
+    task.state.refresh_from_db()
+    assert task.state.next_run_at is None
+
+
+def test_jitter_is_drawn_from_task_and_slot_and_ends_before_the_next(
+    make: Make, now: datetime
+) -> None:
+    task = make("every 1 minute", jitter=3600, overlap_policy="allow")
+    for minute in range(1, 31):
+        fire(now + minute * MINUTE)
+    delays = {row.slot: row.run_after - row.slot for row in Execution.objects.all()}
+    assert all(timedelta() <= delay < MINUTE for delay in delays.values())
+    assert len(set(delays.values())) == 30
+    assert max(delays.values()) > 45 * SECOND
+    assert [task.jitter_at(slot) for slot in delays] == list(delays.values())
+
+
+def test_jitter_moves_neither_slot_nor_clock(make: Make, now: datetime) -> None:
+    task = make(jitter=60)
+    fire(now + 5 * MINUTE)
+    row = Execution.objects.get()
+    assert (row.slot, row.scheduled_for) == (now + 5 * MINUTE, now + 5 * MINUTE)
+    task.state.refresh_from_db()
+    assert task.state.next_run_at == now + 10 * MINUTE
