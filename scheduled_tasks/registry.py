@@ -126,9 +126,7 @@ class HandlerRegistry:
                         f"Two functions register the handler {key!r}: {where(item.function)} and "
                         f"{where(resolved[key].function)}. Give one of them another name=."
                     )
-                resolved[key] = Handler(
-                    key, item.function, form=item.form, retry=item.retry
-                )
+                resolved[key] = Handler(key, item.function, form=item.form, retry=item.retry)
             self._resolved = resolved
         return self._resolved
 

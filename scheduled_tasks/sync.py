@@ -79,7 +79,9 @@ class Synchronization:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
-            clockless.save(now=self.now, by=BY_SYNC)  # made by a bulk_create, say: it would never fire
+            clockless.save(
+                now=self.now, by=BY_SYNC
+            )  # made by a bulk_create, say: it would never fire
         self.rows = {task.name: task for task in Task.objects.select_related("state")}
         matched = [self.match(declaration) for declaration in self.declarations]
         for declaration, (name, task) in zip(self.declarations, matched, strict=True):
@@ -132,7 +134,8 @@ class Synchronization:
         said, before = said_by(declaration), task.declared or {}
         changed = {}
         for field_name in Task.DECLARED_FIELDS:
-            old, new = getattr(task, field_name), field_value(field_name, said[field_name])
+            old = getattr(task, field_name)
+            new = field_value(field_name, said[field_name])
             edited = field_name in before and old != task.as_declared(field_name)
             if old != new and (self.force or not edited):
                 setattr(task, field_name, new)

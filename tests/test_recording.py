@@ -297,7 +297,7 @@ def test_a_message_that_cannot_be_written_stops_no_other(
     assert [logged(execution) for execution in running] == [["a"], ["b", "c"], ["d"]]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
     assert Execution.objects.get(pk=second.pk).progress["done"] == 1
-    [said] = [item for item in caplog.records if item.name == "scheduled_tasks.models.life.recording"]
+    [said] = [item for item in caplog.records if item.name == recording.__name__]
     assert f"execution={second.pk} attempt=1" in said.getMessage()
 
 

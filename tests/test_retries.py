@@ -141,9 +141,7 @@ def test_a_failure_waits_longer_each_time_and_each_attempt_is_kept(
     assert (row.status, row.result, row.error) == ("success", "done", "")
     assert (row.attempt, row.failures, row.losses) == (6, 5, 0)
     kept = list(Attempt.objects.values_list("number", "outcome", "error", "error_category"))
-    assert kept == [
-        (n, "failed", f"ConnectionError: no luck {n}", "network") for n in range(1, 6)
-    ]
+    assert kept == [(n, "failed", f"ConnectionError: no luck {n}", "network") for n in range(1, 6)]
     assert all("raise luck.errors.pop(0)" in row.traceback for row in Attempt.objects.all())
     one.state.refresh_from_db()
     assert (one.state.execution_count, one.state.consecutive_failures) == (1, 0)
@@ -175,6 +173,7 @@ def test_when_its_retries_are_used_up_it_has_failed(
     ],
 )
 def test_some_failures_are_final_at_once(
+    *,
     one: Task,
     luck: Luck,
     scheduler: MakeScheduler,
@@ -220,7 +219,7 @@ def test_later_costs_nothing_however_often(
 
 @pytest.mark.parametrize("delay", [-1, timedelta(days=400), float("nan")])
 def test_later_is_neither_before_nor_in_years(delay: Any) -> None:
-    with pytest.raises(ValueError, match="delay|NaN"):
+    with pytest.raises(ValueError, match=r"delay|NaN"):
         RetryLater(delay)
 
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.models import Execution, Task, TaskState, Worker, life
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.scheduler import Scheduler, WorkerLostError

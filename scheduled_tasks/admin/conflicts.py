@@ -38,9 +38,7 @@ class PatientAdmin(admin.ModelAdmin):
         using = router.db_for_write(self.model)
         in_transaction(lambda: delete(request, queryset), using=using)
 
-    def patiently(
-        self, request: HttpRequest, view: Callable[[], HttpResponse]
-    ) -> HttpResponse:
+    def patiently(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         """Return what the view answers; one that writes is tried again after conflicts."""
         if request.method != "POST":
             return view()

@@ -13,7 +13,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-EMPTY = "-"
+EMPTY, TO = "-", "\N{EN DASH}"
+#: So many characters of an explanation fit into a row of a list.
+LONGEST_REMARK = 160
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
 
@@ -85,9 +87,14 @@ def badge(status: str, label: Any = None) -> str | SafeString:
     return format_html('<span class="st-badge st-{}">{}</span>', status, label or status)
 
 
-def remark(text: str) -> str | SafeString:
-    """Show a short text below something, quietly; all of it to a pointer."""
-    return format_html('<span class="st-remark" title="{0}">{0}</span>', text) if text else ""
+def cut(text: str, limit: int = LONGEST_REMARK) -> str:
+    """Return the beginning of a text, marked if there is more."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def remark(text: str | SafeString) -> str | SafeString:
+    """Show a short text quietly, below something."""
+    return format_html('<span class="st-remark">{}</span>', text) if text else ""
 
 
 def level(value: int) -> str | SafeString:

@@ -17,4 +17,4 @@ class CappedPaginator(Paginator):
     def count(self) -> int:
         """Return the number of rows, or the cap."""
         rows: QuerySet = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[:COUNTED_AT_MOST].count()
+        return rows.order_by().values("pk")[:COUNTED_AT_MOST].count()

@@ -37,6 +37,7 @@ class PauseForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "until" in self.fields:
+            self.fields["until"].required = False
             self.fields["until"].validators += [refuse_unshowable, refuse_past]
 
 
@@ -102,9 +103,25 @@ class PauseAdmin(PatientAdmin, StyledAdmin):
             self.log_change(request, pause, _g("Resumed."))
         self.message_user(request, _g("The pause has ended."), messages.SUCCESS)
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Call it what it does, and do it once."""
+        context = {
+            "title": _g("Pause everything"),
+            "show_save_and_add_another": False,
+            "show_save_and_continue": False,
+            **(extra_context or {}),
+        }
+        return super().add_view(request, form_url, context)
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         """Say on top of the list whether everything is paused."""
-        context = {**banner_context(self.admin_site, request), **(extra_context or {})}
+        context = {
+            "title": _g("Pauses of everything"),
+            **banner_context(self.admin_site, request),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)  # type: ignore[return-value]
 
     @admin.display(description=_("begun"))

@@ -51,9 +51,7 @@ class PauseTasksView:
 
     template = "admin/scheduled_tasks/task/pause.html"
 
-    def __init__(
-        self, admin: TaskActions, request: HttpRequest, queryset: QuerySet[Task]
-    ) -> None:
+    def __init__(self, admin: TaskActions, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         self.admin = admin
         self.site = admin.admin_site
         self.request = request
@@ -87,7 +85,7 @@ class PauseTasksView:
             "checkbox_name": ACTION_CHECKBOX_NAME,
             "submitted": SUBMITTED,
             "form": form,
-            "adminform": AdminForm(form, [(None, {"fields": PAUSE_FIELDS})], {}),  # type: ignore[arg-type]
+            "adminform": AdminForm(form, [(None, {"fields": list(PAUSE_FIELDS)})], {}),  # type: ignore[arg-type]
             "media": self.admin.media + form.media,
             "way_back": self.request.get_full_path(),
         }

@@ -22,6 +22,7 @@ from scheduled_tasks.admin.filters import (
 )
 from scheduled_tasks.admin.links import may_view, url
 from scheduled_tasks.admin.pause_banner import banner_context
+from scheduled_tasks.admin.pausing import PAUSE_FIELDS
 from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.admin.run_now import RunNowView
 from scheduled_tasks.admin.task_actions import TaskActions
@@ -39,6 +40,8 @@ STANDING = (
     "origin",
 )
 
+PAUSE = _("Pause")
+
 
 @admin.register(Task)
 class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
@@ -53,7 +56,14 @@ class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
         "is_enabled",
         "category",
     )
-    list_filter = ("enabled", ParkedFilter, PausedFilter, LastStatusFilter, CategoryFilter, "origin")
+    list_filter = (
+        "enabled",
+        ParkedFilter,
+        PausedFilter,
+        LastStatusFilter,
+        CategoryFilter,
+        "origin",
+    )
     list_select_related = ("state",)
     search_fields = ("name", "handler", "description", "category")
     readonly_fields = STANDING
@@ -64,8 +74,8 @@ class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
             _("When"),
             {"fields": ("schedule", "timezone", "enabled", ("starts_at", "ends_at"), "jitter")},
         ),
-        (_("Pause"), {"fields": ("paused_until", "pause_reason"), "classes": ("collapse",)}),
-        (_("How"), {"fields": (("timeout", "memory_limit_mb"), "executor")}),
+        (PAUSE, {"fields": PAUSE_FIELDS, "classes": ("collapse",)}),
+        (_("How"), {"fields": ("executor", ("timeout", "memory_limit_mb"))}),
         (
             _("When it fails"),
             {
@@ -105,9 +115,14 @@ class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
         return fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Say how a task stands once there is one."""
+        """Say how a task stands once there is one, and show its pause if it has one."""
         sets = super().get_fieldsets(request, obj)
-        return sets if obj is not None else sets[1:]
+        if obj is None:
+            return sets[1:]
+        if obj.paused_until is None:
+            return sets
+        shown = {"fields": PAUSE_FIELDS}
+        return [(name, shown if name == PAUSE else options) for name, options in sets]
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

@@ -50,7 +50,7 @@ class TaskColumns(StyledAdmin):
         if until is None or task.state.next_run_at is None:
             return ""
         return format_html(
-            '<span class="st-line">{} {}</span>{}',
+            "{} {}{}",
             display.badge("paused", _g("paused until")),
             display.moment(until),
             display.remark(task.pause_reason),

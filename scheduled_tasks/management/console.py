@@ -1,17 +1,21 @@
-"""What the commands share: options, and log lines on the terminal."""
+"""What the commands share: options, moments, who asked, and log lines on the terminal."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from scheduled_tasks.conf import MOST
 from scheduled_tasks.console_log import show_on_console
+from scheduled_tasks.models import Pause
 
 Number = TypeVar("Number", int, float)
 
@@ -50,6 +54,27 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CommandError("--payload must be a JSON object, such as '{\"max_age_days\": 30}'.")
     return value
+
+
+def user_name() -> str:
+    """Return who runs the command, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def moment(value: datetime) -> str:
+    """Return a moment in the project's time zone."""
+    return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def pause_in_words(pause: Pause) -> str:
+    """Say until when everything is paused, why, and who did it."""
+    until = f" until {moment(pause.until)}" if pause.until else ""
+    because = f": {pause.reason}" if pause.reason else ""
+    by = f" by {pause.begun_by}" if pause.begun_by else ""
+    return f"Everything is paused{until}{because} (since {moment(pause.begun_at)}{by})"
 
 
 def log_to_console(verbosity: int) -> None:

@@ -153,9 +153,7 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
     yield from (Taken(slot, CATCH_UP) for slot in slots[lost:])
 
 
-def limit_overlap(
-    task: Task, verdicts: Sequence[Verdict], unfinished: int
-) -> Iterator[Verdict]:
+def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
     """Take from the slots that are to run those that the overlap policy has no room for."""
     newest = [verdict.slot for verdict in verdicts if isinstance(verdict, Taken)][-1:]
     for verdict in verdicts:

@@ -15,6 +15,9 @@ Result = TypeVar("Result")
 
 TRIES = 6
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
+#: A row was added meanwhile for one that is being deleted.
+FOREIGN_KEY_VIOLATION = "23503"
+CONFLICTS = (SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE, FOREIGN_KEY_VIOLATION)
 MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
 
 
@@ -71,7 +74,7 @@ def is_conflict(error: DatabaseError) -> bool:
         case _, sqlite3.OperationalError() as cause:
             return (cause.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         case _, cause if (state := getattr(cause, "sqlstate", None)) is not None:
-            return state in (SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE)
+            return state in CONFLICTS
         case _, cause if cause is not None and cause.args:
             return cause.args[0] in (MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK)
     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -160,7 +160,7 @@ class Policies(models.Model):
     #: The policies that hold a moment.
     MOMENTS = ("starts_at", "ends_at", "paused_until")
     #: The policies that a declaration sets; pauses belong to people.
-    DECLARED_FIELDS = (
+    DECLARED_FIELDS: ClassVar[tuple[str, ...]] = (
         "queue",
         "priority",
         "timeout",
@@ -225,4 +225,3 @@ class Policies(models.Model):
             backoff=min(max(self.retry_backoff, 1.0), MOST_BACKOFF),
             max_delay=self.retry_max_delay,
         )
-

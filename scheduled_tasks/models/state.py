@@ -187,9 +187,7 @@ class TaskState(models.Model):
         self.parked_at = self.parked_at or now
         self.parked_reason = reason
         self.save(update_fields=["next_run_at", "covering", "parked_at", "parked_reason"])
-        TaskChange.objects.note(
-            self.task, TaskChange.Action.PARKED, now, by=by, reason=reason
-        )
+        TaskChange.objects.note(self.task, TaskChange.Action.PARKED, now, by=by, reason=reason)
 
     def unpark(self, now: datetime, *, by: str = BY_ENGINE) -> None:
         """Take the task back into service, from now on."""

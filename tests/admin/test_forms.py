@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import flatten
 from django.test import Client
+from django.utils import timezone
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors import EXECUTORS
-from scheduled_tasks.models import Task
+from scheduled_tasks.models import Task, TaskChange
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.registry import HandlerRegistry
 from tests.admin.pages import page, task_data, text
 
@@ -56,7 +59,54 @@ BAD_INPUT = [
     ({"timeout": "9" * 30}, "timeout", "less than"),
     ({"memory_limit_mb": "0"}, "memory_limit_mb", "greater than or equal to 1"),
     ({"executor": "celery"}, "executor", "not one of the available choices"),
+    ({"max_retries": "-1"}, "max_retries", "greater than or equal to 0"),
+    ({"max_retries": ""}, "max_retries", "required"),
+    ({"retry_delay": "1.5"}, "retry_delay", "whole number"),
+    ({"retry_backoff": "0.5"}, "retry_backoff", "greater than or equal to 1"),
+    ({"retry_backoff": "1001"}, "retry_backoff", "less than or equal to 1000"),
+    ({"retry_backoff": "nan"}, "retry_backoff", "number"),
+    ({"retry_max_delay": "9" * 30}, "retry_max_delay", "less than"),
+    ({"misfire_policy": "never"}, "misfire_policy", "not one of the available choices"),
+    ({"misfire_grace": "-5"}, "misfire_grace", "greater than or equal to 0"),
+    ({"catch_up_limit": "0"}, "catch_up_limit", "greater than or equal to 1"),
+    ({"overlap_policy": ""}, "overlap_policy", "required"),
+    ({"jitter": "86401"}, "jitter", "less than or equal to 86400"),
+    ({"starts_at_0": "2030-01-01", "starts_at_1": ""}, "starts_at", "valid time"),
+    ({"ends_at_0": "soon", "ends_at_1": "00:00"}, "ends_at", "valid date"),
+    (
+        {
+            "starts_at_0": "2030-01-01",
+            "starts_at_1": "09:00:00",
+            "ends_at_0": "2030-01-01",
+            "ends_at_1": "09:00:00",
+        },
+        "ends_at",
+        "It must end after it starts.",
+    ),
+    ({"paused_until_0": "tomorrow", "paused_until_1": "09:00"}, "paused_until", "valid date"),
+    ({"pause_reason": "x" * 256}, "pause_reason", "255"),
 ]
+
+POLICIES = {
+    "max_retries": "3",
+    "retry_delay": "5",
+    "retry_backoff": "1.5",
+    "retry_max_delay": "60",
+    "on_lost": "fail",
+    "max_losses": "1",
+    "misfire_policy": "all",
+    "misfire_grace": "900",
+    "catch_up_limit": "7",
+    "overlap_policy": "buffer_all",
+    "jitter": "30",
+    "starts_at_0": "2030-01-01",
+    "starts_at_1": "00:00:00",
+    "ends_at_0": "2031-01-01",
+    "ends_at_1": "00:00:00",
+    "paused_until_0": "2030-02-01",
+    "paused_until_1": "09:30:00",
+    "pause_reason": "The warehouse moves.",
+}
 
 
 def add(client: Client, **fields: Any) -> Any:
@@ -88,6 +138,62 @@ def test_limits_are_saved_and_taken_away(admin_client: Client) -> None:
     assert change(admin_client, task).status_code == 302
     task.refresh_from_db()
     assert (task.timeout, task.memory_limit_mb, task.executor) == (None, None, "")
+
+
+def test_all_policies_are_saved(admin_client: Client) -> None:
+    assert add(admin_client, **POLICIES).status_code == 302
+    task = Task.objects.get()
+    moments = {
+        "starts_at": datetime(2030, 1, 1, tzinfo=UTC),
+        "ends_at": datetime(2031, 1, 1, tzinfo=UTC),
+        "paused_until": datetime(2030, 2, 1, 9, 30, tzinfo=UTC),
+    }
+    for name, value in POLICIES.items():
+        if name in {"retry_backoff", *(f"{moment}_{part}" for moment in moments for part in "01")}:
+            continue
+        assert str(getattr(task, name)) == value
+    assert task.retry_backoff == 1.5
+    assert {name: getattr(task, name) for name in moments} == moments
+    assert task.state.next_run_at == datetime(2030, 1, 1, 1, tzinfo=UTC)
+
+
+def test_every_policy_has_its_place_on_the_page(admin_client: Client) -> None:
+    form = admin_client.get(page("task_add")).context["adminform"]
+    shown = [name for _, options in form.fieldsets for name in flatten([options["fields"]])]
+    assert sorted(shown) == sorted(set(shown))
+    assert {*Policies.DECLARED_FIELDS, *Policies.MOMENTS, "pause_reason"} <= set(shown)
+    assert set(form.form.fields) == set(shown)
+
+
+def test_moments_that_nobody_touched_keep_their_parts_of_a_second(
+    admin_client: Client, make_task: Make
+) -> None:
+    moment = datetime(2031, 1, 1, 9, 30, 15, 123456, tzinfo=UTC)
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *", ends_at=moment)
+    response = change(
+        admin_client,
+        task,
+        timezone="UTC",
+        ends_at_0="2031-01-01",
+        ends_at_1="09:30:15",
+        description="Only words.",
+    )
+    assert response.status_code == 302
+    assert Task.objects.get().ends_at == moment
+    assert set(TaskChange.objects.first().fields) == {"description"}
+
+
+def test_a_pause_is_open_to_the_eye_where_there_is_one(
+    admin_client: Client, make_task: Make
+) -> None:
+    def is_collapsed() -> bool:
+        sets = admin_client.get(page("task_change", task.pk)).context["adminform"].fieldsets
+        return "classes" in dict(sets)["Pause"]
+
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    assert is_collapsed()
+    Task.objects.update(paused_until=timezone.now())
+    assert not is_collapsed()
 
 
 def test_the_executors_of_this_package_are_offered(admin_client: Client) -> None:
@@ -152,6 +258,7 @@ def test_an_empty_schedule_means_by_hand_and_may_lack_arguments(admin_client: Cl
 
 def test_an_edit_of_words_leaves_the_clock(admin_client: Client, make_task: Make) -> None:
     task = make_task("hourly", "shop.cleanup", "every 1 hour")
+    task.state.restart(timezone.now())
     anchor, due = task.anchor, task.state.next_run_at
     response = change(
         admin_client,
@@ -267,11 +374,14 @@ def test_the_extremes_of_time_break_no_page(
     assert admin_client.get(page("task_change", task.pk)).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["anchor", "starts_at", "ends_at", "paused_until"])
 @pytest.mark.parametrize("year", ["0001", "1899", "9999"])
-def test_an_anchor_at_the_ends_of_the_calendar_is_refused(
-    admin_client: Client, settings: Any, year: str
+def test_moments_at_the_ends_of_the_calendar_are_refused(
+    admin_client: Client, settings: Any, year: str, name: str
 ) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
-    fields = {"anchor_0": f"{year}-01-01", "anchor_1": "00:00:00", "schedule": "every 1 hour"}
-    assert list(errors_of(add(admin_client, **fields))) == ["anchor"]
+    fields = {f"{name}_0": f"{year}-01-01", f"{name}_1": "00:00:00", "schedule": "every 1 hour"}
+    errors = errors_of(add(admin_client, **fields))
+    assert list(errors) == [name]
+    assert len(errors[name]) == 1
     assert not Task.objects.exists()

@@ -173,7 +173,7 @@ def test_an_execution_shows_all_of_itself(
     assert f'<a href="{page("task_change", task.pk)}">nightly</a>' in said
     for part in ("&quot;days&quot;: 3", "&quot;deleted&quot;: 7", "user:ada", "web-1:42"):
         assert part in said
-    assert "Failure" not in said
+    assert "Failure</h2>" not in said
 
 
 def test_a_failed_execution_shows_why(
@@ -187,7 +187,7 @@ def test_a_failed_execution_shows_why(
         traceback="Traceback (most recent call last):\n  File ...",
     )
     said = text(admin_client.get(page("execution_change", execution.pk)))
-    for part in ("Failure", "network", "ConnectTimeout: no answer", "most recent call last"):
+    for part in ("Failure</h2>", "network", "ConnectTimeout: no answer", "most recent call last"):
         assert part in said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_list_of_tasks_costs_the_same_for_five_and_for_fifty(
         if number in {4, 49}:
             counts.append(len(queries(admin_client, url)))
     assert counts[0] == counts[1]
-    assert counts[0] <= 7
+    assert counts[0] <= 8
 
 
 @pytest.mark.parametrize("of", ["all", "one"])
@@ -58,9 +59,10 @@ def test_a_list_of_executions_costs_the_same_for_five_and_for_fifty(
 
 
 def columns(sql: str) -> set[str]:
-    """Return which of the long columns a statement names."""
+    """Return which of the long columns a statement reads in full."""
     quote = connection.ops.quote_name
-    return {name for name in LONG_COLUMNS if quote(name) in sql}
+    whole = re.sub(r'(?:SUBSTR|LEFT)\("scheduled_tasks_\w+"\."\w+", [^)]*\)', "", sql)
+    return {name for name in LONG_COLUMNS if quote(name) in whole}
 
 
 @pytest.mark.parametrize("query", ["", "?p=2", "?status__exact=failed", "?q=nightly", "?_facets=1"])

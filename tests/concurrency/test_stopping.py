@@ -93,7 +93,7 @@ def check_given_back(code: int, output: str, again: Execution, once: Execution) 
     assert code == 0, output
     assert "2 executions unfinished" in output
     assert (fresh(again).status, again.attempt, again.losses) == ("queued", 1, 0)
-    assert (again.finished_at, again.error, again.reason) == (None, "", "")
+    assert (again.finished_at, again.error, again.reason) == (None, STOPPED, "")
     assert (fresh(once).status, once.error_category, once.error) == ("failed", "lost", STOPPED)
     assert Worker.objects.get().state == Worker.State.STOPPED
 

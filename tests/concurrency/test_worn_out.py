@@ -49,7 +49,12 @@ def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
     pids = tmp_path / "pids"
     stuck = queue_a_run("write_pid", payload={"path": str(pids)}, timeout=1)
     held = queue_a_run("hold")
-    Task(name="every-second", handler="jobs.answer", schedule="every 1 second").save()
+    Task(
+        name="every-second",
+        handler="jobs.answer",
+        schedule="every 1 second",
+        overlap_policy="buffer_all",
+    ).save()
     piled_up = Execution.objects.queued().filter(task__name="every-second")
     with running("--concurrency=5", **environment) as worker:
         wait_until(lambda: fresh(stuck).reason == STILL_RUNNING, within=LONG)

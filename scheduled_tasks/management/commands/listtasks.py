@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from scheduled_tasks.models import Task
+from scheduled_tasks.management.console import moment, pause_in_words
+from scheduled_tasks.models import Pause, Task
 from scheduled_tasks.operations import list_tasks
 
 HEADINGS = ("task", "schedule", "zone", "next run", "last status", "state")
@@ -29,14 +30,19 @@ class Command(BaseCommand):
         tasks = list(list_tasks())
         if options["json"]:
             return json.dumps([as_record(task) for task in tasks], cls=DjangoJSONEncoder, indent=2)
-        if not tasks:
-            return "There are no tasks yet: declare one with @scheduled_task, then run synctasks."
-        rows = [HEADINGS, *(as_row(task) for task in tasks)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        pauses = [f"{pause_in_words(pause)}\n" for pause in Pause.objects.in_force(timezone.now())]
+        return "\n".join([*pauses, table(tasks)])
+
+
+def table(tasks: list[Task]) -> str:
+    if not tasks:
+        return "There are no tasks yet: declare one with @scheduled_task, then run synctasks."
+    rows = [HEADINGS, *(as_row(task) for task in tasks)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def as_row(task: Task) -> tuple[str, ...]:
@@ -45,7 +51,7 @@ def as_row(task: Task) -> tuple[str, ...]:
         task.name,
         task.schedule or "by hand",
         task.timezone,
-        timezone.localtime(coming).strftime("%Y-%m-%d %H:%M:%S %Z") if coming else "-",
+        moment(coming) if coming else "-",
         task.state.last_status or "-",
         standing(task),
     )
@@ -54,7 +60,12 @@ def as_row(task: Task) -> tuple[str, ...]:
 def standing(task: Task) -> str:
     if task.state.parked_at:
         return f"parked: {task.state.parked_reason}"
-    return "enabled" if task.enabled else "disabled"
+    if not task.enabled:
+        return "disabled"
+    if task.paused_until is not None and timezone.now() < task.paused_until:
+        because = f": {task.pause_reason}" if task.pause_reason else ""
+        return f"paused until {moment(task.paused_until)}{because}"
+    return "enabled"
 
 
 def as_record(task: Task) -> dict[str, Any]:
@@ -72,4 +83,6 @@ def as_record(task: Task) -> dict[str, Any]:
         "last_run_at": task.state.last_run_at,
         "last_status": task.state.last_status,
         "parked_reason": task.state.parked_reason,
+        "paused_until": task.paused_until,
+        "pause_reason": task.pause_reason,
     }

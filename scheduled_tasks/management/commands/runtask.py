@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from typing import Any
@@ -11,13 +10,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.by_hand import run_here
 from scheduled_tasks.exceptions import ScheduledTasksError, UnknownHandler, UnknownTask
-from scheduled_tasks.management.console import json_object, log_to_console
+from scheduled_tasks.management.console import json_object, log_to_console, user_name
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations import get_task, prepare, run_task_now
 from scheduled_tasks.registry import registry
 from scheduled_tasks.storable import storable_text
 from scheduled_tasks.sync import sync
 
+CLI = Execution.Trigger.CLI
 #: Of tasks and handlers; an argument can be longer, and need not even be text.
 LONGEST_NAME = 200
 
@@ -44,13 +44,14 @@ class Command(BaseCommand):
         """Run the task here, or queue it."""
         log_to_console(options["verbosity"])
         payload = None if options["payload"] is None else json_object(options["payload"])
-        asked_by = {"trigger": Execution.Trigger.CLI, "triggered_by": f"cli:{user_name()}"}
+        asked_by = f"cli:{user_name()}"
         try:
             task = find_task(storable_text(options["name"], limit=LONGEST_NAME))
             if options["queue"]:
-                self.show(run_task_now(task, payload, **asked_by), as_json=options["json"])
+                queued = run_task_now(task, payload, triggered_by=asked_by, trigger=CLI)
+                self.show(queued, as_json=options["json"])
                 return
-            execution = run_here(prepare(task, payload, **asked_by))
+            execution = run_here(prepare(task, payload, triggered_by=asked_by, trigger=CLI))
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])
@@ -93,13 +94,6 @@ def find_task(name: str) -> Task:
         case _:
             names = ", ".join(tasks.values_list("name", flat=True)[:10])
             raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
 
 
 def as_record(execution: Execution) -> dict[str, Any]:

@@ -7,14 +7,12 @@ for correctness.
 
 from __future__ import annotations
 
-from scheduled_tasks.models.life.claiming import ClaimingQuerySet
-from scheduled_tasks.models.life.ending import EndingQuerySet
-from scheduled_tasks.models.life.firing import FiringQuerySet
-from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.models.life.requeueing import RequeueingQuerySet
 
 
-class ExecutionQuerySet(
-    FiringQuerySet, ClaimingQuerySet, RecordingQuerySet, EndingQuerySet, RequeueingQuerySet
-):
-    """Sets of executions, and the verbs that move them from one status to another."""
+class ExecutionQuerySet(RequeueingQuerySet):
+    """Sets of executions, and the verbs that move them from one status to another.
+
+    Each module here adds its verbs to those of the one before: sets, stopping, firing, claiming,
+    recording, ending, requeueing.
+    """

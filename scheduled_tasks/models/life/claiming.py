@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django.db import IntegrityError, models
 
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
-from scheduled_tasks.models.life.stopping import StoppingQuerySet
+from scheduled_tasks.models.life.firing import FiringQuerySet
 from scheduled_tasks.models.life.transitions import (
     claimed_values,
     give_up,
@@ -23,10 +23,12 @@ from scheduled_tasks.models.worker import Worker
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
+#: A claim looks at so many executions, even for one free place.
+LEAST_LOOKED_AT = 20
 ANOTHER_CLAIMED = "Another worker claimed an execution meanwhile."
 
 
-class ClaimingQuerySet(StoppingQuerySet):
+class ClaimingQuerySet(FiringQuerySet):
     """Adds the verb that hands executions to workers."""
 
     def claim(
@@ -46,21 +48,37 @@ class ClaimingQuerySet(StoppingQuerySet):
         cannot be locked. Committed before any handler runs.
         """
 
-        def operation() -> list[Execution]:
+        def operation() -> tuple[list[Execution], bool]:
             rows = self.using(using)
             due = rows.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
-            first = due.not_held_back(now).order_by("-priority", "pk")
-            candidates = dict(first.values_list("pk", "task_id")[: limit * 2])
-            task_ids = {task_id for task_id in candidates.values() if task_id is not None}
-            states = TaskState.objects.using(using).lock_tasks(task_ids, skip=True)
-            ids = [pk for pk, task in candidates.items() if task is None or task in states]
-            over, chosen = rows.choose(ids, now, limit=limit)
-            rows.end_queued(over, states)
-            rows.hand_over(chosen, worker, now)
-            return chosen
+            return rows.claim_first(due.not_held_back(now), worker, now, limit - len(claimed))
 
         using = self.write_alias
-        return in_transaction(operation, using=using)
+        claimed: list[Execution] = []
+        goes_on = True
+        while goes_on and len(claimed) < limit:
+            more, goes_on = in_transaction(operation, using=using)
+            claimed += more
+        return claimed
+
+    def claim_first(
+        self, due: Self, worker: Worker, now: datetime, limit: int
+    ) -> tuple[list[Execution], bool]:
+        """Claim from the first of what is due, within a transaction; return what was claimed.
+
+        Say besides whether it is worth another look: what was looked at may all have been of one
+        task, and others stand behind it.
+        """
+        looked_at = max(limit * 2, LEAST_LOOKED_AT)
+        first = due.order_by("-priority", "pk").values_list("pk", "task_id")
+        candidates = dict(first[:looked_at])
+        task_ids = {task_id for task_id in candidates.values() if task_id is not None}
+        states = TaskState.objects.using(self.db).lock_tasks(task_ids, skip=True)
+        ids = [pk for pk, task in candidates.items() if task is None or task in states]
+        over, chosen = self.choose(ids, now, limit=limit)
+        self.end_queued(over, states)
+        self.hand_over(chosen, worker, now)
+        return chosen, len(candidates) == looked_at and bool(over or chosen)
 
     def queue(self, execution: Execution) -> None:
         """Save a new execution. Raise UnknownTask if its task was deleted meanwhile."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from django.db.models import prefetch_related_objects
 
 from scheduled_tasks.models.attempt import Attempt
-from scheduled_tasks.models.life.sets import ExecutionSets, claim_of
+from scheduled_tasks.models.life.recording import RecordingQuerySet
+from scheduled_tasks.models.life.sets import claim_of
 from scheduled_tasks.models.life.transitions import ENDING_FIELDS, take_ending
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.state import TaskState
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
 
-class EndingQuerySet(ExecutionSets):
+class EndingQuerySet(RecordingQuerySet):
     """Adds the verbs that take executions from workers."""
 
     def end(self, endings: Sequence[Ending], worker: Worker, now: datetime) -> list[Execution]:
@@ -35,7 +36,9 @@ class EndingQuerySet(ExecutionSets):
             ids = {execution_id for execution_id, _ in by_claim}
             held = self.using(using).held_by(str(worker.pk)).filter(pk__in=ids)
             states, rows = held.lock_with_states()
-            taken = {row: by_claim[claim] for row in rows if (claim := claim_of_row(row)) in by_claim}
+            taken = {
+                row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim
+            }
             return self.using(using).take(taken, states, now)
 
         using = self.write_alias
@@ -96,7 +99,3 @@ class EndingQuerySet(ExecutionSets):
         ended = [row for row in rows if row.finished]
         TaskState.objects.using(self.write_alias).note_all(ended, states)
         return rows
-
-
-def claim_of_row(row: Execution) -> tuple[int, int]:
-    return row.pk, row.attempt

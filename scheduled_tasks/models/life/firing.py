@@ -109,8 +109,10 @@ class FiringQuerySet(StoppingQuerySet):
         for item in with_covers:
             covers = item.decision.covers
             open_row = open_rows.get(item.state.covering or 0)
-            if open_row and item.decision.begins_with_cover and self.extend(
-                open_row, covers[0], now
+            if (
+                open_row
+                and item.decision.begins_with_cover
+                and self.extend(open_row, covers[0], now)
             ):
                 covers = covers[1:]
             rows += [self.model.covering(item.state.task, cover, now=now) for cover in covers]

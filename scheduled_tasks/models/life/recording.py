@@ -13,7 +13,8 @@ from django.db import InterfaceError, OperationalError
 
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
 from scheduled_tasks.models.guarded import Values, update_each
-from scheduled_tasks.models.life.sets import Claim, ExecutionSets, claim_of
+from scheduled_tasks.models.life.claiming import ClaimingQuerySet
+from scheduled_tasks.models.life.sets import Claim, claim_of
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.log import LOGGER_LENGTH, ExecutionLog
 from scheduled_tasks.models.worker import Worker
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
 
 
-class RecordingQuerySet(ExecutionSets):
+class RecordingQuerySet(ClaimingQuerySet):
     """Adds the verb that writes what running executions say."""
 
     def record(self, sent: Sequence[Sent], worker: Worker) -> set[Claim]:
@@ -79,7 +80,8 @@ class RecordingQuerySet(ExecutionSets):
         together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
         for row, said in messages.items():
             if values := dict(sorted(changes(row, said).items())):
-                together.setdefault(tuple(values), []).append((values, {**row.guard, "status": "running"}))
+                guard = row.guard | {"status": row.Status.RUNNING}
+                together.setdefault(tuple(values), []).append((values, guard))
         for pairs in together.values():
             if update_each(self.model, pairs, using=self.db) != len(pairs):
                 raise LostRaceError("Another worker took an execution meanwhile.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scheduled_tasks.models.life.sets import ExecutionSets
+from scheduled_tasks.models.life.ending import EndingQuerySet
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.state import TaskState
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
 
-class RequeueingQuerySet(ExecutionSets):
+class RequeueingQuerySet(EndingQuerySet):
     """Adds the verb that runs failed executions once more."""
 
     def requeue(

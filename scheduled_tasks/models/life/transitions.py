@@ -89,12 +89,12 @@ def take_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | N
     row.peak_memory_mb = outcome.peak_memory_mb
     if row.status != row.Status.FAILED:
         return None
-    again = row.task is not None and row.cancel_requested_at is None
-    if again and outcome.retry_after is not None:
+    task = row.task if row.cancel_requested_at is None else None
+    if task and outcome.retry_after is not None:
         return queue_again(row, now, outcome.retry_after, Attempt.Outcome.POSTPONED)
     row.failures += 1
-    if again and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
-        wait = row.task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
+    if task and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
+        wait = task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
         if wait is not None:
             return queue_again(row, now, wait.total_seconds(), Attempt.Outcome.FAILED)
     return None

@@ -1,0 +1,190 @@
+"""Edits beside a scheduler at work, on two connections: the outcome is one, whoever is first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runs import Outcome
+from tests.processes import LONG, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MINUTE = timedelta(minutes=1)
+Do = Callable[[], Any]
+
+
+@pytest.fixture(autouse=True)
+def row_locks(registry: HandlerRegistry) -> None:
+    if not connection.features.has_select_for_update:
+        pytest.skip("This database locks whole files, not rows.")
+
+    @scheduled_task(name="jobs.nothing")
+    def nothing(n: int = 0) -> None: ...
+
+
+@pytest.fixture
+def task(transactional_db: None, now: datetime) -> Task:
+    task = Task(name="one", handler="jobs.nothing", schedule="every 5 minutes", anchor=now)
+    task.save(now=now)
+    return task
+
+
+@pytest.fixture
+def worker(transactional_db: None, now: datetime) -> Worker:
+    return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool
+        pool.submit(connections.close_all).result()
+
+
+def one_after_the_other(first: Do, second: Do, elsewhere: ThreadPoolExecutor) -> tuple[Any, Any]:
+    """Do the second while the first has done all but commit; return what both returned."""
+    with transaction.atomic():
+        done = first()
+        waiting: Future[Any] = elsewhere.submit(second)
+        wait_until(lambda: waiting.done() or somebody_waits_for_a_lock(), within=LONG)
+    return done, waiting.result(timeout=LONG)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def edit(task: Task, moment: datetime, **fields: Any) -> Do:
+    def save() -> None:
+        fresh = Task.objects.get(pk=task.pk)
+        for name, value in fields.items():
+            setattr(fresh, name, value)
+        fresh.save(now=moment)
+
+    return save
+
+
+def fire(moment: datetime) -> Do:
+    return lambda: Execution.objects.fire(moment, limit=10)
+
+
+def claim(worker: Worker, moment: datetime) -> Callable[[], list[Execution]]:
+    return lambda: Execution.objects.claim(worker, moment, limit=10, handlers=["jobs.nothing"])
+
+
+def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
+    outcome = Outcome(
+        execution_id=execution.pk,
+        attempt=execution.attempt,
+        status="success",
+        started_at=moment,
+        finished_at=moment,
+        duration_ms=1,
+    )
+    return lambda: Execution.objects.end([outcome], worker, moment)
+
+
+@pytest.mark.parametrize("fires_first", [True, False])
+def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
+    *, task: Task, now: datetime, elsewhere: ThreadPoolExecutor, fires_first: bool
+) -> None:
+    moment = now + 5 * MINUTE
+    both = [fire(moment), edit(task, moment, schedule="every 1 hour", payload={"n": 1})]
+    first, second = both if fires_first else reversed(both)
+    one_after_the_other(first, second, elsewhere)
+    Execution.objects.fire(moment, limit=10)
+    row = Execution.objects.get()
+    assert (row.slot, row.payload, row.status) == (moment, {}, "queued")
+    assert TaskState.objects.get().next_run_at == moment + 60 * MINUTE
+
+
+def test_a_task_disabled_before_the_claim_is_not_run(
+    task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor
+) -> None:
+    moment = now + 5 * MINUTE
+    fire(moment)()
+    disable = edit(task, moment, enabled=False)
+    _, claimed = one_after_the_other(disable, claim(worker, moment), elsewhere)
+    assert claimed == []
+    assert claim(worker, moment)() == []
+    assert Execution.objects.get().status == "skipped"
+
+
+def test_a_run_claimed_before_the_task_was_disabled_goes_on(
+    task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor
+) -> None:
+    moment = now + 5 * MINUTE
+    fire(moment)()
+    disable = edit(task, moment, enabled=False)
+    [claimed], _ = one_after_the_other(claim(worker, moment), disable, elsewhere)
+    assert Execution.objects.get().status == "running"
+    assert end(worker, claimed, moment)() == [claimed]
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_a_run_ends_on_record_beside_the_deletion_of_its_task(
+    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, ends_first: bool
+) -> None:
+    moment = now + 5 * MINUTE
+    fire(moment)()
+    [claimed] = claim(worker, moment)()
+    both = [end(worker, claimed, moment), lambda: Task.objects.get().delete(now=moment)]
+    first, second = both if ends_first else reversed(both)
+    one_after_the_other(first, second, elsewhere)
+    row = Execution.objects.get()
+    assert (row.status, row.task, row.task_name) == ("success", None, "one")
+
+
+@pytest.mark.parametrize("deletes_first", [True, False])
+def test_what_waits_is_cancelled_by_the_deletion_or_runs_before_it(
+    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, deletes_first: bool
+) -> None:
+    moment = now + 5 * MINUTE
+    fire(moment)()
+    both: list[Do] = [lambda: Task.objects.get().delete(now=moment), claim(worker, moment)]
+    first, second = both if deletes_first else reversed(both)
+    one_after_the_other(first, second, elsewhere)
+    assert Execution.objects.get().status == ("cancelled" if deletes_first else "running")
+
+
+@pytest.mark.parametrize("pauses_first", [True, False])
+def test_what_waits_is_held_by_a_pause_or_was_claimed_before_it(
+    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, pauses_first: bool
+) -> None:
+    moment = now + 5 * MINUTE
+    fire(moment)()
+    both = [edit(task, moment, paused_until=moment + MINUTE), claim(worker, moment)]
+    first, second = both if pauses_first else reversed(both)
+    one_after_the_other(first, second, elsewhere)
+    assert Execution.objects.get().status == ("queued" if pauses_first else "running")
+    if pauses_first:
+        assert len(claim(worker, moment + MINUTE)()) == 1
+
+
+@pytest.mark.parametrize("fires_first", [True, False])
+def test_a_schedule_edited_so_that_it_hits_a_slot_again_runs_it_once(
+    *, task: Task, now: datetime, elsewhere: ThreadPoolExecutor, fires_first: bool
+) -> None:
+    moment = now + 5 * MINUTE
+    slow_clock = moment - timedelta(seconds=1)
+    both = [fire(moment), edit(task, slow_clock, schedule="*/5 * * * *")]
+    first, second = both if fires_first else reversed(both)
+    one_after_the_other(first, second, elsewhere)
+    fire(moment)()
+    assert list(Execution.objects.values_list("slot", flat=True)) == [moment]
+    assert TaskState.objects.get().next_run_at == moment + 5 * MINUTE

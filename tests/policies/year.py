@@ -1,0 +1,248 @@
+"""A year of random events from a seed: what tasks there are, when somebody looks, what happens."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from tests.policies.records import Ending, Execution, Task
+from tests.policies.scripted import ScriptedWorker
+from tests.policies.world import World
+from tests.schedules.moments import utc
+
+START, END = utc("2026-01-01"), utc("2027-01-01")
+#: When clocks are changed in the zones below.
+CHANGES = {
+    "Africa/Casablanca": ["2026-02-15 02:00", "2026-03-22 02:00"],
+    "America/New_York": ["2026-03-08 07:00", "2026-11-01 06:00"],
+    "Australia/Lord_Howe": ["2026-04-04 15:00", "2026-10-03 15:30"],
+    "Europe/Berlin": ["2026-03-29 01:00", "2026-10-25 01:00"],
+}
+ZONES = ["UTC", *CHANGES]
+SPARSE = [
+    *("0 2 * * *", "30 2 * * *", "15 1,2,3 * * *", "45 2 * * SUN", "0 9 * * MON-FRI"),
+    *("*/20 2 * * *", "0 */3 * * *", "7 * * * *", "59 23 L * *", "0 0 1 */2 *", "5 4 29 2 *"),
+    *("every 1 hour", "every 90 minutes", "every 1 day", "every 17 hours", "every 7 days"),
+    "",
+]
+FAST = [
+    *("every 1 second", "every 5 seconds", "every 20 seconds", "every 45 seconds"),
+    *("every 1 minute", "* * * * *", "*/2 * * * *", "*/5 0-3 * * *", "0-59 2 * * *"),
+]
+CHOICES: dict[str, list[Any]] = {
+    "misfire_policy": ["once", "once", "skip", "all"],
+    "misfire_grace": [None, None, None, 0, 60, 300, 3_600, 90_000],
+    "catch_up_limit": [1, 2, 3, 10, 40],
+    "overlap_policy": ["skip", "buffer_one", "buffer_all", "cancel_other", "allow"],
+    "max_retries": [0, 1, 3, 8],
+    "retry_delay": [0, 1, 20, 600],
+    "retry_backoff": [1.0, 1.5, 2.0, 10.0],
+    "retry_max_delay": [5, 60, 3_600, 100_000],
+    "on_lost": ["retry", "retry", "fail"],
+    "max_losses": [0, 1, 3],
+    "queue": ["default", "default", "slow"],
+    "priority": [-5, 0, 0, 10],
+    "jitter": [0, 0, 3, 90, 5_000],
+    "pause_reason": ["", "Stocktaking"],
+    "timezone": ZONES,
+}
+#: How often each event happens, beside the ticks.
+EVENTS = {
+    "edit": 10,
+    "pause_task": 4,
+    "end_pause": 3,
+    "switch": 3,
+    "pause_everything": 1,
+    "resume": 2,
+    "run_now": 4,
+    "cancel": 3,
+    "requeue": 3,
+    "lose": 3,
+    "delete": 1,
+    "define": 1,
+    "look": 4,
+    "tick": 58,
+}
+#: Between two events, in seconds.
+SHORT_GAPS = [0, 1, 5, 20, 59, 60, 61, 62, 90, 300, 600, 1_800]
+
+
+class Year:
+    """Tells one story from a seed."""
+
+    def __init__(self, seed: int, *, tasks: int, events: int) -> None:
+        self.random = Random(seed)
+        self.world = World()
+        self.now = START
+        self.events = events
+        for _ in range(tasks):
+            self.define()
+        for queues in ((), ("default",), ("slow", "default")):
+            self.world.hire(self.random.choice([2, 8, 30]), queues)
+
+    def tell(self) -> None:
+        """Let the year pass."""
+        for moment in self.bursts():
+            self.now = max(self.now, moment)
+            for _ in range(self.random.randint(1, 2 * self.events // self.count)):
+                self.now += self.gap()
+                [event] = self.random.choices(list(EVENTS), EVENTS.values())
+                getattr(self, event)()
+        self.world.resume(self.now)
+        self.world.ledger.compare_all()
+
+    @property
+    def count(self) -> int:
+        """Return how many bursts of events there are."""
+        return 40
+
+    def bursts(self) -> list[datetime]:
+        """Return when something goes on: near changes of clocks, and at other times."""
+        changes = [utc(change) for zone in CHANGES.values() for change in zone]
+        near = [change - timedelta(minutes=self.random.randint(0, 150)) for change in changes]
+        others = [self.moment() for _ in range(self.count - len(near))]
+        return sorted(near + others)
+
+    def moment(self) -> datetime:
+        seconds = int((END - START).total_seconds())
+        return START + timedelta(seconds=self.random.randrange(seconds))
+
+    def gap(self) -> timedelta:
+        """Return the time until the next event, often just before or after something is due."""
+        gap = timedelta(seconds=self.random.choice(SHORT_GAPS))
+        if self.random.random() < 0.6:
+            coming = [moment for moment in self.coming() if moment > self.now]
+            if coming:
+                soonest = min(self.random.sample(coming, min(4, len(coming)))) - self.now
+                return min(soonest + gap - timedelta(seconds=self.random.choice([0, 1])), LONGEST)
+        return gap
+
+    def coming(self) -> list[datetime]:
+        """Return when slots and retries are due."""
+        slots = [task.next_run_at for task in self.tasks]
+        waiting = [e.run_after for e in self.world.rules.alive if e.status == "queued"]
+        return [moment for moment in [*slots, *waiting] if moment is not None]
+
+    @property
+    def tasks(self) -> list[Task]:
+        return list(self.world.rules.tasks.values())
+
+    def choose(self, name: str) -> Any:
+        return self.random.choice(CHOICES[name])
+
+    def schedule(self) -> dict[str, Any]:
+        """Return a schedule with what belongs to it; a fast one lasts for some hours only."""
+        zone = self.choose("timezone")
+        fields: dict[str, Any] = {"timezone": zone, "starts_at": None, "ends_at": None}
+        kind = self.random.random()
+        if kind < 0.3:
+            moments = [utc(change) for change in CHANGES.get(zone, [])] or [self.moment()]
+            middle = self.random.choice([*moments, self.moment()])
+            begin = middle - timedelta(minutes=self.random.randint(0, 90))
+            end = begin + timedelta(minutes=self.random.choice([10, 60, 200]))
+            return fields | {
+                "schedule": self.random.choice(FAST),
+                "anchor": self.moment(),
+                "starts_at": begin,
+                "ends_at": end,
+            }
+        if kind < 0.4:
+            local = self.moment().replace(tzinfo=None, second=0)
+            return fields | {"schedule": f"at {local:%Y-%m-%d %H:%M}"}
+        if kind < 0.6:
+            fields["starts_at"], fields["ends_at"] = sorted([self.moment(), self.moment()])
+        return fields | {"schedule": self.random.choice(SPARSE)}
+
+    # The events
+
+    def define(self) -> None:
+        policies = {name: self.choose(name) for name in CHOICES}
+        name = f"task-{len(self.world.ledger.tasks) + 1}"
+        self.world.define(name, self.now, **policies | self.schedule())
+
+    def edit(self) -> None:
+        names = self.random.sample(list(CHOICES), self.random.choice([1, 1, 1, 4]))
+        changes = {name: self.choose(name) for name in names}
+        late = 0
+        if self.random.random() < 0.2:
+            changes |= self.schedule()
+            late = self.random.choice([0, 0, 50])
+        task = self.random.choice(self.tasks)
+        self.world.edit(task, self.now - timedelta(seconds=late), **changes)
+
+    def pause_task(self) -> None:
+        span = self.random.choice([30, 600, 7_200, 400_000])
+        until = self.now + timedelta(seconds=span)
+        self.world.edit(self.random.choice(self.tasks), self.now, paused_until=until)
+
+    def end_pause(self) -> None:
+        paused = [task for task in self.tasks if task.paused_until]
+        if paused:
+            self.world.edit(self.random.choice(paused), self.now, paused_until=None)
+
+    def switch(self) -> None:
+        off = [task for task in self.tasks if not task.enabled]
+        enable = bool(off) and self.random.random() < 0.7
+        task = self.random.choice(off if enable else self.tasks)
+        self.world.edit(task, self.now, enabled=not task.enabled)
+
+    def pause_everything(self) -> None:
+        span = self.random.choice([None, 40, 600, 7_200, 100_000])
+        until = None if span is None else self.now + timedelta(seconds=span)
+        self.world.pause_everything(self.now, until)
+
+    def resume(self) -> None:
+        self.world.resume(self.now)
+
+    def run_now(self) -> None:
+        self.world.run_now(self.random.choice(self.tasks), self.now)
+
+    def cancel(self) -> None:
+        active = [execution for execution in self.world.rules.alive if execution.active]
+        chosen = self.random.sample(active, min(len(active), self.random.choice([1, 2, 10])))
+        self.world.cancel(chosen, self.now)
+
+    def requeue(self) -> None:
+        failed = [e for e in self.world.rules.executions[-300:] if e.status == "failed"]
+        if failed:
+            self.world.requeue(self.random.choice(failed), self.now)
+
+    def lose(self) -> None:
+        worker = self.worker()
+        self.world.lose(worker, self.now, charged=self.random.random() < 0.6)
+        self.world.hire(worker.concurrency, worker.queues)
+
+    def delete(self) -> None:
+        self.world.delete(self.random.choice(self.tasks), self.now)
+
+    def look(self) -> None:
+        self.world.look(self.now, limit=self.random.choice([1, 7, 200]))
+
+    def tick(self) -> None:
+        worker = self.worker()
+        held = self.world.held(worker)
+        part = self.random.choice([0, 0.5, 1])
+        ended = [execution for execution in held if self.random.random() < part]
+        endings = [(execution, self.ending(execution)) for execution in ended]
+        self.world.tick(worker, self.now, endings)
+
+    def worker(self) -> ScriptedWorker:
+        return self.random.choice(list(self.world.workers.values()))
+
+    def ending(self, execution: Execution) -> Ending:
+        kind = self.random.choices(
+            ["success", "failed", "later", "lost", "cancelled"],
+            [60, 25, 6, 6, 60 if execution.stop_asked else 1],
+        )[0]
+        category = self.random.choice(["logic", "timeout", "network", "payload", "permanent"])
+        return Ending(
+            kind=kind,
+            category={"failed": category, "lost": "lost"}.get(kind, ""),
+            retryable=self.random.random() < 0.85,
+            delay=self.random.choice([0, 2, 75, 4_000]),
+            charged=self.random.random() < 0.6,
+        )
+
+
+LONGEST = timedelta(hours=30)
