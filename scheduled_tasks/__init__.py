@@ -13,6 +13,7 @@ from scheduled_tasks.exceptions import (
     LeaseLost,
     PermanentError,
     RetryLater,
+    RunCancelled,
     RunInterrupted,
     TimeLimitExceeded,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "PermanentError",
     "Retry",
     "RetryLater",
+    "RunCancelled",
     "RunInterrupted",
     "TaskContext",
     "TimeLimitExceeded",

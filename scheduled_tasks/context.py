@@ -60,7 +60,7 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Say whether the run has to stop: its timeout is over, or its worker must end.
+        """Say whether the run has to stop: it is cancelled, too late, or its worker has to end.
 
         A loop that looks at it can end cleanly; otherwise an exception interrupts the handler.
         """

@@ -15,6 +15,7 @@ ScheduledTasksError
 RunInterrupted           (BaseException) raised inside a handler that has to stop
 ├── TimeLimitExceeded                    its timeout is over
 ├── LeaseLost                            the execution is no longer this worker's
+├── RunCancelled                         a person, or a newer slot, wants it no more
 └── WorkerStopping                       its worker is being stopped and can wait no longer
 """
 
@@ -107,6 +108,10 @@ class TimeLimitExceeded(RunInterrupted):
 
 class LeaseLost(RunInterrupted):
     """The execution is no longer this worker's: somebody else answers for it, or it is gone."""
+
+
+class RunCancelled(RunInterrupted):
+    """The run was cancelled: by a person, or because a newer slot took its place."""
 
 
 class WorkerStopping(RunInterrupted):

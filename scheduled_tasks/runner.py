@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Callable
@@ -12,7 +13,12 @@ from asgiref.sync import async_to_sync
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.context import TaskContext
-from scheduled_tasks.exceptions import RetryLater, TimeLimitExceeded
+from scheduled_tasks.exceptions import (
+    RetryLater,
+    RunCancelled,
+    RunInterrupted,
+    TimeLimitExceeded,
+)
 from scheduled_tasks.failures import failure_of, fingerprint
 from scheduled_tasks.log_capture import captured
 from scheduled_tasks.messages import Recorder
@@ -43,6 +49,8 @@ def perform(
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
         ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
+        if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
+            ending["error"] = ""  # the reason says it
     ending |= interruption_of(cancellation, run, ending)
     return Outcome(
         execution_id=run.execution_id,
@@ -98,8 +106,18 @@ def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
 def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:
     """Return what the end of a run has to say besides, if it was asked to stop.
 
-    One that reached its timeout has failed, even if it returned; its result is kept.
+    One that reached its timeout has failed, even if it returned; its result is kept. One that was
+    cancelled is no failure; what it raised of its own is kept.
     """
+    if cancellation.error is RunCancelled:
+        if ending["status"] == "success":
+            return {}
+        return {
+            "status": "cancelled",
+            "reason": cancellation.reason,
+            "error_category": "",
+            "error_fingerprint": "",
+        }
     timed_out = cancellation.error is TimeLimitExceeded
     if not cancellation.requested or not (timed_out or ending["status"] == "failed"):
         return {}
@@ -108,5 +126,6 @@ def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]
         "error": cancellation.reason,
         "error_category": "timeout" if timed_out else "lost",
         "error_fingerprint": fingerprint(f"{cancellation.error} {run.handler}"),
+        "retryable": True,
         "retry_after": None,
     }

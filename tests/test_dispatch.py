@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.runs import Run
 from scheduled_tasks.scheduler import Scheduler
+from tests.executors.runs import clock, run_of
 from tests.processes import LONG, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +31,25 @@ Make = Callable[..., Task]
 
 class OwnExecutor(InlineExecutor):
     """An executor of a project's own."""
+
+
+class HoldingExecutor(Executor):
+    """Holds what it is given, and notes what it is asked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked: list[tuple[int, int, str]] = []
+
+    def begin(self, run: Run) -> None:
+        """Hold it."""
+
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Note it."""
+        self.asked.append((execution_id, attempt, reason))
+
+
+class OtherHoldingExecutor(HoldingExecutor):
+    """Another kind."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +138,36 @@ def test_a_worker_whose_own_executor_is_none_does_not_come_to_life(settings: Any
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": "celery"}
     with pytest.raises(InvalidSettings, match="'celery' names no executor"):
         Scheduler()
+
+
+def test_a_request_to_cancel_goes_to_the_executor_that_has_the_run_in_hand() -> None:
+    other = f"{__name__}.{OtherHoldingExecutor.__name__}"
+    dispatcher = Dispatcher(HoldingExecutor, concurrency=3, clock=clock)
+    dispatcher.submit(run_of(1))
+    dispatcher.submit(replace(run_of(2), executor=other))
+    for claim in ((1, 1), (2, 1), (2, 2), (3, 1)):
+        dispatcher.cancel(*claim, "No longer wanted.")
+    asked = [executor.asked for executor in dispatcher.executors.values()]
+    assert asked == [[(1, 1, "No longer wanted.")], [(2, 1, "No longer wanted.")]]
+
+
+def test_a_run_that_is_cancelled_ends_so_on_record(worker: Scheduler, make_task: Make) -> None:
+    begun = threading.Event()
+
+    @scheduled_task(name="jobs.wait")
+    def wait() -> None:
+        begun.set()
+        end = time.monotonic() + LONG
+        while time.monotonic() < end:
+            time.sleep(0.01)
+
+    make_task("wait", "jobs.wait")
+    Task.objects.update(executor="thread")
+    execution = run_task_now("wait")
+    worker.tick(execution.run_after)
+    assert begun.wait(LONG)
+    worker.executor.cancel(execution.pk, 1, "No longer wanted.")
+    wait_until(lambda: worker.collect() >= 0 and not worker.executor.in_hand, within=LONG)
+    execution.refresh_from_db()
+    assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
+    assert (execution.error, execution.error_category) == ("", "")

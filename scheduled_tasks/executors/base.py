@@ -89,6 +89,13 @@ class Executor(ABC):
     def extend_lease(self, until: float) -> None:
         """Learn until when, by ``clock.lifetime()``, nobody else may run what is in hand."""
 
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Ask one run to stop, and end it if it does not and can be ended.
+
+        Asked again, and asked of a run that it does not hold or that already has to stop, it
+        does nothing. So does this, for executors whose runs are over before anybody can ask.
+        """
+
     def abandon(self) -> None:
         """Bring everything in hand to an end without waiting for it; ``finished`` says how."""
 

@@ -102,6 +102,13 @@ class Dispatcher:
         """Return what runs have said since the last call."""
         return [sent for executor in self.executors.values() for sent in executor.messages()]
 
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Ask one run to stop; one that is not in hand, or asked already, changes nothing."""
+        for executor in self.executors.values():
+            run = executor.in_hand.get(execution_id)
+            if run is not None and run.attempt == attempt:
+                executor.cancel(execution_id, attempt, reason)
+
     def abandon(self) -> None:
         """Bring everything in hand to an end without waiting for it."""
         for executor in self.executors.values():

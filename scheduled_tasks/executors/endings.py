@@ -14,6 +14,7 @@ from scheduled_tasks.storable import storable_text
 
 LEASE_LOST = "The execution is no longer this worker's."
 WORKER_STOPPED = "Its worker was stopped before it finished."
+RUN_CANCELLED = "The run was cancelled."
 
 
 def timeout_reason(run: Run) -> str:
@@ -50,28 +51,35 @@ class Exit:
         return f"was ended by {name}"
 
 
-def failed(
-    run: Run,
-    category: str,
-    reason: str,
-    *,
-    started_at: datetime,
-    finished_at: datetime,
-    **fields: Any,
-) -> Outcome:
-    """Return the outcome of a run that was ended from outside, or ended its process."""
+def failed(run: Run, category: str, reason: str, **fields: Any) -> Outcome:
+    """Return the outcome of a run that was ended from outside, or ended its process.
+
+    ``fields`` are others of the outcome, its two moments at least.
+    """
+    return ended(
+        run,
+        status="failed",
+        error_category=category,
+        error=reason,
+        error_fingerprint=fingerprint(f"{category} {run.handler}"),
+        **fields,
+    )
+
+
+def cancelled(run: Run, reason: str, **fields: Any) -> Outcome:
+    """Return the outcome of a run that was cancelled, with fields as for ``failed``."""
+    return ended(run, status="cancelled", reason=reason, **fields)
+
+
+def ended(run: Run, *, started_at: datetime, finished_at: datetime, **fields: Any) -> Outcome:
     duration = finished_at - started_at
     traceback = storable_text(fields.pop("traceback", ""))
     return Outcome(
         execution_id=run.execution_id,
         attempt=run.attempt,
-        status="failed",
         started_at=started_at,
         finished_at=finished_at,
         duration_ms=max(round(duration.total_seconds() * 1000), 0),
-        error_category=category,
-        error=reason,
-        error_fingerprint=fingerprint(f"{category} {run.handler}"),
         traceback=traceback,
         **fields,
     )

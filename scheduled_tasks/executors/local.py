@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
+from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
 from scheduled_tasks.executors.leftovers import holds_the_only_write_lock
@@ -58,6 +58,16 @@ class LocalRun:
         """Say whether it has reached its timeout."""
         return self.cancellation.error is TimeLimitExceeded
 
+    @property
+    def cancelled(self) -> bool:
+        """Say whether it was cancelled before it had to stop for another reason."""
+        return self.cancellation.error is RunCancelled
+
+    def cancel(self, reason: str) -> None:
+        """Ask it to stop, once."""
+        if not self.cancellation.requested:
+            self.cancellation.request(RunCancelled, reason)
+
     def send(self, message: Message) -> None:
         """Hand a message over and go on."""
         self._wait_for_room()
@@ -100,7 +110,7 @@ class LocalRun:
 
     def _time_out(self) -> None:
         self.cancellation.request(TimeLimitExceeded, timeout_reason(self.run))
-        if self.timed_out:
+        if self.timed_out or self.cancelled:
             self.executor.take(self.run, Note(text=still_running_reason(self.run)), self._answer)
             self._start_timer(app_settings.KILL_GRACE, self._note_ignored)
 

@@ -22,6 +22,7 @@ from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     Exit,
+    cancelled,
     failed,
     ignored_timeout_reason,
     lost,
@@ -115,6 +116,11 @@ class ProcessExecutor(Executor):
         if self._server is not None:
             self._server.ring()
         return sent
+
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Ask one run to stop, and kill it after the grace; the fork server knows if it may."""
+        claim = {"execution_id": execution_id, "attempt": attempt}
+        self._post({**claim, "kind": "cancel", "reason": reason})
 
     def abandon(self) -> None:
         """Interrupt everything in hand, and kill what has not ended a moment later."""
@@ -240,26 +246,21 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
     """Return what became of a run, from what the fork server says of its process."""
     outcome = outcome_in(frame)
     peak = frame.get("peak_mb")
+    facts: dict[str, Any] = {
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "peak_memory_mb": peak,
+        "traceback": frame.get("trace", ""),
+    }
 
     def fail(category: str, reason: str) -> Outcome:
-        return failed(
-            run,
-            category,
-            reason,
-            started_at=started_at,
-            finished_at=finished_at,
-            peak_memory_mb=peak,
-            traceback=frame.get("trace", ""),
-        )
+        return failed(run, category, reason, **facts)
 
     if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
-        return replace(
-            outcome,
-            execution_id=run.execution_id,
-            attempt=run.attempt,
-            peak_memory_mb=peak,
-        )
+        return own_ending(run, frame, outcome)
     match frame["stopped"]:
+        case "cancelled":
+            return cancelled(run, frame["reason"], **facts)
         case "abandoned":
             return lost(run, WORKER_STOPPED, charged=False)
         case "lease" | "refused":
@@ -274,6 +275,25 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
     if frame.get("out_of_memory"):
         return fail("memory", "The kernel killed it because the machine was out of memory.")
     return fail("crash", f"Its process {exit_of(frame)}.")
+
+
+def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:
+    """Return what a run said of its end; one that was cancelled is not taken for a failure."""
+    own = replace(
+        said,
+        execution_id=run.execution_id,
+        attempt=run.attempt,
+        peak_memory_mb=frame.get("peak_mb"),
+    )
+    if own.status == "success" or frame["stopped"] != "cancelled":
+        return own
+    return replace(
+        own,
+        status="cancelled",
+        reason=frame["reason"],
+        error_category="",
+        error_fingerprint="",
+    )
 
 
 def exit_of(frame: Frame) -> Exit:

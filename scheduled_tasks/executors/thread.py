@@ -14,6 +14,7 @@ from scheduled_tasks.exceptions import WorkerStopping
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
+    cancelled,
     failed,
     ignored_timeout_reason,
     lost,
@@ -63,12 +64,19 @@ class ThreadExecutor(Executor):
         self._runs[run.execution_id, run.attempt] = local
         self._work.put(local)
 
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Ask one run to stop; until it returns it stays in hand."""
+        if local := self._runs.get((execution_id, attempt)):
+            local.cancel(reason)
+
     def abandon(self) -> None:
         """Ask everything in hand to stop, and end it on record: no thread can be waited for."""
         self._abandoned = True
         for local in list(self._runs.values()):
             if local.timed_out:
                 self.deliver(self._timed_out(local))
+            elif local.cancelled:
+                self.deliver(self._cancelled(local))
             else:
                 local.cancellation.request(WorkerStopping, WORKER_STOPPED)
                 self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
@@ -81,6 +89,15 @@ class ThreadExecutor(Executor):
         if not self._runs:
             for thread in self._threads:
                 thread.join()
+
+    def _cancelled(self, local: LocalRun) -> Outcome:
+        """Return the outcome of a run that was cancelled, and is given up."""
+        return cancelled(
+            local.run,
+            local.cancellation.reason,
+            started_at=local.started_at,
+            finished_at=self.clock(),
+        )
 
     def _timed_out(self, local: LocalRun) -> Outcome:
         """Return the outcome of a run that has reached its timeout, and is given up."""

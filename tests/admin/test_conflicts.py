@@ -124,7 +124,7 @@ def test_actions_are_tried_again_too(
     admin_client: Client, make_task: Make, conflicts: Make, action: str
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
-    met = conflicts(Edit, "delete" if "delete" in action else "save", error=LostRaceError)
+    met = conflicts(Edit, "lock", error=LostRaceError)
     assert act(admin_client, action, task, post="yes").status_code == 302
     assert len(met) == 1
     assert not Task.objects.filter(enabled=True).exists()

@@ -159,7 +159,7 @@ def test_all_policies_are_saved(admin_client: Client) -> None:
 
 def test_every_policy_has_its_place_on_the_page(admin_client: Client) -> None:
     form = admin_client.get(page("task_add")).context["adminform"]
-    shown = [name for _, options in form.fieldsets for name in flatten([options["fields"]])]
+    shown = [name for _, options in form.fieldsets for name in flatten(options["fields"])]
     assert sorted(shown) == sorted(set(shown))
     assert {*Policies.DECLARED_FIELDS, *Policies.MOMENTS, "pause_reason"} <= set(shown)
     assert set(form.form.fields) == set(shown)

@@ -1,4 +1,4 @@
-"""Process executors that leave nothing behind."""
+"""Executors that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
+from scheduled_tasks.registry import HandlerRegistry
 from tests.executors.processes_in_hand import MARK, Hand, with_mark
+from tests.executors.threads_in_hand import LONG, Holder, timers
+from tests.processes import wait_until
 
 TakeInHand = Callable[..., Hand]
 
@@ -53,6 +56,18 @@ def take_in_hand(settings: Any, mark: str) -> Iterator[TakeInHand]:
 def hand(take_in_hand: TakeInHand) -> Hand:
     """Return a process executor for two runs at a time."""
     return take_in_hand(2)
+
+
+@pytest.fixture
+def holder(registry: HandlerRegistry) -> Iterator[Holder]:
+    """Return an executor whose threads have all ended when the test has."""
+    holder = Holder()
+    yield holder
+    holder.executor.close()
+    for thread in holder.executor._threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    wait_until(lambda: not list(timers()), within=LONG)
 
 
 def description_of(process: psutil.Process) -> str:

@@ -92,6 +92,10 @@ class Hand:
         )
         return number
 
+    def cancel(self, number: int, reason: str = "No longer wanted.") -> None:
+        """Ask a run to stop."""
+        self.executor.cancel(number, 1, reason)
+
     def pids(self, path: Path, count: int = 1) -> list[int]:
         """Wait until so many processes have written down their numbers, and return these."""
         self.wait(lambda: len(pids_in(path)) == count)

@@ -107,6 +107,17 @@ def test_a_run_that_reaches_its_timeout_is_interrupted(registry: HandlerRegistry
     )
 
 
+def test_nothing_that_it_holds_can_be_cancelled(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.job")
+    def job() -> str:
+        return "done"
+
+    executor = InlineExecutor(concurrency=1, clock=clock)
+    executor.submit(run_of(1))
+    executor.cancel(1, 1, "No longer wanted.")
+    assert [outcome.result for outcome in outcomes_of(executor)] == ["done"]
+
+
 def outcomes_of(executor: InlineExecutor) -> list[Outcome]:
     endings = executor.finished()
     assert all(isinstance(ending, Outcome) for ending in endings)

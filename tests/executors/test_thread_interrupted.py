@@ -5,88 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress, Sent
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Ending, Loss, Outcome
-from tests.executors.runs import clock, run_of
+from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress
+from scheduled_tasks.runs import Loss
+from tests.executors.threads_in_hand import LONG, Holder, spin
 from tests.processes import wait_until
-
-LONG = 20
-
-
-class Holder:
-    """A thread executor as its worker holds it: collects in the test's own thread."""
-
-    def __init__(self) -> None:
-        self.stirred = threading.Event()
-        self.executor = ThreadExecutor(
-            concurrency=2, clock=clock, on_finished=self.stirred.set, on_message=self.stirred.set
-        )
-        self.said: list[Sent] = []
-        self.endings: list[Ending] = []
-        self.accepts = True
-
-    def start(self, handler: Callable[..., Any], number: int = 1, **fields: Any) -> None:
-        scheduled_task(name=f"shop.{handler.__name__}")(handler)
-        self.executor.submit(replace(run_of(number, f"shop.{handler.__name__}"), **fields))
-
-    def collect(self) -> None:
-        self.endings += self.executor.finished()
-        for sent in self.executor.messages():
-            self.said.append(sent)
-            assert sent.answer is not None
-            sent.answer(self.accepts)
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + LONG
-        while not condition():
-            assert time.monotonic() < deadline
-            self.stirred.wait(0.02)
-            self.stirred.clear()
-            self.collect()
-
-    def end(self) -> Ending:
-        self.wait(lambda: self.endings)
-        return self.endings.pop()
-
-    def outcome(self) -> Outcome:
-        ending = self.end()
-        assert isinstance(ending, Outcome)
-        return ending
-
-
-@pytest.fixture
-def holder(registry: HandlerRegistry) -> Iterator[Holder]:
-    """Return an executor whose threads have all ended when the test has."""
-    holder = Holder()
-    yield holder
-    holder.executor.close()
-    for thread in holder.executor._threads:
-        thread.join(LONG)
-        assert not thread.is_alive()
-    wait_until(lambda: not list(timers()), within=LONG)
-
-
-def timers() -> Iterator[threading.Thread]:
-    return (thread for thread in threading.enumerate() if thread.name.startswith("timeout-"))
-
-
-def spin(go: threading.Event | None = None) -> None:
-    """Compute until interrupted, or until told to end."""
-    end = time.monotonic() + LONG
-    while time.monotonic() < end and not (go and go.is_set()):
-        pass
 
 
 def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -> None:

@@ -255,3 +255,14 @@ def log_oddly(context: TaskContext) -> None:
     context.logger.info("a\0b\ud800")
     context.logger.info("%d of %d", "one")  # noqa: PLE1206
     context.logger.info("after")
+
+
+@scheduled_task
+def spin_and_clean_up(path: str) -> None:
+    """Do what a thread can be interrupted in, and say that it was, in a finally."""
+    append(path, str(os.getpid()))
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        append(path, "cleaned up")

@@ -64,11 +64,10 @@ class Task:
 
     def slots_after(self, after: datetime) -> Iterator[datetime]:
         """Yield the expected slots after a moment, if the task is and stays enabled."""
-        for slot in slots_after(self.schedule, self.timezone, self.anchor, after):
-            if self.ends_at is not None and slot >= self.ends_at:
-                return
-            if self.starts_at is None or slot >= self.starts_at:
-                yield slot
+        if self.starts_at is not None:
+            after = max(after, self.starts_at - timedelta(microseconds=1))
+        slots = slots_after(self.schedule, self.timezone, self.anchor, after)
+        return takewhile(lambda slot: self.ends_at is None or slot < self.ends_at, slots)
 
     def undecided(self, until: datetime) -> list[datetime]:
         """Return the slots that have come by a moment and that nobody has decided."""

@@ -20,9 +20,20 @@ from django.db import connections
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.clock import Clock
-from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded, WorkerStopping
+from scheduled_tasks.exceptions import (
+    LeaseLost,
+    RunCancelled,
+    RunInterrupted,
+    TimeLimitExceeded,
+    WorkerStopping,
+)
 from scheduled_tasks.executors import platform
-from scheduled_tasks.executors.endings import LEASE_LOST, WORKER_STOPPED, timeout_reason
+from scheduled_tasks.executors.endings import (
+    LEASE_LOST,
+    RUN_CANCELLED,
+    WORKER_STOPPED,
+    timeout_reason,
+)
 from scheduled_tasks.executors.leftovers import (
     drop_open_transactions,
     holds_the_only_write_lock,
@@ -41,7 +52,7 @@ from scheduled_tasks.runner import perform
 from scheduled_tasks.runs import Run
 
 #: Why a child is asked to stop: one byte before the SIGTERM that says look.
-TIMEOUT, REFUSED, ABANDONED = b"T", b"R", b"A"
+TIMEOUT, REFUSED, ABANDONED, CANCELLED = b"T", b"R", b"A", b"C"
 
 #: How often a thread that waits for an answer looks whether the run has to stop, in seconds.
 LOOK_UP = 0.2
@@ -109,11 +120,14 @@ class RunProcess:
             TIMEOUT: (TimeLimitExceeded, timeout_reason(run) if run.timeout else ""),
             REFUSED: (LeaseLost, LEASE_LOST),
             ABANDONED: (WorkerStopping, WORKER_STOPPED),
+            CANCELLED: (RunCancelled, RUN_CANCELLED),
         }
+        self.heed_order()  # one that came before this run was known here
         self.send({"kind": "begun"})
         recorder = PipeRecorder(self, self._cancellation)
         clock = Clock.at(frame["clock"])
         outcome = perform(run, clock=clock.now, recorder=recorder, cancellation=self._cancellation)
+        self._reasons = {}
         if os.getpid() != recorder.owner:
             # Forked by the handler, and come back out of it: this run is not its own.
             os._exit(outcome.status != "success")
@@ -125,8 +139,14 @@ class RunProcess:
         """Interrupt the handler if the server has said why.
 
         A SIGTERM from anybody else, as a service manager sends one to every process of a
-        service, changes nothing: the worker decides what becomes of its runs.
+        service, changes nothing: the worker decides what becomes of its runs. What is asked
+        between two runs is left for the next, which it is about.
         """
+        if self._reasons:
+            self.heed_order()
+
+    def heed_order(self) -> None:
+        """Interrupt the handler if the server has asked for it, as often as this is called."""
         with suppress(BlockingIOError):
             if code := os.read(self.orders, 1):
                 self._order = self._reasons.get(code)

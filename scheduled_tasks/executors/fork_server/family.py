@@ -27,12 +27,18 @@ OWN_PLACES = (
 )
 
 
+def claim_of(frame: Frame) -> Frame:
+    """Return which attempt a frame is about."""
+    return {name: frame[name] for name in ("execution_id", "attempt")}
+
+
 @dataclass(eq=False, slots=True)
 class Child:
     """A process of a run, or one forked ahead for the next.
 
-    ``stopped`` says why it is being ended, by whichever came first. ``steps`` are the moments at
-    which it is asked more firmly, and how.
+    ``stopped`` says why it is being ended, by whichever came first; ``reason`` what to put on
+    record for that, where the worker has said so. ``steps`` are the moments at which it is asked
+    more firmly, and how.
     """
 
     pid: int
@@ -44,6 +50,7 @@ class Child:
     outcome: Frame | None = None
     runs_made: int = 0
     stopped: str = ""
+    reason: str = ""
     deadline: float | None = None
     steps: list[tuple[float, str]] = field(default_factory=list)
     resident_at_start: int = 0
@@ -53,9 +60,8 @@ class Child:
 
     @property
     def claim(self) -> Frame:
-        """Return which attempt it makes."""
-        run = self.run["run"] if self.run else {}
-        return {"execution_id": run["execution_id"], "attempt": run["attempt"]}
+        """Return which attempt it makes; nothing while it waits for one."""
+        return claim_of(self.run["run"]) if self.run else {}
 
     @property
     def running(self) -> bool:

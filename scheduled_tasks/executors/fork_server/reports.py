@@ -9,7 +9,7 @@ from collections.abc import Container
 from contextlib import suppress
 
 from scheduled_tasks.executors import platform
-from scheduled_tasks.executors.fork_server.family import Child
+from scheduled_tasks.executors.fork_server.family import Child, claim_of
 from scheduled_tasks.executors.memory import MEGABYTE
 from scheduled_tasks.executors.wire import Channel, Frame
 
@@ -52,6 +52,7 @@ class Reports:
                 "kind": "ended",
                 "outcome": child.outcome,
                 "stopped": child.stopped,
+                "reason": child.reason,
                 "peak_mb": -(-max(peak, 0) // MEGABYTE),
                 **facts,
             }
@@ -59,10 +60,9 @@ class Reports:
         self._held_since = self._held_since or time.monotonic()
         self.release()
 
-    def never_begun(self, run: Frame, why: str) -> None:
+    def never_begun(self, run: Frame, why: str, *, reason: str = "") -> None:
         """Tell that a run was given no process."""
-        claim = {"execution_id": run["execution_id"], "attempt": run["attempt"]}
-        self.worker.send({**claim, "kind": "ended", "stopped": why})
+        self.worker.send({**claim_of(run), "kind": "ended", "stopped": why, "reason": reason})
 
     def release(self) -> None:
         """Tell what is held back, unless orphans are still about."""

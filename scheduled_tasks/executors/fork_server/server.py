@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from scheduled_tasks.clock import lifetime
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.executors.fork_server.child import ABANDONED, REFUSED, TIMEOUT
+from scheduled_tasks.executors.fork_server.child import ABANDONED, CANCELLED, REFUSED, TIMEOUT
 from scheduled_tasks.executors.fork_server.ears import Ears
-from scheduled_tasks.executors.fork_server.family import Child
+from scheduled_tasks.executors.fork_server.family import Child, claim_of
 from scheduled_tasks.executors.fork_server.reports import Reports
 from scheduled_tasks.executors.fork_server.spawning import Spawn
 from scheduled_tasks.executors.memory import MEGABYTE, UNIT_OF_PEAK, resident_of
@@ -30,7 +30,12 @@ LONGEST_WAIT = 1.0
 FORK_AGAIN = 0.5
 
 #: What can be asked of a run; anything else that ends one kills it.
-ORDERS = {"timeout": TIMEOUT, "refused": REFUSED, "abandoned": ABANDONED}
+ORDERS = {
+    "timeout": TIMEOUT,
+    "refused": REFUSED,
+    "abandoned": ABANDONED,
+    "cancelled": CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,8 @@ class ForkServer:
                     self.lease_until = frame["until"]
                 case "answer":
                     self.pass_answer(frame)
+                case "cancel":
+                    self.cancel(claim_of(frame), frame["reason"])
                 case "abandon":
                     self.end_all("abandoned", grace=frame["grace"])
 
@@ -208,6 +215,16 @@ class ForkServer:
             self.reports.never_begun(self.waiting.popleft()["run"], why)
         for child in self.children.values():
             self.end(child, why, grace=grace)
+
+    def cancel(self, claim: Frame, reason: str) -> None:
+        """End one run, also if it has not begun; one that already has to stop is left at that."""
+        for waiting in [each for each in self.waiting if claim_of(each["run"]) == claim]:
+            self.waiting.remove(waiting)
+            self.reports.never_begun(waiting["run"], "cancelled", reason=reason)
+        for child in self.children.values():
+            if child.claim == claim and child.running and not child.stopped:
+                child.reason = reason
+                self.end(child, "cancelled", grace=self.rules.grace)
 
     def keep_time(self) -> None:
         """Do what is due: deadlines, memory, the lease."""

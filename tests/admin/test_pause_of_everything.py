@@ -1,0 +1,203 @@
+"""Pauses of everything: the banner, the page that begins them, the button that ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from scheduled_tasks.models import Pause
+from tests.admin.pages import messages, page, text
+
+Staff = Callable[..., Client]
+
+UNTIL = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
+TYPED = {"until_0": "2040-01-01", "until_1": "09:30:00", "reason": "The database moves."}
+
+pytestmark = pytest.mark.django_db
+
+
+def begin(**fields: Any) -> Pause:
+    began = timezone.now() - timedelta(minutes=5)
+    pause: Pause = Pause.objects.begin(began, **{"by": "user:ada", **fields})
+    return pause
+
+
+def banner(client: Client, view: str = "task_changelist") -> str:
+    _, _, rest = text(client.get(page(view))).partition("st-paused-banner")
+    return rest.partition("</div>")[0]
+
+
+def test_without_a_pause_the_list_of_tasks_offers_one(admin_client: Client) -> None:
+    said = text(admin_client.get(page("task_changelist")))
+    assert "Everything is paused" not in said
+    assert f'<a href="{page("pause_add")}">Pause everything…</a>' in said
+
+
+@pytest.mark.parametrize("view", ["task_changelist", "pause_changelist"])
+def test_a_banner_says_until_when_why_and_who(admin_client: Client, view: str) -> None:
+    begin(until=UNTIL, reason="The <database> moves.")
+    said = banner(admin_client, view)
+    for part in (
+        "Everything is paused until",
+        "2040-01-01 09:30:00 UTC",
+        ": The &lt;database&gt; moves.",
+        "5 minutes ago",
+        "by user:ada",
+        f'action="{page("pause_resume")}"',
+    ):
+        assert part in said
+    assert page("pause_add") + '">Pause everything' not in said
+
+
+def test_a_pause_without_end_or_reason_says_neither(admin_client: Client) -> None:
+    begin(by="")
+    said = banner(admin_client)
+    assert "Everything is paused." in said
+    assert "until" not in said
+    assert " by " not in said
+
+
+def test_pauses_that_are_over_show_no_banner(admin_client: Client) -> None:
+    begin(until=timezone.now() - timedelta(minutes=1))
+    begin().delete()
+    Pause.objects.create(begun_at=timezone.now() + timedelta(hours=1))
+    assert banner(admin_client) == ""
+
+
+def test_everything_is_paused_in_the_users_name(admin_client: Client) -> None:
+    assert admin_client.get(page("pause_add")).status_code == 200
+    response = admin_client.post(page("pause_add"), TYPED)
+    assert response.status_code == 302
+    pause = Pause.objects.get()
+    assert (pause.until, pause.reason) == (UNTIL, "The database moves.")
+    assert pause.begun_by == "user:admin"
+    assert timezone.now() - pause.begun_at < timedelta(minutes=1)
+    assert list(Pause.objects.in_force(timezone.now())) == [pause]
+    assert LogEntry.objects.get().object_id == str(pause.pk)
+
+
+def test_a_pause_takes_the_place_of_the_one_in_force(admin_client: Client) -> None:
+    before = begin()
+    admin_client.post(page("pause_add"), {**TYPED, "until_0": "", "until_1": ""})
+    before.refresh_from_db()
+    assert before.ended_by == "user:admin"
+    [pause] = Pause.objects.in_force(timezone.now())
+    assert pause.until is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong", "says"),
+    [
+        ({"until_0": "2020-01-01"}, "until", "future"),
+        ({"until_0": "9999-12-31"}, "until", "1900 and 9000"),
+        ({"until_1": ""}, "until", "valid time"),
+        ({"reason": "x" * 256}, "reason", "255"),
+    ],
+)
+def test_what_is_no_pause_is_refused(
+    admin_client: Client, fields: dict[str, str], wrong: str, says: str
+) -> None:
+    response = admin_client.post(page("pause_add"), TYPED | fields)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert list(errors) == [wrong]
+    assert says in errors[wrong][0]
+    assert not Pause.objects.exists()
+
+
+def test_everything_is_resumed_by_a_button(admin_client: Client) -> None:
+    pause = begin()
+    response = admin_client.post(page("pause_resume"))
+    assert response.status_code == 302
+    assert response.url == page("task_changelist")
+    assert messages(response) == ["The pause has ended."]
+    pause.refresh_from_db()
+    assert pause.ended_by == "user:admin"
+    assert LogEntry.objects.get().change_message == "Resumed."
+    admin_client.cookies.pop("messages")
+    assert messages(admin_client.post(page("pause_resume"))) == ["Nothing was paused."]
+
+
+def test_looking_at_the_button_ends_nothing(admin_client: Client) -> None:
+    begin()
+    assert admin_client.get(page("pause_resume")).status_code == 405
+    assert Pause.objects.in_force(timezone.now()).exists()
+
+
+def test_pauses_are_kept_as_they_were(admin_client: Client) -> None:
+    pause = begin(reason="Deploy")
+    admin_client.post(page("pause_resume"))
+    said = text(admin_client.get(page("pause_changelist")))
+    for part in ("Deploy", "user:ada", "by user:admin", ">over<"):
+        assert part in said
+    url = page("pause_change", pause.pk)
+    shown = text(admin_client.get(url))
+    assert "Deploy" in shown
+    assert 'name="_save"' not in shown
+    assert admin_client.post(url, TYPED).status_code == 403
+    assert admin_client.post(page("pause_delete", pause.pk), {"post": "yes"}).status_code == 403
+    assert Pause.objects.get().reason == "Deploy"
+
+
+def test_a_pause_in_force_says_so(admin_client: Client) -> None:
+    begin()
+    said = text(admin_client.get(page("pause_changelist")))
+    assert ">in force<" in said
+    assert "ended by hand" in said
+
+
+@pytest.mark.parametrize(
+    ("permissions", "may_add", "may_resume"),
+    [
+        (["view_task", "view_pause"], False, False),
+        (["view_task", "add_pause"], True, False),
+        (["view_task", "change_pause"], False, True),
+    ],
+)
+def test_pausing_and_resuming_are_permissions(
+    staff: Staff,
+    permissions: list[str],
+    may_add: bool,  # noqa: FBT001
+    may_resume: bool,  # noqa: FBT001
+) -> None:
+    client = staff(*permissions)
+    offered = page("pause_add") in text(client.get(page("task_changelist")))
+    assert offered is may_add
+    assert (client.post(page("pause_add"), TYPED).status_code == 302) is may_add
+    assert Pause.objects.exists() is may_add
+    begin()
+    assert ('type="submit" class="button"' in banner(client)) is may_resume
+    assert (client.post(page("pause_resume")).status_code == 302) is may_resume
+    assert Pause.objects.in_force(timezone.now()).exists() is not may_resume
+
+
+@pytest.mark.parametrize(
+    ("permissions", "leads_to"),
+    [
+        (["change_pause", "view_task"], "/admin/scheduled_tasks/task/"),
+        (["change_pause"], "/admin/scheduled_tasks/pause/"),
+    ],
+)
+def test_whoever_resumes_comes_to_a_page_that_they_may_see(
+    staff: Staff, permissions: list[str], leads_to: str
+) -> None:
+    begin()
+    client = staff(*permissions)
+    response = client.post(page("pause_resume"))
+    assert response.url == leads_to
+    assert client.get(response.url).status_code == 200
+
+
+def test_the_banner_is_shown_to_whoever_may_see_tasks(staff: Staff) -> None:
+    begin(reason="Deploy")
+    client = staff("view_task")
+    assert "Deploy" in banner(client)
+    assert page("pause_changelist") not in banner(client)
+    assert client.get(page("pause_changelist")).status_code == 403
+    assert client.post(page("pause_resume")).status_code == 403

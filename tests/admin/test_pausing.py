@@ -1,0 +1,174 @@
+"""Pauses of tasks: the page that begins them, the action that ends them, how they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from scheduled_tasks.models import Task, TaskChange, TaskState
+from tests.admin.pages import act, messages, page, text
+
+Make = Callable[..., Any]
+
+UNTIL = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
+TYPED = {"paused_until_0": "2040-01-01", "paused_until_1": "09:30:00"}
+
+
+def pause(client: Client, *tasks: Task, **fields: str) -> Any:
+    return act(client, "pause", *tasks, **{"pause": "Pause", **TYPED, **fields})
+
+
+def paused() -> list[str]:
+    return list(Task.objects.exclude(paused_until=None).values_list("name", flat=True))
+
+
+def test_the_action_asks_until_when_and_why(admin_client: Client, make_task: Make) -> None:
+    a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
+    make_task("c", "shop.plain")
+    response = act(admin_client, "pause", a, b)
+    assert response.status_code == 200
+    said = text(response)
+    assert "Pause 2 tasks" in said
+    for task in (a, b):
+        assert f'<input type="hidden" name="_selected_action" value="{task.pk}">' in said
+    assert "errornote" not in said
+    assert paused() == []
+
+
+def test_the_selected_tasks_are_paused_in_the_users_name(
+    admin_client: Client, make_task: Make
+) -> None:
+    a, b = make_task("a", "shop.plain", "0 2 * * *"), make_task("b", "shop.plain")
+    make_task("c", "shop.plain")
+    due = a.state.next_run_at
+    response = pause(admin_client, a, b, pause_reason="The warehouse moves.")
+    assert response.status_code == 302
+    assert messages(response) == ["2 tasks paused."]
+    assert paused() == ["a", "b"]
+    a.refresh_from_db()
+    assert (a.paused_until, a.pause_reason) == (UNTIL, "The warehouse moves.")
+    assert TaskState.objects.get(pk=a.pk).next_run_at >= due
+    change = TaskChange.objects.filter(task=a, action="changed").get()
+    assert change.changed_by == "user:admin"
+    assert set(change.fields) == {"paused_until", "pause_reason"}
+    assert {entry.change_message for entry in LogEntry.objects.all()} == {"Paused."}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong", "says"),
+    [
+        ({"paused_until_0": "", "paused_until_1": ""}, "paused_until", "required"),
+        ({"paused_until_0": "2040-02-30"}, "paused_until", "valid date"),
+        ({"paused_until_0": "2020-01-01"}, "paused_until", "future"),
+        ({"paused_until_0": "9999-12-31"}, "paused_until", "1900 and 9000"),
+        ({"pause_reason": "x" * 256}, "pause_reason", "255"),
+        ({"pause_reason": "a\0b"}, "pause_reason", "Null characters"),
+    ],
+)
+def test_what_is_no_pause_is_refused_and_nothing_is_saved(
+    admin_client: Client, make_task: Make, fields: dict[str, str], wrong: str, says: str
+) -> None:
+    response = pause(admin_client, make_task("a", "shop.plain"), **fields)
+    assert response.status_code == 200
+    errors = response.context["form"].errors
+    assert list(errors) == [wrong]
+    assert says in errors[wrong][0]
+    assert "Please correct the error below." in text(response)
+    assert paused() == []
+
+
+def test_a_pause_takes_nothing_else_of_the_task_along(
+    admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task("a", "shop.plain", "0 2 * * *")
+    original = Task.save
+
+    def meanwhile(self: Task, *args: Any, **options: Any) -> None:
+        Task.objects.update(category="changed meanwhile")
+        original(self, *args, **options)
+
+    monkeypatch.setattr(Task, "save", meanwhile)
+    pause(admin_client, task)
+    task.refresh_from_db()
+    assert (task.category, task.paused_until) == ("changed meanwhile", UNTIL)
+
+
+def test_pauses_end_early(admin_client: Client, make_task: Make) -> None:
+    now = timezone.now()
+    a = make_task("a", "shop.plain", paused_until=UNTIL, pause_reason="Moving")
+    over = make_task("b", "shop.plain", paused_until=now - timedelta(days=1))
+    never = make_task("c", "shop.plain")
+    assert messages(act(admin_client, "end_pause", a, over, never)) == ["1 pause ended."]
+    a.refresh_from_db()
+    assert (a.paused_until, a.pause_reason) == (None, "")
+    assert TaskChange.objects.first().changed_by == "user:admin"
+    assert LogEntry.objects.get().change_message == "Pause ended."
+    assert messages(act(admin_client, "end_pause", a)) == ["0 pauses ended."]
+
+
+def test_whoever_may_not_change_tasks_pauses_none(
+    staff: Callable[..., Client], make_task: Make
+) -> None:
+    client, task = staff("view_task", "run_task"), make_task("a", "shop.plain")
+    pause(client, task)
+    assert paused() == []
+
+
+def test_the_list_says_until_when_a_task_is_paused_and_why(
+    admin_client: Client, make_task: Make
+) -> None:
+    make_task("a", "shop.plain", "0 2 * * *", paused_until=UNTIL, pause_reason="It moves.")
+    said = text(admin_client.get(page("task_changelist")))
+    assert '<span class="st-badge st-paused">paused until</span>' in said
+    assert "2040-01-01 09:30:00 UTC" in said
+    assert '<span class="st-remark">It moves.</span>' in said
+
+
+def test_a_pause_that_is_over_or_stops_nothing_is_not_shown(
+    admin_client: Client, make_task: Make
+) -> None:
+    make_task("a", "shop.plain", "0 2 * * *", paused_until=timezone.now() - timedelta(seconds=1))
+    make_task("b", "shop.plain", "0 2 * * *", paused_until=UNTIL, enabled=False)
+    make_task("c", "shop.plain", paused_until=UNTIL)
+    assert "st-paused" not in text(admin_client.get(page("task_changelist")))
+
+
+def test_the_page_of_a_paused_task_shows_the_pause_and_the_runs_after_it(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("a", "shop.plain", "30 9 * * *", paused_until=UNTIL, pause_reason="It moves.")
+    said = text(admin_client.get(page("task_change", task.pk)))
+    assert "Paused until <span" in said
+    assert ": It moves." in said
+    slots = [f"2040-01-0{day} 09:30:00 UTC" for day in range(1, 6)]
+    for slot in slots:
+        assert f"{slot}</time>" in said
+    Task.objects.update(pause_reason="", declared={"category": "x"})
+    said = text(admin_client.get(page("task_change", task.pk)))
+    assert "</span></span>. Changed from code: category." in said
+
+
+def test_coming_runs_lie_within_the_window(admin_client: Client, make_task: Make) -> None:
+    task = make_task(
+        "a", "shop.plain", "30 9 * * *", starts_at=UNTIL, ends_at=UNTIL + timedelta(days=2)
+    )
+    said = text(admin_client.get(page("task_change", task.pk)))
+    assert said.count("<li><span") == 2
+    assert "2040-01-02 09:30:00 UTC" in said
+
+
+@pytest.mark.parametrize(("query", "found"), [("1", ["a"]), ("0", ["b", "c"])])
+def test_paused_tasks_can_be_found(
+    admin_client: Client, make_task: Make, query: str, found: list[str]
+) -> None:
+    make_task("a", "shop.plain", paused_until=UNTIL)
+    make_task("b", "shop.plain", paused_until=timezone.now() - timedelta(days=1))
+    make_task("c", "shop.plain")
+    listed = admin_client.get(page("task_changelist") + f"?paused={query}")
+    assert [task.name for task in listed.context["cl"].result_list] == found

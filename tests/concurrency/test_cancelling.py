@@ -1,0 +1,53 @@
+"""Runs that are cancelled while they go on, by real workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from scheduled_tasks import run_task_now
+from scheduled_tasks.models import Execution, Task
+from tests.processes import LONG, options, running, wait_until, written
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_a_newer_slot_takes_the_place_of_a_run_that_cleans_up_first(
+    tmp_path: Path, executor: str
+) -> None:
+    marks = tmp_path / "marks"
+    Task(
+        name="newest",
+        handler="jobs.clean_up" if executor == "process" else "jobs.spin_and_clean_up",
+        schedule="every 2 seconds",
+        payload={"path": str(marks)},
+        overlap_policy="cancel_other",
+        executor=executor,
+    ).save()
+    replaced = Execution.objects.filter(status="cancelled", attempt=1)
+    with running(TEST_OPTIONS=options(EXECUTOR=executor)):
+        wait_until(lambda: replaced.count() >= 2, within=LONG)
+    assert set(replaced.values_list("reason", flat=True)) == {"A newer slot took its place."}
+    assert written(marks)[1:4:2] == ["cleaned up", "cleaned up"], "two ran at a time"
+
+
+def test_one_run_is_cancelled_and_its_neighbour_goes_on(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    for name in ("one", "two"):
+        task = Task(name=name, handler="jobs.write_pid", payload={"path": str(pids)}, max_retries=9)
+        task.save()
+    one, two = run_task_now("one"), run_task_now("two")
+    with running():
+        wait_until(lambda: len(written(pids)) == 2, within=LONG)
+        Execution.objects.cancel([one.pk], timezone.now(), reason="Not today.")
+        wait_until(lambda: status_of(one) == "cancelled", within=LONG)
+        assert one.reason == "Not today."
+        assert status_of(two) == "running"
+
+
+def status_of(execution: Execution) -> str:
+    execution.refresh_from_db()
+    return execution.status
