@@ -294,3 +294,31 @@ def test_jitter_moves_neither_slot_nor_clock(make: Make, now: datetime) -> None:
     assert (row.slot, row.scheduled_for) == (now + 5 * MINUTE, now + 5 * MINUTE)
     task.state.refresh_from_db()
     assert task.state.next_run_at == now + 10 * MINUTE
+
+
+def test_the_log_tells_what_was_lost_and_warns_of_what_was_missed(
+    make: Make, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(misfire_policy="skip", overlap_policy="skip")
+    with caplog.at_level("INFO", logger="scheduled_tasks"):
+        fire(now + 12 * MINUTE)
+        fire(now + 15 * MINUTE)
+        fire(now + 20 * MINUTE)
+        fire(now + 25 * MINUTE)  # the row that stands there already covers this one too
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        (
+            "WARNING",
+            (
+                "missed task=one slots=2 from=2026-03-01T12:05:00+00:00 "
+                "until=2026-03-01T12:10:00+00:00: No scheduler looked in time."
+            ),
+        ),
+        (
+            "INFO",
+            (
+                "skipped task=one slots=1 from=2026-03-01T12:20:00+00:00 "
+                "until=2026-03-01T12:20:00+00:00: An earlier execution had not ended."
+            ),
+        ),
+    ]

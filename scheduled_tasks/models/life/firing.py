@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count
 
-from scheduled_tasks.models.decisions import REPLACED, Cover, Decision, decide
+from scheduled_tasks.models.decisions import MISSED, REPLACED, Cover, Decision, decide
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.life.stopping import StoppingQuerySet
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
@@ -19,16 +20,36 @@ from scheduled_tasks.models.state import TaskState
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
+logger = logging.getLogger(__name__)
+
 #: As many slots of one task are decided at one look; more wait for the next.
 SLOTS_AT_ONCE = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fired:
-    """What a look decided for one task: its locked state, and what becomes of its slots."""
+    """What a look decided for one task: its locked state, and what becomes of its slots.
+
+    ``new_covers`` are those of its covers that no row of an earlier look goes on with.
+    """
 
     state: TaskState
     decision: Decision
+    new_covers: Sequence[Cover] = ()
+
+    def log(self) -> None:
+        """Tell the log which slots get no execution, and why; once for each row."""
+        for cover in self.new_covers:
+            logger.log(
+                logging.WARNING if cover.status == MISSED else logging.INFO,
+                "%s task=%s slots=%s from=%s until=%s: %s",
+                cover.status,
+                self.state.task.name,
+                len(cover.slots),
+                cover.slots[0].isoformat(),
+                cover.slots[-1].isoformat(),
+                cover.reason,
+            )
 
 
 class FiringQuerySet(StoppingQuerySet):
@@ -41,21 +62,24 @@ class FiringQuerySet(StoppingQuerySet):
         tell its slots is parked and stops no other.
         """
 
-        def operation() -> int:
+        def operation() -> list[Fired]:
             states = TaskState.objects.using(using).lock_due(now, limit=limit)
             return self.using(using).decide_slots(states, now)
 
         using = self.write_alias
-        return in_transaction(operation, using=using)
+        fired = in_transaction(operation, using=using)
+        for item in fired:
+            item.log()
+        return sum(len(item.decision.verdicts) for item in fired)
 
-    def decide_slots(self, states: Sequence[TaskState], now: datetime) -> int:
-        """Decide the due slots of locked states, within a transaction; return how many.
+    def decide_slots(self, states: Sequence[TaskState], now: datetime) -> list[Fired]:
+        """Decide the due slots of locked states, within a transaction; return what was decided.
 
         Raise LostRaceError, so that the transaction is begun anew, if somebody else has moved one
         of the clocks, which can only be where rows cannot be locked.
         """
         if not states:
-            return 0
+            return []
         fired = self.decisions_of(states, now)
         self.replace_older(fired, now)
         self.insert_taken(fired, now)
@@ -65,7 +89,7 @@ class FiringQuerySet(StoppingQuerySet):
         )
         if moved != len(fired):
             raise LostRaceError("Another worker fired a task meanwhile.")
-        return sum(len(item.decision.verdicts) for item in fired)
+        return fired
 
     def decisions_of(self, states: Sequence[TaskState], now: datetime) -> list[Fired]:
         """Decide; nothing is written but why a task is parked."""
@@ -115,6 +139,7 @@ class FiringQuerySet(StoppingQuerySet):
                 and self.extend(open_row, covers[0], now)
             ):
                 covers = covers[1:]
+            item.new_covers = covers
             rows += [self.model.covering(item.state.task, cover, now=now) for cover in covers]
             if covers and item.decision.ends_with_cover:
                 last.append((item.state, rows[-1]))
