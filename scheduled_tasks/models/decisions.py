@@ -80,6 +80,11 @@ class Decision:
         ]
 
     @property
+    def last_slot(self) -> datetime | None:
+        """Return the newest of the slots, None for none."""
+        return self.verdicts[-1].slot if self.verdicts else None
+
+    @property
     def begins_with_cover(self) -> bool:
         """Say whether the first slot was lost, so that the row of the last look may cover it."""
         return bool(self.verdicts) and isinstance(self.verdicts[0], Lost)

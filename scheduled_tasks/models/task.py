@@ -166,9 +166,13 @@ class Task(Policies):
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         edit = Edit(self, now or timezone.now(), by, using, makes=False)
-        return in_transaction(
-            lambda: edit.delete(lambda: super(Task, self).delete(*args, **kwargs)), using=using
-        )
+        pk = self.pk
+
+        def remove() -> tuple[int, dict[str, int]]:
+            self.pk = pk  # which a deletion that has to be tried again has taken away
+            return edit.delete(lambda: super(Task, self).delete(*args, **kwargs))
+
+        return in_transaction(remove, using=using)
 
     def clean(self) -> None:
         """Refuse what could never run, field by field."""
