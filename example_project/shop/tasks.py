@@ -7,17 +7,18 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
 
+from django.db import DatabaseError
 from django.db.models import Sum
 
 from example_project.shop.models import Order, SalesReport
-from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks import Retry, TaskContext, scheduled_task
 
 
-@scheduled_task("every 5 seconds", category="demo")
+@scheduled_task("every 5 seconds", misfire_policy="skip", category="demo")
 def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
     """Let a few customers order something.
 
-    A shop has customers for this; the demo has a task.
+    A shop has customers for this; the demo has a task. Nobody misses those who did not come.
     """
     dice = random.Random(context.execution_id)  # noqa: S311 -- a demo's customers
     orders = [
@@ -35,9 +36,12 @@ def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
     return {"orders": len(orders)}
 
 
-@scheduled_task("every 15 seconds", timeout=10, category="reports")
+@scheduled_task("every 15 seconds", timeout=10, retry=3, misfire_policy="all", category="reports")
 def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | int]:
-    """Add up the paid orders of the last stretch."""
+    """Add up the paid orders of the last stretch.
+
+    Each stretch has a report of its own, so those of slots that were missed are caught up.
+    """
     until = context.scheduled_for
     paid = Order.objects.filter(
         status=Order.Status.PAID,
@@ -59,7 +63,15 @@ def abandon_orders(context: TaskContext, *, after_minutes: int = 30) -> dict[str
     return {"abandoned": stale.update(status=Order.Status.ABANDONED)}
 
 
-@scheduled_task("30 2 * * *", timezone="Europe/Berlin", timeout=600, category="cleanup")
+@scheduled_task(
+    "30 2 * * *",
+    timezone="Europe/Berlin",
+    timeout=600,
+    retry=Retry(max_retries=5, delay=60, retry_on=(DatabaseError,)),
+    misfire_grace=timedelta(hours=6),
+    jitter=timedelta(minutes=10),
+    category="cleanup",
+)
 def cleanup(
     context: TaskContext,
     *,

@@ -20,6 +20,8 @@ from scheduled_tasks.models import TaskChange
 LONGEST, LONGEST_VALUE = 4_000, 60
 #: So many differences of one change.
 MOST = 6
+#: The fields that say most of a task.
+FIRST = ("schedule", "handler")
 ARROW = "→"
 
 
@@ -46,7 +48,7 @@ def summary(change: Any) -> str | SafeString:
 
 def differences(fields: Mapping[str, Any], *, made: bool) -> Iterator[str]:
     """Yield each difference in one line; a task that was just made has no old values."""
-    for name, (old, new) in fields.items():
+    for name, (old, new) in sorted(fields.items(), key=lambda item: item[0] not in FIRST):
         before = "" if made else f"{in_brief(old)} {ARROW} "
         yield f"{name}: {before}{in_brief(new)}"
 

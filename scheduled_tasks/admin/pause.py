@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _g
@@ -37,7 +37,6 @@ class PauseForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "until" in self.fields:
-            self.fields["until"].required = False
             self.fields["until"].validators += [refuse_unshowable, refuse_past]
 
 
@@ -85,12 +84,8 @@ class PauseAdmin(PatientAdmin, StyledAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self.resume(request)
-        shown = [model for model in (Task, Pause) if may_view(self.admin_site, request, model)]
-        if not shown:
-            return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
-        return HttpResponseRedirect(
-            url(self.admin_site, f"{shown[0]._meta.model_name}_changelist")  # noqa: SLF001
-        )
+        shown = "task" if may_view(self.admin_site, request, Task) else "pause"
+        return HttpResponseRedirect(url(self.admin_site, f"{shown}_changelist"))
 
     def resume(self, request: HttpRequest) -> None:
         """End the pauses that are in force, and say so."""

@@ -12,7 +12,6 @@ from django.forms.fields import InvalidJSONInput
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from scheduled_tasks.admin.moments import refuse_unshowable
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
@@ -88,8 +87,6 @@ class TaskForm(forms.ModelForm):
             self.fields["payload"].help_text = self.payload_help()
         if "description" in self.fields:
             self.fields["description"].widget.attrs["rows"] = 2
-        if "anchor" in self.fields:
-            self.fields["anchor"].validators.append(refuse_unshowable)
 
     def payload_help(self) -> str:
         """Return the help text of the payload, with the arguments that the handler takes."""

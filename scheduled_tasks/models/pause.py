@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Self
 
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.utils.translation import gettext_lazy as _
 
 
@@ -28,9 +28,11 @@ class PauseQuerySet(models.QuerySet["Pause"]):
 
         It takes the place of one that is in force.
         """
-        with transaction.atomic(using=self.db):
-            self.resume(now, by=by)
-            return self.create(begun_at=now, until=until, reason=reason, begun_by=by)
+        using = router.db_for_write(self.model)
+        with transaction.atomic(using=using):
+            rows = self.using(using)
+            rows.resume(now, by=by)
+            return rows.create(begun_at=now, until=until, reason=reason, begun_by=by)
 
     def resume(self, now: datetime, *, by: str = "") -> int:
         """End the pauses that are in force; return how many."""
@@ -41,7 +43,9 @@ class Pause(models.Model):
     """One pause of everything. Those that are over stay: they say why slots have no execution."""
 
     begun_at = models.DateTimeField(_("begun at"))
-    until = models.DateTimeField(_("until"), null=True, help_text=_("Empty: until it is ended."))
+    until = models.DateTimeField(
+        _("until"), null=True, blank=True, help_text=_("Empty: until it is ended.")
+    )
     reason = models.CharField(_("reason"), max_length=255, blank=True)
     begun_by = models.CharField(_("begun by"), max_length=200, blank=True)
     ended_at = models.DateTimeField(_("ended at"), null=True)

@@ -186,10 +186,10 @@ class Policies(models.Model):
 
         abstract = True
 
-    def window_errors(self) -> dict[str, list[Any]]:
+    def errors_of_moments(self, *others: str) -> dict[str, list[Any]]:
         """Return what is wrong with moments that make no window, or that no zone can show."""
         errors: dict[str, list[Any]] = {}
-        for name in self.MOMENTS:
+        for name in (*self.MOMENTS, *others):
             moment = getattr(self, name)
             if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
                 said = _("Enter a date between the years %(first)d and %(last)d.")

@@ -177,7 +177,7 @@ class Task(Policies):
     def clean(self) -> None:
         """Refuse what could never run, field by field."""
         super().clean()
-        errors: dict[str, list[Any]] = self.window_errors()
+        errors: dict[str, list[Any]] = self.errors_of_moments("anchor")
         field = "timezone"
         try:
             zone(self.timezone)

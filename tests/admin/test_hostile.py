@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from scheduled_tasks import scheduled_task
-from scheduled_tasks.models import Task, TaskState
+from scheduled_tasks.models import Attempt, Pause, Task, TaskChange, TaskState
 from tests.admin.pages import act, page, text
 
 Make = Callable[..., Any]
 
 SCRIPT = "<script>alert(1)</script>"
+LATER = datetime(2040, 1, 1, tzinfo=UTC)
 INLINE = re.compile(
     r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", re.IGNORECASE
 )
@@ -45,6 +46,21 @@ def pages(
         error_category=SCRIPT[:20],
         **fields,
     )
+    Attempt.objects.create(
+        execution=execution,
+        number=1,
+        outcome=SCRIPT[:10],
+        worker_label=SCRIPT,
+        finished_at=now,
+        error_category=SCRIPT[:20],
+        error=SCRIPT,
+        traceback=SCRIPT,
+    )
+    Pause.objects.begin(now, reason=SCRIPT, by=SCRIPT)
+    paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=LATER)
+    Task.objects.filter(pk=paused.pk).update(pause_reason=SCRIPT)
+    TaskChange.objects.note(paused, "changed", now, fields={SCRIPT: (SCRIPT, [SCRIPT])}, by=SCRIPT)
+    change = TaskChange.objects.first()
     execution.log_lines.create(attempt=1, logged_at=now, level=20, logger=SCRIPT, message=SCRIPT)
     worker = make_worker(SCRIPT, host=SCRIPT, queues=[SCRIPT], handlers=[SCRIPT])
     parked = Task.objects.get(name="parked")
@@ -52,6 +68,7 @@ def pages(
         "tasks": page("task_changelist"),
         "task": page("task_change", task.pk),
         "parked": page("task_change", parked.pk),
+        "paused": page("task_change", paused.pk),
         "add": page("task_add"),
         "run": page("task_run", task.pk),
         "executions": page("execution_changelist"),
@@ -59,10 +76,16 @@ def pages(
         "execution": page("execution_change", execution.pk),
         "workers": page("worker_changelist"),
         "worker": page("worker_change", worker.pk),
+        "pauses": page("pause_changelist"),
+        "pause": page("pause_change", Pause.objects.get().pk),
+        "pausing": page("pause_add"),
+        "changes": page("taskchange_changelist"),
+        "change": page("taskchange_change", change.pk),
     }
     answers = {name: admin_client.get(url) for name, url in urls.items()}
+    answers["pausing tasks"] = act(admin_client, "pause", task, paused)
     assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(
-        urls, 200
+        answers, 200
     )
     return {name: text(answer) for name, answer in answers.items()}
 
@@ -70,7 +93,7 @@ def pages(
 def test_scripts_are_shown_as_text(pages: dict[str, str]) -> None:
     for name, said in pages.items():
         assert "<script>alert" not in said, name
-    for name in ("tasks", "task", "parked", "run", "executions", "execution", "workers", "worker"):
+    for name in set(pages) - {"add", "pausing", "pausing tasks"}:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages[name], name
 
 

@@ -25,7 +25,12 @@ def actions_of(client: Client) -> set[str]:
 
 def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.plain")
-    for url in (page("task_changelist"), page("task_run", task.pk), page("worker_changelist")):
+    for url in (
+        page("task_changelist"),
+        page("task_run", task.pk),
+        page("worker_changelist"),
+        page("pause_resume"),
+    ):
         response = client.post(url)
         assert response.status_code == 302
         assert "/login/" in response.url
@@ -40,6 +45,10 @@ def test_staff_without_permissions_sees_nothing(staff: Staff, make_task: Make) -
         page("task_run", task.pk),
         page("execution_changelist"),
         page("worker_changelist"),
+        page("pause_changelist"),
+        page("pause_add"),
+        page("pause_resume"),
+        page("taskchange_changelist"),
     ):
         assert client.get(url).status_code == 403
         assert client.post(url).status_code == 403

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.admin.execution import LONG_COLUMNS, ExecutionAdmin
-from scheduled_tasks.models import TaskState
+from scheduled_tasks.models import Pause, TaskChange, TaskState
 from tests.admin.pages import page
 
 Make = Callable[..., Any]
@@ -40,6 +40,22 @@ def test_a_list_of_tasks_costs_the_same_for_five_and_for_fifty(
             counts.append(len(queries(admin_client, url)))
     assert counts[0] == counts[1]
     assert counts[0] <= 8
+
+
+@pytest.mark.parametrize("view", ["taskchange_changelist", "pause_changelist"])
+def test_lists_of_records_cost_the_same_for_five_and_for_fifty(
+    admin_client: Client, make_task: Make, now: datetime, view: str
+) -> None:
+    admin_client.get(page(view))
+    task = make_task("nightly", "shop.cleanup")
+    counts = []
+    for number in range(50):
+        TaskChange.objects.note(task, "changed", now, fields={"priority": (0, number)})
+        Pause.objects.create(begun_at=now, ended_at=now)
+        if number in {4, 49}:
+            counts.append(len(queries(admin_client, page(view))))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 6
 
 
 @pytest.mark.parametrize("of", ["all", "one"])
@@ -87,7 +103,7 @@ def test_the_list_of_executions_neither_counts_all_rows_nor_loads_long_columns(
 
 
 def test_the_page_of_a_task_loads_no_long_columns_and_costs_the_same(
-    admin_client: Client, make_task: Make, make_execution: Make
+    admin_client: Client, make_task: Make, make_execution: Make, now: datetime
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
     url = page("task_change", task.pk)
@@ -95,6 +111,7 @@ def test_the_page_of_a_task_loads_no_long_columns_and_costs_the_same(
     counts = []
     for number in range(15):
         make_execution(task)
+        TaskChange.objects.note(task, "changed", now, fields={"priority": (0, number)})
         if number in {4, 14}:
             asked = queries(admin_client, url)
             counts.append(len(asked))

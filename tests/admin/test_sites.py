@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from scheduled_tasks.models import Execution
+from scheduled_tasks.models import Execution, Pause, TaskChange
 from tests.admin.pages import messages, page, text
 
 pytestmark = pytest.mark.urls("tests.admin.urls")
@@ -43,6 +44,40 @@ def test_all_links_of_tasks_stay_within_the_site(
         response = admin_client.get(url)
         assert response.status_code == 200
         assert links_of(text(response)) == {site}, url
+    selected = {"action": "pause", "_selected_action": [task.pk]}
+    response = admin_client.post(page("task_changelist", site=name), selected)
+    assert links_of(text(response)) == {site}
+
+
+def test_all_links_of_pauses_and_changes_stay_within_the_site(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    make_task("export", "shop.export")
+    pause = Pause.objects.begin(now)
+    for url in (
+        page("pause_changelist", site="whole"),
+        page("pause_change", pause.pk, site="whole"),
+        page("pause_add", site="whole"),
+        page("taskchange_changelist", site="whole"),
+        page("taskchange_change", TaskChange.objects.get().pk, site="whole"),
+    ):
+        response = admin_client.get(url)
+        assert response.status_code == 200
+        assert links_of(text(response)) == {"whole"}, url
+    response = admin_client.post(page("pause_resume", site="whole"))
+    assert response.url == page("task_changelist", site="whole")
+
+
+def test_a_site_without_pauses_shows_the_banner_all_the_same(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    task = make_task("export", "shop.export")
+    Pause.objects.begin(now, reason="Deploy")
+    said = text(admin_client.get(page("task_changelist", site="tasks_only")))
+    assert "Everything is paused" in said
+    assert "/resume/" not in said
+    said = text(admin_client.get(page("task_change", task.pk, site="tasks_only")))
+    assert "Last changes" not in said
 
 
 def test_a_run_leads_to_its_execution_on_the_same_site(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
+from django.utils import timezone
 
 from scheduled_tasks import disable_task, scheduled_task
-from scheduled_tasks.models import Task
+from scheduled_tasks.models import Pause, Task
 from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
 
@@ -48,6 +49,40 @@ def test_every_task_has_a_line_with_its_next_run_and_standing(
     assert parked.endswith("parked: Nobody knows it.")
 
 
+def test_a_paused_task_says_until_when_and_why(command: Command, make_task: Make) -> None:
+    until = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
+    make_task("a", "shop.cleanup", "0 2 * * *", paused_until=until, pause_reason="It moves.")
+    make_task("b", "shop.cleanup", "0 2 * * *", paused_until=until)
+    make_task("c", "shop.cleanup", "0 2 * * *", paused_until=timezone.now())
+    make_task("d", "shop.cleanup", paused_until=until, enabled=False)
+    _, *lines = command("listtasks").out.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines] == [
+        "paused until 2040-01-01 09:30:00 UTC: It moves.",
+        "paused until 2040-01-01 09:30:00 UTC",
+        "enabled",
+        "disabled",
+    ]
+    record = json.loads(command("listtasks", "--json").out)[0]
+    assert record["paused_until"] == "2040-01-01T09:30:00Z"
+    assert record["pause_reason"] == "It moves."
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_pause_of_everything_stands_on_top(
+    command: Command, make_task: Make, number: int
+) -> None:
+    until = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
+    Pause.objects.begin(timezone.now(), until=until, reason="Deploy", by="user:ada")
+    for _ in range(number):
+        make_task("a", "shop.cleanup")
+    first, blank, heading = command("listtasks").out.splitlines()[:3]
+    assert first.startswith("Everything is paused until 2040-01-01 09:30:00 UTC: Deploy (since ")
+    assert first.endswith(" by user:ada)")
+    assert blank == ""
+    assert heading.startswith(("task ", "There are no tasks yet"))
+    assert len(json.loads(command("listtasks", "--json").out)) == number
+
+
 def test_lines_are_aligned_and_end_without_blanks(command: Command, make_task: Make) -> None:
     make_task("a", "shop.cleanup", "0 2 * * *")
     make_task("a-much-longer-name", "shop.cleanup", "every 1 hour")
@@ -73,6 +108,8 @@ def test_json_holds_all_there_is_to_say(command: Command, make_task: Make, now: 
         "last_run_at": None,
         "last_status": "",
         "parked_reason": "",
+        "paused_until": None,
+        "pause_reason": "",
     }
 
 
@@ -90,5 +127,5 @@ def test_the_number_of_queries_does_not_grow_with_the_tasks(
 ) -> None:
     for number in range(5):
         make_task(f"task-{number}", "shop.cleanup", "every 1 hour")
-    with django_assert_num_queries(1):  # type: ignore[attr-defined]
+    with django_assert_num_queries(2):  # type: ignore[attr-defined]
         command("listtasks")

@@ -48,6 +48,7 @@ class Task:
     cover: Cover | None = field(default=None, repr=False)
     deleted: bool = field(default=False, repr=False)
     alive: list[Execution] = field(default_factory=list, repr=False)
+    known_next: tuple[Any, datetime | None] | None = field(default=None, repr=False)
     history: list[str] = field(default_factory=list, repr=False)
 
     def __str__(self) -> str:
@@ -71,7 +72,7 @@ class Task:
 
     def undecided(self, until: datetime) -> list[datetime]:
         """Return the slots that have come by a moment and that nobody has decided."""
-        if not self.enabled or self.deleted:
+        if self.next_run_at is None or self.next_run_at > until:
             return []
         return list(takewhile(lambda slot: slot <= until, self.slots_after(self.seen)))
 
@@ -87,15 +88,18 @@ class Task:
         if self.schedule != before["schedule"] and "anchor" not in changes:
             self.anchor = None
         if self.anchor is None and self.counts_elapsed_time:
-            self.anchor = now
+            self.anchor = now.replace(microsecond=0)
         return {name for name, value in self.fields().items() if value != before[name]}
 
     @property
     def next_run_at(self) -> datetime | None:
-        """Return the first slot that nobody has decided."""
-        if not self.enabled:
+        """Return the first slot that nobody has decided; it is looked for once."""
+        if not self.enabled or self.deleted:
             return None
-        return next(self.slots_after(self.seen), None)
+        told = (self.seen, *(getattr(self, name) for name in sorted(SCHEDULE_FIELDS)))
+        if self.known_next is None or self.known_next[0] != told:
+            self.known_next = (told, next(self.slots_after(self.seen), None))
+        return self.known_next[1]
 
 
 @dataclass(eq=False, kw_only=True)

@@ -60,8 +60,6 @@ class ScriptedWorker:
 
     def tick(self, now: datetime) -> None:
         self.scheduler.collector.clock = FixedClock(now)
-        if not hasattr(self.scheduler.executor, "cancel"):
-            self.scheduler.executor.cancel = lambda *a: None
         self.scheduler.tick(now)
 
     def deliver(self, execution: Execution, ending: Ending, now: datetime) -> None:

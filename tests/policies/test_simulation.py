@@ -20,7 +20,7 @@ from tests.policies.year import Year
 pytestmark = pytest.mark.django_db
 
 SEEDS = range(int(os.environ.get("SIMULATION_SEEDS", "3")))
-TASKS, EVENTS = 50, 700
+TASKS, EVENTS = 50, 600
 
 
 @pytest.fixture(autouse=True)

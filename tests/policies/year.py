@@ -27,7 +27,13 @@ SPARSE = [
     "",
 ]
 FAST = [
-    *("every 1 second", "every 5 seconds", "every 20 seconds", "every 45 seconds"),
+    *(
+        "every 1 second",
+        "every 1 second",
+        "every 5 seconds",
+        "every 20 seconds",
+        "every 45 seconds",
+    ),
     *("every 1 minute", "* * * * *", "*/2 * * * *", "*/5 0-3 * * *", "0-59 2 * * *"),
 ]
 CHOICES: dict[str, list[Any]] = {
@@ -50,7 +56,7 @@ CHOICES: dict[str, list[Any]] = {
 #: How often each event happens, beside the ticks.
 EVENTS = {
     "edit": 10,
-    "pause_task": 4,
+    "pause_task": 6,
     "end_pause": 3,
     "switch": 3,
     "pause_everything": 1,
@@ -59,13 +65,17 @@ EVENTS = {
     "cancel": 3,
     "requeue": 3,
     "lose": 3,
-    "delete": 1,
-    "define": 1,
+    "delete": 2,
+    "define": 2,
     "look": 4,
-    "tick": 58,
+    "tick": 54,
 }
 #: Between two events, in seconds.
 SHORT_GAPS = [0, 1, 5, 20, 59, 60, 61, 62, 90, 300, 600, 1_800]
+#: Between two events of a burst.
+LONGEST_GAP = timedelta(hours=3)
+#: Something goes on so often in a year; between, nobody looks.
+BURSTS = 40
 
 
 class Year:
@@ -85,23 +95,18 @@ class Year:
         """Let the year pass."""
         for moment in self.bursts():
             self.now = max(self.now, moment)
-            for _ in range(self.random.randint(1, 2 * self.events // self.count)):
+            for _ in range(self.random.randint(1, 2 * self.events // BURSTS)):
                 self.now += self.gap()
                 [event] = self.random.choices(list(EVENTS), EVENTS.values())
                 getattr(self, event)()
         self.world.resume(self.now)
         self.world.ledger.compare_all()
 
-    @property
-    def count(self) -> int:
-        """Return how many bursts of events there are."""
-        return 40
-
     def bursts(self) -> list[datetime]:
         """Return when something goes on: near changes of clocks, and at other times."""
         changes = [utc(change) for zone in CHANGES.values() for change in zone]
         near = [change - timedelta(minutes=self.random.randint(0, 150)) for change in changes]
-        others = [self.moment() for _ in range(self.count - len(near))]
+        others = [self.moment() for _ in range(BURSTS - len(near))]
         return sorted(near + others)
 
     def moment(self) -> datetime:
@@ -115,7 +120,9 @@ class Year:
             coming = [moment for moment in self.coming() if moment > self.now]
             if coming:
                 soonest = min(self.random.sample(coming, min(4, len(coming)))) - self.now
-                return min(soonest + gap - timedelta(seconds=self.random.choice([0, 1])), LONGEST)
+                return min(
+                    soonest + gap - timedelta(seconds=self.random.choice([0, 1])), LONGEST_GAP
+                )
         return gap
 
     def coming(self) -> list[datetime]:
@@ -127,6 +134,11 @@ class Year:
     @property
     def tasks(self) -> list[Task]:
         return list(self.world.rules.tasks.values())
+
+    def likely(self) -> Task:
+        """Return a task, rather one that is due soon."""
+        some = self.random.sample(self.tasks, min(4, len(self.tasks)))
+        return min(some, key=lambda task: task.next_run_at or END)
 
     def choose(self, name: str) -> Any:
         return self.random.choice(CHOICES[name])
@@ -140,7 +152,7 @@ class Year:
             moments = [utc(change) for change in CHANGES.get(zone, [])] or [self.moment()]
             middle = self.random.choice([*moments, self.moment()])
             begin = middle - timedelta(minutes=self.random.randint(0, 90))
-            end = begin + timedelta(minutes=self.random.choice([10, 60, 200]))
+            end = begin + timedelta(minutes=self.random.choice([10, 100, 200]))
             return fields | {
                 "schedule": self.random.choice(FAST),
                 "anchor": self.moment(),
@@ -168,13 +180,12 @@ class Year:
         if self.random.random() < 0.2:
             changes |= self.schedule()
             late = self.random.choice([0, 0, 50])
-        task = self.random.choice(self.tasks)
-        self.world.edit(task, self.now - timedelta(seconds=late), **changes)
+        self.world.edit(self.likely(), self.now - timedelta(seconds=late), **changes)
 
     def pause_task(self) -> None:
         span = self.random.choice([30, 600, 7_200, 400_000])
         until = self.now + timedelta(seconds=span)
-        self.world.edit(self.random.choice(self.tasks), self.now, paused_until=until)
+        self.world.edit(self.likely(), self.now, paused_until=until)
 
     def end_pause(self) -> None:
         paused = [task for task in self.tasks if task.paused_until]
@@ -184,7 +195,7 @@ class Year:
     def switch(self) -> None:
         off = [task for task in self.tasks if not task.enabled]
         enable = bool(off) and self.random.random() < 0.7
-        task = self.random.choice(off if enable else self.tasks)
+        task = self.random.choice(off) if enable else self.likely()
         self.world.edit(task, self.now, enabled=not task.enabled)
 
     def pause_everything(self) -> None:
@@ -196,7 +207,7 @@ class Year:
         self.world.resume(self.now)
 
     def run_now(self) -> None:
-        self.world.run_now(self.random.choice(self.tasks), self.now)
+        self.world.run_now(self.likely(), self.now)
 
     def cancel(self) -> None:
         active = [execution for execution in self.world.rules.alive if execution.active]
@@ -214,7 +225,7 @@ class Year:
         self.world.hire(worker.concurrency, worker.queues)
 
     def delete(self) -> None:
-        self.world.delete(self.random.choice(self.tasks), self.now)
+        self.world.delete(self.likely(), self.now)
 
     def look(self) -> None:
         self.world.look(self.now, limit=self.random.choice([1, 7, 200]))
@@ -243,6 +254,3 @@ class Year:
             delay=self.random.choice([0, 2, 75, 4_000]),
             charged=self.random.random() < 0.6,
         )
-
-
-LONGEST = timedelta(hours=30)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduled_tasks.models.life.ending import EndingQuerySet
-from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class RequeueingQuerySet(EndingQuerySet):
             again = self.model.again(row, now=now, by=by, payload=payload)
             again.save(force_insert=True, using=using)
             resolution = f"Requeued as #{again.pk}."
-            rows.dead().filter(pk=row.pk).update(resolved_at=now, resolution=resolution)
+            if not rows.dead().filter(pk=row.pk).update(resolved_at=now, resolution=resolution):
+                raise LostRaceError("Somebody else resolved an execution meanwhile.")
             return again
 
         using = self.write_alias

@@ -1,0 +1,64 @@
+"""What becomes of a task's policies when it is run by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from scheduled_tasks import register_task, run_task_now, scheduled_task
+from scheduled_tasks.models import Attempt, Execution, Worker
+from scheduled_tasks.scheduler import Scheduler
+from tests.commands.conftest import Command
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+def test_a_run_by_hand_is_not_retried(command: Command) -> None:
+
+    @scheduled_task(name="shop.fail")
+    def fail() -> None:
+        raise ValueError("no luck")
+
+    register_task("bad", "shop.fail", retry=3)
+    assert command("runtask", "bad").code == 1
+    execution = Execution.objects.get()
+    assert (execution.status, execution.attempt, execution.failures) == ("failed", 1, 1)
+    assert not Attempt.objects.exists()
+
+
+def test_a_task_that_may_not_overlap_is_not_run_beside_itself(
+    command: Command, scheduler: Callable[..., Scheduler]
+) -> None:
+    refused: list[str] = []
+
+    @scheduled_task(name="shop.hold")
+    def hold() -> None:
+        ran = command("runtask", "weekly")
+        assert (ran.code, ran.out) == (1, "")
+        refused.append(ran.err)
+
+    task = register_task("weekly", "shop.hold")
+    run_task_now(task)
+    scheduler().tick(timezone.now())
+    [said] = refused
+    assert said.startswith("The task 'weekly' is running already, and its executions may not ")
+    assert Execution.objects.get().status == "success"
+    assert {worker.state for worker in Worker.objects.all()} <= {"running", "stopped"}
+
+
+def test_a_task_that_may_overlap_is_run_beside_itself(
+    command: Command, scheduler: Callable[..., Scheduler]
+) -> None:
+    depth: list[int] = []
+
+    @scheduled_task(name="shop.hold")
+    def hold() -> None:
+        depth.append(len(depth))
+        if len(depth) == 1:
+            assert command("runtask", "weekly").code == 0
+
+    run_task_now(register_task("weekly", "shop.hold", overlap_policy="allow"))
+    scheduler().tick(timezone.now())
+    assert list(Execution.objects.values_list("status", flat=True)) == ["success", "success"]
