@@ -243,7 +243,7 @@ class Scheduler:
         if tick.fired:
             return 0
         coming = [TaskState.objects.next_due_at()]
-        if self.executor.free:
+        if self.executor.free and not self.executor.stuck:
             waiting = Execution.objects.waiting_for(
                 handlers=self.worker.handlers, queues=self.queues
             ).not_held_back(self.clock.now())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Self
 
-from django.db import models, router, transaction
+from django.db import models, router
 from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.models.locking import in_transaction
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
@@ -29,10 +31,13 @@ class PauseQuerySet(models.QuerySet["Pause"]):
         It takes the place of one that is in force.
         """
         using = router.db_for_write(self.model)
-        with transaction.atomic(using=using):
-            rows = self.using(using)
+        rows = self.using(using)
+
+        def operation() -> Pause:
             rows.resume(now, by=by)
             return rows.create(begun_at=now, until=until, reason=reason, begun_by=by)
+
+        return in_transaction(operation, using=using)
 
     def resume(self, now: datetime, *, by: str = "") -> int:
         """End the pauses that are in force; return how many."""
