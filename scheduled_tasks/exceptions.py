@@ -54,10 +54,14 @@ class RetryLater(ScheduledTasksError):
     is negative, or longer than a year.
     """
 
+    LONGEST = timedelta(days=366)
+
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-        if not timedelta() <= self.delay <= timedelta(days=366):
-            raise ValueError(f"RetryLater takes a delay from 0 to 366 days, not {delay}.")
+        if not timedelta() <= self.delay <= self.LONGEST:
+            raise ValueError(
+                f"RetryLater takes a delay of 0 to {self.LONGEST.days} days, not {delay}."
+            )
         super().__init__(reason or f"It asked to be run again after {self.delay}.")
 
 

@@ -17,6 +17,7 @@ from django.db import connections
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.console_log import level_on_console
+from scheduled_tasks.exceptions import RetryLater
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import (
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 MOST_SPARES = 4
 #: How long the fork server may take to load the project, in seconds.
 LONGEST_LOADING = 120.0
+#: The longest time, in seconds, after which a handler may ask to be run again.
+LONGEST_RETRY_AFTER = RetryLater.LONGEST.total_seconds()
 #: The statuses with which a handler can end.
 ENDINGS_OF_RUNS = ("success", "failed", "cancelled")
 CANNOT_LOAD = (
@@ -306,9 +309,9 @@ def outcome_in(frame: Frame) -> Outcome | None:
     given = frame.get("outcome")
     try:
         outcome = unpacked(Outcome, given) if given else None
+        return outcome if outcome and is_sound(outcome) else None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return outcome if outcome and is_sound(outcome) else None
 
 
 def is_sound(outcome: Outcome) -> bool:
@@ -324,6 +327,8 @@ def is_sound(outcome: Outcome) -> bool:
     return (
         outcome.status in ENDINGS_OF_RUNS
         and isinstance(outcome.duration_ms, int)
+        and isinstance(outcome.retryable, bool)
+        and (outcome.retry_after is None or 0 <= outcome.retry_after <= LONGEST_RETRY_AFTER)
         and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
         and all(isinstance(text, str) for text in texts)
     )

@@ -97,6 +97,11 @@ def test_a_process_that_ended_without_a_word(
     "forged",
     [
         {"status": "queued"},
+        {"retryable": "no"},
+        {"retry_after": -1},
+        {"retry_after": float("nan")},
+        {"retry_after": 1e12},
+        {"retry_after": "soon"},
         {"status": None},
         {"duration_ms": "x"},
         {"started_at": NOW.replace(tzinfo=None)},

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import transaction
 
-from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks import Retry, RetryLater, TaskContext, scheduled_task
 from scheduled_tasks.exceptions import RunInterrupted
 
 
@@ -256,6 +256,19 @@ def stay_at_first(context: TaskContext, path: str) -> str:
     while context.attempt == 1:
         time.sleep(0.05)
     return f"attempt {context.attempt}"
+
+
+@scheduled_task(retry=Retry(give_up_on=(ValueError,)))
+def raise_in_turn(context: TaskContext, *, gives_up: bool = False) -> str:
+    """Ask for another time, fail, and then succeed, or fail for good."""
+    match context.attempt:
+        case 1:
+            raise RetryLater(0, "not yet")
+        case 2:
+            raise ConnectionError("no luck")
+    if gives_up:
+        raise ValueError("never")
+    return "done"
 
 
 from tests.jobs import hostile  # noqa: E402, F401 -- it uses what stands above
