@@ -212,6 +212,16 @@ def test_a_loss_that_is_not_charged_costs_nothing(
     assert (queued.status, queued.losses, queued.attempt) == ("queued", 0, 9)
 
 
+def test_a_loss_that_is_not_charged_costs_nothing_after_the_budget_was_cut_either(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    ended([loss(claim(worker, now))], worker, now)
+    Task.objects.update(max_losses=0)
+    ended([loss(claim(worker, now), charged=False)], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("queued", 1)
+
+
 def test_a_loss_of_what_is_not_held_changes_nothing(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
