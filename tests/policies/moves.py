@@ -53,10 +53,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "ends_at": st.none() | st.sampled_from(MOMENTS[2:]),
     "pause_reason": st.sampled_from(["", "Stocktaking"]),
 }
-ALWAYS = ("schedule", "overlap_policy")
+ALWAYS = ("schedule", "overlap_policy", "max_retries")
 policies = st.fixed_dictionaries(
     {name: VALUES[name] for name in ALWAYS},
-    optional={name: values for name, values in VALUES.items() if name not in ALWAYS},
+    optional={name: it for name, it in VALUES.items() if name not in (*ALWAYS, "enabled")},
 )
 changes = st.one_of(
     [values.map(lambda value, name=name: {name: value}) for name, values in VALUES.items()]

@@ -47,6 +47,8 @@ class Task:
     #: The covering row that the next lost slot may go on with.
     cover: Cover | None = field(default=None, repr=False)
     deleted: bool = field(default=False, repr=False)
+    #: Was it disabled by a bulk update, which the engine sees only when it looks?
+    quietly_off: bool = field(default=False, repr=False)
     alive: list[Execution] = field(default_factory=list, repr=False)
     known_next: tuple[Any, datetime | None] | None = field(default=None, repr=False)
     history: list[str] = field(default_factory=list, repr=False)

@@ -48,6 +48,8 @@ class Rules:
         if changed & SCHEDULE_FIELDS or ("enabled" in changed and task.enabled):
             task.seen = max(now, task.last_decided or now)
             task.cover = None
+        if "enabled" in changed:
+            task.quietly_off = False
         if "enabled" in changed and not task.enabled:
             for execution in self.queued(task):
                 if execution.by_schedule:
@@ -59,6 +61,16 @@ class Rules:
         del self.tasks[task.name]
         for execution in self.queued(task):
             self.finish(execution, "cancelled", "deleted")
+
+    def disable_quietly(self, task: Task) -> None:
+        """Disable by a bulk update: nothing is decided, and what waits does not know yet."""
+        task.enabled, task.quietly_off = False, True
+
+    def delete_quietly(self, task: Task) -> None:
+        """Delete by a bulk deletion: likewise."""
+        task.deleted = True
+        del self.tasks[task.name]
+        self.touched += self.of(task)
 
     def pause_everything(self, now: datetime, until: datetime | None) -> None:
         self.resume(now)
@@ -215,7 +227,9 @@ class Rules:
                 break
             if not self.may_start(execution, now):
                 continue
-            if execution.by_schedule and not task.enabled:
+            if task.deleted:
+                self.finish(execution, "cancelled", "deleted")
+            elif execution.by_schedule and not task.enabled:
                 self.end_disabled(execution)
             elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
                 self.finish(execution, "missed", f"grace {task.misfire_grace}")
@@ -240,6 +254,8 @@ class Rules:
         assert execution.run_after is not None
         if execution.run_after > now or any(pause.covers(now) for pause in self.pauses):
             return False
+        if task.deleted:
+            return True
         paused = task.paused_until is not None and now < task.paused_until
         if paused and execution.by_schedule:
             return False

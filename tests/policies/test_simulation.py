@@ -13,19 +13,12 @@ import os
 
 import pytest
 
-from scheduled_tasks.registry import HandlerRegistry
-from tests.policies.world import register_handler
 from tests.policies.year import Year
 
 pytestmark = pytest.mark.django_db
 
 SEEDS = range(int(os.environ.get("SIMULATION_SEEDS", "3")))
 TASKS, EVENTS = 50, 600
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    register_handler()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

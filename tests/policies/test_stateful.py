@@ -1,13 +1,16 @@
 """Hypothesis looks for the shortest story that the engine and the model tell differently.
 
 Up to three tasks, two workers, and every event at moments near those at which the rules change
-their mind. A failing story is printed as the calls that make it up.
+their mind. A failing story is printed as the calls that make it up. The long form::
+
+    STORIES=5000 python -m tests tests/policies/test_stateful.py
 """
 
 from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -22,10 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from scheduled_tasks.registry import HandlerRegistry
 from tests.policies.moves import ENDINGS, changes, gaps, policies
 from tests.policies.records import Ending, Task
-from tests.policies.world import World, register_handler
+from tests.policies.world import World
 from tests.schedules.moments import utc
 
 pytestmark = pytest.mark.django_db
@@ -33,11 +35,6 @@ pytestmark = pytest.mark.django_db
 MOST_TASKS = 3
 #: An hour before the clocks of Berlin are put forward.
 START = utc("2026-03-29 00:00:00")
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    register_handler()
 
 
 class Story(RuleBasedStateMachine):
@@ -87,10 +84,19 @@ class Story(RuleBasedStateMachine):
         self.world.edit(self.pick(which), self.wait(gap), **changed)
 
     @precondition(lambda self: self.tasks)
-    @rule(gap=gaps, which=st.integers(0, 2), hours=st.sampled_from([0, 0, 1, 30]))
-    def pause(self, gap: timedelta, which: int, hours: int) -> None:
-        until = self.wait(gap) + timedelta(minutes=hours) if hours else None
+    @rule(gap=gaps, which=st.integers(0, 2), minutes=st.sampled_from([None, None, 1, 30]))
+    def pause(self, gap: timedelta, which: int, minutes: int | None) -> None:
+        """Pause a task or end its pause."""
+        until = None if minutes is None else self.wait(gap) + timedelta(minutes=minutes)
         self.world.edit(self.pick(which), self.now, paused_until=until)
+
+    @precondition(lambda self: self.tasks)
+    @rule(which=st.integers(0, 2), slots=st.integers(0, 2))
+    def pause_until_a_slot(self, which: int, slots: int) -> None:
+        """Pause a task for so many slots, exactly until the next."""
+        task = self.pick(which)
+        for until in islice(task.slots_after(self.now), slots, slots + 1):
+            self.world.edit(task, self.now, paused_until=until)
 
     @precondition(lambda self: self.tasks)
     @rule(gap=gaps, which=st.integers(0, 2))
@@ -98,9 +104,15 @@ class Story(RuleBasedStateMachine):
         self.world.run_now(self.pick(which), self.wait(gap))
 
     @precondition(lambda self: self.tasks)
+    @rule(gap=gaps, which=st.integers(0, 2), quietly=st.booleans())
+    def delete(self, gap: timedelta, which: int, *, quietly: bool) -> None:
+        delete = self.world.delete_quietly if quietly else self.world.delete
+        delete(self.pick(which), self.wait(gap))
+
+    @precondition(lambda self: self.tasks)
     @rule(gap=gaps, which=st.integers(0, 2))
-    def delete(self, gap: timedelta, which: int) -> None:
-        self.world.delete(self.pick(which), self.wait(gap))
+    def disable_quietly(self, gap: timedelta, which: int) -> None:
+        self.world.disable_quietly(self.pick(which), self.wait(gap))
 
     @rule(gap=gaps, minutes=st.sampled_from([None, 1, 30]))
     def pause_everything(self, gap: timedelta, minutes: int | None) -> None:
@@ -122,6 +134,31 @@ class Story(RuleBasedStateMachine):
         now = self.wait(gap)
         ended = self.world.held(worker) if ending is not None else []
         self.world.tick(worker, now, [(execution, ending) for execution in ended if ending])
+
+    @precondition(lambda self: any(e.status == "running" for e in self.world.rules.alive))
+    @rule(gap=gaps, ending=ENDINGS)
+    def finish(self, gap: timedelta, ending: Ending) -> None:
+        """Let all that runs end, worker by worker."""
+        now = self.wait(gap)
+        for worker in self.world.workers.values():
+            ended = [(execution, ending) for execution in self.world.held(worker)]
+            if ended:
+                self.world.tick(worker, now, ended)
+
+    @precondition(lambda self: self.world.coming(self.now))
+    @rule(late=st.sampled_from([0, 0, 1, 59, 60, 61]))
+    def tick_in_time(self, late: int) -> None:
+        """Let a worker tick when something is due, or so much later."""
+        self.wait(self.world.coming(self.now)[0] - self.now + timedelta(seconds=late))
+        self.world.tick(next(iter(self.world.workers.values())), self.now)
+
+    @precondition(lambda self: self.tasks)
+    @rule(which=st.integers(0, 2), slow=st.sampled_from([10, 100]))
+    def reschedule_by_a_slow_clock(self, which: int, slow: int) -> None:
+        """Let somebody restart a task's clock whose own clock is slow."""
+        task = self.pick(which)
+        zone = "UTC" if task.timezone != "UTC" else "Europe/Berlin"
+        self.world.edit(task, self.now - timedelta(seconds=slow), timezone=zone)
 
     @rule(gap=gaps, charged=st.booleans())
     def lose(self, gap: timedelta, *, charged: bool) -> None:
@@ -151,7 +188,7 @@ def quickly() -> settings:
     """Return settings for the normal suite."""
     return settings(
         deadline=None,
-        max_examples=int(os.environ.get("STORIES", "60")),
+        max_examples=int(os.environ.get("STORIES", "150")),
         stateful_step_count=30,
         database=None,
         print_blob=True,

@@ -70,6 +70,17 @@ class World:
         row.delete(now=now, by="test")
         self.ledger.compare("deleted", now)
 
+    def disable_quietly(self, task: Task, now: datetime) -> None:
+        TaskRow.objects.filter(pk=self.ledger.tasks[task]).update(enabled=False)
+        self.rules.disable_quietly(task)
+        task.history.append(f"{now:%m-%d %H:%M:%S} disabled by a bulk update")
+        self.ledger.compare("disabled", now)
+
+    def delete_quietly(self, task: Task, now: datetime) -> None:
+        TaskRow.objects.filter(pk=self.ledger.tasks[task]).delete()
+        self.rules.delete_quietly(task)
+        self.ledger.compare("deleted in bulk", now)
+
     def run_now(self, task: Task, now: datetime) -> Execution:
         row = run_task_now(task.name, now=now)
         return self.known(self.rules.run_now(task, now), row, "run by hand", now)
@@ -161,6 +172,12 @@ class World:
 
     def row(self, task: Task) -> TaskRow:
         return TaskRow.objects.get(pk=self.ledger.tasks[task])
+
+    def coming(self, now: datetime) -> list[datetime]:
+        """Return when slots, and what waits, are due after a moment, the soonest first."""
+        slots = [task.next_run_at for task in self.rules.tasks.values()]
+        waiting = [e.run_after for e in self.rules.alive if e.status == "queued"]
+        return sorted(moment for moment in [*slots, *waiting] if moment and moment > now)
 
     def tell_all(self, line: str) -> None:
         for task in self.rules.tasks.values():

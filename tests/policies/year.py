@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -55,7 +56,8 @@ CHOICES: dict[str, list[Any]] = {
 }
 #: How often each event happens, beside the ticks.
 EVENTS = {
-    "edit": 10,
+    "edit": 9,
+    "reschedule_by_a_slow_clock": 1,
     "pause_task": 6,
     "end_pause": 3,
     "switch": 3,
@@ -65,10 +67,12 @@ EVENTS = {
     "cancel": 3,
     "requeue": 3,
     "lose": 3,
+    "disable_quietly": 1,
     "delete": 2,
-    "define": 2,
+    "delete_quietly": 1,
+    "define": 3,
     "look": 4,
-    "tick": 54,
+    "tick": 51,
 }
 #: Between two events, in seconds.
 SHORT_GAPS = [0, 1, 5, 20, 59, 60, 61, 62, 90, 300, 600, 1_800]
@@ -116,20 +120,11 @@ class Year:
     def gap(self) -> timedelta:
         """Return the time until the next event, often just before or after something is due."""
         gap = timedelta(seconds=self.random.choice(SHORT_GAPS))
-        if self.random.random() < 0.6:
-            coming = [moment for moment in self.coming() if moment > self.now]
-            if coming:
-                soonest = min(self.random.sample(coming, min(4, len(coming)))) - self.now
-                return min(
-                    soonest + gap - timedelta(seconds=self.random.choice([0, 1])), LONGEST_GAP
-                )
+        if self.random.random() < 0.6 and (coming := self.world.coming(self.now)):
+            soonest = min(self.random.sample(coming, min(4, len(coming))))
+            early = timedelta(seconds=self.random.choice([0, 1]))
+            return min(soonest - self.now + gap - early, LONGEST_GAP)
         return gap
-
-    def coming(self) -> list[datetime]:
-        """Return when slots and retries are due."""
-        slots = [task.next_run_at for task in self.tasks]
-        waiting = [e.run_after for e in self.world.rules.alive if e.status == "queued"]
-        return [moment for moment in [*slots, *waiting] if moment is not None]
 
     @property
     def tasks(self) -> list[Task]:
@@ -176,16 +171,24 @@ class Year:
     def edit(self) -> None:
         names = self.random.sample(list(CHOICES), self.random.choice([1, 1, 1, 4]))
         changes = {name: self.choose(name) for name in names}
-        late = 0
         if self.random.random() < 0.2:
             changes |= self.schedule()
-            late = self.random.choice([0, 0, 50])
-        self.world.edit(self.likely(), self.now - timedelta(seconds=late), **changes)
+        self.world.edit(self.likely(), self.now, **changes)
+
+    def reschedule_by_a_slow_clock(self) -> None:
+        """Let somebody restart a task's clock whose own clock is slow."""
+        slow = timedelta(seconds=self.random.choice([10, 100, 1_000]))
+        task = max(self.tasks, key=lambda task: task.last_decided or START)
+        self.world.edit(task, self.now - slow, timezone=self.choose("timezone"))
 
     def pause_task(self) -> None:
+        """Pause a task, often exactly until one of its next slots."""
+        task = self.likely()
         span = self.random.choice([30, 600, 7_200, 400_000])
         until = self.now + timedelta(seconds=span)
-        self.world.edit(self.likely(), self.now, paused_until=until)
+        if self.random.random() < 0.5:
+            until = next(islice(task.slots_after(self.now), self.random.randint(0, 2), None), until)
+        self.world.edit(task, self.now, paused_until=until)
 
     def end_pause(self) -> None:
         paused = [task for task in self.tasks if task.paused_until]
@@ -201,6 +204,8 @@ class Year:
     def pause_everything(self) -> None:
         span = self.random.choice([None, 40, 600, 7_200, 100_000])
         until = None if span is None else self.now + timedelta(seconds=span)
+        if until and self.random.random() < 0.5:
+            until = self.random.choice(self.world.coming(self.now)[:3] or [until])
         self.world.pause_everything(self.now, until)
 
     def resume(self) -> None:
@@ -226,6 +231,12 @@ class Year:
 
     def delete(self) -> None:
         self.world.delete(self.likely(), self.now)
+
+    def disable_quietly(self) -> None:
+        self.world.disable_quietly(self.likely(), self.now)
+
+    def delete_quietly(self) -> None:
+        self.world.delete_quietly(self.likely(), self.now)
 
     def look(self) -> None:
         self.world.look(self.now, limit=self.random.choice([1, 7, 200]))
