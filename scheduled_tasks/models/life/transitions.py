@@ -112,15 +112,12 @@ def take_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     task = row.task
     if row.cancel_requested_at is not None:
         row.status, row.error_category = row.Status.CANCELLED, ""
-    elif (
-        task
-        and task.on_lost == task.OnLost.RETRY
-        and not (loss.charged and row.losses > task.max_losses)
-    ):
+        return None
+    within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
+    if task and task.on_lost == task.OnLost.RETRY and within_budget:
         outcome = Attempt.Outcome.LOST if loss.charged else Attempt.Outcome.GIVEN_BACK
         return queue_again(row, now, 0, outcome)
-    else:
-        row.status = row.Status.FAILED
+    row.status = row.Status.FAILED
     return None
 
 
