@@ -40,6 +40,8 @@ OUTCOMES = {"failed": "failed", "later": "postponed", "lost": "lost", "given bac
 #: The database and the arithmetic of floats may differ by so much.
 ROUNDING = timedelta(microseconds=2)
 LINES_OF_HISTORY = 30
+#: So many draws may all be on one side, once in a billion times.
+FEW = 30
 
 
 class Disagreement(AssertionError):
@@ -56,6 +58,8 @@ class Ledger:
         self.tasks: dict[Task, int] = {}
         self.workers: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
+        #: Which parts of what they may wait longer the engine has let jitter and retries wait.
+        self.drawn: dict[str, list[float]] = {}
 
     def adopt(self) -> None:
         """Find the rows of what is new, and take over what the rules leave to the engine."""
@@ -65,7 +69,7 @@ class Ledger:
         self.match([row for pk, row in rows.items() if pk > self.newest])
         for execution in waiting:
             if execution.pk in rows:
-                self.take_over(execution, rows[execution.pk]["run_after"])
+                self.take_over(execution, rows[execution.pk])
 
     def match(self, rows: Iterable[dict[str, Any]]) -> None:
         """Give what is new in the model its rows, which must be all that are new."""
@@ -84,11 +88,14 @@ class Ledger:
         for item in new.values():
             raise self.disagreement(item.task, f"{item} has no row; the rules say {state(item)}")
 
-    def take_over(self, execution: Execution, chosen: datetime) -> None:
-        early, late = execution.earliest, execution.latest
+    def take_over(self, execution: Execution, row: dict[str, Any]) -> None:
+        early, late, chosen = execution.earliest, execution.latest, row["run_after"]
         if not early <= chosen <= late + (late > early) * ROUNDING:
-            said = f"{execution} runs after {chosen}, not from {early} to {late}"
+            said = f"{execution}, {row['status']}, runs after {chosen}, not from {early} to {late}"
             raise self.disagreement(execution.task, said)
+        if late > early:
+            what = "retry" if execution.attempt else "jitter"
+            self.drawn.setdefault(what, []).append((chosen - early) / (late - early))
         execution.run_after = chosen
 
     def compare(self, event: str, now: datetime) -> None:
@@ -171,6 +178,13 @@ class Ledger:
         if extra := set(Row.objects.values_list("pk", flat=True)) - set(pks(everything)):
             raise Disagreement(f"the engine has rows that the rules do not know: {extra}")
         self.compare_next_runs()
+        self.compare_attempts()
+        for what, parts in self.drawn.items():
+            if len(parts) > FEW and not min(parts) < 0.5 < max(parts):
+                raise Disagreement(f"{what} is not spread: {min(parts)} to {max(parts)}")
+
+    def compare_attempts(self) -> None:
+        """Compare the attempts that were followed by another."""
         found: dict[int, list[tuple[int, str]]] = {}
         for pk, *attempt in Attempt.objects.order_by("execution", "number").values_list(
             "execution", "number", "outcome"

@@ -92,6 +92,7 @@ class Year:
         self.events = events
         for _ in range(tasks):
             self.define()
+        self.define_backlog()
         for queues in ((), ("default",), ("slow", "default")):
             self.world.hire(self.random.choice([2, 8, 30]), queues)
 
@@ -167,6 +168,14 @@ class Year:
         policies = {name: self.choose(name) for name in CHOICES}
         name = f"task-{len(self.world.ledger.tasks) + 1}"
         self.world.define(name, self.now, **policies | self.schedule())
+
+    def define_backlog(self) -> None:
+        """Define a task of which more slots may come unseen than are decided at one look."""
+        begin = self.moment()
+        end = begin + timedelta(minutes=200)
+        fields = {"schedule": "every 1 second", "anchor": begin, "misfire_grace": None}
+        policies = {name: self.choose(name) for name in CHOICES} | fields
+        self.world.define("backlog", self.now, **policies, starts_at=begin, ends_at=end)
 
     def edit(self) -> None:
         names = self.random.sample(list(CHOICES), self.random.choice([1, 1, 1, 4]))

@@ -77,9 +77,7 @@ class EndingQuerySet(RecordingQuerySet):
 
     def lock_with_states(self) -> tuple[dict[int, TaskState], list[Execution]]:
         """Lock the states of the tasks of this set, then its rows; return both."""
-        task_ids = {pk for pk in self.values_list("task_id", flat=True) if pk is not None}
-        states = TaskState.objects.using(self.write_alias).lock_tasks(task_ids)
-        return states, list(self.locked())
+        return self.lock_states(), list(self.locked())
 
     def take(
         self, endings: Mapping[Execution, Ending], states: Mapping[int, TaskState], now: datetime

@@ -12,6 +12,7 @@ from scheduled_tasks.messages import Sent
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError
 from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.runs import Ending
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         free = self.filter(may_overlap | ~models.Exists(beside)).exclude(paused)
         return free.filter(~models.Exists(Pause.objects.in_force(now)))
 
+    def lock_states(self) -> dict[int, TaskState]:
+        """Lock the states of the tasks of this set, and return them by task id."""
+        task_ids = {pk for pk in self.values_list("task_id", flat=True) if pk is not None}
+        return TaskState.objects.using(self.write_alias).lock_tasks(task_ids)
+
     def write(self, rows: Iterable[Execution], fields: Sequence[str], *, status: str) -> None:
         """Write columns of rows, guarded by the attempt and status that they had when read.
 
@@ -68,7 +74,7 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         """
         changes = [
             ({name: getattr(row, name) for name in fields}, row.guard | {"status": status})
-            for row in rows
+            for row in sorted(rows, key=lambda row: row.pk)
         ]
         if update_each(self.model, changes, using=self.write_alias) != len(changes):
             raise LostRaceError("Somebody else moved an execution meanwhile.")

@@ -24,9 +24,14 @@ class StoppingQuerySet(ExecutionSets):
         What is queued ends at once. What runs is asked to stop by its worker, and ends when it
         has; ``reason`` is on record from now on.
         """
+
+        def operation() -> int:
+            rows.lock_states()
+            return rows.stop(now, reason=reason)
+
         using = self.write_alias
         rows = self.using(using).filter(pk__in=ids).unfinished()
-        return in_transaction(lambda: rows.stop(now, reason=reason), using=using)
+        return in_transaction(operation, using=using)
 
     def stop(self, now: datetime, *, reason: str) -> int:
         """Cancel the unfinished executions of this set, within a transaction; return how many."""
