@@ -218,3 +218,8 @@ def test_nothing_is_queued_for_a_task_that_is_gone(make_task: Make, now: datetim
     Task.objects.get().delete(now=now)
     with pytest.raises(UnknownTask, match="'one' was deleted"):
         run_task_now(task)
+
+
+def test_a_run_of_a_task_without_a_clock_yet_can_be_asked_for(db: None, now: datetime) -> None:
+    Task.objects.bulk_create([Task(name="one", handler="jobs.nothing")])
+    assert run_task_now("one", now=now).status == "queued"

@@ -109,8 +109,11 @@ class ClaimingQuerySet(FiringQuerySet):
 
     def insert(self, execution: Execution) -> None:
         """Save a new execution under the lock of its task, within a transaction."""
-        if not TaskState.objects.using(self.db).lock_tasks([execution.task_id or 0]):
-            raise UnknownTask(f"The task {execution.task_name!r} was deleted.")
+        task = execution.task
+        if task is not None:
+            TaskState.objects.using(self.db).lock_tasks([task.pk])
+            if not type(task).objects.using(self.db).filter(pk=task.pk).exists():
+                raise UnknownTask(f"The task {task.name!r} was deleted.")
         execution.save(force_insert=True, using=self.db)
 
     def choose(
