@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 
 from scheduled_tasks.announcements import announce_end, announce_taken
 from scheduled_tasks.clock import Clock
@@ -90,7 +90,7 @@ class Collector:
             taken = Execution.objects.end(endings, self.worker, self.clock.now())
         except (OperationalError, InterfaceError):
             raise
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
             return self.write_apart(endings, error)
         kept = {execution.pk for execution in taken}
         for ending in endings:
@@ -100,8 +100,8 @@ class Collector:
             announce_end(execution)
         return taken
 
-    def write_apart(self, endings: Sequence[Ending], error: DatabaseError) -> list[Execution]:
-        """Find the one among them that the database refuses, and write it without its texts."""
+    def write_apart(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
+        """Find the one among them that cannot be written, and write it without its texts."""
         if len(endings) > 1:
             middle = len(endings) // 2
             return [*self.write(endings[:middle]), *self.write(endings[middle:])]

@@ -111,6 +111,8 @@ def declaration_of(
     for key in ("starts_at", "ends_at"):
         if given.get(key) is not None:
             given[key] = aware(key, given[key]).isoformat()
+    if "description" in given:
+        given["description"] = str(given["description"])  # it may be translated lazily
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
@@ -124,8 +126,9 @@ def as_json(option: str, value: Any) -> Any:
 
     Raise InvalidPayload, by the option's name, for what JSON cannot hold.
     """
+    allow_nan = option == "payload"  # the handler's form says better what is wrong with it
     try:
-        return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+        return json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=allow_nan))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None
 

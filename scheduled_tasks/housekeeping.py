@@ -86,10 +86,14 @@ class Housekeeping:
         due = TaskState.objects.filter(next_run_at__isnull=False)
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
         if ids := list(orphans):
-            in_transaction(lambda: self.park(ids, now), using=TaskState.objects.all().write_alias)
+            in_transaction(
+                lambda: self.park(ids, known, now), using=TaskState.objects.all().write_alias
+            )
 
-    def park(self, ids: list[int], now: datetime) -> None:
+    def park(self, ids: list[int], known: set[str], now: datetime) -> None:
         for state in TaskState.objects.lock_tasks(ids).values():
+            if state.next_run_at is None or state.task.handler in known:
+                continue  # somebody was faster, to park it or to mend it
             reason = f"No worker knows the handler {state.task.handler!r}."
             logger.error("parked task=%s: %s", state.task, reason)
             state.park(reason, now)

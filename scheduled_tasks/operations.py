@@ -62,7 +62,8 @@ def register_task(
     """Make a task, or change the one of that name, and return it.
 
     ``handler`` is the key or the short name of a registered handler. ``options`` are the other
-    fields in FURTHER_FIELDS; what is not given stays as it is. Durations may be timedeltas, and
+    fields in FURTHER_FIELDS; what is not given stays as it is, but for the
+    schedule and the payload. Durations may be timedeltas, and
     ``retry`` is what it is in ``scheduled_task``. ``by`` says in the record of changes who did it.
     Raise InvalidTask with the reasons by field, TypeError for an option that does not exist; then
     nothing is saved.
@@ -86,6 +87,7 @@ def register_task(
     task.payload = as_json("payload", dict(payload or {}))
     for field, value in as_fields(options).items():
         setattr(task, field, value)
+    task.anchor_given = options.get("anchor") is not None
     task.validate()
     task.save(by=by)
     return task

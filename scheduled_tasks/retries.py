@@ -40,7 +40,7 @@ class Retry:
         errors: dict[str, list[str]] = {}
         for name in ("max_retries", "delay", "max_delay"):
             if not is_count(getattr(self, name)):
-                errors[name] = ["must be a whole number, 0 or more."]
+                errors[name] = [f"must be a whole number from 0 to {MOST}."]
         if not isinstance(self.backoff, (int, float)) or not 1 <= self.backoff <= MOST_BACKOFF:
             errors["backoff"] = [f"must be a number from 1 to {MOST_BACKOFF}."]
         for name in ("retry_on", "give_up_on"):
@@ -70,12 +70,14 @@ class Retry:
         return timedelta(seconds=nominal * (1 + JITTER * fraction(key)))
 
 
+#: The largest number of retries or seconds, which every database can hold.
+MOST = 2**31 - 1
 #: More makes every delay but the first the longest one.
 MOST_BACKOFF = 1000
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
 
 
 def is_error_class(value: object) -> bool:

@@ -66,6 +66,8 @@ class Outcome:
             error="",
             traceback="",
             error_fingerprint="",
+            retryable=False,
+            retry_after=None,
             whole=False,
         )
 

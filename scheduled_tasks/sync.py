@@ -6,11 +6,14 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import FloatField, IntegerField
 from django.utils import timezone
 
 from scheduled_tasks.declarations import Declaration
@@ -147,6 +150,7 @@ class Synchronization:
             self.changes.append(Change(task.name, "update", changed))
         if changed or said != before:
             task.declared = said
+            task.anchor_given = declaration.anchor is not None
             task.save(now=self.now, by=BY_SYNC)
 
     def park_or_take_back(self, task: Task, *, declared: bool) -> None:
@@ -184,8 +188,18 @@ def new_task(name: str, declaration: Declaration) -> Task:
     return task
 
 
+def as_column(name: str, value: Any) -> Any:
+    """Return a number as its column will hold it, so that it is not taken for a person's later."""
+    column = Task._meta.get_field(name)  # noqa: SLF001
+    if isinstance(column, IntegerField | FloatField):
+        with suppress(ValidationError):  # which a check tells
+            return column.to_python(value)
+    return value
+
+
 def said_by(declaration: Declaration) -> dict[str, Any]:
     """Return a declaration as it is kept in ``Task.declared``: JSON, with the zone filled in."""
-    said = {name: getattr(declaration, name) for name in ("name", "anchor", *Task.DECLARED_FIELDS)}
+    said = {name: getattr(declaration, name) for name in ("name", "anchor")}
+    said |= {name: as_column(name, getattr(declaration, name)) for name in Task.DECLARED_FIELDS}
     said["timezone"] = declaration.timezone or project_timezone()
     return json.loads(json.dumps(said))  # type: ignore[no-any-return]

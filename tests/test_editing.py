@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import register_task, run_task_now, scheduled_task, unregister_task
+from scheduled_tasks import (
+    Interval,
+    Retry,
+    register_task,
+    run_task_now,
+    scheduled_task,
+    unregister_task,
+)
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
 from scheduled_tasks.models import Attempt, Execution, Task, TaskChange, Worker
 from scheduled_tasks.registry import HandlerRegistry
@@ -262,3 +269,38 @@ def test_what_the_engine_and_sync_do_to_tasks_is_on_record_too(
         ("parked", "engine"),
     ]
     assert changes()[-1][4] == "No worker knows it."
+
+
+def test_a_save_of_some_fields_by_who_read_the_task_long_ago_touches_no_other(
+    task: Task, now: datetime
+) -> None:
+    stale = Task.objects.get(pk=task.pk)
+    edit(task, now, schedule="every 20 minutes", anchor=now - MINUTE)
+    stale.paused_until = now + 60 * MINUTE
+    stale.save(update_fields=["paused_until"], now=now, by="user:bob")
+    fresh = Task.objects.get(pk=task.pk)
+    assert (fresh.schedule, fresh.anchor) == ("every 20 minutes", now - MINUTE)
+    assert next_run(task) == now + 19 * MINUTE
+    assert list(changes()[-1][3]) == ["paused_until"]
+
+
+def test_an_anchor_that_is_given_again_is_kept_with_another_interval(now: datetime) -> None:
+    for minutes in (5, 10):
+        every = Interval(timedelta(minutes=minutes), anchor=now)
+        assert register_task("one", "jobs.nothing", every).anchor == now
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"misfire_grace": 10**14},
+        {"retry": Retry(backoff=1000), "max_losses": 10**10},
+        {"catch_up_limit": 10**6},
+        {"retry_backoff": float("nan")},
+        {"starts_at": datetime(2026, 3, 1)},
+    ],
+)
+def test_what_no_database_or_clock_can_hold_is_refused(db: None, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        register_task("one", "jobs.nothing", **fields)
+    assert not Task.objects.exists()

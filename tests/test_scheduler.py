@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -311,3 +311,47 @@ def test_an_outage_while_stopping_is_waited_out(
     assert Execution.objects.get().status == "success"
     assert Worker.objects.get().state == Worker.State.STOPPED
     assert not worker.unfinished
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"misfire_grace": 2**31 - 1},
+        {"misfire_policy": "unknown", "overlap_policy": "unknown"},
+        {"jitter": 2**31 - 1},
+        {"starts_at": datetime.min.replace(tzinfo=UTC)},
+        {"retry_delay": 2**31 - 1, "retry_max_delay": 2**31 - 1, "retry_backoff": 1e300},
+        {"retry_backoff": 0.0},
+        {"catch_up_limit": 2**31 - 1, "misfire_policy": "all"},
+    ],
+)
+def test_values_that_only_a_bulk_update_can_have_written_stop_no_other_task(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, odd: dict[str, Any]
+) -> None:
+    bad = make_task("bad", "jobs.fail", "every 5 minutes", max_retries=3)
+    make_task("good", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=bad.pk).update(**odd)
+    worker = scheduler()
+    worker.tick(now + 5 * MINUTE)
+    worker.tick(now + 22 * MINUTE)
+    ran = Execution.objects.filter(task_name="good", status="success").values_list(
+        "slot", flat=True
+    )
+    assert list(ran.order_by("slot")) == [now + 5 * MINUTE, now + 20 * MINUTE]
+
+
+def test_policies_that_cannot_be_followed_park_their_task(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(task: Task, lateness: timedelta) -> bool:
+        if task.name == "bad":
+            raise OverflowError("too large")
+        return False
+
+    monkeypatch.setattr(Task, "too_late", too_late)
+    bad = make_task("bad", "jobs.add", "every 5 minutes")
+    make_task("good", "jobs.add", "every 5 minutes")
+    scheduler().tick(now + 5 * MINUTE)
+    bad.state.refresh_from_db()
+    assert bad.state.parked_reason == "Its policies cannot be followed: too large"
+    assert Execution.objects.get().task_name == "good"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib import admin, messages
@@ -62,21 +64,23 @@ class TaskActions(admin.ModelAdmin):
         """Let the next slot of each task fire again."""
         count = 0
         for task in queryset.filter(paused_until__gt=timezone.now()):
-            task.paused_until, task.pause_reason = None, ""
-            task.save(update_fields=PAUSE_FIELDS, by=user_of(request))
-            self.log_change(request, task, _g("Pause ended."))
-            count += 1
+            with self.naming_what_refuses(request, task):
+                task.paused_until, task.pause_reason = None, ""
+                task.save(update_fields=PAUSE_FIELDS, by=user_of(request))
+                self.log_change(request, task, _g("Pause ended."))
+                count += 1
         self.report(request, ngettext("%d pause ended.", "%d pauses ended.", count), count)
 
     @admin.action(description=_("Reset selected tasks to code"), permissions=["change"])
     def reset_to_code(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         """Take back what people changed of tasks that code declares."""
-        changed = [task for task in queryset if task.changed_from_code]
-        for task in changed:
-            said = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
-            task.reset_to_code(by=user_of(request))
-            self.log_change(request, task, said)
-        count = len(changed)
+        count = 0
+        for task in [task for task in queryset if task.changed_from_code]:
+            with self.naming_what_refuses(request, task):
+                said = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
+                task.reset_to_code(by=user_of(request))
+                self.log_change(request, task, said)
+                count += 1
         self.report(request, ngettext("%d task reset.", "%d tasks reset.", count), count)
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
@@ -84,14 +88,23 @@ class TaskActions(admin.ModelAdmin):
         said = _g("Enabled.") if enabled else _g("Disabled.")
         count = 0
         for task in queryset:
-            task.switch(enabled=enabled, by=user_of(request))
-            self.log_change(request, task, said)
-            count += 1
-            if enabled and task.state.parked_at:
-                parked = _g("%(task)s is parked: %(reason)s")
-                names = {"task": task.name, "reason": task.state.parked_reason}
-                self.message_user(request, parked % names, messages.WARNING)
+            with self.naming_what_refuses(request, task):
+                task.switch(enabled=enabled, by=user_of(request))
+                self.log_change(request, task, said)
+                count += 1
+                if enabled and task.state.parked_at:
+                    parked = _g("%(task)s is parked: %(reason)s")
+                    names = {"task": task.name, "reason": task.state.parked_reason}
+                    self.message_user(request, parked % names, messages.WARNING)
         return count
+
+    @contextmanager
+    def naming_what_refuses(self, request: HttpRequest, task: Task) -> Iterator[None]:
+        """Name a task that could not be changed, as one deleted meanwhile, and go on."""
+        try:
+            yield
+        except ScheduledTasksError as error:
+            self.message_user(request, f"{task.name}: {error}", messages.ERROR)
 
     def queue_run(
         self, request: HttpRequest, task: Task, payload: dict[str, Any] | None = None

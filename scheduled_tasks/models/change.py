@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.storable import storable_json
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 #: By whom, where nobody is named: Python code that saved the row.
 BY_CODE = "code"
 BY_ENGINE = "engine"
+LONGEST_NAME = 200
 
 
 class TaskChangeQuerySet(models.QuerySet["TaskChange"]):
@@ -37,8 +39,8 @@ class TaskChangeQuerySet(models.QuerySet["TaskChange"]):
             task_name=task.name,
             action=action,
             changed_at=now,
-            changed_by=by,
-            fields={name: list(values) for name, values in (fields or {}).items()},
+            changed_by=by[:LONGEST_NAME],
+            fields={name: storable_json(list(values)) for name, values in (fields or {}).items()},
             reason=reason,
         )
 
@@ -66,8 +68,8 @@ class TaskChange(models.Model):
     task_name = models.CharField(_("task name"), max_length=100)
     action = models.CharField(_("action"), max_length=10, choices=Action.choices)
     changed_at = models.DateTimeField(_("changed at"))
-    changed_by = models.CharField(_("changed by"), max_length=200)
-    fields = models.JSONField(_("fields"), default=dict, encoder=DjangoJSONEncoder)
+    changed_by = models.CharField(_("changed by"), max_length=LONGEST_NAME)
+    fields = models.JSONField(_("fields"), default=dict)
     reason = models.TextField(_("reason"), blank=True)
 
     objects = TaskChangeQuerySet.as_manager()

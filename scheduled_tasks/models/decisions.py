@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.pause import Pause, paused
+from scheduled_tasks.models.policies import MOST_CAUGHT_UP
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.state import DueSlots
@@ -152,7 +153,8 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
         case task.MisfirePolicy.SKIP:
             kept, reason = 0, NOT_CAUGHT_UP
         case _:
-            kept, reason = task.catch_up_limit, TOO_MANY.format(task.catch_up_limit)
+            limit = min(task.catch_up_limit, MOST_CAUGHT_UP)
+            kept, reason = limit, TOO_MANY.format(limit)
     lost = max(len(slots) - kept, 0)
     yield from (Lost(slot, MISSED, reason) for slot in slots[:lost])
     yield from (Taken(slot, CATCH_UP) for slot in slots[lost:])

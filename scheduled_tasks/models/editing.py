@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db.models import Field
+
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.life.transitions import DISABLED
@@ -44,7 +46,9 @@ class Edit:
         state, before = self.lock()
         if before is None and not self.makes:
             raise UnknownTask(f"The task {self.task.name!r} was deleted meanwhile.")
-        differences = self.differences(before, update_fields)
+        if before and update_fields is not None:
+            self.take_others(before, update_fields)
+        differences = self.differences(before)
         if before and differences:
             self.decide_what_came_before(before, state)
         self.set_anchor(before)
@@ -83,19 +87,27 @@ class Edit:
         state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
         return state, tasks.filter(pk=self.task.pk).first()
 
-    def differences(
-        self, before: Task | None, update_fields: frozenset[str] | None
-    ) -> dict[str, tuple[Any, Any]]:
+    def take_others(self, before: Task, update_fields: frozenset[str]) -> None:
+        """Take over the fields that are not being saved: the task may have been read long ago."""
+        for field in self.fields:
+            if field.attname not in update_fields:
+                setattr(self.task, field.attname, getattr(before, field.attname))
+
+    def differences(self, before: Task | None) -> dict[str, tuple[Any, Any]]:
         """Return the fields that the edit changes, each with its old and its new value."""
         found = {}
-        for field in self.task._meta.concrete_fields:  # noqa: SLF001
+        for field in self.fields:
             name = field.attname
-            if name in NOT_DEFINED or (update_fields is not None and name not in update_fields):
-                continue
             old = getattr(before, name) if before else field.get_default()
             if old != getattr(self.task, name):
                 found[name] = (old if before else None, getattr(self.task, name))
         return found
+
+    @property
+    def fields(self) -> list[Field[Any, Any]]:
+        """Return the columns that make up the definition."""
+        columns = self.task._meta.concrete_fields  # noqa: SLF001
+        return [field for field in columns if field.attname not in NOT_DEFINED]
 
     def decide_what_came_before(self, before: Task, state: TaskState | None) -> None:
         """Decide the slots that have come by now by the definition that held until now."""
@@ -115,7 +127,8 @@ class Edit:
         task = self.task
         if before and not task.clock_differs(before, but="enabled"):
             return
-        if before and before.schedule != task.schedule and before.anchor == task.anchor:
+        same_anchor = before is not None and before.anchor == task.anchor
+        if before and before.schedule != task.schedule and same_anchor and not task.anchor_given:
             task.anchor = None
         if task.anchor is None and isinstance(task.parse_schedule(), Interval):
             task.anchor = self.now.replace(microsecond=0)

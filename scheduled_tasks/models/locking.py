@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DatabaseError, OperationalError, connections, models, transaction
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ CONFLICTS = (SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE, FOREIGN_KEY_VI
 MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
 
 
-class LostRaceError(DatabaseError):
+class LostRaceError(OperationalError):
     """Another transaction changed the same rows between a read and its guarded UPDATE."""
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.retries import MOST_BACKOFF, Retry
+from scheduled_tasks.retries import MOST, MOST_BACKOFF, Retry
 
+#: As many slots can be caught up, or wait, at most.
+MOST_CAUGHT_UP = 5_000
 #: In seconds: a day.
 LONGEST_JITTER = 86_400
 #: Some zones cannot show years near the ends of the calendar.
 FIRST_YEAR, LAST_YEAR = 1900, 9000
+
+
+def refuse_nan(value: float) -> None:
+    """Refuse what is no number; bounds let it pass."""
+    if value != value:  # noqa: PLR0124 -- true of nothing else
+        raise ValidationError(_("Enter a number."))
 
 
 class Policies(models.Model):
@@ -68,14 +77,14 @@ class Policies(models.Model):
         _("timeout"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(MOST)],
         help_text=_("Seconds; then the run is asked to stop, and killed if it does not."),
     )
     memory_limit_mb = models.PositiveIntegerField(
         _("memory limit in MB"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(MOST)],
         help_text=_(
             "What the run and its child processes may use above what it started with; a run that "
             "uses more is killed."
@@ -85,19 +94,26 @@ class Policies(models.Model):
     max_retries = models.PositiveIntegerField(
         _("retries"),
         default=0,
+        validators=[MaxValueValidator(MOST)],
         help_text=_("How often an execution that failed is tried again."),
     )
     retry_delay = models.PositiveIntegerField(
-        _("retry delay"), default=1, help_text=_("Seconds before the first retry.")
+        _("retry delay"),
+        default=1,
+        validators=[MaxValueValidator(MOST)],
+        help_text=_("Seconds before the first retry."),
     )
     retry_backoff = models.FloatField(
         _("retry backoff"),
         default=2.0,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_BACKOFF)],
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_BACKOFF), refuse_nan],
         help_text=_("By how much each delay is longer than the one before."),
     )
     retry_max_delay = models.PositiveIntegerField(
-        _("longest retry delay"), default=3600, help_text=_("Seconds.")
+        _("longest retry delay"),
+        default=3600,
+        validators=[MaxValueValidator(MOST)],
+        help_text=_("Seconds."),
     )
     on_lost = models.CharField(
         _("when its worker is lost"), max_length=10, choices=OnLost.choices, default=OnLost.RETRY
@@ -105,6 +121,7 @@ class Policies(models.Model):
     max_losses = models.PositiveIntegerField(
         _("most losses"),
         default=3,
+        validators=[MaxValueValidator(MOST)],
         help_text=_("How often an execution whose worker was lost is run again."),
     )
 
@@ -119,12 +136,13 @@ class Policies(models.Model):
         _("misfire grace"),
         null=True,
         blank=True,
+        validators=[MaxValueValidator(MOST)],
         help_text=_("Seconds; a slot that is later than this is not run. Empty: never too late."),
     )
     catch_up_limit = models.PositiveIntegerField(
         _("catch-up limit"),
         default=100,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_CAUGHT_UP)],
         help_text=_("How many slots are caught up, or wait, at most."),
     )
     overlap_policy = models.CharField(
@@ -191,7 +209,11 @@ class Policies(models.Model):
         errors: dict[str, list[Any]] = {}
         for name in (*self.MOMENTS, *others):
             moment = getattr(self, name)
-            if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            if not isinstance(moment, datetime):
+                continue  # its field has refused anything but None
+            if moment.utcoffset() is None:
+                errors[name] = [_("Enter a date and time with a time zone.")]
+            elif not FIRST_YEAR <= moment.year <= LAST_YEAR:
                 said = _("Enter a date between the years %(first)d and %(last)d.")
                 errors[name] = [said % {"first": FIRST_YEAR, "last": LAST_YEAR}]
         if not errors and self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
@@ -201,7 +223,7 @@ class Policies(models.Model):
     def too_late(self, lateness: timedelta) -> bool:
         """Say whether an execution may not begin any more, so much after its time."""
         grace = self.misfire_grace
-        return grace is not None and lateness > timedelta(seconds=grace)
+        return grace is not None and lateness > timedelta(seconds=min(grace, MOST))
 
     @property
     def too_late_reason(self) -> str:
@@ -219,9 +241,10 @@ class Policies(models.Model):
 
         A number that only a bulk update can have written is brought within its bounds.
         """
+        backoff = self.retry_backoff
         return Retry(
-            max_retries=self.max_retries,
-            delay=self.retry_delay,
-            backoff=min(max(self.retry_backoff, 1.0), MOST_BACKOFF),
-            max_delay=self.retry_max_delay,
+            max_retries=min(self.max_retries, MOST),
+            delay=min(self.retry_delay, MOST),
+            backoff=backoff if 1 <= backoff <= MOST_BACKOFF else 1.0,
+            max_delay=min(self.retry_max_delay, MOST),
         )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.models.change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet
@@ -176,7 +175,8 @@ class TaskState(models.Model):
         try:
             fires = task.enabled and self.parked_at is None
             self.next_run_at = task.next_slot(since) if fires else None
-        except InvalidSchedule as error:
+        except Exception as error:  # one bad row must not stop the others
+            logger.exception("parked task=%s", task.name)
             self.park(str(error), now)
             return
         self.save(update_fields=["next_run_at", "covering"])

@@ -26,7 +26,7 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.models.change import BY_CODE
 from scheduled_tasks.models.editing import Edit
 from scheduled_tasks.models.locking import in_transaction
-from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.models.policies import LONGEST_JITTER, Policies
 from scheduled_tasks.models.state import UNDECLARED, TaskState
 from scheduled_tasks.registry import registry
 from scheduled_tasks.retries import fraction
@@ -122,6 +122,8 @@ class Task(Policies):
     )
 
     state: TaskState
+    #: Whether whoever saves the task has said where its interval counts from.
+    anchor_given = False
 
     class Meta:
         """Tasks are listed by name; running one is a permission of its own."""
@@ -151,7 +153,9 @@ class Task(Policies):
         given = kwargs.get("update_fields")
         if given is not None:
             kwargs["update_fields"] = {*given, "anchor", "updated_at"}
-        edit = Edit(self, now or timezone.now(), by, using, makes=self._state.adding)
+        edit = Edit(
+            self, now or timezone.now(), by, using, makes=self._state.adding or self.pk is None
+        )
         fields = None if given is None else frozenset(given)
         in_transaction(
             lambda: edit.save(lambda: super(Task, self).save(*args, **kwargs), fields), using=using
@@ -237,8 +241,8 @@ class Task(Policies):
     def slots_after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the slots after a moment that lie in the task's window. Raise InvalidSchedule."""
         schedule = self.parse_schedule()
-        if self.starts_at is not None:
-            moment = max(moment, self.starts_at - MICROSECOND)
+        if self.starts_at is not None and moment < self.starts_at:
+            moment = self.starts_at - MICROSECOND
         while schedule is not None and (slot := schedule.next_after(moment)) is not None:
             if self.ends_at is not None and slot >= self.ends_at:
                 return
@@ -249,7 +253,7 @@ class Task(Policies):
         """Return how much later than its slot an execution runs, always before the next slot."""
         if not self.jitter:
             return timedelta()
-        longest = timedelta(seconds=self.jitter)
+        longest = timedelta(seconds=min(self.jitter, LONGEST_JITTER))
         if (following := self.next_slot(slot)) is not None:
             longest = min(longest, following - slot)
         drawn = fraction(f"{self.name} {slot.astimezone(UTC).isoformat()}")

@@ -40,14 +40,15 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         Newer is what was first announced later: while old and new code run side by side, the old
         must not write its declarations over the new.
         """
+        # The living are read first: one that starts in between must not be without a beginning.
+        live = set(self.live(now, within=within).values_list("declaration_digest", flat=True))
         first = dict(
             self.exclude(declaration_digest="")
             .values_list("declaration_digest")
             .annotate(first=models.Min("started_at"))
         )
-        live = self.live(now, within=within).values_list("declaration_digest", flat=True)
         mine = first.get(digest)
-        return mine is not None and any(first[other] > mine for other in set(live) if other)
+        return mine is not None and any(first[other] > mine for other in live if other in first)
 
     def live(self, now: datetime, *, within: float) -> Self:
         """Keep those that beat in the last ``within`` seconds and have not said goodbye."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: A claim looks at so many executions, even for one free place.
 LEAST_LOOKED_AT = 20
+#: So often one claim looks again; what stands further behind waits for the next.
+MOST_LOOKS = 10
 ANOTHER_CLAIMED = "Another worker claimed an execution meanwhile."
 
 
@@ -55,10 +57,11 @@ class ClaimingQuerySet(FiringQuerySet):
 
         using = self.write_alias
         claimed: list[Execution] = []
-        goes_on = True
-        while goes_on and len(claimed) < limit:
+        for _ in range(MOST_LOOKS):
             more, goes_on = in_transaction(operation, using=using)
             claimed += more
+            if not goes_on or len(claimed) == limit:
+                break
         return claimed
 
     def claim_first(
@@ -109,6 +112,7 @@ class ClaimingQuerySet(FiringQuerySet):
 
     def insert(self, execution: Execution) -> None:
         """Save a new execution under the lock of its task, within a transaction."""
+        execution.pk = None  # which a transaction that had to be begun anew has given it
         task = execution.task
         if task is not None:
             TaskState.objects.using(self.db).lock_tasks([task.pk])

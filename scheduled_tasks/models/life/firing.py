@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from scheduled_tasks.models.life.covering import CoveringQuerySet, Fired
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.state import TaskState
+
+logger = logging.getLogger(__name__)
 
 #: As many slots of one task are decided at one look; more wait for the next.
 SLOTS_AT_ONCE = 5_000
@@ -96,7 +99,12 @@ def decision_of(
     """Decide the slots of one task that have come, None where it had to be parked instead."""
     at_most = SLOTS_AT_ONCE
     while (due := state.due_slots(now, at_most=at_most)) is not None:
-        decision = decide(state.task, due, now, pauses=pauses, unfinished=unfinished)
+        try:
+            decision = decide(state.task, due, now, pauses=pauses, unfinished=unfinished)
+        except Exception as error:  # one bad row must not stop the others
+            logger.exception("parked task=%s", state.task.name)
+            state.park(f"Its policies cannot be followed: {error}", now)
+            return None
         if decision.verdicts or not due.slots:
             return decision
         at_most *= 2  # only slots that come later can decide these

@@ -59,7 +59,8 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         beside = self.model.objects.running().filter(task=models.OuterRef("task"))
         may_overlap = models.Q(task=None) | models.Q(task__overlap_policy="allow")
         paused = models.Q(trigger__in=self.model.OF_SLOTS, task__paused_until__gt=now)
-        free = self.filter(may_overlap | ~models.Exists(beside)).exclude(paused)
+        with_clock = models.Q(task=None) | models.Q(task__state__isnull=False)
+        free = self.filter(with_clock).filter(may_overlap | ~models.Exists(beside)).exclude(paused)
         return free.filter(~models.Exists(Pause.objects.in_force(now)))
 
     def lock_states(self) -> dict[int, TaskState]:
