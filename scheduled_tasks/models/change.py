@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.storable import storable_json
+from scheduled_tasks.storable import plain
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
@@ -40,7 +41,7 @@ class TaskChangeQuerySet(models.QuerySet["TaskChange"]):
             action=action,
             changed_at=now,
             changed_by=by[:LONGEST_NAME],
-            fields={name: storable_json(list(values)) for name, values in (fields or {}).items()},
+            fields={name: plain(values) for name, values in (fields or {}).items()},
             reason=reason,
         )
 
@@ -69,7 +70,7 @@ class TaskChange(models.Model):
     action = models.CharField(_("action"), max_length=10, choices=Action.choices)
     changed_at = models.DateTimeField(_("changed at"))
     changed_by = models.CharField(_("changed by"), max_length=LONGEST_NAME)
-    fields = models.JSONField(_("fields"), default=dict)
+    fields = models.JSONField(_("fields"), default=dict, encoder=DjangoJSONEncoder)
     reason = models.TextField(_("reason"), blank=True)
 
     objects = TaskChangeQuerySet.as_manager()
