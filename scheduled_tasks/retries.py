@@ -11,6 +11,10 @@ from scheduled_tasks.exceptions import InvalidTask
 
 #: What ``retry=True`` means.
 USUAL_RETRIES = 5
+#: The largest number of retries or seconds, which every database can hold.
+MOST = 2**31 - 1
+#: More makes every delay but the first the longest one.
+MOST_BACKOFF = 1000
 #: Error categories that trying again cannot mend.
 NEVER_RETRIED = ("payload", "permanent")
 #: Delays are lengthened by up to this part of them, so that failures do not come back in step.
@@ -68,12 +72,6 @@ class Retry:
         except OverflowError:
             nominal = self.max_delay
         return timedelta(seconds=nominal * (1 + JITTER * fraction(key)))
-
-
-#: The largest number of retries or seconds, which every database can hold.
-MOST = 2**31 - 1
-#: More makes every delay but the first the longest one.
-MOST_BACKOFF = 1000
 
 
 def is_count(value: object) -> TypeGuard[int]:

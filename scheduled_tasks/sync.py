@@ -82,9 +82,8 @@ class Synchronization:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
-            clockless.save(
-                now=self.now, by=BY_SYNC
-            )  # made by a bulk_create, say: it would never fire
+            # Made by a bulk_create, say: it would never fire.
+            clockless.save(now=self.now, by=BY_SYNC)
         self.rows = {task.name: task for task in Task.objects.select_related("state")}
         matched = [self.match(declaration) for declaration in self.declarations]
         for declaration, (name, task) in zip(self.declarations, matched, strict=True):

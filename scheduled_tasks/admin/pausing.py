@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django import forms
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextInputWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.moments import refuse_past, refuse_unshowable
 from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.models import Task
@@ -46,15 +46,14 @@ class PauseForm(forms.Form):
     )
 
 
-class PauseTasksView:
+class PauseTasksView(FormPage):
     """One request to the page that pauses tasks: the action of the list, or its form."""
 
     template = "admin/scheduled_tasks/task/pause.html"
 
     def __init__(self, admin: TaskActions, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        super().__init__(admin, request)
         self.admin = admin
-        self.site = admin.admin_site
-        self.request = request
         self.tasks: Sequence[Task] = list(queryset)
 
     def respond(self) -> HttpResponse | None:
@@ -62,33 +61,29 @@ class PauseTasksView:
         posted = SUBMITTED in self.request.POST
         form = PauseForm(self.request.POST if posted else None)
         if not (posted and form.is_valid()):
-            return self.page(form)
+            return self.show(form)
+        count = 0
         for task in self.tasks:
-            task.paused_until = form.cleaned_data["paused_until"]
-            task.pause_reason = form.cleaned_data["pause_reason"]
-            task.save(update_fields=PAUSE_FIELDS, by=user_of(self.request))
-            self.admin.log_change(self.request, task, _g("Paused."))
-        count = len(self.tasks)
+            with self.admin.naming_what_refuses(self.request, task):
+                task.paused_until = form.cleaned_data["paused_until"]
+                task.pause_reason = form.cleaned_data["pause_reason"]
+                task.save(update_fields=PAUSE_FIELDS, by=user_of(self.request))
+                self.admin.log_change(self.request, task, _g("Paused."))
+                count += 1
         self.admin.report(
             self.request, ngettext("%d task paused.", "%d tasks paused.", count), count
         )
         return None
 
-    def page(self, form: PauseForm) -> TemplateResponse:
+    def show(self, form: forms.Form) -> HttpResponse:
         """Show the form, with the tasks that it is about."""
-        title = ngettext("Pause %d task", "Pause %d tasks", len(self.tasks)) % len(self.tasks)
-        context = {
-            **self.site.each_context(self.request),
-            "title": title,
-            "opts": self.admin.opts,
-            "tasks": self.tasks,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-            "submitted": SUBMITTED,
-            "form": form,
-            "adminform": AdminForm(form, [(None, {"fields": list(PAUSE_FIELDS)})], {}),  # type: ignore[arg-type]
-            "media": self.admin.media + form.media,
-            "way_back": self.request.get_full_path(),
-        }
-        # What the url tag goes by, so that its links stay within this site.
-        self.request.current_app = self.site.name
-        return TemplateResponse(self.request, self.template, context)
+        count = len(self.tasks)
+        return self.page(
+            form,
+            title=ngettext("Pause %d task", "Pause %d tasks", count) % count,
+            verb=_g("Pause"),
+            way_back=self.request.get_full_path(),
+            tasks=self.tasks,
+            checkbox_name=ACTION_CHECKBOX_NAME,
+            submitted=SUBMITTED,
+        )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
 
+from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.links import may_view, url
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
     from scheduled_tasks.admin.task import TaskAdmin
 
 
-class RunNowView:
+class RunNowView(FormPage):
     """One request to the run-now page of one task."""
 
     template = "admin/scheduled_tasks/task/run_now.html"
 
     def __init__(self, admin: TaskAdmin, request: HttpRequest, object_id: str) -> None:
+        super().__init__(admin, request)
         self.admin = admin
-        self.site = admin.admin_site
-        self.request = request
         self.task = self.find(object_id)
 
     def find(self, object_id: str) -> Task:
@@ -54,8 +52,8 @@ class RunNowView:
         posted = self.request.method == "POST"
         form = self.form(spec, posted=posted)
         if posted and form.is_valid():
-            return self.queue(spec, form) or self.page(form)
-        return self.page(form)
+            return self.queue(spec, form) or self.show(form)
+        return self.show(form)
 
     def form(self, spec: PayloadSpec, *, posted: bool) -> Form:
         """Return the form of the handler's arguments, over the payload of the task."""
@@ -81,23 +79,16 @@ class RunNowView:
             return HttpResponseRedirect(url(self.site, "execution_change", execution.pk))
         return HttpResponseRedirect(self.way_back())
 
-    def page(self, form: Form) -> TemplateResponse:
+    def show(self, form: Form) -> HttpResponse:
         """Show the form."""
-        fields = [name for name in form.fields if not form.fields[name].widget.is_hidden]
-        context = {
-            **self.site.each_context(self.request),
-            "title": _("Run %s now") % self.task.name,
-            "opts": self.admin.opts,
-            "original": self.task,
-            "form": form,
-            "adminform": AdminForm(form, [(None, {"fields": fields})], {}),  # type: ignore[arg-type]
-            "media": self.admin.media + form.media,
-            "has_view_permission": self.admin.has_view_permission(self.request, self.task),
-            "way_back": self.way_back(),
-        }
-        # What the url tag goes by, so that its links stay within this site.
-        self.request.current_app = self.site.name
-        return TemplateResponse(self.request, self.template, context)
+        return self.page(
+            form,
+            title=_("Run %s now") % self.task.name,
+            verb=_("Run now"),
+            way_back=self.way_back(),
+            original=self.task,
+            has_view_permission=self.admin.has_view_permission(self.request, self.task),
+        )
 
     def way_back(self) -> str:
         """Return the address of the task's page, or of one that the user may see."""

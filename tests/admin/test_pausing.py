@@ -60,6 +60,22 @@ def test_the_selected_tasks_are_paused_in_the_users_name(
     assert {entry.change_message for entry in LogEntry.objects.all()} == {"Paused."}
 
 
+def test_a_task_that_was_deleted_meanwhile_is_named_and_stops_no_other(
+    admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
+    save = Task.save
+
+    def meanwhile(self: Task, *args: Any, **options: Any) -> None:
+        Task.objects.filter(pk=a.pk).delete()
+        save(self, *args, **options)
+
+    monkeypatch.setattr(Task, "save", meanwhile)
+    response = pause(admin_client, a, b)
+    assert messages(response) == ["a: The task 'a' was deleted meanwhile.", "1 task paused."]
+    assert paused() == ["b"]
+
+
 @pytest.mark.parametrize(
     ("fields", "wrong", "says"),
     [
