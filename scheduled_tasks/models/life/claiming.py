@@ -23,9 +23,9 @@ from scheduled_tasks.models.worker import Worker
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
-#: A claim looks at so many executions, even for one free place.
-LEAST_LOOKED_AT = 20
-#: So often one claim looks again; what stands further behind waits for the next.
+#: A claim looks at so many executions first, even for one free place, and at twice as many at each
+#: further look, up to the most; what stands behind all that it looks at waits for the next claim.
+LEAST_LOOKED_AT, MOST_LOOKED_AT = 20, 1_000
 MOST_LOOKS = 10
 ANOTHER_CLAIMED = "Another worker claimed an execution meanwhile."
 
@@ -53,11 +53,13 @@ class ClaimingQuerySet(FiringQuerySet):
         def operation() -> tuple[list[Execution], bool]:
             rows = self.using(using)
             due = rows.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
-            return rows.claim_first(due.not_held_back(now), worker, now, limit - len(claimed))
+            free = due.not_held_back(now)
+            return rows.claim_first(free, worker, now, limit - len(claimed), looked_at)
 
         using = self.write_alias
         claimed: list[Execution] = []
-        for _ in range(MOST_LOOKS):
+        for look in range(MOST_LOOKS):
+            looked_at = max(limit * 2, min(LEAST_LOOKED_AT * 2**look, MOST_LOOKED_AT))
             more, goes_on = in_transaction(operation, using=using)
             claimed += more
             if not goes_on or len(claimed) == limit:
@@ -65,14 +67,13 @@ class ClaimingQuerySet(FiringQuerySet):
         return claimed
 
     def claim_first(
-        self, due: Self, worker: Worker, now: datetime, limit: int
+        self, due: Self, worker: Worker, now: datetime, limit: int, looked_at: int
     ) -> tuple[list[Execution], bool]:
         """Claim from the first of what is due, within a transaction; return what was claimed.
 
         Say besides whether it is worth another look: what was looked at may all have been of one
-        task, and others stand behind it.
+        task, or too late to run, and others stand behind it.
         """
-        looked_at = max(limit * 2, LEAST_LOOKED_AT)
         first = due.order_by("-priority", "pk").values_list("pk", "task_id")
         candidates = dict(first[:looked_at])
         task_ids = {task_id for task_id in candidates.values() if task_id is not None}
