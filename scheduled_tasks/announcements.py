@@ -23,7 +23,11 @@ def announce_start(run: Run) -> None:
 def announce_end(execution: Execution) -> None:
     """Say that an execution has ended, or was queued again, once that is committed."""
     if not execution.finished:
-        logger.warning("queued again task=%s execution=%s attempt=%s", *name_of(execution))
+        logger.warning(
+            "queued again task=%s execution=%s attempt=%s: %s",
+            *name_of(execution),
+            execution.error,
+        )
         return
     if execution.status == execution.Status.FAILED:
         level, said = logging.ERROR, f"\n{execution.traceback or execution.error}"

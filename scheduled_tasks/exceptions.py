@@ -55,13 +55,16 @@ class RetryLater(ScheduledTasksError):
     """
 
     LONGEST = timedelta(days=366)
+    #: Of a subclass that does not call ``__init__``.
+    delay = timedelta()
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
-        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-        if not timedelta() <= self.delay <= self.LONGEST:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if not 0 <= seconds <= self.LONGEST.total_seconds():
             raise ValueError(
                 f"RetryLater takes a delay of 0 to {self.LONGEST.days} days, not {delay}."
             )
+        self.delay = timedelta(seconds=seconds)
         super().__init__(reason or f"It asked to be run again after {self.delay}.")
 
 

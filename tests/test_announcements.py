@@ -95,11 +95,11 @@ def test_what_goes_back_to_the_queue_is_a_warning_and_no_end(
 
     execution_finished.connect(listen, weak=False)
     try:
-        announce_end(ended("queued"))
+        announce_end(ended("queued", error="It was lost."))
     finally:
         execution_finished.disconnect(listen)
     [record] = logged.records
-    assert record.getMessage() == "queued again task=one execution=7 attempt=2"
+    assert record.getMessage() == "queued again task=one execution=7 attempt=2: It was lost."
     assert record.levelname == "WARNING"
 
 

@@ -217,10 +217,17 @@ def test_later_costs_nothing_however_often(
     }
 
 
-@pytest.mark.parametrize("delay", [-1, timedelta(days=400), float("nan")])
+@pytest.mark.parametrize("delay", [-1, timedelta(days=400), float("nan"), float("inf"), 1e15])
 def test_later_is_neither_before_nor_in_years(delay: Any) -> None:
-    with pytest.raises(ValueError, match=r"delay|NaN"):
+    with pytest.raises(ValueError, match="takes a delay of 0 to 366 days, not"):
         RetryLater(delay)
+
+
+def test_later_without_a_time_is_at_once() -> None:
+    class Later(RetryLater):
+        def __init__(self) -> None: ...
+
+    assert Later().delay == timedelta()
 
 
 @pytest.mark.django_db

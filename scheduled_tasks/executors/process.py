@@ -281,22 +281,16 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
 
 
 def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:
-    """Return what a run said of its end; one that was cancelled is not taken for a failure."""
+    """Return what a run said of its end, with why it was cancelled, which it did not know."""
     own = replace(
         said,
         execution_id=run.execution_id,
         attempt=run.attempt,
         peak_memory_mb=frame.get("peak_mb"),
     )
-    if own.status == "success" or frame["stopped"] != "cancelled":
-        return own
-    return replace(
-        own,
-        status="cancelled",
-        reason=frame["reason"],
-        error_category="",
-        error_fingerprint="",
-    )
+    if (own.status, frame["stopped"]) == ("cancelled", "cancelled"):
+        return replace(own, reason=frame["reason"])
+    return own
 
 
 def exit_of(frame: Frame) -> Exit:
