@@ -14,10 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.conflicts import PatientAdmin
 from scheduled_tasks.admin.execution_attempts import attempts_of
-from scheduled_tasks.admin.execution_columns import ExecutionColumns, waiting_for
+from scheduled_tasks.admin.execution_columns import ExecutionColumns, awaited_attempt
 from scheduled_tasks.admin.execution_log import log_of
 from scheduled_tasks.admin.filters import OneTaskFilter, QueueFilter
-from scheduled_tasks.admin.paging import CappedPaginator
 from scheduled_tasks.models import Execution
 
 #: Columns that may be long: lists leave them in the database.
@@ -34,7 +33,7 @@ LONG_COLUMNS = (
 
 #: What the page of an execution leaves out unless there is something to show.
 SELDOM: dict[str, Callable[[Execution], bool]] = {
-    "waits_text": lambda execution: bool(waiting_for(execution)),
+    "waits_text": lambda execution: bool(awaited_attempt(execution)),
     "stop_moment": lambda execution: execution.cancel_requested_at is not None,
     "requeue_link": lambda execution: execution.requeue_of_id is not None,
     "resolution_text": lambda execution: execution.resolved_at is not None,
@@ -64,10 +63,6 @@ class ExecutionAdmin(ExecutionColumns, PatientAdmin):
     search_fields = ("task_name__startswith",)
     search_help_text = _("The beginning of a task's name")
     sortable_by = ("number",)  # no index serves the other orders
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    paginator = CappedPaginator
-    list_per_page = 50
     summary = (
         "task_link",
         "status_badge",
@@ -111,13 +106,9 @@ class ExecutionAdmin(ExecutionColumns, PatientAdmin):
         ),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
-        """Read no more for lists than they show."""
-        queryset: QuerySet[Any] = super().get_queryset(request)
-        match = request.resolver_match
-        if match and match.url_name and match.url_name.endswith("_changelist"):
-            return for_lists(queryset)
-        return queryset
+    def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave long columns in the database, but for the beginnings of those that say why."""
+        return for_lists(queryset)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the failure on top, where there is one, and leave out what there is not."""

@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
+from scheduled_tasks.admin.history import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
-from scheduled_tasks.admin.read_only import ReadOnlyAdmin
 from scheduled_tasks.models import Execution
 
 
-class ExecutionColumns(ReadOnlyAdmin):
+class ExecutionColumns(HistoryAdmin):
     """The columns of the list of executions and the rows of an execution's page."""
 
     @admin.display(description=_("number"), ordering="pk")
@@ -39,7 +39,7 @@ class ExecutionColumns(ReadOnlyAdmin):
     @admin.display(description=_("waits for"))
     def waits_text(self, execution: Execution) -> str:
         """Return for which attempt it waits, and how long."""
-        return waiting_for(execution)
+        return awaited_attempt(execution)
 
     @admin.display(description=_("asked to stop"))
     def stop_moment(self, execution: Execution) -> str:
@@ -153,8 +153,11 @@ def slots_of(execution: Execution) -> str:
     )
 
 
-def waiting_for(execution: Execution) -> str:
-    """Return which attempt a queued execution waits for and how long, "" if it may run."""
+def awaited_attempt(execution: Execution) -> str:
+    """Return which attempt a queued execution waits for, and since or until when.
+
+    "" for one that waits for a worker only, from its slot on.
+    """
     if execution.status != Execution.Status.QUEUED:
         return ""
     if execution.attempt == 0 and execution.run_after <= execution.scheduled_for:
@@ -167,7 +170,7 @@ def remarks(execution: Any) -> list[str]:
     """Return what a row of a list says below the status: why, and what it waits for."""
     stopping = execution.status == Execution.Status.RUNNING and execution.cancel_requested_at
     said = [
-        waiting_for(execution),
+        awaited_attempt(execution),
         _g("asked to stop") if stopping else "",
         display.cut(execution.short_reason or execution.short_error),
     ]

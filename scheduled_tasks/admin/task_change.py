@@ -12,34 +12,24 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import changes, display
 from scheduled_tasks.admin.filters import OneTaskFilter
+from scheduled_tasks.admin.history import HistoryAdmin
 from scheduled_tasks.admin.links import task_link
-from scheduled_tasks.admin.paging import CappedPaginator
-from scheduled_tasks.admin.read_only import ReadOnlyAdmin
 from scheduled_tasks.models import TaskChange
 
 
 @admin.register(TaskChange)
-class TaskChangeAdmin(ReadOnlyAdmin):
+class TaskChangeAdmin(HistoryAdmin):
     """The changes of all tasks, newest first; also of tasks that are gone."""
 
     list_display = ("changed_moment", "task_name", "action_badge", "changed_by", "what")
     list_filter = (OneTaskFilter, "action")
     search_fields = ("task_name", "changed_by")
     search_help_text = _("A part of the task's name, or of who changed it")
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    paginator = CappedPaginator
-    list_per_page = 50
     fields = ("task_page", "action_badge", "changed_moment", "changed_by", "reason", "differences")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskChange]:
-        """Read no more for lists than they show."""
-        queryset: QuerySet[Any] = super().get_queryset(request)
-        match = request.resolver_match
-        if match and match.url_name and match.url_name.endswith("_changelist"):
-            return changes.for_lists(queryset)
-        return queryset
+    def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave in the database what lists do not show."""
+        return changes.for_lists(queryset)
 
     def has_delete_permission(self, request: HttpRequest, obj: TaskChange | None = None) -> bool:
         """Refuse: a record that can be thinned out proves nothing."""
