@@ -340,6 +340,18 @@ def test_values_that_only_a_bulk_update_can_have_written_stop_no_other_task(
     assert list(ran.order_by("slot")) == [now + 5 * MINUTE, now + 20 * MINUTE]
 
 
+@pytest.mark.parametrize("policy", ["misfire_policy", "overlap_policy"])
+def test_a_policy_that_nobody_knows_parks_its_task(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, policy: str
+) -> None:
+    bad = make_task("bad", "jobs.add", "every 5 minutes")
+    Task.objects.filter(pk=bad.pk).update(**{policy: "bogus"})
+    scheduler().tick(now + 60 * MINUTE)
+    bad.state.refresh_from_db()
+    assert "policy 'bogus'" in bad.state.parked_reason
+    assert not Execution.objects.exists()
+
+
 def test_policies_that_cannot_be_followed_park_their_task(
     make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Covered:
     """A slot that gets none, with the status and the reason of the row that covers it."""
 
     slot: datetime
@@ -47,12 +47,12 @@ class Lost:
     reason: str
 
 
-Verdict = Taken | Lost
+Verdict = Taken | Covered
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Neighbouring slots that were lost for one reason."""
+    """Neighbouring slots that get no execution for one reason."""
 
     slots: tuple[datetime, ...]
     status: str
@@ -76,7 +76,7 @@ class Decision:
         """Return the slots that get none, neighbours of one reason together."""
         return [
             Cover(tuple(verdict.slot for verdict in group), *key)
-            for key, group in groupby(self.verdicts, key=loss)
+            for key, group in groupby(self.verdicts, key=why_covered)
             if key is not None
         ]
 
@@ -87,17 +87,17 @@ class Decision:
 
     @property
     def begins_with_cover(self) -> bool:
-        """Say whether the first slot was lost, so that the row of the last look may cover it."""
-        return bool(self.verdicts) and isinstance(self.verdicts[0], Lost)
+        """Say whether the first slot is covered: the row of the last look may go on with it."""
+        return bool(self.verdicts) and isinstance(self.verdicts[0], Covered)
 
     @property
     def ends_with_cover(self) -> bool:
-        """Say whether the last slot was lost, so that the next look may go on with its row."""
-        return bool(self.verdicts) and isinstance(self.verdicts[-1], Lost)
+        """Say whether the last slot is covered, so that the next look may go on with its row."""
+        return bool(self.verdicts) and isinstance(self.verdicts[-1], Covered)
 
 
-def loss(verdict: Verdict) -> tuple[str, str] | None:
-    return (verdict.status, verdict.reason) if isinstance(verdict, Lost) else None
+def why_covered(verdict: Verdict) -> tuple[str, str] | None:
+    return (verdict.status, verdict.reason) if isinstance(verdict, Covered) else None
 
 
 def decide(
@@ -112,8 +112,8 @@ def decide(
     verdicts: dict[datetime, Verdict] = {}
     misfires: list[datetime] = []
     for slot in due.slots:
-        if lost := lost_alone(task, slot, now, pauses):
-            verdicts[slot] = lost
+        if covered := covered_alone(task, slot, now, pauses):
+            verdicts[slot] = covered
         elif is_late(slot, now):
             misfires.append(slot)
         else:
@@ -129,15 +129,17 @@ def decide(
     return Decision(list(limit_overlap(task, in_order, unfinished)), following)
 
 
-def lost_alone(task: Task, slot: datetime, now: datetime, pauses: Sequence[Pause]) -> Lost | None:
-    """Return why a slot is lost whatever becomes of the others."""
+def covered_alone(
+    task: Task, slot: datetime, now: datetime, pauses: Sequence[Pause]
+) -> Covered | None:
+    """Return why a slot gets no execution whatever becomes of the others, None if it may."""
     if task.paused_until is not None and slot < task.paused_until:
-        return Lost(slot, SKIPPED, paused(task.paused_until, task.pause_reason))
+        return Covered(slot, SKIPPED, paused(task.paused_until, task.pause_reason))
     for pause in pauses:
         if pause.covers(slot):
-            return Lost(slot, SKIPPED, str(pause))
+            return Covered(slot, SKIPPED, str(pause))
     if task.too_late(now - slot):
-        return Lost(slot, MISSED, task.too_late_reason)
+        return Covered(slot, MISSED, task.too_late_reason)
     return None
 
 
@@ -152,12 +154,14 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
             kept, reason = 1, NEWER_CAUGHT_UP
         case task.MisfirePolicy.SKIP:
             kept, reason = 0, NOT_CAUGHT_UP
-        case _:
+        case task.MisfirePolicy.ALL:
             limit = min(task.catch_up_limit, MOST_CAUGHT_UP)
             kept, reason = limit, TOO_MANY.format(limit)
-    lost = max(len(slots) - kept, 0)
-    yield from (Lost(slot, MISSED, reason) for slot in slots[:lost])
-    yield from (Taken(slot, CATCH_UP) for slot in slots[lost:])
+        case unknown:
+            raise ValueError(f"there is no misfire policy {unknown!r}")
+    older = max(len(slots) - kept, 0)
+    yield from (Covered(slot, MISSED, reason) for slot in slots[:older])
+    yield from (Taken(slot, CATCH_UP) for slot in slots[older:])
 
 
 def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
@@ -165,14 +169,14 @@ def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> I
     newest = [verdict.slot for verdict in verdicts if isinstance(verdict, Taken)][-1:]
     for verdict in verdicts:
         match verdict:
-            case Lost():
+            case Covered():
                 yield verdict
-            case Taken() if task.overlap_policy == task.OverlapPolicy.CANCEL_OTHER:
+            case Taken() if task.newest_slot_counts:
                 replaced = verdict.slot not in newest
-                yield Lost(verdict.slot, SKIPPED, REPLACED) if replaced else verdict
+                yield Covered(verdict.slot, SKIPPED, REPLACED) if replaced else verdict
             case Taken() if unfinished > room(task, verdict):
                 reason = UNFINISHED if room(task, verdict) == 0 else ENOUGH_WAIT
-                yield Lost(verdict.slot, SKIPPED, reason)
+                yield Covered(verdict.slot, SKIPPED, reason)
             case Taken():
                 unfinished += 1
                 yield verdict
@@ -191,5 +195,7 @@ def room(task: Task, taken: Taken) -> float:
             return 0
         case policy.BUFFER_ONE:
             return 1
-        case _:
+        case policy.BUFFER_ALL:
             return task.catch_up_limit
+        case unknown:
+            raise ValueError(f"there is no overlap policy {unknown!r}")

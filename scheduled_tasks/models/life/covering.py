@@ -48,7 +48,7 @@ class Fired:
 class CoveringQuerySet(StoppingQuerySet):
     """Adds the verb that accounts for slots without an execution."""
 
-    def cover_lost(self, fired: Iterable[Fired], now: datetime) -> None:
+    def cover(self, fired: Iterable[Fired], now: datetime) -> None:
         """Cover slots that get no execution, and note which rows the next look may go on with."""
         self.go_on(fired, now)
         rows: list[Execution] = []

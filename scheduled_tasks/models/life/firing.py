@@ -51,7 +51,7 @@ class FiringQuerySet(CoveringQuerySet):
         fired = self.decisions_of(states, now)
         self.replace_older(fired, now)
         self.insert_taken(fired, now)
-        self.cover_lost(fired, now)
+        self.cover(fired, now)
         for item in fired:
             item.state.last_slot = item.decision.last_slot or item.state.last_slot
         moved = TaskState.objects.using(self.db).advance(
