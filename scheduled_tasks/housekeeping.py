@@ -97,4 +97,3 @@ class Housekeeping:
             reason = f"No worker knows the handler {state.task.handler!r}."
             logger.error("parked task=%s: %s", state.task, reason)
             state.park(reason, now)
-            Execution.objects.withdraw(state, now, reason=reason)

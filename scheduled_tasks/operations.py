@@ -75,21 +75,23 @@ def register_task(
     refuse_error_classes("register_task", options.get("retry"))
     known = Task.objects.filter(name=name).first() if NAME.match(name) else None
     task = known or Task(name=name, origin=Task.Origin.API)
-    task.handler = handler
-    task.schedule = str(schedule) if schedule is not None else ""
     match schedule:
         case Interval(anchor=datetime() as anchor):
             options.setdefault("anchor", anchor)
         case Cron() | Once():
             timezone = timezone or schedule.timezone
+    fields = as_fields(options) | {
+        "handler": handler,
+        "schedule": str(schedule) if schedule is not None else "",
+        "payload": as_json("payload", dict(payload or {})),
+    }
     if timezone is not None:
-        task.timezone = timezone
-    task.payload = as_json("payload", dict(payload or {}))
-    for field, value in as_fields(options).items():
+        fields["timezone"] = timezone
+    for field, value in fields.items():
         setattr(task, field, value)
-    task.anchor_given = options.get("anchor") is not None
     task.validate()
-    task.save(by=by)
+    anchor_given = options.get("anchor") is not None
+    task.save(update_fields=fields if known else None, by=by, anchor_given=anchor_given)
     return task
 
 

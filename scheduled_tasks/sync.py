@@ -149,8 +149,7 @@ class Synchronization:
             self.changes.append(Change(task.name, "update", changed))
         if changed or said != before:
             task.declared = said
-            task.anchor_given = declaration.anchor is not None
-            task.save(now=self.now, by=BY_SYNC)
+            task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
 
     def park_or_take_back(self, task: Task, *, declared: bool) -> None:
         parked = task.state.parked_at is not None

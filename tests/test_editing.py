@@ -44,6 +44,12 @@ def worker(db: None, now: datetime) -> Worker:
     return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
 
 
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level("INFO", logger="scheduled_tasks")
+    return caplog
+
+
 def edit(task: Task, moment: datetime, **fields: Any) -> None:
     fresh = Task.objects.get(pk=task.pk)
     for name, value in fields.items():
@@ -304,3 +310,65 @@ def test_what_no_database_or_clock_can_hold_is_refused(db: None, fields: dict[st
     with pytest.raises(InvalidTask):
         register_task("one", "jobs.nothing", **fields)
     assert not Task.objects.exists()
+
+
+def test_what_an_edit_decides_is_told_to_the_log_like_any_look(
+    make_task: Make, logged: pytest.LogCaptureFixture, now: datetime
+) -> None:
+    for name in ("edited", "deleted"):
+        make_task(name, "jobs.nothing", "every 5 minutes", misfire_policy="skip")
+    edit(Task.objects.get(name="edited"), now + 20 * MINUTE, description="new")
+    Task.objects.get(name="deleted").delete(now=now + 20 * MINUTE)
+    said = [record.getMessage() for record in logged.records if record.levelname == "WARNING"]
+    assert [line.split(" from=")[0] for line in said] == [
+        "missed task=edited slots=3",
+        "missed task=deleted slots=3",
+    ]
+
+
+def test_parking_ends_what_waits_for_slots_whoever_parks(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task(
+        "one", "jobs.nothing", "every 5 minutes", overlap_policy="allow", max_retries=3
+    )
+    Execution.objects.fire(now + 5 * MINUTE, limit=10)
+    tried = claim(worker, now + 5 * MINUTE)
+    Execution.objects.end([failed(tried, now + 6 * MINUTE)], worker, now + 6 * MINUTE)
+    Execution.objects.fire(now + 10 * MINUTE, limit=10)
+    asked = run_task_now("one", now=now + 10 * MINUTE)
+    task.refresh_from_db()
+    task.state.park("Nobody likes it.", now + 11 * MINUTE)
+    [fresh] = Execution.objects.exclude(pk__in=[tried.pk, asked.pk])
+    tried.refresh_from_db()
+    asked.refresh_from_db()
+    assert (fresh.status, fresh.reason) == ("skipped", "Nobody likes it.")
+    assert (tried.status, tried.reason, tried.error) == ("failed", "Nobody likes it.", "no luck")
+    assert asked.status == "queued"
+
+
+@pytest.mark.parametrize("change", ["reset", "registered"])
+def test_a_task_that_was_read_long_ago_takes_back_nothing_that_others_changed(
+    make_task: Make, monkeypatch: pytest.MonkeyPatch, now: datetime, change: str
+) -> None:
+    make_task("one", "jobs.nothing", "every 5 minutes", declared={"category": "said"})
+    stale = Task.objects.get(name="one")
+    Task.objects.get(name="one").switch(enabled=False, now=now)
+    if change == "reset":
+        stale.reset_to_code()
+    else:
+        monkeypatch.setattr(Task, "validate", lambda self: setattr(self, "enabled", True))
+        register_task("one", "jobs.nothing", "every 5 minutes", category="said")
+    fresh = Task.objects.get(name="one")
+    assert (fresh.category, fresh.enabled) == ("said", False)
+    assert list(TaskChange.objects.first().fields) == ["category"]
+
+
+def test_an_anchor_that_was_given_once_is_not_given_for_ever(db: None, now: datetime) -> None:
+    task = register_task("one", "jobs.nothing", Interval(5 * MINUTE, anchor=now))
+    register_task("one", "jobs.nothing", Interval(6 * MINUTE, anchor=now))
+    task.refresh_from_db()
+    assert task.anchor == now
+    task.schedule = "every 7 minutes"
+    task.save(now=now + MINUTE)
+    assert task.anchor == now + MINUTE

@@ -133,7 +133,8 @@ def test_an_anchor_given_in_code_is_the_phase(registry: HandlerRegistry, now: da
 
 def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_back() -> None:
     sync()
-    Execution.for_task(cleanup(), trigger="schedule", now=cleanup().created_at).save()
+    for trigger in ("schedule", "manual"):
+        Execution.for_task(cleanup(), trigger=trigger, now=cleanup().created_at).save()
     with global_registry.isolated():
         assert [change.action for change in sync()] == ["park"]
         assert sync() == []
@@ -141,7 +142,8 @@ def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_ba
     assert state.next_run_at is None
     assert state.parked_reason == "Code no longer declares it."
     assert cleanup().enabled
-    assert Execution.objects.count() == 1
+    left = Execution.objects.values_list("trigger", "status", "reason")
+    assert set(left) == {("schedule", "skipped", state.parked_reason), ("manual", "queued", "")}
     assert [change.action for change in sync()] == ["unpark"]
     assert cleanup().state.next_run_at is not None
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.conflicts import PatientAdmin
 from scheduled_tasks.admin.links import may_view, url
-from scheduled_tasks.admin.moments import refuse_past, refuse_unshowable
+from scheduled_tasks.admin.moments import refuse_past
 from scheduled_tasks.admin.pause_banner import banner_context
 from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.admin.styled import StyledAdmin
@@ -37,7 +37,7 @@ class PauseForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "until" in self.fields:
-            self.fields["until"].validators += [refuse_unshowable, refuse_past]
+            self.fields["until"].validators.append(refuse_past)
 
 
 @admin.register(Pause)

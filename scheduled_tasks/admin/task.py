@@ -143,8 +143,12 @@ class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: Task, form: Any, change: Any) -> None:
-        """Save in the user's name."""
-        obj.save(by=user_of(request))
+        """Save in the user's name, of a row that there is what differs from it as it was read.
+
+        The rest others may have changed since.
+        """
+        differing = [name for name in form.fields if getattr(obj, name) != form.initial.get(name)]
+        obj.save(update_fields=differing if change else None, by=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
         """Delete in the user's name."""

@@ -132,5 +132,4 @@ class TaskColumns(StyledAdmin):
 
 def pause_end(task: Task, now: datetime) -> datetime | None:
     """Return until when the task is paused, None if it is not."""
-    until = task.paused_until
-    return until if until is not None and now < until else None
+    return task.paused_until if task.is_paused(now) else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,7 @@ from django.db.models import Field
 
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models.change import TaskChange
+from scheduled_tasks.models.life.covering import Fired
 from scheduled_tasks.models.life.transitions import DISABLED
 from scheduled_tasks.models.state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Interval
@@ -29,14 +30,17 @@ NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
 class Edit:
     """One edit of a task, made by somebody at a moment, within a transaction of a database.
 
-    ``makes`` says whether there is no row yet.
+    ``makes`` says whether there is no row yet, ``anchor_given`` whether whoever edits has said from
+    where an interval counts. ``fired`` holds what was decided of slots that had come before.
     """
 
     task: Task
     now: datetime
     by: str
     using: str
-    makes: bool
+    makes: bool = False
+    anchor_given: bool = False
+    fired: list[Fired] = field(default_factory=list)
 
     def save(self, write: Callable[[], None], update_fields: frozenset[str] | None) -> None:
         """Write the definition with the clock, the queue and the change that follow from it.
@@ -48,12 +52,10 @@ class Edit:
             raise UnknownTask(f"The task {self.task.name!r} was deleted meanwhile.")
         if before and update_fields is not None:
             self.take_others(before, update_fields)
+        self.set_anchor(before)
         differences = self.differences(before)
         if before and differences:
             self.decide_what_came_before(before, state)
-        self.set_anchor(before)
-        if before and self.task.anchor != before.anchor:
-            differences["anchor"] = (before.anchor, self.task.anchor)
         write()
         self.task.state = state or TaskState(task=self.task)
         if state is None:
@@ -61,7 +63,7 @@ class Edit:
         if before and before.enabled and "enabled" in differences:
             self.executions.withdraw(self.task.state, self.now, reason=DISABLED)
         self.note(before, differences)
-        self.set_clock(before, differences, made=state is None)
+        self.set_clock(differences, made=state is None)
 
     def delete(self, remove: Callable[[], Result]) -> Result:
         """Delete the definition; what waits is cancelled, what runs goes on."""
@@ -72,6 +74,11 @@ class Edit:
             changes = TaskChange.objects.using(self.using)
             changes.note(before, TaskChange.Action.DELETED, self.now, by=self.by)
         return remove()
+
+    def log(self) -> None:
+        """Tell the log what was decided, once that is committed."""
+        for item in self.fired:
+            item.log()
 
     @property
     def executions(self) -> ExecutionQuerySet:
@@ -89,33 +96,34 @@ class Edit:
 
     def take_others(self, before: Task, update_fields: frozenset[str]) -> None:
         """Take over the fields that are not being saved: the task may have been read long ago."""
-        for field in self.fields:
-            if field.attname not in update_fields:
-                setattr(self.task, field.attname, getattr(before, field.attname))
+        for column in self.columns:
+            if column.attname not in update_fields:
+                setattr(self.task, column.attname, getattr(before, column.attname))
 
     def differences(self, before: Task | None) -> dict[str, tuple[Any, Any]]:
         """Return the fields that the edit changes, each with its old and its new value."""
         found = {}
-        for field in self.fields:
-            name = field.attname
-            old = getattr(before, name) if before else field.get_default()
+        for column in self.columns:
+            name = column.attname
+            old = getattr(before, name) if before else column.get_default()
             if old != getattr(self.task, name):
                 found[name] = (old if before else None, getattr(self.task, name))
         return found
 
     @property
-    def fields(self) -> list[Field[Any, Any]]:
+    def columns(self) -> list[Field[Any, Any]]:
         """Return the columns that make up the definition."""
         columns = self.task._meta.concrete_fields  # noqa: SLF001
-        return [field for field in columns if field.attname not in NOT_DEFINED]
+        return [column for column in columns if column.attname not in NOT_DEFINED]
 
     def decide_what_came_before(self, before: Task, state: TaskState | None) -> None:
         """Decide the slots that have come by now by the definition that held until now."""
+        self.fired.clear()  # the transaction may have had to be begun anew
         if state is None:
             return
         state.task = before
         while state.next_run_at is not None and state.next_run_at <= self.now:
-            self.executions.decide_slots([state], self.now)
+            self.fired += self.executions.decide_slots([state], self.now)
         state.task = self.task
 
     def set_anchor(self, before: Task | None) -> None:
@@ -125,17 +133,16 @@ class Edit:
         can still be disabled.
         """
         task = self.task
-        if before and not task.clock_differs(before, but="enabled"):
-            return
-        same_anchor = before is not None and before.anchor == task.anchor
-        if before and before.schedule != task.schedule and same_anchor and not task.anchor_given:
-            task.anchor = None
+        if before:
+            if all(getattr(before, name) == getattr(task, name) for name in task.SLOT_FIELDS):
+                return
+            same_anchor = before.anchor == task.anchor and not self.anchor_given
+            if before.schedule != task.schedule and same_anchor:
+                task.anchor = None
         if task.anchor is None and isinstance(task.parse_schedule(), Interval):
             task.anchor = self.now.replace(microsecond=0)
 
-    def set_clock(
-        self, before: Task | None, differences: dict[str, tuple[Any, Any]], *, made: bool
-    ) -> None:
+    def set_clock(self, differences: Collection[str], *, made: bool) -> None:
         """Restart the clock if the next slot depends on what was changed.
 
         A parked task whose trouble is mended goes back into service.
@@ -143,7 +150,7 @@ class Edit:
         state = self.task.state
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
             state.unpark(self.now, by=self.by)
-        elif made or before is None or set(self.task.CLOCK_FIELDS).intersection(differences):
+        elif made or set(self.task.CLOCK_FIELDS).intersection(differences):
             state.restart(self.now)
 
     def note(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:

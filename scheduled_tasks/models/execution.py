@@ -223,7 +223,7 @@ class Execution(models.Model):
     @property
     def finished(self) -> bool:
         """Say whether it has come to its end."""
-        return self.status not in (self.Status.QUEUED, self.Status.RUNNING)
+        return self.status not in self.UNFINISHED
 
     @property
     def of_slot(self) -> bool:
@@ -237,8 +237,7 @@ class Execution(models.Model):
 
     def is_paused(self, now: datetime) -> bool:
         """Say whether it has to wait for the end of its task's pause."""
-        until = self.task.paused_until if self.task and self.of_slot else None
-        return until is not None and now < until
+        return self.task is not None and self.of_slot and self.task.is_paused(now)
 
     @property
     def guard(self) -> dict[str, Any]:

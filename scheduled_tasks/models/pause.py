@@ -9,6 +9,7 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.policies import refuse_unshowable
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
@@ -49,7 +50,11 @@ class Pause(models.Model):
 
     begun_at = models.DateTimeField(_("begun at"))
     until = models.DateTimeField(
-        _("until"), null=True, blank=True, help_text=_("Empty: until it is ended.")
+        _("until"),
+        null=True,
+        blank=True,
+        validators=[refuse_unshowable],
+        help_text=_("Empty: until it is ended."),
     )
     reason = models.CharField(_("reason"), max_length=255, blank=True)
     begun_by = models.CharField(_("begun by"), max_length=200, blank=True)

@@ -20,6 +20,13 @@ LONGEST_JITTER = 86_400
 FIRST_YEAR, LAST_YEAR = 1900, 9000
 
 
+def refuse_unshowable(moment: datetime) -> None:
+    """Refuse years near the ends of the calendar."""
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        said = _("Enter a date between the years %(first)d and %(last)d.")
+        raise ValidationError(said, params={"first": FIRST_YEAR, "last": LAST_YEAR})
+
+
 def refuse_nan(value: float) -> None:
     """Refuse what is no number; bounds let it pass."""
     if value != value:  # noqa: PLR0124 -- true of nothing else
@@ -162,15 +169,24 @@ class Policies(models.Model):
     )
 
     starts_at = models.DateTimeField(
-        _("starts at"), null=True, blank=True, help_text=_("The first slot is not before this.")
+        _("starts at"),
+        null=True,
+        blank=True,
+        validators=[refuse_unshowable],
+        help_text=_("The first slot is not before this."),
     )
     ends_at = models.DateTimeField(
-        _("ends at"), null=True, blank=True, help_text=_("The last slot is before this.")
+        _("ends at"),
+        null=True,
+        blank=True,
+        validators=[refuse_unshowable],
+        help_text=_("The last slot is before this."),
     )
     paused_until = models.DateTimeField(
         _("paused until"),
         null=True,
         blank=True,
+        validators=[refuse_unshowable],
         help_text=_("Slots before this are skipped. Empty it to end a pause early."),
     )
     pause_reason = models.CharField(_("pause reason"), max_length=255, blank=True)
@@ -205,20 +221,19 @@ class Policies(models.Model):
         abstract = True
 
     def errors_of_moments(self, *others: str) -> dict[str, list[Any]]:
-        """Return what is wrong with moments that make no window, or that no zone can show."""
+        """Return what is wrong with moments that make no window, or have no time zone."""
         errors: dict[str, list[Any]] = {}
         for name in (*self.MOMENTS, *others):
-            moment = getattr(self, name)
-            if not isinstance(moment, datetime):
-                continue  # its field has refused anything but None
-            if moment.utcoffset() is None:
+            moment = getattr(self, name)  # its field has refused anything else
+            if isinstance(moment, datetime) and moment.utcoffset() is None:
                 errors[name] = [_("Enter a date and time with a time zone.")]
-            elif not FIRST_YEAR <= moment.year <= LAST_YEAR:
-                said = _("Enter a date between the years %(first)d and %(last)d.")
-                errors[name] = [said % {"first": FIRST_YEAR, "last": LAST_YEAR}]
         if not errors and self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
             errors["ends_at"] = [_("It must end after it starts.")]
         return errors
+
+    def is_paused(self, now: datetime) -> bool:
+        """Say whether the task itself is paused; a pause of everything is not looked at."""
+        return self.paused_until is not None and now < self.paused_until
 
     def too_late(self, lateness: timedelta) -> bool:
         """Say whether an execution may not begin any more, so much after its time."""

@@ -182,11 +182,15 @@ class TaskState(models.Model):
         self.save(update_fields=["next_run_at", "covering"])
 
     def park(self, reason: str, now: datetime, *, by: str = BY_ENGINE) -> None:
-        """Set the task aside: it fires no more until it is unparked, and says why."""
+        """Set the locked task aside: it fires no more until it is unparked, and says why.
+
+        What it has queued for slots ends.
+        """
         self.next_run_at = self.covering = None
         self.parked_at = self.parked_at or now
         self.parked_reason = reason
         self.save(update_fields=["next_run_at", "covering", "parked_at", "parked_reason"])
+        self.task.executions.withdraw(self, now, reason=reason)
         TaskChange.objects.note(self.task, TaskChange.Action.PARKED, now, by=by, reason=reason)
 
     def unpark(self, now: datetime, *, by: str = BY_ENGINE) -> None:

@@ -26,7 +26,7 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.models.change import BY_CODE
 from scheduled_tasks.models.editing import Edit
 from scheduled_tasks.models.locking import in_transaction
-from scheduled_tasks.models.policies import LONGEST_JITTER, Policies
+from scheduled_tasks.models.policies import LONGEST_JITTER, Policies, refuse_unshowable
 from scheduled_tasks.models.state import UNDECLARED, TaskState
 from scheduled_tasks.registry import registry
 from scheduled_tasks.retries import fraction
@@ -79,6 +79,7 @@ class Task(Policies):
         _("anchor"),
         null=True,
         blank=True,
+        validators=[refuse_unshowable],
         help_text=_("An interval counts from here; by default from when it was set."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
@@ -106,8 +107,10 @@ class Task(Policies):
 
     objects: ClassVar[models.Manager[Task]] = models.Manager()
 
+    #: What the slots follow from.
+    SLOT_FIELDS = ("schedule", "timezone", "anchor", "starts_at", "ends_at")
     #: What the next slot depends on: a change of any of these restarts the clock.
-    CLOCK_FIELDS = ("schedule", "timezone", "anchor", "enabled", "starts_at", "ends_at")
+    CLOCK_FIELDS = (*SLOT_FIELDS, "enabled")
 
     #: The fields that a declaration sets; ``enabled`` besides, but only when the row is made.
     DECLARED_FIELDS = (
@@ -122,8 +125,6 @@ class Task(Policies):
     )
 
     state: TaskState
-    #: Whether whoever saves the task has said where its interval counts from.
-    anchor_given = False
 
     class Meta:
         """Tasks are listed by name; running one is a permission of its own."""
@@ -138,28 +139,35 @@ class Task(Policies):
         return self.name
 
     def save(
-        self, *args: Any, now: datetime | None = None, by: str = BY_CODE, **kwargs: Any
+        self,
+        *args: Any,
+        now: datetime | None = None,
+        by: str = BY_CODE,
+        anchor_given: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Save the definition and, in the same transaction, all that follows from it.
 
         Slots that have come before ``now`` (the present moment) are decided by the definition as it
         was. A change of schedule, zone, anchor, window or ``enabled`` restarts the clock from now,
-        so it never fires at once. An interval that is new counts from now. What waits for a slot
-        of a task that is disabled ends. A parked task whose trouble is mended goes back into
-        service. ``by`` says in the record of changes who made this one. Raise UnknownTask if the
-        task was deleted since it was read.
+        so it never fires at once. An interval that is new counts from now, unless its anchor is
+        another than before, or ``anchor_given`` says that it stays. What waits for a slot of a
+        task that is disabled ends. A parked task whose trouble is mended goes back into service.
+        ``by`` says in the record of changes who made this one. Raise UnknownTask if the task was
+        deleted since it was read.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         given = kwargs.get("update_fields")
         if given is not None:
             kwargs["update_fields"] = {*given, "anchor", "updated_at"}
-        edit = Edit(
-            self, now or timezone.now(), by, using, makes=self._state.adding or self.pk is None
-        )
+        makes = self._state.adding or self.pk is None
+        now = now or timezone.now()
+        edit = Edit(self, now, by, using, makes=makes, anchor_given=anchor_given)
         fields = None if given is None else frozenset(given)
         in_transaction(
             lambda: edit.save(lambda: super(Task, self).save(*args, **kwargs), fields), using=using
         )
+        edit.log()
 
     def delete(
         self, *args: Any, now: datetime | None = None, by: str = BY_CODE, **kwargs: Any
@@ -169,14 +177,16 @@ class Task(Policies):
         What waits is cancelled, what runs goes on.
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        edit = Edit(self, now or timezone.now(), by, using, makes=False)
+        edit = Edit(self, now or timezone.now(), by, using)
         pk = self.pk
 
         def remove() -> tuple[int, dict[str, int]]:
             self.pk = pk  # which a deletion that has to be tried again has taken away
             return edit.delete(lambda: super(Task, self).delete(*args, **kwargs))
 
-        return in_transaction(remove, using=using)
+        removed = in_transaction(remove, using=using)
+        edit.log()
+        return removed
 
     def clean(self) -> None:
         """Refuse what could never run, field by field."""
@@ -203,14 +213,6 @@ class Task(Policies):
         if errors:
             raise ValidationError(errors)
 
-    def clock_differs(self, before: Task | None, *, but: str = "") -> bool:
-        """Say whether fields that the next slot depends on, but one, differ from a saved row's."""
-        return before is None or any(
-            getattr(self, name) != getattr(before, name)
-            for name in self.CLOCK_FIELDS
-            if name != but
-        )
-
     def validate(self) -> None:
         """Check the whole definition. Raise InvalidTask with the reasons by field."""
         try:
@@ -226,9 +228,10 @@ class Task(Policies):
 
     def reset_to_code(self, *, by: str = BY_CODE) -> None:
         """Take back what people changed of a declared task; ``enabled`` stays theirs."""
-        for name in self.changed_from_code:
+        names = self.changed_from_code
+        for name in names:
             setattr(self, name, self.as_declared(name))
-        self.save(by=by)
+        self.save(update_fields=names, by=by)
 
     def parse_schedule(self) -> Schedule | None:
         """Return the schedule as a value, None for manual only. Raise InvalidSchedule."""

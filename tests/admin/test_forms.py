@@ -385,3 +385,20 @@ def test_moments_at_the_ends_of_the_calendar_are_refused(
     assert list(errors) == [name]
     assert len(errors[name]) == 1
     assert not Task.objects.exists()
+
+
+def test_a_save_takes_back_nothing_that_others_changed_meanwhile(
+    admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    save = Task.save
+
+    def meanwhile(self: Task, *args: Any, **options: Any) -> None:
+        Task.objects.update(description="by sync", declared={"description": "by sync"})
+        save(self, *args, **options)
+
+    monkeypatch.setattr(Task, "save", meanwhile)
+    assert change(admin_client, task, category="mail").status_code == 302
+    task.refresh_from_db()
+    assert (task.category, task.description) == ("mail", "by sync")
+    assert task.declared == {"description": "by sync"}

@@ -28,10 +28,10 @@ def test_without_an_end_everything_is_paused_until_it_is_resumed(command: Comman
     ran = command("pausescheduler")
     assert ran.code == 0
     pause = in_force()
-    assert (pause.until, pause.reason, pause.begun_by) == (None, "", "command:ada")
+    assert (pause.until, pause.reason, pause.begun_by) == (None, "", "cli:ada")
     begun = f"{pause.begun_at:%Y-%m-%d %H:%M:%S} UTC"
     assert ran.out == (
-        f"Everything is paused (since {begun} by command:ada)\npausescheduler --resume ends it.\n"
+        f"Everything is paused (since {begun} by cli:ada)\npausescheduler --resume ends it.\n"
     )
 
 
@@ -116,14 +116,14 @@ def test_a_pause_takes_the_place_of_the_one_before(command: Command) -> None:
     command("pausescheduler", "--for", "1h")
     command("pausescheduler", "--for", "2h", "--reason", "longer")
     assert in_force().reason == "longer"
-    assert Pause.objects.last().ended_by == "command:ada"
+    assert Pause.objects.last().ended_by == "cli:ada"
 
 
 def test_resume_ends_the_pause_once(command: Command) -> None:
     command("pausescheduler")
     assert command("pausescheduler", "--resume").out == "The pause has ended.\n"
     pause = Pause.objects.get()
-    assert pause.ended_by == "command:ada"
+    assert pause.ended_by == "cli:ada"
     assert not Pause.objects.in_force(timezone.now()).exists()
     ran = command("pausescheduler", "--resume")
     assert (ran.code, ran.out) == (0, "Nothing was paused.\n")

@@ -62,7 +62,7 @@ def standing(task: Task) -> str:
         return f"parked: {task.state.parked_reason}"
     if not task.enabled:
         return "disabled"
-    if task.paused_until is not None and timezone.now() < task.paused_until:
+    if task.paused_until is not None and task.is_paused(timezone.now()):
         because = f": {task.pause_reason}" if task.pause_reason else ""
         return f"paused until {moment(task.paused_until)}{because}"
     return "enabled"

@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Begin a pause, end it, or look, and return how it stands."""
-        now, by = timezone.now(), f"command:{user_name()}"[:LONGEST_NAME]
+        now, by = timezone.now(), f"cli:{user_name()}"[:LONGEST_NAME]
         if options["reason"] is not None and (options["resume"] or options["status"]):
             raise CommandError("--reason belongs to a pause that begins.")
         if options["status"]:

@@ -35,7 +35,7 @@ ENDING_FIELDS = (
     "peak_memory_mb",
 )
 #: What ``give_up`` changes.
-GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at", "duration_ms")
+GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at")
 
 
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
