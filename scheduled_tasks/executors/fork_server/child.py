@@ -107,7 +107,7 @@ class RunProcess:
         platform.raise_oom_score()
         os.set_blocking(self.orders, False)
         faulthandler.enable(self.trace)
-        faulthandler.register(signal.SIGTERM, self.trace, chain=True)
+        faulthandler.register(platform.SAY_WHERE, self.trace)
         let_forks_end_on_sigterm()
 
     def make(self, frame: Frame) -> None:
@@ -194,7 +194,6 @@ def let_forks_end_on_sigterm() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
     def end_on_sigterm() -> None:
-        faulthandler.unregister(signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         let_through()
 

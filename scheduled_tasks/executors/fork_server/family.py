@@ -107,12 +107,17 @@ class Child:
         """Ask it to stop, with one byte that says why."""
         with suppress(OSError):
             os.write(self.orders, order)
-        self.remind(group=False)
+        self.signal(signal.SIGTERM, group=False)
 
-    def remind(self, *, group: bool = True) -> None:
-        """Send SIGTERM, at which it writes down where it is."""
+    def remind(self) -> None:
+        """Let it write down where it is, and ask it and its process group to stop once more.
+
+        Not at the first asking: what is written is read from threads that go on meanwhile, which
+        can crash the run.
+        """
         os.ftruncate(self.trace, 0)
-        self.signal(signal.SIGTERM, group=group)
+        self.signal(platform.SAY_WHERE, group=False)
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: int, *, group: bool = True) -> None:
         """Send a signal to its process group, or to itself alone."""
@@ -130,7 +135,7 @@ class Child:
         self.signal(signal.SIGKILL, group=False)
 
     def last_words(self) -> str:
-        """Return where its threads were when it crashed or was asked to stop."""
+        """Return where its threads were when it crashed or was asked to stop once more."""
         words = os.pread(self.trace, LONGEST_TRACE, 0).decode("utf-8", "replace")
         lines = words.splitlines(keepends=True)
         return "".join(line for line in lines if not any(place in line for place in OWN_PLACES))
