@@ -1,7 +1,8 @@
 """Run the whole suite on every database that it is meant for: ``python -m tests``.
 
 SQLite comes with Python and PostgreSQL from a wheel, so there is nothing to set up. DATABASE_URL
-points the suite at one database of your own instead. Arguments go on to pytest.
+points the suite at one database of your own instead. What asks for no database runs beside the
+first only. Arguments go on to pytest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+
+#: What pytest exits with when all was deselected.
+NOTHING_TO_RUN = 5
 
 
 @contextmanager
@@ -46,18 +50,22 @@ def main(arguments: list[str]) -> int:
     databases = {"SQLite": sqlite, "PostgreSQL": postgresql}
     if "DATABASE_URL" in os.environ:
         databases = {"DATABASE_URL": given}
-    lines, worst = [], 0
+    lines, worst, selected = [], 0, arguments
     for name, database in databases.items():
         print(f"\n━━━ {name} ━━━", flush=True)
         begun = time.monotonic()
         with database() as url:
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", *arguments],
+                [sys.executable, "-m", "pytest", *selected],
                 env={**os.environ, "DATABASE_URL": url},
                 check=False,
             )
-        worst = worst or done.returncode
-        verdict = "passed" if done.returncode == 0 else f"FAILED (exit {done.returncode})"
+        nothing = selected != arguments and done.returncode == NOTHING_TO_RUN
+        code = 0 if nothing else done.returncode
+        if "-m" not in arguments:
+            selected = [*arguments, "-m", "not without_database"]
+        worst = worst or code
+        verdict = f"FAILED (exit {code})" if code else "passed"
         lines.append(f"  {name:<12} {verdict} in {time.monotonic() - begun:.0f} s")
     print("\nThe suite ran on\n" + "\n".join(lines), flush=True)
     return worst

@@ -15,6 +15,15 @@ from scheduled_tasks.registry import registry as global_registry
 from scheduled_tasks.scheduler import Scheduler
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for no database: it need not run on each of them."""
+    for item in items:
+        fixtures = {"db", "transactional_db"}.intersection(getattr(item, "fixturenames", ()))
+        if not fixtures and item.get_closest_marker("django_db") is None:
+            item.add_marker("without_database")
+
+
 @pytest.fixture
 def now() -> datetime:
     """Return an ordinary moment, a Sunday at noon; tests pass it in instead of the time."""

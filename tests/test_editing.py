@@ -193,9 +193,9 @@ def test_a_task_that_was_deleted_does_not_come_back_by_a_late_save(
     task: Task, now: datetime
 ) -> None:
     stale = Task.objects.get(pk=task.pk)
-    task.delete()
+    task.delete(now=now)
     with pytest.raises(UnknownTask, match="'one' was deleted meanwhile"):
-        stale.save()
+        stale.save(now=now)
     assert not Task.objects.exists()
 
 
@@ -351,14 +351,14 @@ def test_parking_ends_what_waits_for_slots_whoever_parks(
 def test_a_task_that_was_read_long_ago_takes_back_nothing_that_others_changed(
     make_task: Make, monkeypatch: pytest.MonkeyPatch, now: datetime, change: str
 ) -> None:
-    make_task("one", "jobs.nothing", "every 5 minutes", declared={"category": "said"})
+    make_task("one", "jobs.nothing", declared={"category": "said"})
     stale = Task.objects.get(name="one")
     Task.objects.get(name="one").switch(enabled=False, now=now)
     if change == "reset":
         stale.reset_to_code()
     else:
         monkeypatch.setattr(Task, "validate", lambda self: setattr(self, "enabled", True))
-        register_task("one", "jobs.nothing", "every 5 minutes", category="said")
+        register_task("one", "jobs.nothing", category="said")
     fresh = Task.objects.get(name="one")
     assert (fresh.category, fresh.enabled) == ("said", False)
     assert list(TaskChange.objects.first().fields) == ["category"]

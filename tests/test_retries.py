@@ -94,10 +94,11 @@ def test_a_wait_never_leaves_its_bounds(
     retry = Retry(max_retries=10**6, delay=delay, backoff=backoff, max_delay=longest)
     wait = retry.wait(failures, key=key)
     assert wait is not None
-    assert min(delay, longest) * SECOND <= wait <= longest * 1.1 * SECOND or wait == timedelta()
+    assert min(delay, longest) * SECOND <= wait <= longest * 1.1 * SECOND
 
 
 def test_what_is_added_differs_from_execution_to_execution() -> None:
+    assert fraction("1") == 0.42002406413666904  # on every machine
     assert len({fraction(str(n)) for n in range(100)}) == 100
     assert 0.4 < sum(fraction(str(n)) for n in range(1000)) / 1000 < 0.6
 

@@ -1,12 +1,15 @@
 """Every operation against every other in two processes on one SQLite file, again and again.
 
 SQLite lets nobody stop between two statements of a transaction: who writes keeps all others out.
-So two processes race, and start by a little less or more apart each time.
+So two processes race, and start by a little less or more apart each time. The long form::
+
+    RACES=50 python -m pytest tests/concurrency/test_interleavings_sqlite.py
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import random
 
 import pytest
@@ -20,7 +23,7 @@ from tests.processes import environment_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = 10
+ROUNDS = int(os.environ.get("RACES", "3"))
 #: By how many seconds one starts after the other at most: about as long as an operation takes.
 APART = 0.006
 SEED = 1

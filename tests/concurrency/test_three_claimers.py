@@ -1,7 +1,13 @@
-"""A slot, a run that was asked for and a retry of one task, claimed by three workers at once."""
+"""A slot, a run that was asked for and a retry of one task, claimed by three workers at once.
+
+The long form::
+
+    ROUNDS=1000 python -m tests tests/concurrency/test_three_claimers.py
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +29,7 @@ from tests.processes import LONG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = 100
+ROUNDS = int(os.environ.get("ROUNDS", "100"))
 #: Which queues the three serve: one for all, so that all want the same row, and one for each.
 QUEUES = (["default"] * 3, ["a", "b", "c"])
 Claimers = Sequence[ThreadPoolExecutor]
