@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.models import Task
+from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.registry import registry as global_registry
 from scheduled_tasks.scheduler import Scheduler
+from tests.attempts import NOTHING, make_worker
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,6 +37,20 @@ def registry() -> Iterator[HandlerRegistry]:
     """Return the registry with nothing in it."""
     with global_registry.isolated():
         yield global_registry
+
+
+@pytest.fixture
+def nothing(registry: HandlerRegistry) -> None:
+    """Register the one handler that there is: it does nothing."""
+
+    @scheduled_task(name=NOTHING)
+    def nothing(n: int = 0) -> None: ...
+
+
+@pytest.fixture
+def worker(db: None, now: datetime) -> Worker:
+    """Return the row of a worker whose executor is the test."""
+    return make_worker("first", now)
 
 
 @pytest.fixture

@@ -9,44 +9,24 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from scheduled_tasks import run_task_now, scheduled_task
+from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
 from scheduled_tasks.operations import prepare
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Outcome
+from tests.attempts import outcome
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 Make = Callable[..., Task]
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing() -> None: ...
-
-
-@pytest.fixture
-def worker(db: None, now: datetime) -> Worker:
-    return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
 
 
 def claim(worker: Worker, now: datetime, limit: int = 10) -> list[Execution]:
     return Execution.objects.claim(worker, now, limit=limit, handlers=["jobs.nothing"])
 
 
-def end(execution: Execution, worker: Worker, now: datetime, status: str = "success") -> None:
-    outcome = Outcome(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        status=status,
-        started_at=now,
-        finished_at=now,
-        duration_ms=1,
-    )
-    assert Execution.objects.end([outcome], worker, now) == [execution]
+def end(execution: Execution, worker: Worker, now: datetime) -> None:
+    assert Execution.objects.end([outcome(execution, now)], worker, now) == [execution]
 
 
 def queue(task: Task, now: datetime, count: int = 1, **fields: Any) -> list[Execution]:

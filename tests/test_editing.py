@@ -13,35 +13,23 @@ from scheduled_tasks import (
     Retry,
     register_task,
     run_task_now,
-    scheduled_task,
     unregister_task,
 )
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
 from scheduled_tasks.models import Attempt, Execution, Task, TaskChange, Worker
 from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Loss, Outcome
 from scheduled_tasks.sync import sync
+from tests.attempts import claim, loss, outcome
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 Make = Callable[..., Task]
 
 
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing(n: int = 0) -> None: ...
-
-
 @pytest.fixture
 def task(make_task: Make) -> Task:
     return make_task("one", "jobs.nothing", "every 5 minutes")
-
-
-@pytest.fixture
-def worker(db: None, now: datetime) -> Worker:
-    return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
 
 
 @pytest.fixture
@@ -55,23 +43,6 @@ def edit(task: Task, moment: datetime, **fields: Any) -> None:
     for name, value in fields.items():
         setattr(fresh, name, value)
     fresh.save(now=moment, by="user:ada")
-
-
-def claim(worker: Worker, moment: datetime) -> Execution:
-    [claimed] = Execution.objects.claim(worker, moment, limit=1, handlers=["jobs.nothing"])
-    return claimed
-
-
-def failed(execution: Execution, moment: datetime) -> Outcome:
-    return Outcome(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        status="failed",
-        started_at=moment,
-        finished_at=moment,
-        duration_ms=1,
-        error="no luck",
-    )
 
 
 def next_run(task: Task) -> datetime | None:
@@ -134,7 +105,9 @@ def test_disabling_ends_what_waits_for_a_retry_as_failed(
     task = make_task("two", "jobs.nothing", "every 5 minutes", max_retries=3)
     moment = now + 5 * MINUTE
     Execution.objects.fire(moment, limit=1)
-    Execution.objects.end([failed(claim(worker, moment), moment)], worker, moment)
+    Execution.objects.end(
+        [outcome(claim(worker, moment), moment, "failed", error="no luck")], worker, moment
+    )
     assert Execution.objects.get().status == "queued"
     edit(task, moment, enabled=False)
     row = Execution.objects.get()
@@ -149,7 +122,9 @@ def test_disabling_leaves_what_runs(task: Task, worker: Worker, now: datetime) -
     Execution.objects.fire(moment, limit=1)
     running = claim(worker, moment)
     edit(task, moment, enabled=False)
-    done = Execution.objects.end([failed(running, moment)], worker, moment)
+    done = Execution.objects.end(
+        [outcome(running, moment, "failed", error="no luck")], worker, moment
+    )
     assert [row.status for row in done] == ["failed"]
 
 
@@ -167,7 +142,9 @@ def test_deleting_cancels_what_waits_and_lets_what_runs_end(
     waiting = Execution.objects.exclude(pk=running.pk).values_list("status", "reason")
     assert set(waiting) == {("cancelled", "Its task was deleted.")}
     assert len(waiting) == 2  # what was asked for, and the slot that came before the deletion
-    [ended] = Execution.objects.end([failed(running, moment)], worker, moment)
+    [ended] = Execution.objects.end(
+        [outcome(running, moment, "failed", error="no luck")], worker, moment
+    )
     assert (ended.status, ended.task_name, ended.task) == ("failed", "two", None)
 
 
@@ -178,8 +155,7 @@ def test_what_is_lost_after_its_task_was_deleted_has_failed(
     Execution.objects.fire(moment, limit=1)
     running = claim(worker, moment)
     task.delete(now=moment)
-    loss = Loss(execution_id=running.pk, attempt=1, reason="gone")
-    [ended] = Execution.objects.end([loss], worker, moment)
+    [ended] = Execution.objects.end([loss(running)], worker, moment)
     assert (ended.status, ended.error_category) == ("failed", "lost")
 
 
@@ -334,7 +310,9 @@ def test_parking_ends_what_waits_for_slots_whoever_parks(
     )
     Execution.objects.fire(now + 5 * MINUTE, limit=10)
     tried = claim(worker, now + 5 * MINUTE)
-    Execution.objects.end([failed(tried, now + 6 * MINUTE)], worker, now + 6 * MINUTE)
+    Execution.objects.end(
+        [outcome(tried, now + 6 * MINUTE, "failed", error="no luck")], worker, now + 6 * MINUTE
+    )
     Execution.objects.fire(now + 10 * MINUTE, limit=10)
     asked = run_task_now("one", now=now + 10 * MINUTE)
     task.refresh_from_db()

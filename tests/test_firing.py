@@ -8,23 +8,15 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Pause, Task
 from scheduled_tasks.models.life import firing
-from scheduled_tasks.registry import HandlerRegistry
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 Make = Callable[..., Task]
 #: Slots every five minutes are minutes 5, 10, … after noon.
 FIVE = "every 5 minutes"
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing() -> None: ...
 
 
 @pytest.fixture

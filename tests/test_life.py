@@ -8,60 +8,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Ending, Loss, Outcome
+from scheduled_tasks.runs import Ending
 from scheduled_tasks.scheduler import Scheduler
+from tests.attempts import claim, loss, make_worker, outcome
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 MINUTE = timedelta(minutes=1)
 LEASE = 60
 Make = Callable[..., Task]
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing() -> None:
-        pass
-
-
-@pytest.fixture
-def worker(db: None, now: datetime) -> Worker:
-    return make_worker("first", now)
-
-
-def make_worker(label: str, now: datetime) -> Worker:
-    return Worker.objects.create(
-        label=label, host="h", pid=1, started_at=now, heartbeat_at=now, handlers=["jobs.nothing"]
-    )
-
-
-def claim(worker: Worker, now: datetime) -> Execution:
-    [execution] = Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"])
-    return execution
-
-
-def outcome(execution: Execution, now: datetime, status: str = "success") -> Outcome:
-    return Outcome(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        status=status,
-        started_at=now,
-        finished_at=now,
-        duration_ms=1,
-    )
-
-
-def loss(execution: Execution, *, charged: bool = True) -> Loss:
-    return Loss(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        reason="It was killed.",
-        charged=charged,
-    )
 
 
 def ended(endings: list[Ending], worker: Worker, now: datetime) -> list[int]:

@@ -12,31 +12,15 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
 from scheduled_tasks.models import Execution, ExecutionLog, Worker
 from scheduled_tasks.models.life import recording
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Loss
+from tests.attempts import claim, loss
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 Make = Callable[..., Any]
 START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing() -> None:
-        pass
-
-
-@pytest.fixture
-def worker(db: None, now: datetime) -> Worker:
-    return Worker.objects.create(
-        label="first", host="h", pid=1, started_at=now, heartbeat_at=now, handlers=["jobs.nothing"]
-    )
 
 
 @pytest.fixture
@@ -193,9 +177,8 @@ def test_the_attempt_that_is_held_is_told_from_the_one_before(
     running: list[Execution], worker: Worker, now: datetime
 ) -> None:
     first = running[0]
-    loss = Loss(execution_id=first.pk, attempt=1, reason="killed")
-    Execution.objects.end([loss], worker, now)
-    [again] = Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"])
+    Execution.objects.end([loss(first)], worker, now)
+    again = claim(worker, now)
     batch = [*sent(first, line("late")), *sent(again, line("second"))]
     assert Execution.objects.record(batch, worker) == {(first.pk, 1)}
     assert logged(first) == ["second"]

@@ -4,53 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
-from scheduled_tasks import run_task_now, scheduled_task
+from scheduled_tasks import run_task_now
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Loss, Outcome
+from tests.attempts import claim, loss, outcome
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 MINUTE = timedelta(minutes=1)
 Make = Callable[..., Task]
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing(n: int = 0) -> None: ...
-
-
-@pytest.fixture
-def worker(db: None, now: datetime) -> Worker:
-    return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
 
 
 @pytest.fixture
 def queued(make_task: Make, now: datetime) -> Execution:
     make_task("one", "jobs.nothing", max_retries=3)
     return run_task_now("one", {"n": 1}, now=now)
-
-
-def claim(worker: Worker, now: datetime) -> Execution:
-    [claimed] = Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"])
-    return claimed
-
-
-def outcome(execution: Execution, now: datetime, status: str, **fields: Any) -> Outcome:
-    return Outcome(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        status=status,
-        started_at=now,
-        finished_at=now,
-        duration_ms=1,
-        **fields,
-    )
 
 
 def fail_for_good(execution: Execution, worker: Worker, now: datetime) -> None:
@@ -94,8 +64,7 @@ def test_what_is_lost_after_it_was_asked_to_stop_is_cancelled(
 ) -> None:
     claimed = claim(worker, now)
     Execution.objects.cancel([queued.pk], now, reason="Not today.")
-    loss = Loss(execution_id=claimed.pk, attempt=claimed.attempt, reason="gone")
-    [ended] = Execution.objects.end([loss], worker, now)
+    [ended] = Execution.objects.end([loss(claimed)], worker, now)
     assert (ended.status, ended.reason) == ("cancelled", "Not today.")
 
 

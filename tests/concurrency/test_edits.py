@@ -10,22 +10,14 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Outcome
+from tests.attempts import outcome
 from tests.processes import LONG, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 
 MINUTE = timedelta(minutes=1)
 Do = Callable[[], Any]
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.nothing")
-    def nothing(n: int = 0) -> None: ...
 
 
 @pytest.fixture
@@ -33,11 +25,6 @@ def task(transactional_db: None, now: datetime) -> Task:
     task = Task(name="one", handler="jobs.nothing", schedule="every 5 minutes", anchor=now)
     task.save(now=now)
     return task
-
-
-@pytest.fixture
-def worker(transactional_db: None, now: datetime) -> Worker:
-    return Worker.objects.create(label="w", host="h", pid=1, started_at=now, heartbeat_at=now)
 
 
 @pytest.fixture
@@ -90,15 +77,7 @@ def claim(worker: Worker, moment: datetime) -> Callable[[], list[Execution]]:
 
 
 def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
-    outcome = Outcome(
-        execution_id=execution.pk,
-        attempt=execution.attempt,
-        status="success",
-        started_at=moment,
-        finished_at=moment,
-        duration_ms=1,
-    )
-    return lambda: Execution.objects.end([outcome], worker, moment)
+    return lambda: Execution.objects.end([outcome(execution, moment)], worker, moment)
 
 
 @pytest.mark.parametrize("fires_first", [True, False])

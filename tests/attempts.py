@@ -1,0 +1,45 @@
+"""Attempts made without an executor: who claims, and how it ends, as a test says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from scheduled_tasks.models import Execution, Worker
+from scheduled_tasks.runs import Loss, Outcome
+
+#: The handler that the fixture ``nothing`` registers.
+NOTHING = "jobs.nothing"
+
+
+def make_worker(label: str, now: datetime) -> Worker:
+    return Worker.objects.create(
+        label=label, host="h", pid=1, started_at=now, heartbeat_at=now, handlers=[NOTHING]
+    )
+
+
+def claim(worker: Worker, now: datetime) -> Execution:
+    """Claim the one execution that waits."""
+    [claimed] = Execution.objects.claim(worker, now, limit=1, handlers=[NOTHING])
+    return claimed
+
+
+def outcome(execution: Execution, now: datetime, status: str = "success", **fields: Any) -> Outcome:
+    return Outcome(
+        execution_id=execution.pk,
+        attempt=execution.attempt,
+        status=status,
+        started_at=now,
+        finished_at=now,
+        duration_ms=1,
+        **fields,
+    )
+
+
+def loss(execution: Execution, *, charged: bool = True) -> Loss:
+    return Loss(
+        execution_id=execution.pk,
+        attempt=execution.attempt,
+        reason="It was killed.",
+        charged=charged,
+    )
