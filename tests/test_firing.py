@@ -75,6 +75,13 @@ def test_what_is_in_time_runs_besides_what_is_caught_up(make: Make, now: datetim
     assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20)]
 
 
+def test_how_late_a_misfire_is_can_be_set(make: Make, now: datetime, settings: Any) -> None:
+    settings.SCHEDULED_TASKS = {"MISFIRE_THRESHOLD": 700}
+    make(overlap_policy="allow")
+    fire(now + 20.5 * MINUTE)
+    assert rows(now) == [taken(5, "catch_up"), taken(10), taken(15), taken(20)]
+
+
 def test_skip_covers_every_misfire(make: Make, now: datetime) -> None:
     task = make(misfire_policy="skip")
     fire(now + 22 * MINUTE)

@@ -143,7 +143,10 @@ def test_a_failure_waits_longer_each_time_and_each_attempt_is_kept(
     assert (row.attempt, row.failures, row.losses) == (6, 5, 0)
     kept = list(Attempt.objects.values_list("number", "outcome", "error", "error_category"))
     assert kept == [(n, "failed", f"ConnectionError: no luck {n}", "network") for n in range(1, 6)]
-    assert all("raise luck.errors.pop(0)" in row.traceback for row in Attempt.objects.all())
+    for attempt in Attempt.objects.all():
+        assert "raise luck.errors.pop(0)" in attempt.traceback
+        assert (attempt.worker, attempt.worker_label) == (row.worker, worker.worker.label)
+        assert attempt.claimed_at <= attempt.started_at <= attempt.finished_at < row.claimed_at
     one.state.refresh_from_db()
     assert (one.state.execution_count, one.state.consecutive_failures) == (1, 0)
 

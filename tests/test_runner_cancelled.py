@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import RunCancelled, TaskContext, scheduled_task
+from scheduled_tasks import Retry, RunCancelled, TaskContext, scheduled_task
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.context import NoRecorder
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded
@@ -136,3 +136,14 @@ def test_a_run_that_was_cancelled_before_it_began_does_not_begin(outcome_of: Per
 
     outcome = outcome_of(handler, cancellation)
     assert (outcome.status, outcome.reason, outcome.error) == ("cancelled", "A person said so.", "")
+
+
+def test_a_timeout_is_tried_again_whatever_the_handler_wants_retried(
+    registry: HandlerRegistry,
+) -> None:
+    @scheduled_task(name="shop.job", retry=Retry(retry_on=(KeyError,)))
+    def job(context: TaskContext) -> None:
+        context.cancellation.request(TimeLimitExceeded, "It reached its timeout.")
+
+    outcome = perform(run_of(1), clock=clock, recorder=NoRecorder(), cancellation=Cancellation())
+    assert (outcome.error_category, outcome.retryable) == ("timeout", True)

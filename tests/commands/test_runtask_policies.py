@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now, scheduled_task
-from scheduled_tasks.models import Attempt, Execution, Worker
+from scheduled_tasks.models import Attempt, Execution, Pause, Worker
 from scheduled_tasks.scheduler import Scheduler
 from tests.commands.conftest import Command
 
@@ -62,3 +62,13 @@ def test_a_task_that_may_overlap_is_run_beside_itself(
     run_task_now(register_task("weekly", "shop.hold", overlap_policy="allow"))
     scheduler().tick(timezone.now())
     assert list(Execution.objects.values_list("status", flat=True)) == ["success", "success"]
+
+
+def test_a_run_by_hand_does_not_wait_for_the_end_of_a_pause(command: Command) -> None:
+    @scheduled_task(name="shop.job")
+    def job() -> None: ...
+
+    register_task("weekly", "shop.job")
+    Pause.objects.begin(timezone.now(), reason="Stocktaking")
+    assert command("runtask", "weekly").code == 0
+    assert Execution.objects.get().status == "success"
