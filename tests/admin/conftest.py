@@ -1,4 +1,4 @@
-"""Handlers that the admin's tests run, and people who use the admin."""
+"""The time of the admin's tests, handlers that they run, and people who use the admin."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ from django.utils import timezone
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.registry import HandlerRegistry
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    """Let it be ``now`` for the whole of a test."""
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
+@pytest.fixture
+def later(now: datetime) -> datetime:
+    """Return a moment that is still to come, a week from now."""
+    return now + timedelta(days=7)
 
 
 @pytest.fixture(autouse=True)
@@ -72,19 +84,18 @@ def make_execution(now: datetime) -> Callable[..., Execution]:
 
 
 @pytest.fixture
-def make_worker(db: None) -> Callable[..., Worker]:
+def make_worker(db: None, now: datetime) -> Callable[..., Worker]:
     """Return a maker of workers, which have just beaten."""
 
     def make(label: str = "web-1:42", **fields: Any) -> Worker:
-        moment = timezone.now()
         return Worker.objects.create(
             **{
                 "label": label,
                 "host": "web-1",
                 "pid": 42,
                 "version": "1",
-                "heartbeat_at": moment,
-                "started_at": moment,
+                "heartbeat_at": now,
+                "started_at": now,
                 **fields,
             }
         )

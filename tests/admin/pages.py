@@ -1,7 +1,9 @@
-"""Addresses of the admin's pages, and what their answers say."""
+"""Addresses of the admin's pages, what is posted to them, what they say, and rows to show."""
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.messages import get_messages
@@ -9,7 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from scheduled_tasks.models import Task
+from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task
 
 
 def page(view: str, *args: Any, site: str = "admin") -> str:
@@ -18,6 +20,12 @@ def page(view: str, *args: Any, site: str = "admin") -> str:
 
 def text(response: HttpResponse) -> str:
     return response.content.decode()
+
+
+def shown(client: Client, execution: Execution) -> str:
+    response = client.get(page("execution_change", execution.pk))
+    assert response.status_code == 200
+    return text(response)
 
 
 def messages(response: Any) -> list[str]:
@@ -29,6 +37,15 @@ def act(client: Client, action: str, *tasks: Task, **fields: Any) -> Any:
     data = {"action": action, "_selected_action": [task.pk for task in tasks], **fields}
     client.cookies.pop("messages", None)
     return client.post(page("task_changelist"), data)
+
+
+def as_typed(**moments: datetime) -> dict[str, str]:
+    """Return what a browser posts of moments."""
+    return {
+        f"{name}_{part}": f"{moment:{form}}"
+        for name, moment in moments.items()
+        for part, form in enumerate(("%Y-%m-%d", "%H:%M:%S"))
+    }
 
 
 def task_data(**fields: Any) -> dict[str, Any]:
@@ -69,3 +86,40 @@ def task_data(**fields: Any) -> dict[str, Any]:
         "pause_reason": "",
         "metadata": "{}",
     } | fields
+
+
+def change(execution: Execution, **fields: Any) -> None:
+    Execution.objects.filter(pk=execution.pk).update(**fields)
+
+
+def tried(execution: Execution, number: int, **fields: Any) -> None:
+    moment = execution.created_at + timedelta(minutes=number)
+    defaults = {
+        "outcome": "failed",
+        "worker_label": "web-1:42",
+        "claimed_at": moment,
+        "started_at": moment + timedelta(seconds=1),
+        "finished_at": moment + timedelta(seconds=3),
+        "duration_ms": 2_000,
+        "error_category": "network",
+        "error": f"ConnectionError: no answer to {number}",
+        "traceback": f"Traceback of {number}",
+    }
+    Attempt.objects.create(execution=execution, number=number, **(defaults | fields))
+
+
+def say(execution: Execution, *messages: str, **fields: Any) -> None:
+    ExecutionLog.objects.bulk_create(
+        ExecutionLog(
+            **{
+                "execution": execution,
+                "attempt": execution.attempt,
+                "logged_at": execution.created_at,
+                "level": logging.INFO,
+                "logger": "shop.letters",
+                "message": message,
+            }
+            | fields
+        )
+        for message in messages
+    )

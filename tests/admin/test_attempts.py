@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.admin import execution_attempts
 from scheduled_tasks.models import Attempt, Execution
-from tests.admin.pages import page, text
+from tests.admin.pages import change, page, shown, text, tried
 
 Make = Callable[..., Any]
 
@@ -37,34 +35,8 @@ def execution(make_task: Make, make_execution: Make, now: datetime) -> Execution
     return made
 
 
-def tried(execution: Execution, number: int, **fields: Any) -> None:
-    moment = execution.created_at + timedelta(minutes=number)
-    defaults = {
-        "outcome": "failed",
-        "worker_label": "web-1:42",
-        "claimed_at": moment,
-        "started_at": moment + timedelta(seconds=1),
-        "finished_at": moment + timedelta(seconds=3),
-        "duration_ms": 2_000,
-        "error_category": "network",
-        "error": f"ConnectionError: no answer to {number}",
-        "traceback": f"Traceback of {number}",
-    }
-    Attempt.objects.create(execution=execution, number=number, **(defaults | fields))
-
-
-def shown(client: Client, execution: Execution) -> str:
-    response = client.get(page("execution_change", execution.pk))
-    assert response.status_code == 200
-    return text(response)
-
-
 def listed(client: Client) -> str:
     return text(client.get(page("execution_changelist")))
-
-
-def change(execution: Execution, **fields: Any) -> None:
-    Execution.objects.filter(pk=execution.pk).update(**fields)
 
 
 def test_the_attempts_before_the_last_one_are_shown_in_order(
@@ -122,23 +94,6 @@ def test_only_the_latest_attempts_and_ends_of_tracebacks_are_shown(
     assert f"… {'c' * 10}</pre>" in said
     assert "bc" not in said
     assert f">{'a' * 10}</pre>" in said
-
-
-def test_the_attempts_are_one_query_on_the_page_and_none_on_lists(
-    admin_client: Client, execution: Execution
-) -> None:
-    for number in range(1, 30):
-        tried(execution, number)
-    urls = {
-        page("execution_change", execution.pk): 1,
-        page("execution_changelist"): 0,
-        page("task_change", execution.task_id): 0,
-    }
-    for url, expected in urls.items():
-        with CaptureQueriesContext(connection) as captured:
-            assert admin_client.get(url).status_code == 200
-        asked = [query["sql"] for query in captured if "tasks_attempt" in query["sql"]]
-        assert len(asked) == expected, url
 
 
 def test_what_waits_for_a_retry_says_for_which_and_how_long(

@@ -8,13 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.admin import execution_log
 from scheduled_tasks.models import Execution, ExecutionLog
-from tests.admin.pages import page, text
+from tests.admin.pages import change, page, say, shown, text
 
 Make = Callable[..., Any]
 
@@ -23,33 +21,6 @@ Make = Callable[..., Any]
 def execution(make_task: Make, make_execution: Make) -> Execution:
     made: Execution = make_execution(make_task("nightly", "shop.cleanup"))
     return made
-
-
-def say(execution: Execution, *messages: str, **fields: Any) -> None:
-    ExecutionLog.objects.bulk_create(
-        ExecutionLog(
-            **{
-                "execution": execution,
-                "attempt": execution.attempt,
-                "logged_at": execution.created_at,
-                "level": logging.INFO,
-                "logger": "shop.letters",
-                "message": message,
-            }
-            | fields
-        )
-        for message in messages
-    )
-
-
-def shown(client: Client, execution: Execution) -> str:
-    response = client.get(page("execution_change", execution.pk))
-    assert response.status_code == 200
-    return text(response)
-
-
-def change(execution: Execution, **fields: Any) -> None:
-    Execution.objects.filter(pk=execution.pk).update(**fields)
 
 
 def test_what_a_running_execution_says_of_itself_is_shown(
@@ -144,22 +115,6 @@ def test_a_long_line_is_cut_in_the_database(admin_client: Client, execution: Exe
     assert f">{'x' * 10_000}<" in said
     assert f">{'y' * 10_000} …<" in said
     assert f">{'z' * 10_000} …<" in said
-
-
-def test_the_log_is_one_query_on_the_page_and_none_on_lists(
-    admin_client: Client, execution: Execution
-) -> None:
-    say(execution, *("line" for _ in range(300)))
-    urls = {
-        page("execution_change", execution.pk): 1,
-        page("execution_changelist"): 0,
-        page("task_change", execution.task_id): 0,
-    }
-    for url, expected in urls.items():
-        with CaptureQueriesContext(connection) as captured:
-            assert admin_client.get(url).status_code == 200
-        asked = [query["sql"] for query in captured if "executionlog" in query["sql"]]
-        assert len(asked) == expected, url
 
 
 def test_deleting_an_execution_deletes_its_lines_without_listing_them(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,15 +17,19 @@ from tests.admin.pages import act, page, text
 Make = Callable[..., Any]
 
 SCRIPT = "<script>alert(1)</script>"
-LATER = datetime(2040, 1, 1, tzinfo=UTC)
 INLINE = re.compile(
     r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", re.IGNORECASE
 )
 
 
 @pytest.fixture
-def pages(
-    admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make, now: datetime
+def pages(  # noqa: PLR0917
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    make_worker: Make,
+    now: datetime,
+    later: datetime,
 ) -> dict[str, str]:
     """Return every page, of rows that hold a script wherever there is room for one."""
     task = make_task("evil", "shop.cleanup", "0 2 * * *", description=SCRIPT, category=SCRIPT)
@@ -57,7 +61,7 @@ def pages(
         traceback=SCRIPT,
     )
     Pause.objects.begin(now, reason=SCRIPT, by=SCRIPT)
-    paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=LATER)
+    paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=later)
     Task.objects.filter(pk=paused.pk).update(pause_reason=SCRIPT)
     TaskChange.objects.note(paused, "changed", now, fields={SCRIPT: (SCRIPT, [SCRIPT])}, by=SCRIPT)
     change = TaskChange.objects.first()

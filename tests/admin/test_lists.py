@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from scheduled_tasks.admin import paging
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
@@ -27,7 +26,7 @@ def test_tasks_show_schedule_next_run_last_status_and_enabled(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *", timezone="Europe/Berlin")
-    coming = timezone.now() + timedelta(hours=3, minutes=1)
+    coming = now + timedelta(hours=3, minutes=1)
     TaskState.objects.filter(pk=task.pk).update(
         next_run_at=coming, last_status="failed", last_run_at=now, consecutive_failures=3
     )
@@ -39,8 +38,12 @@ def test_tasks_show_schedule_next_run_last_status_and_enabled(
     assert 'alt="True"' in said
 
 
-def test_a_task_that_should_have_fired_is_marked(admin_client: Client, make_task: Make) -> None:
-    make_task("overdue", "shop.cleanup", "0 2 * * *")
+def test_a_task_that_should_have_fired_is_marked(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    task = make_task("overdue", "shop.cleanup", "0 2 * * *")
+    assert "st-late" not in text(admin_client.get(page("task_changelist")))
+    TaskState.objects.filter(pk=task.pk).update(next_run_at=now - timedelta(hours=1))
     assert "st-late" in text(admin_client.get(page("task_changelist")))
 
 
@@ -54,9 +57,9 @@ def test_a_task_that_is_only_run_by_hand_has_no_next_run(
 
 
 def test_the_list_says_whether_a_worker_lives(
-    admin_client: Client, make_task: Make, make_worker: Make
+    admin_client: Client, make_task: Make, make_worker: Make, now: datetime
 ) -> None:
-    make_worker("long gone", heartbeat_at=timezone.now() - timedelta(hours=1))
+    make_worker("long gone", heartbeat_at=now - timedelta(hours=1))
     assert "No worker is alive" in text(admin_client.get(page("task_changelist")))
     make_worker()
     said = text(admin_client.get(page("task_changelist")))
@@ -262,9 +265,9 @@ def test_the_page_of_a_declared_task_says_what_a_person_changed(
     assert "Changed from code: schedule." in said
 
 
-def test_workers_show_how_they_are(admin_client: Client, make_worker: Make) -> None:
+def test_workers_show_how_they_are(admin_client: Client, make_worker: Make, now: datetime) -> None:
     make_worker(queues=["mail", "slow"], handlers=["shop.cleanup"])
-    make_worker("silent:1", heartbeat_at=timezone.now() - timedelta(hours=1))
+    make_worker("silent:1", heartbeat_at=now - timedelta(hours=1))
     lost = make_worker("lost:1", state=Worker.State.LOST)
     said = text(admin_client.get(page("worker_changelist")))
     for state in ("running", "silent", "lost"):

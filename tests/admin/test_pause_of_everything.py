@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
-from django.utils import timezone
 
 from scheduled_tasks.models import Pause
-from tests.admin.pages import messages, page, text
+from tests.admin.pages import as_typed, messages, page, text
 
+Begin = Callable[..., Pause]
 Staff = Callable[..., Client]
-
-UNTIL = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
-TYPED = {"until_0": "2040-01-01", "until_1": "09:30:00", "reason": "The database moves."}
 
 pytestmark = pytest.mark.django_db
 
 
-def begin(**fields: Any) -> Pause:
-    began = timezone.now() - timedelta(minutes=5)
-    pause: Pause = Pause.objects.begin(began, **{"by": "user:ada", **fields})
-    return pause
+@pytest.fixture
+def begin(now: datetime) -> Begin:
+    """Return a function that pauses everything, as of five minutes ago."""
+
+    def make(**fields: Any) -> Pause:
+        began = now - timedelta(minutes=5)
+        pause: Pause = Pause.objects.begin(began, **{"by": "user:ada", **fields})
+        return pause
+
+    return make
+
+
+@pytest.fixture
+def typed(later: datetime) -> dict[str, str]:
+    """Return what a browser posts to pause everything."""
+    return {**as_typed(until=later), "reason": "The database moves."}
 
 
 def banner(client: Client, view: str = "task_changelist") -> str:
@@ -40,12 +49,14 @@ def test_without_a_pause_the_list_of_tasks_offers_one(admin_client: Client) -> N
 
 
 @pytest.mark.parametrize("view", ["task_changelist", "pause_changelist"])
-def test_a_banner_says_until_when_why_and_who(admin_client: Client, view: str) -> None:
-    begin(until=UNTIL, reason="The <database> moves.")
+def test_a_banner_says_until_when_why_and_who(
+    admin_client: Client, begin: Begin, later: datetime, view: str
+) -> None:
+    begin(until=later, reason="The <database> moves.")
     said = banner(admin_client, view)
     for part in (
         "Everything is paused until",
-        "2040-01-01 09:30:00 UTC",
+        "2026-03-08 12:00:00 UTC",
         ": The &lt;database&gt; moves.",
         "5 minutes ago",
         "by user:ada",
@@ -55,7 +66,7 @@ def test_a_banner_says_until_when_why_and_who(admin_client: Client, view: str) -
     assert page("pause_add") + '">Pause everything' not in said
 
 
-def test_a_pause_without_end_or_reason_says_neither(admin_client: Client) -> None:
+def test_a_pause_without_end_or_reason_says_neither(admin_client: Client, begin: Begin) -> None:
     begin(by="")
     said = banner(admin_client)
     assert "Everything is paused." in said
@@ -63,31 +74,36 @@ def test_a_pause_without_end_or_reason_says_neither(admin_client: Client) -> Non
     assert " by " not in said
 
 
-def test_pauses_that_are_over_show_no_banner(admin_client: Client) -> None:
-    begin(until=timezone.now() - timedelta(minutes=1))
+def test_pauses_that_are_over_show_no_banner(
+    admin_client: Client, begin: Begin, now: datetime
+) -> None:
+    begin(until=now - timedelta(minutes=1))
     begin().delete()
-    Pause.objects.create(begun_at=timezone.now() + timedelta(hours=1))
+    Pause.objects.create(begun_at=now + timedelta(hours=1))
     assert banner(admin_client) == ""
 
 
-def test_everything_is_paused_in_the_users_name(admin_client: Client) -> None:
+def test_everything_is_paused_in_the_users_name(
+    admin_client: Client, typed: dict[str, str], now: datetime, later: datetime
+) -> None:
     assert admin_client.get(page("pause_add")).status_code == 200
-    response = admin_client.post(page("pause_add"), TYPED)
+    response = admin_client.post(page("pause_add"), typed)
     assert response.status_code == 302
     pause = Pause.objects.get()
-    assert (pause.until, pause.reason) == (UNTIL, "The database moves.")
-    assert pause.begun_by == "user:admin"
-    assert timezone.now() - pause.begun_at < timedelta(minutes=1)
-    assert list(Pause.objects.in_force(timezone.now())) == [pause]
+    assert (pause.until, pause.reason) == (later, "The database moves.")
+    assert (pause.begun_at, pause.begun_by) == (now, "user:admin")
+    assert list(Pause.objects.in_force(now)) == [pause]
     assert LogEntry.objects.get().object_id == str(pause.pk)
 
 
-def test_a_pause_takes_the_place_of_the_one_in_force(admin_client: Client) -> None:
+def test_a_pause_takes_the_place_of_the_one_in_force(
+    admin_client: Client, begin: Begin, typed: dict[str, str], now: datetime
+) -> None:
     before = begin()
-    admin_client.post(page("pause_add"), {**TYPED, "until_0": "", "until_1": ""})
+    admin_client.post(page("pause_add"), {**typed, "until_0": "", "until_1": ""})
     before.refresh_from_db()
     assert before.ended_by == "user:admin"
-    [pause] = Pause.objects.in_force(timezone.now())
+    [pause] = Pause.objects.in_force(now)
     assert pause.until is None
 
 
@@ -101,9 +117,9 @@ def test_a_pause_takes_the_place_of_the_one_in_force(admin_client: Client) -> No
     ],
 )
 def test_what_is_no_pause_is_refused(
-    admin_client: Client, fields: dict[str, str], wrong: str, says: str
+    admin_client: Client, typed: dict[str, str], fields: dict[str, str], wrong: str, says: str
 ) -> None:
-    response = admin_client.post(page("pause_add"), TYPED | fields)
+    response = admin_client.post(page("pause_add"), typed | fields)
     assert response.status_code == 200
     errors = response.context["adminform"].form.errors
     assert list(errors) == [wrong]
@@ -111,7 +127,7 @@ def test_what_is_no_pause_is_refused(
     assert not Pause.objects.exists()
 
 
-def test_everything_is_resumed_by_a_button(admin_client: Client) -> None:
+def test_everything_is_resumed_by_a_button(admin_client: Client, begin: Begin) -> None:
     pause = begin()
     response = admin_client.post(page("pause_resume"))
     assert response.status_code == 302
@@ -124,13 +140,17 @@ def test_everything_is_resumed_by_a_button(admin_client: Client) -> None:
     assert messages(admin_client.post(page("pause_resume"))) == ["Nothing was paused."]
 
 
-def test_looking_at_the_button_ends_nothing(admin_client: Client) -> None:
+def test_looking_at_the_button_ends_nothing(
+    admin_client: Client, begin: Begin, now: datetime
+) -> None:
     begin()
     assert admin_client.get(page("pause_resume")).status_code == 405
-    assert Pause.objects.in_force(timezone.now()).exists()
+    assert Pause.objects.in_force(now).exists()
 
 
-def test_pauses_are_kept_as_they_were(admin_client: Client) -> None:
+def test_pauses_are_kept_as_they_were(
+    admin_client: Client, begin: Begin, typed: dict[str, str]
+) -> None:
     pause = begin(reason="Deploy")
     admin_client.post(page("pause_resume"))
     said = text(admin_client.get(page("pause_changelist")))
@@ -140,12 +160,12 @@ def test_pauses_are_kept_as_they_were(admin_client: Client) -> None:
     shown = text(admin_client.get(url))
     assert "Deploy" in shown
     assert 'name="_save"' not in shown
-    assert admin_client.post(url, TYPED).status_code == 403
+    assert admin_client.post(url, typed).status_code == 403
     assert admin_client.post(page("pause_delete", pause.pk), {"post": "yes"}).status_code == 403
     assert Pause.objects.get().reason == "Deploy"
 
 
-def test_a_pause_in_force_says_so(admin_client: Client) -> None:
+def test_a_pause_in_force_says_so(admin_client: Client, begin: Begin) -> None:
     begin()
     said = text(admin_client.get(page("pause_changelist")))
     assert ">in force<" in said
@@ -160,8 +180,11 @@ def test_a_pause_in_force_says_so(admin_client: Client) -> None:
         (["view_task", "change_pause"], False, True),
     ],
 )
-def test_pausing_and_resuming_are_permissions(
+def test_pausing_and_resuming_are_permissions(  # noqa: PLR0917
     staff: Staff,
+    begin: Begin,
+    typed: dict[str, str],
+    now: datetime,
     permissions: list[str],
     may_add: bool,  # noqa: FBT001
     may_resume: bool,  # noqa: FBT001
@@ -169,12 +192,12 @@ def test_pausing_and_resuming_are_permissions(
     client = staff(*permissions)
     offered = page("pause_add") in text(client.get(page("task_changelist")))
     assert offered is may_add
-    assert (client.post(page("pause_add"), TYPED).status_code == 302) is may_add
+    assert (client.post(page("pause_add"), typed).status_code == 302) is may_add
     assert Pause.objects.exists() is may_add
     begin()
     assert ('type="submit" class="button"' in banner(client)) is may_resume
     assert (client.post(page("pause_resume")).status_code == 302) is may_resume
-    assert Pause.objects.in_force(timezone.now()).exists() is not may_resume
+    assert Pause.objects.in_force(now).exists() is not may_resume
 
 
 @pytest.mark.parametrize(
@@ -185,7 +208,7 @@ def test_pausing_and_resuming_are_permissions(
     ],
 )
 def test_whoever_resumes_comes_to_a_page_that_they_may_see(
-    staff: Staff, permissions: list[str], leads_to: str
+    staff: Staff, begin: Begin, permissions: list[str], leads_to: str
 ) -> None:
     begin()
     client = staff(*permissions)
@@ -194,7 +217,7 @@ def test_whoever_resumes_comes_to_a_page_that_they_may_see(
     assert client.get(response.url).status_code == 200
 
 
-def test_the_banner_is_shown_to_whoever_may_see_tasks(staff: Staff) -> None:
+def test_the_banner_is_shown_to_whoever_may_see_tasks(staff: Staff, begin: Begin) -> None:
     begin(reason="Deploy")
     client = staff("view_task")
     assert "Deploy" in banner(client)

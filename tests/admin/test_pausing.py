@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
-from django.utils import timezone
 
 from scheduled_tasks.models import Task, TaskChange, TaskState
-from tests.admin.pages import act, messages, page, text
+from tests.admin.pages import act, as_typed, messages, page, text
 
 Make = Callable[..., Any]
 
-UNTIL = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
-TYPED = {"paused_until_0": "2040-01-01", "paused_until_1": "09:30:00"}
 
+@pytest.fixture
+def pause(later: datetime) -> Callable[..., Any]:
+    """Return a function that pauses tasks until ``later``, unless it is given other fields."""
 
-def pause(client: Client, *tasks: Task, **fields: str) -> Any:
-    return act(client, "pause", *tasks, **{"pause": "Pause", **TYPED, **fields})
+    def post(client: Client, *tasks: Task, **fields: str) -> Any:
+        typed = as_typed(paused_until=later)
+        return act(client, "pause", *tasks, **{"pause": "Pause", **typed, **fields})
+
+    return post
 
 
 def paused() -> list[str]:
@@ -42,7 +45,7 @@ def test_the_action_asks_until_when_and_why(admin_client: Client, make_task: Mak
 
 
 def test_the_selected_tasks_are_paused_in_the_users_name(
-    admin_client: Client, make_task: Make
+    admin_client: Client, make_task: Make, pause: Make, later: datetime
 ) -> None:
     a, b = make_task("a", "shop.plain", "0 2 * * *"), make_task("b", "shop.plain")
     make_task("c", "shop.plain")
@@ -52,7 +55,7 @@ def test_the_selected_tasks_are_paused_in_the_users_name(
     assert messages(response) == ["2 tasks paused."]
     assert paused() == ["a", "b"]
     a.refresh_from_db()
-    assert (a.paused_until, a.pause_reason) == (UNTIL, "The warehouse moves.")
+    assert (a.paused_until, a.pause_reason) == (later, "The warehouse moves.")
     assert TaskState.objects.get(pk=a.pk).next_run_at >= due
     change = TaskChange.objects.filter(task=a, action="changed").get()
     assert change.changed_by == "user:admin"
@@ -61,7 +64,7 @@ def test_the_selected_tasks_are_paused_in_the_users_name(
 
 
 def test_a_task_that_was_deleted_meanwhile_is_named_and_stops_no_other(
-    admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, make_task: Make, pause: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
     save = Task.save
@@ -80,15 +83,20 @@ def test_a_task_that_was_deleted_meanwhile_is_named_and_stops_no_other(
     ("fields", "wrong", "says"),
     [
         ({"paused_until_0": "", "paused_until_1": ""}, "paused_until", "required"),
-        ({"paused_until_0": "2040-02-30"}, "paused_until", "valid date"),
+        ({"paused_until_0": "2026-02-30"}, "paused_until", "valid date"),
         ({"paused_until_0": "2020-01-01"}, "paused_until", "future"),
         ({"paused_until_0": "9999-12-31"}, "paused_until", "1900 and 9000"),
         ({"pause_reason": "x" * 256}, "pause_reason", "255"),
         ({"pause_reason": "a\0b"}, "pause_reason", "Null characters"),
     ],
 )
-def test_what_is_no_pause_is_refused_and_nothing_is_saved(
-    admin_client: Client, make_task: Make, fields: dict[str, str], wrong: str, says: str
+def test_what_is_no_pause_is_refused_and_nothing_is_saved(  # noqa: PLR0917
+    admin_client: Client,
+    make_task: Make,
+    pause: Make,
+    fields: dict[str, str],
+    wrong: str,
+    says: str,
 ) -> None:
     response = pause(admin_client, make_task("a", "shop.plain"), **fields)
     assert response.status_code == 200
@@ -100,7 +108,11 @@ def test_what_is_no_pause_is_refused_and_nothing_is_saved(
 
 
 def test_a_pause_takes_nothing_else_of_the_task_along(
-    admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client,
+    make_task: Make,
+    pause: Make,
+    later: datetime,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     task = make_task("a", "shop.plain", "0 2 * * *")
     original = Task.save
@@ -112,12 +124,13 @@ def test_a_pause_takes_nothing_else_of_the_task_along(
     monkeypatch.setattr(Task, "save", meanwhile)
     pause(admin_client, task)
     task.refresh_from_db()
-    assert (task.category, task.paused_until) == ("changed meanwhile", UNTIL)
+    assert (task.category, task.paused_until) == ("changed meanwhile", later)
 
 
-def test_pauses_end_early(admin_client: Client, make_task: Make) -> None:
-    now = timezone.now()
-    a = make_task("a", "shop.plain", paused_until=UNTIL, pause_reason="Moving")
+def test_pauses_end_early(
+    admin_client: Client, make_task: Make, now: datetime, later: datetime
+) -> None:
+    a = make_task("a", "shop.plain", paused_until=later, pause_reason="Moving")
     over = make_task("b", "shop.plain", paused_until=now - timedelta(days=1))
     never = make_task("c", "shop.plain")
     assert messages(act(admin_client, "end_pause", a, over, never)) == ["1 pause ended."]
@@ -129,7 +142,7 @@ def test_pauses_end_early(admin_client: Client, make_task: Make) -> None:
 
 
 def test_whoever_may_not_change_tasks_pauses_none(
-    staff: Callable[..., Client], make_task: Make
+    staff: Callable[..., Client], make_task: Make, pause: Make
 ) -> None:
     client, task = staff("view_task", "run_task"), make_task("a", "shop.plain")
     pause(client, task)
@@ -137,32 +150,32 @@ def test_whoever_may_not_change_tasks_pauses_none(
 
 
 def test_the_list_says_until_when_a_task_is_paused_and_why(
-    admin_client: Client, make_task: Make
+    admin_client: Client, make_task: Make, later: datetime
 ) -> None:
-    make_task("a", "shop.plain", "0 2 * * *", paused_until=UNTIL, pause_reason="It moves.")
+    make_task("a", "shop.plain", "0 2 * * *", paused_until=later, pause_reason="It moves.")
     said = text(admin_client.get(page("task_changelist")))
     assert '<span class="st-badge st-paused">paused until</span>' in said
-    assert "2040-01-01 09:30:00 UTC" in said
+    assert "2026-03-08 12:00:00 UTC" in said
     assert '<span class="st-remark">It moves.</span>' in said
 
 
 def test_a_pause_that_is_over_or_stops_nothing_is_not_shown(
-    admin_client: Client, make_task: Make
+    admin_client: Client, make_task: Make, now: datetime, later: datetime
 ) -> None:
-    make_task("a", "shop.plain", "0 2 * * *", paused_until=timezone.now() - timedelta(seconds=1))
-    make_task("b", "shop.plain", "0 2 * * *", paused_until=UNTIL, enabled=False)
-    make_task("c", "shop.plain", paused_until=UNTIL)
+    make_task("a", "shop.plain", "0 2 * * *", paused_until=now - timedelta(seconds=1))
+    make_task("b", "shop.plain", "0 2 * * *", paused_until=later, enabled=False)
+    make_task("c", "shop.plain", paused_until=later)
     assert "st-paused" not in text(admin_client.get(page("task_changelist")))
 
 
 def test_the_page_of_a_paused_task_shows_the_pause_and_the_runs_after_it(
-    admin_client: Client, make_task: Make
+    admin_client: Client, make_task: Make, later: datetime
 ) -> None:
-    task = make_task("a", "shop.plain", "30 9 * * *", paused_until=UNTIL, pause_reason="It moves.")
+    task = make_task("a", "shop.plain", "0 12 * * *", paused_until=later, pause_reason="It moves.")
     said = text(admin_client.get(page("task_change", task.pk)))
     assert "Paused until <span" in said
     assert ": It moves." in said
-    slots = [f"2040-01-0{day} 09:30:00 UTC" for day in range(1, 6)]
+    slots = [f"2026-03-{day:02} 12:00:00 UTC" for day in range(8, 13)]
     for slot in slots:
         assert f"{slot}</time>" in said
     Task.objects.update(pause_reason="", declared={"category": "x"})
@@ -170,21 +183,28 @@ def test_the_page_of_a_paused_task_shows_the_pause_and_the_runs_after_it(
     assert "</span></span>. Changed from code: category." in said
 
 
-def test_coming_runs_lie_within_the_window(admin_client: Client, make_task: Make) -> None:
+def test_coming_runs_lie_within_the_window(
+    admin_client: Client, make_task: Make, later: datetime
+) -> None:
     task = make_task(
-        "a", "shop.plain", "30 9 * * *", starts_at=UNTIL, ends_at=UNTIL + timedelta(days=2)
+        "a", "shop.plain", "0 12 * * *", starts_at=later, ends_at=later + timedelta(days=2)
     )
     said = text(admin_client.get(page("task_change", task.pk)))
     assert said.count("<li><span") == 2
-    assert "2040-01-02 09:30:00 UTC" in said
+    assert "2026-03-09 12:00:00 UTC" in said
 
 
 @pytest.mark.parametrize(("query", "found"), [("1", ["a"]), ("0", ["b", "c"])])
-def test_paused_tasks_can_be_found(
-    admin_client: Client, make_task: Make, query: str, found: list[str]
+def test_paused_tasks_can_be_found(  # noqa: PLR0917
+    admin_client: Client,
+    make_task: Make,
+    now: datetime,
+    later: datetime,
+    query: str,
+    found: list[str],
 ) -> None:
-    make_task("a", "shop.plain", paused_until=UNTIL)
-    make_task("b", "shop.plain", paused_until=timezone.now() - timedelta(days=1))
+    make_task("a", "shop.plain", paused_until=later)
+    make_task("b", "shop.plain", paused_until=now - timedelta(days=1))
     make_task("c", "shop.plain")
     listed = admin_client.get(page("task_changelist") + f"?paused={query}")
     assert [task.name for task in listed.context["cl"].result_list] == found

@@ -13,16 +13,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.admin.execution import LONG_COLUMNS, ExecutionAdmin
-from scheduled_tasks.models import Pause, TaskChange, TaskState
-from tests.admin.pages import page
+from scheduled_tasks.models import Execution, Pause, TaskChange, TaskState
+from tests.admin.pages import page, say, tried
 
 Make = Callable[..., Any]
 
 
 def queries(client: Client, url: str) -> list[str]:
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
+    with CaptureQueriesContext(connection) as captured:
         assert client.get(url).status_code == 200
     return [query["sql"] for query in captured]
 
@@ -120,3 +118,36 @@ def test_the_page_of_a_task_loads_no_long_columns_and_costs_the_same(
     assert len(about) == 1
     assert "LIMIT 20" in about[0]
     assert not columns(about[0])
+
+
+def attempts(execution: Execution) -> None:
+    for number in range(1, 30):
+        tried(execution, number)
+
+
+def lines(execution: Execution) -> None:
+    say(execution, *("line" for _ in range(300)))
+
+
+@pytest.mark.parametrize(
+    ("table", "fill"),
+    [("tasks_attempt", attempts), ("executionlog", lines)],
+    ids=["attempts", "log"],
+)
+def test_what_is_under_an_execution_is_one_query_on_its_page_and_none_on_lists(
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    table: str,
+    fill: Callable[[Execution], None],
+) -> None:
+    execution = make_execution(make_task("nightly", "shop.cleanup"))
+    fill(execution)
+    urls = {
+        page("execution_change", execution.pk): 1,
+        page("execution_changelist"): 0,
+        page("task_change", execution.task_id): 0,
+    }
+    for url, expected in urls.items():
+        asked = [sql for sql in queries(admin_client, url) if table in sql]
+        assert len(asked) == expected, url
