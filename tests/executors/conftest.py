@@ -13,8 +13,8 @@ import pytest
 
 from scheduled_tasks.registry import HandlerRegistry
 from tests.executors.processes_in_hand import MARK, Hand, with_mark
-from tests.executors.threads_in_hand import LONG, Holder, timers
-from tests.processes import wait_until
+from tests.executors.threads_in_hand import Holder, timers
+from tests.processes import LONG, wait_until
 
 TakeInHand = Callable[..., Hand]
 

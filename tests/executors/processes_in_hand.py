@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,30 +13,20 @@ from django.utils import timezone
 
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.process import ProcessExecutor
-from scheduled_tasks.messages import Message, Sent
-from scheduled_tasks.runs import Ending, Loss, Outcome, Run
+from scheduled_tasks.runs import Loss, Outcome, Run
+from tests.executors.in_hand import InHand
 
-#: Longer than anything takes, in seconds, on a machine that has much else to do.
-LONG = 60.0
+#: A grace, in seconds, in each half of which a run has the time to say that it was asked to stop.
+LONG_GRACE = 2.0
 #: In the environment of all that comes from one test, whatever fork server it came from.
 MARK = "TEST_PROCESSES_IN_HAND"
 
 
-class Hand:
-    """A process executor, and what came out of it. The test's own thread collects."""
+class Hand(InHand[ProcessExecutor]):
+    """A process executor, whose runs are numbered in the order in which they are started."""
 
     def __init__(self, concurrency: int) -> None:
-        self.stirred = threading.Event()
-        self.executor = ProcessExecutor(
-            concurrency=concurrency,
-            clock=timezone.now,
-            on_finished=self.stirred.set,
-            on_message=self.stirred.set,
-        )
-        self.endings: dict[int, Ending] = {}
-        self.said: dict[int, list[Message]] = defaultdict(list)
-        #: What the worker's database makes of a message: does the execution still belong to it?
-        self.accepts: Callable[[Sent], bool] = lambda sent: True
+        super().__init__(ProcessExecutor, concurrency=concurrency, clock=timezone.now)
         self.numbers = count(1)
 
     @property
@@ -92,34 +78,10 @@ class Hand:
         )
         return number
 
-    def cancel(self, number: int, reason: str = "No longer wanted.") -> None:
-        """Ask a run to stop."""
-        self.executor.cancel(number, 1, reason)
-
     def pids(self, path: Path, count: int = 1) -> list[int]:
         """Wait until so many processes have written down their numbers, and return these."""
         self.wait(lambda: len(pids_in(path)) == count)
         return pids_in(path)
-
-    def collect(self) -> None:
-        """Collect what there is, as the worker does, and answer each message."""
-        ended = self.executor.finished()
-        for sent in self.executor.messages():
-            self.said[sent.execution_id].append(sent.message)
-            assert sent.answer is not None
-            sent.answer(self.accepts(sent))
-        for ending in ended:
-            assert ending.execution_id not in self.endings
-            self.endings[ending.execution_id] = ending
-
-    def wait(self, condition: Callable[[], object], *, within: float = LONG) -> None:
-        """Collect until something is true."""
-        deadline = time.monotonic() + within
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not come true within {within} s"
-            self.stirred.wait(0.02)
-            self.stirred.clear()
-            self.collect()
 
     def outcome_of(self, number: int) -> Outcome:
         """Wait for the end of a run that came to an end of its own, or was failed."""
@@ -138,14 +100,6 @@ class Hand:
     def run(self, handler: str, **options: Any) -> Outcome:
         """Run a handler to its end."""
         return self.outcome_of(self.start(handler, **options))
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process is there; one that is dead and not yet waited for is not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def pids_in(path: Path) -> list[int]:

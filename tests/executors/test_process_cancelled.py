@@ -10,20 +10,12 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.clock import lifetime
-from scheduled_tasks.runs import Outcome
 from tests.executors.conftest import TakeInHand
-from tests.executors.processes_in_hand import Hand, alive, pids_in
+from tests.executors.in_hand import is_cancelled
+from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
+from tests.processes import LONG, alive, wait_until
 
 GRACE = 1.0
-WHY = "No longer wanted."
-
-
-def is_cancelled(outcome: Outcome) -> bool:
-    """Say whether a run was cancelled for the test's reason, and is no failure."""
-    fields = (outcome.status, outcome.reason, outcome.error, outcome.error_category)
-    assert fields == ("cancelled", WHY, "", "")
-    assert outcome.error_fingerprint == ""
-    return True
 
 
 def begun(hand: Hand, handler: str, path: Path, **options: Any) -> int:
@@ -70,7 +62,7 @@ def test_a_busy_loop_is_interrupted(hand: Hand) -> None:
 def test_what_swallows_every_exception_is_reminded_and_killed_after_the_grace(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
-    hand = take_in_hand(2, KILL_GRACE=GRACE)
+    hand = take_in_hand(2, KILL_GRACE=LONG_GRACE)
     path = tmp_path / "said"
     number = begun(hand, "swallow", path)
     hand.cancel(number)
@@ -78,7 +70,7 @@ def test_what_swallows_every_exception_is_reminded_and_killed_after_the_grace(
     assert is_cancelled(outcome)
     assert "in swallow" in outcome.traceback
     assert path.read_text().split().count("caught") == 2, "asked twice, the second time as a group"
-    assert outcome.duration_ms >= GRACE * 1000
+    assert outcome.duration_ms >= LONG_GRACE * 1000
     assert not any(alive(pid) for pid in pids_in(path))
 
 
@@ -118,13 +110,9 @@ def test_what_exits_when_it_is_asked_is_cancelled(hand: Hand) -> None:
 def test_it_interrupts_the_wait_for_the_workers_answer(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "said"
     number = hand.start("leave_checkpoint", path=str(path))
-    while not hand.executor._messages.qsize():
-        assert hand.stirred.wait(20)
-        hand.stirred.clear()
+    hand.wait_uncollected(hand.executor._messages)
     hand.cancel(number)
-    while not hand.executor._endings.qsize():
-        assert hand.stirred.wait(20)
-        hand.stirred.clear()
+    hand.wait_uncollected(hand.executor._endings)
     assert is_cancelled(hand.outcome_of(number))
     assert path.read_text().split() == ["asked", "RunCancelled"]
 
@@ -136,7 +124,7 @@ def test_asking_again_does_not_interrupt_the_cleaning_up(hand: Hand, tmp_path: P
     hand.cancel(number)
     hand.wait(path.exists)
     for reason in ("Again.", "And again."):
-        hand.cancel(number, reason)
+        hand.cancel(number, reason=reason)
     assert is_cancelled(hand.outcome_of(number))
     hand.cancel(number)
     assert path.read_text().split("\n") == ["RunCancelled", "cleaned up", ""]
@@ -150,7 +138,7 @@ def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(
     number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
     hand.pids(tmp_path / "pid")
     hand.cancel(number + 1)
-    hand.executor.cancel(number, 2, WHY)
+    hand.cancel(number, attempt=2)
     assert hand.run("answer", value=1).status == "success", "and a later run is not meant"
     release.touch()
     assert hand.outcome_of(number).result == "released"
@@ -244,14 +232,17 @@ def test_what_is_cancelled_reaches_no_timeout(take_in_hand: TakeInHand, tmp_path
     assert hand.said == {}
 
 
-def test_a_cancelled_run_whose_worker_stops_is_not_given_back(hand: Hand, tmp_path: Path) -> None:
+def test_a_cancelled_run_whose_worker_stops_is_not_given_back(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=600)
     path = tmp_path / "said"
     number = begun(hand, "swallow", path)
     hand.cancel(number)
     hand.wait(lambda: "caught" in path.read_text())
     hand.executor.abandon()
-    hand.wait(lambda: number in hand.endings, within=8)
-    assert is_cancelled(hand.outcome_of(number)), "long before the grace of ten seconds"
+    hand.wait(lambda: number in hand.endings, within=LONG)
+    assert is_cancelled(hand.outcome_of(number)), "long before the grace of ten minutes"
 
 
 def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(
@@ -269,7 +260,6 @@ def test_a_run_whose_lease_ended_is_lost_though_it_is_cancelled_then(
     number = begun(hand, "swallow", tmp_path / "pid")
     [pid] = hand.pids(tmp_path / "pid")
     hand.executor.extend_lease(lifetime() - 1)
-    while alive(pid):
-        hand.stirred.wait(0.01)
+    wait_until(lambda: not alive(pid), within=LONG)
     hand.cancel(number)
     assert hand.loss_of(number).charged

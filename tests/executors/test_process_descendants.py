@@ -10,9 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduled_tasks.executors import platform
+from scheduled_tasks.executors import platform, process
 from tests.executors.conftest import TakeInHand
-from tests.executors.processes_in_hand import Hand, alive, pids_in
+from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
+from tests.processes import alive
 
 
 @pytest.fixture
@@ -72,7 +73,10 @@ def test_runs_and_their_descendants_end_when_they_are_abandoned(hand: Hand, path
     assert hand.run("answer", value=1).result == 1
 
 
-def test_what_waits_or_swallows_is_abandoned_too(hand: Hand, path: Path) -> None:
+def test_what_waits_or_swallows_is_abandoned_too(
+    hand: Hand, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "STOPPING_GRACE", LONG_GRACE)
     runs = [hand.start("swallow", path=str(path)), hand.start("clean_up", path=str(path))]
     hand.pids(path, 2)
     hand.executor.abandon()

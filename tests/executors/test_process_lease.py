@@ -17,8 +17,8 @@ import pytest
 
 from scheduled_tasks.clock import lifetime
 from scheduled_tasks.executors.process import SERVER_KILLED
-from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in, with_mark
-from tests.processes import ROOT, wait_until
+from tests.executors.processes_in_hand import Hand, pids_in, with_mark
+from tests.processes import LONG, ROOT, alive, wait_until
 
 EXPIRED = "Its worker could not renew its lease in time."
 
@@ -135,7 +135,7 @@ def start_worker(mark: str, tmp_path: Path) -> Iterator[StartWorker]:
 def test_a_killed_workers_runs_and_fork_server_die_with_it(start_worker: StartWorker) -> None:
     worker = start_worker()
     worker.process.kill()
-    wait_until(lambda: not worker.left(), within=5)
+    wait_until(lambda: not worker.left(), within=LONG)
 
 
 def test_so_they_do_where_another_process_holds_the_workers_sockets(
@@ -143,7 +143,7 @@ def test_so_they_do_where_another_process_holds_the_workers_sockets(
 ) -> None:
     worker = start_worker(held=True)
     worker.process.kill()
-    wait_until(lambda: not worker.left(), within=5)
+    wait_until(lambda: not worker.left(), within=LONG)
     assert alive(worker.holder)
 
 
@@ -151,7 +151,7 @@ def test_so_they_do_where_the_fork_server_was_stopped(start_worker: StartWorker)
     worker = start_worker()
     worker.server.suspend()
     worker.process.kill()
-    wait_until(lambda: not worker.left(), within=5)
+    wait_until(lambda: not worker.left(), within=LONG)
 
 
 def test_runs_die_with_their_fork_server_at_once_whatever_the_worker_does(
@@ -161,7 +161,7 @@ def test_runs_die_with_their_fork_server_at_once_whatever_the_worker_does(
     children = worker.server.children()
     worker.process.send_signal(signal.SIGSTOP)
     worker.server.kill()
-    wait_until(lambda: not any(alive(child.pid) for child in children), within=5)
+    wait_until(lambda: not any(alive(child.pid) for child in children), within=LONG)
     worker.process.send_signal(signal.SIGCONT)
     assert SERVER_KILLED in worker.readline()
 
@@ -170,7 +170,7 @@ def test_so_they_do_where_the_worker_ends_by_itself(start_worker: StartWorker) -
     worker = start_worker()
     worker.process.terminate()
     assert worker.process.wait(LONG) == -signal.SIGTERM
-    wait_until(lambda: not worker.left(), within=5)
+    wait_until(lambda: not worker.left(), within=LONG)
 
 
 def test_runs_of_a_worker_that_is_stopped_die_before_anybody_may_take_them(

@@ -15,8 +15,8 @@ import pytest
 from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Progress
 from tests.executors.conftest import TakeInHand
-from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
-from tests.processes import wait_until
+from tests.executors.processes_in_hand import Hand, pids_in
+from tests.processes import LONG, alive, wait_until
 
 #: A crash that was found so came once in two hundred runs, on a machine that was busy.
 ASKED_RUNS = int(os.environ.get("ASKED_RUNS", "20"))
@@ -52,10 +52,7 @@ def test_an_async_handler_says_what_it_has_to_say(hand: Hand) -> None:
 def test_a_checkpoint_is_written_when_its_assignment_is_over(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "said"
     number = hand.start("leave_checkpoint", path=str(path))
-    assert hand.stirred.wait(LONG)
-    while not hand.executor._messages.qsize():
-        assert hand.stirred.wait(LONG)
-        hand.stirred.clear()
+    hand.wait_uncollected(hand.executor._messages)
     assert path.read_text().split() == ["asked"]
     assert hand.outcome_of(number).status == "success"
     assert path.read_text().split() == ["asked", "written"]

@@ -18,8 +18,8 @@ from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.executors.process import MOST_SPARES
 from tests.executors.conftest import TakeInHand
-from tests.executors.processes_in_hand import LONG, Hand, alive, pids_in
-from tests.processes import wait_until
+from tests.executors.processes_in_hand import Hand, pids_in
+from tests.processes import LONG, alive, wait_until
 
 
 def test_a_run_is_made_by_a_process_that_waited_for_it(hand: Hand) -> None:

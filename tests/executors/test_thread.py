@@ -16,9 +16,7 @@ from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runs import Outcome
 from tests.executors.runs import NOW, clock, run_of
-from tests.processes import wait_until
-
-LONG = 20
+from tests.processes import LONG, wait_until
 
 
 class Collector:

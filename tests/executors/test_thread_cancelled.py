@@ -8,19 +8,12 @@ import time
 from typing import Any
 
 from scheduled_tasks import TaskContext
-from scheduled_tasks.exceptions import RunInterrupted, TimeLimitExceeded
+from scheduled_tasks.exceptions import RunCancelled, TimeLimitExceeded
 from scheduled_tasks.messages import Note
-from scheduled_tasks.runs import Loss, Outcome
-from tests.executors.threads_in_hand import LONG, Holder, spin
-
-WHY = "No longer wanted."
-
-
-def is_cancelled(outcome: Outcome) -> bool:
-    """Say whether a run was cancelled for the test's reason, and is no failure."""
-    fields = (outcome.status, outcome.reason, outcome.error_category, outcome.error_fingerprint)
-    assert fields == ("cancelled", WHY, "", "")
-    return True
+from scheduled_tasks.runs import Loss
+from tests.executors.in_hand import is_cancelled
+from tests.executors.threads_in_hand import Holder, Stubborn, spin
+from tests.processes import LONG
 
 
 def test_a_handler_that_sleeps_now_and_then_is_interrupted_and_its_neighbour_goes_on(
@@ -43,10 +36,10 @@ def test_a_handler_that_sleeps_now_and_then_is_interrupted_and_its_neighbour_goe
     holder.start(neighbour, 1)
     holder.start(job, 2)
     assert begun.wait(LONG)
-    holder.executor.cancel(2, 1, WHY)
+    holder.cancel(2)
     outcome = holder.outcome()
     assert is_cancelled(outcome)
-    assert (outcome.execution_id, outcome.error) == (2, "")
+    assert outcome.execution_id == 2
     assert "in job" in outcome.traceback
     assert cleaned == [True]
     go.set()
@@ -65,10 +58,9 @@ def test_an_async_handler_is_cancelled_where_it_awaits(holder: Holder) -> None:
 
     holder.start(job)
     assert begun.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
+    holder.cancel()
     outcome = holder.outcome()
     assert is_cancelled(outcome)
-    assert outcome.error == ""
     assert cleaned == [1]
 
 
@@ -84,39 +76,27 @@ def test_what_it_raises_while_it_cleans_up_is_kept(holder: Holder) -> None:
 
     holder.start(job)
     assert begun.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
+    holder.cancel()
     outcome = holder.outcome()
-    assert is_cancelled(outcome)
-    assert outcome.error == "ConnectionError: while cleaning up"
+    assert is_cancelled(outcome, error="ConnectionError: while cleaning up")
 
 
 def test_a_handler_that_goes_on_stays_in_hand_and_what_it_returns_counts(holder: Holder) -> None:
-    raised: list[str] = []
-    begun, caught, go = threading.Event(), threading.Event(), threading.Event()
-
-    def job(context: TaskContext) -> str:
-        while not go.is_set():
-            try:
-                begun.set()
-                spin(go)
-            except RunInterrupted as error:
-                raised.append(type(error).__name__)
-                caught.set()
-        return f"cancelled={context.cancelled}"
-
-    holder.start(job)
-    assert begun.wait(LONG)
+    stubborn = Stubborn()
+    holder.start(stubborn.job)
+    assert stubborn.begun.wait(LONG)
     for _ in range(3):
-        holder.executor.cancel(1, 1, WHY)
-        assert caught.wait(LONG)
+        holder.cancel()
+        holder.wait(lambda: stubborn.raised)
         time.sleep(0.05)
         holder.collect()
     assert list(holder.executor.in_hand) == [1]
     assert holder.executor.stuck == frozenset()
-    assert raised == ["RunCancelled"], "asked once, however often"
-    go.set()
+    assert stubborn.raised == [RunCancelled], "asked once, however often"
+    stubborn.go.set()
     outcome = holder.outcome()
-    assert (outcome.status, outcome.result, outcome.reason) == ("success", "cancelled=True", "")
+    assert (outcome.status, outcome.reason) == ("success", "")
+    assert outcome.result == "at last, cancelled=True"
 
 
 def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(holder: Holder) -> None:
@@ -127,11 +107,11 @@ def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(holder: Holder)
         return "done"
 
     holder.start(job)
-    holder.executor.cancel(1, 2, WHY)
-    holder.executor.cancel(2, 1, WHY)
+    holder.cancel(attempt=2)
+    holder.cancel(2)
     go.set()
     assert holder.outcome().result == "done"
-    holder.executor.cancel(1, 1, WHY)
+    holder.cancel()
     assert holder.executor.finished() == []
 
 
@@ -140,7 +120,7 @@ def test_a_run_that_is_cancelled_at_once_ends_as_cancelled(holder: Holder) -> No
         spin()
 
     holder.start(job)
-    holder.executor.cancel(1, 1, WHY)
+    holder.cancel()
     assert is_cancelled(holder.outcome())
 
 
@@ -149,87 +129,53 @@ def test_it_interrupts_the_wait_for_the_workers_answer(holder: Holder) -> None:
         context.checkpoint = 1
 
     holder.start(job)
-    assert holder.stirred.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
-    while not holder.executor._endings.qsize():
-        assert holder.stirred.wait(LONG)
-        holder.stirred.clear()
-    outcome = holder.outcome()
-    assert is_cancelled(outcome)
-    assert outcome.error == ""
+    holder.wait_uncollected(holder.executor._messages)
+    holder.cancel()
+    holder.wait_uncollected(holder.executor._endings)
+    assert is_cancelled(holder.outcome())
 
 
 def test_what_has_reached_its_timeout_has_failed_and_is_not_asked_again(holder: Holder) -> None:
-    raised: list[type[BaseException]] = []
-    caught, go = threading.Event(), threading.Event()
-
-    def job() -> None:
-        while not go.is_set():
-            try:
-                spin(go)
-            except RunInterrupted as error:
-                raised.append(type(error))
-                caught.set()
-
-    holder.start(job, timeout=0.1)
-    assert caught.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
+    stubborn = Stubborn()
+    holder.start(stubborn.job, timeout=0.1)
+    holder.wait(lambda: stubborn.raised)
+    holder.cancel()
     time.sleep(0.1)
-    go.set()
+    stubborn.go.set()
     outcome = holder.outcome()
     assert (outcome.status, outcome.error_category, outcome.reason) == ("failed", "timeout", "")
-    assert raised == [TimeLimitExceeded]
+    assert stubborn.raised == [TimeLimitExceeded]
 
 
 def test_one_that_goes_on_beyond_its_timeout_too_is_asked_again_and_stuck_as_ever(
     holder: Holder, settings: Any
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.2}
-    raised: list[str] = []
-    begun, go = threading.Event(), threading.Event()
-
-    def job() -> None:
-        while not go.is_set():
-            try:
-                begun.set()
-                spin(go)
-            except RunInterrupted as error:
-                raised.append(type(error).__name__)
-
-    holder.start(job, timeout=1)
-    assert begun.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
+    stubborn = Stubborn()
+    holder.start(stubborn.job, timeout=1)
+    assert stubborn.begun.wait(LONG)
+    holder.cancel()
     holder.wait(lambda: holder.executor.stuck)
     holder.executor.abandon()
     assert is_cancelled(holder.outcome())
-    go.set()
+    stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
-    assert raised == ["RunCancelled", "RunCancelled"]
-    assert [sent.message for sent in holder.said] == [
-        Note(text="It reached its timeout of 1 s. It is still running.")
-    ]
+    assert stubborn.raised == [RunCancelled, RunCancelled]
+    note = Note(text="It reached its timeout of 1 s. It is still running.")
+    assert holder.said == {1: [note]}
 
 
 def test_a_cancelled_run_whose_worker_stops_is_not_given_back(holder: Holder) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def job() -> None:
-        while not go.is_set():
-            try:
-                begun.set()
-                spin(go)
-            except RunInterrupted:
-                continue
-
-    holder.start(job)
-    assert begun.wait(LONG)
-    holder.executor.cancel(1, 1, WHY)
+    stubborn = Stubborn()
+    holder.start(stubborn.job)
+    assert stubborn.begun.wait(LONG)
+    holder.cancel()
     holder.executor.abandon()
     assert is_cancelled(holder.outcome())
     assert holder.executor.leaves_code_running
-    go.set()
+    stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
-    assert holder.endings == []
+    assert holder.endings == {}
 
 
 def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(holder: Holder) -> None:
@@ -242,5 +188,5 @@ def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(holder: Hold
     holder.start(job)
     assert begun.wait(LONG)
     holder.executor.abandon()
-    holder.executor.cancel(1, 1, WHY)
+    holder.cancel()
     assert isinstance(holder.end(), Loss)

@@ -16,8 +16,8 @@ from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress
 from scheduled_tasks.runs import Loss
-from tests.executors.threads_in_hand import LONG, Holder, spin
-from tests.processes import wait_until
+from tests.executors.threads_in_hand import Holder, Stubborn, spin
+from tests.processes import LONG, wait_until
 
 
 def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -> None:
@@ -35,9 +35,8 @@ def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -
     assert outcome.error == "It reached its timeout of 0.1 s."
     assert "in job" in outcome.traceback
     assert cleaned == [True]
-    assert [sent.message for sent in holder.said] == [
-        Note(text="It reached its timeout of 0.1 s. It is still running.")
-    ]
+    note = Note(text="It reached its timeout of 0.1 s. It is still running.")
+    assert holder.said == {1: [note]}
     assert holder.executor.stuck == frozenset()
 
 
@@ -73,7 +72,7 @@ def test_a_run_that_ends_in_time_is_left_alone(holder: Holder) -> None:
     assert holder.outcome().status == "success"
     holder.start(spin_a_little, 2)
     assert holder.outcome().status == "success"
-    assert holder.said == []
+    assert holder.said == {}
 
 
 def lambda_named(name: str) -> Callable[[], None]:
@@ -94,26 +93,17 @@ def test_a_run_that_outlives_the_grace_is_stuck_until_it_returns(
     holder: Holder, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.2}
-    go = threading.Event()
-
-    def job() -> str:
-        while not go.is_set():
-            try:
-                spin(go)
-            except RunInterrupted:
-                continue
-        return "at last"
-
-    holder.start(job, timeout=0.1)
+    stubborn = Stubborn()
+    holder.start(stubborn.job, timeout=0.1)
     holder.wait(lambda: holder.executor.stuck)
     assert holder.executor.stuck == {1}
     assert list(holder.executor.in_hand) == [1], "its place and its execution stay occupied"
     assert holder.executor.free == 1
     assert "its thread cannot be killed" in caplog.text
     assert "within 0.2 s of its timeout of 0.1 s" in caplog.text
-    go.set()
+    stubborn.go.set()
     outcome = holder.outcome()
-    assert (outcome.error_category, outcome.result) == ("timeout", "at last")
+    assert (outcome.error_category, outcome.result) == ("timeout", "at last, cancelled=True")
     assert holder.executor.stuck == frozenset()
 
 
@@ -121,16 +111,8 @@ def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
     holder: Holder, settings: Any
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
-    go = threading.Event()
-
-    def job() -> None:
-        while not go.wait(0.01):
-            try:
-                spin(go)
-            except RunInterrupted:
-                continue
-
-    holder.start(job, timeout=0.1)
+    stubborn = Stubborn()
+    holder.start(stubborn.job, timeout=0.1)
     holder.wait(lambda: holder.executor.stuck)
     holder.executor.abandon()
     outcome = holder.outcome()
@@ -140,9 +122,9 @@ def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
         "be killed, so its worker ended."
     )
     assert holder.executor.leaves_code_running
-    go.set()
+    stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
-    assert holder.endings == [], "what it says at last is nobody's"
+    assert holder.endings == {}, "what it says at last is nobody's"
 
 
 def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder) -> None:
@@ -167,7 +149,7 @@ def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder
     )
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert seen == ["WorkerStopping"]
-    assert holder.endings == []
+    assert holder.endings == {}
 
 
 def test_what_a_run_says_waits_until_it_is_collected(holder: Holder) -> None:
@@ -184,10 +166,7 @@ def test_what_a_run_says_waits_until_it_is_collected(holder: Holder) -> None:
     assert said.wait(LONG)
     assert time.monotonic() < holder.executor.messages_due < time.monotonic() + 1
     holder.collect()
-    assert [sent.message for sent in holder.said] == [
-        Progress(done=1, total=2),
-        Counts(processed=3),
-    ]
+    assert holder.said == {1: [Progress(done=1, total=2), Counts(processed=3)]}
     assert holder.executor.messages_due == NEVER
     go.set()
     holder.outcome()
@@ -205,7 +184,7 @@ def test_a_checkpoint_waits_for_the_worker(holder: Holder) -> None:
     assert steps == []
     assert holder.outcome().status == "success"
     assert steps == ["written"]
-    assert holder.said[0].message == Checkpoint(value=1)
+    assert holder.said == {1: [Checkpoint(value=1)]}
 
 
 def test_a_refused_message_interrupts_the_handler(holder: Holder) -> None:
@@ -213,7 +192,7 @@ def test_a_refused_message_interrupts_the_handler(holder: Holder) -> None:
         context.progress(1)
         spin()
 
-    holder.accepts = False
+    holder.accepts = lambda sent: False
     holder.start(job)
     outcome = holder.outcome()
     assert (outcome.error_category, outcome.error) == (
@@ -232,11 +211,11 @@ def test_after_a_refused_message_every_other_raises(holder: Holder) -> None:
             except LeaseLost:
                 raised.append("LeaseLost")
 
-    holder.accepts = False
+    holder.accepts = lambda sent: False
     holder.start(job)
     holder.end()
     assert raised[0] == "LeaseLost"
-    assert len(holder.said) == 1
+    assert len(holder.said[1]) == 1
 
 
 def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) -> None:
@@ -250,9 +229,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) ->
             raise
 
     holder.start(job, timeout=0.1)
-    while not holder.executor._endings.qsize():
-        assert holder.stirred.wait(LONG)
-        holder.stirred.clear()
+    holder.wait_uncollected(holder.executor._endings)
     assert holder.outcome().error == "It reached its timeout of 0.1 s."
     assert raised == ["TimeLimitExceeded"]
 
@@ -272,4 +249,4 @@ def test_a_run_that_says_too_much_waits_for_the_worker(
         assert holder.executor._messages.qsize() <= 10
         time.sleep(0.01)
     assert holder.outcome().status == "success"
-    assert [sent.message for sent in holder.said] == [Progress(done=done) for done in range(35)]
+    assert holder.said == {1: [Progress(done=done) for done in range(35)]}

@@ -8,54 +8,57 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from scheduled_tasks import scheduled_task
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.exceptions import RunInterrupted
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.messages import Sent
 from scheduled_tasks.runs import Ending, Outcome
+from tests.executors.in_hand import InHand
 from tests.executors.runs import clock, run_of
+from tests.processes import LONG
 
-LONG = 20
 
-
-class Holder:
-    """A thread executor, and what came out of it. The test's own thread collects."""
+class Holder(InHand[ThreadExecutor]):
+    """A thread executor for two runs at a time, whose endings are taken one by one."""
 
     def __init__(self) -> None:
-        self.stirred = threading.Event()
-        self.executor = ThreadExecutor(
-            concurrency=2, clock=clock, on_finished=self.stirred.set, on_message=self.stirred.set
-        )
-        self.said: list[Sent] = []
-        self.endings: list[Ending] = []
-        self.accepts = True
+        super().__init__(ThreadExecutor, concurrency=2, clock=clock)
 
     def start(self, handler: Callable[..., Any], number: int = 1, **fields: Any) -> None:
         scheduled_task(name=f"shop.{handler.__name__}")(handler)
         self.executor.submit(replace(run_of(number, f"shop.{handler.__name__}"), **fields))
 
-    def collect(self) -> None:
-        self.endings += self.executor.finished()
-        for sent in self.executor.messages():
-            self.said.append(sent)
-            assert sent.answer is not None
-            sent.answer(self.accepts)
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + LONG
-        while not condition():
-            assert time.monotonic() < deadline
-            self.stirred.wait(0.02)
-            self.stirred.clear()
-            self.collect()
-
     def end(self) -> Ending:
         self.wait(lambda: self.endings)
-        return self.endings.pop()
+        _, ending = self.endings.popitem()
+        return ending
 
     def outcome(self) -> Outcome:
         ending = self.end()
         assert isinstance(ending, Outcome)
         return ending
+
+
+class Stubborn:
+    """A handler that goes on whatever is raised in it, until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.raised: list[type[RunInterrupted]] = []
+
+    @property
+    def job(self) -> Callable[[TaskContext], str]:
+        """Return it as the function that a handler has to be."""
+
+        def job(context: TaskContext) -> str:
+            while not self.go.is_set():
+                try:
+                    self.begun.set()
+                    spin(self.go)
+                except RunInterrupted as error:
+                    self.raised.append(type(error))
+            return f"at last, cancelled={context.cancelled}"
+
+        return job
 
 
 def timers() -> Iterator[threading.Thread]:
