@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
@@ -13,6 +13,7 @@ from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.models import Execution, Worker
+from scheduled_tasks.models.life.sets import Claim, claim_of
 from scheduled_tasks.runs import Ending, Loss, Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -42,11 +43,12 @@ class Collector:
         self.clock = clock
         self._said: list[Sent] = []
         self._ended: list[Ending] = []
+        self._held_up: list[Ending] = []
 
     @property
     def unwritten(self) -> bool:
         """Say whether something is kept."""
-        return bool(self._said or self._ended)
+        return bool(self._said or self._ended or self._held_up)
 
     def collect(self) -> int:
         """Write everything; return how many executions ended or went back to the queue."""
@@ -56,11 +58,18 @@ class Collector:
         while messages := self._said[: app_settings.BATCH_SIZE]:
             self.record(messages)
             del self._said[: len(messages)]
-        written = 0
+        written = len(self.write_held_up())
         while endings := self._ended[: app_settings.BATCH_SIZE]:
             written += len(self.write(endings))
             del self._ended[: len(endings)]
         return written
+
+    def write_held_up(self) -> list[Execution]:
+        """Try once more to write what others have kept from being written, and wait for nobody."""
+        endings = self._held_up[: app_settings.BATCH_SIZE]
+        taken = self.write(endings, skip=True) if endings else []
+        del self._held_up[: len(endings)]
+        return taken
 
     def give_back_unheld(self, in_hand: Iterable[Run]) -> None:
         """Give back what this worker holds on record, and nobody here knows of.
@@ -68,14 +77,17 @@ class Collector:
         That is so when a claim was committed and the answer was lost with the connection.
         """
         known = {(run.execution_id, run.attempt) for run in in_hand}
-        known.update((ending.execution_id, ending.attempt) for ending in self._ended)
-        rows = Execution.objects.all()
-        held = rows.using(rows.write_alias).held_by(str(self.worker.pk))
+        known.update(map(claim_of, [*self._ended, *self._held_up]))
         self._ended += [
             Loss(execution_id=number, attempt=attempt, reason=CLAIM_LOST, charged=False)
-            for number, attempt in held.values_list("pk", "attempt")
-            if (number, attempt) not in known
+            for number, attempt in self.claims_on_record() - known
         ]
+
+    def claims_on_record(self) -> set[Claim]:
+        """Return what this worker has claimed and not ended."""
+        rows = Execution.objects.all()
+        held = rows.using(rows.write_alias).held_by(str(self.worker.pk))
+        return set(held.values_list("pk", "attempt"))
 
     def record(self, messages: Sequence[Sent]) -> None:
         """Write what runs say, and answer them."""
@@ -84,21 +96,51 @@ class Collector:
             if sent.answer is not None:
                 sent.answer((sent.execution_id, sent.attempt) not in refused)
 
-    def write(self, endings: Sequence[Ending]) -> list[Execution]:
-        """End executions, and tell the project about it; a bad row stops no other."""
+    def write(self, endings: Sequence[Ending], *, skip: bool = False) -> list[Execution]:
+        """End executions, and tell the project about it; a bad or locked row stops no other."""
         try:
-            taken = Execution.objects.end(endings, self.worker, self.clock.now())
+            taken = Execution.objects.end(endings, self.worker, self.clock.now(), skip=skip)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
             return self.write_apart(endings, error)
-        kept = {execution.pk for execution in taken}
-        for ending in endings:
-            if ending.execution_id not in kept:
-                announce_taken(ending.execution_id, ending.attempt)
+        self.keep_or_drop(endings, {execution.pk for execution in taken})
         for execution in taken:
             announce_end(execution)
         return taken
+
+    def keep_or_drop(self, endings: Sequence[Ending], written: Collection[int]) -> None:
+        """Keep the endings that were held up; drop those of which somebody else has decided."""
+        others = [ending for ending in endings if ending.execution_id not in written]
+        still_held = self.claims_on_record() if others else set()
+        for ending in others:
+            if claim_of(ending) in still_held:
+                self._held_up.append(ending)
+            elif execution := self.ended_before_by(ending):
+                announce_end(execution)
+            else:
+                announce_taken(*claim_of(ending))
+
+    def ended_before_by(self, ending: Ending) -> Execution | None:
+        """Return the execution that this very ending has ended, where nobody has heard of it.
+
+        That is so when it was committed and the answer was lost with the connection.
+        """
+        if not isinstance(ending, Outcome):
+            return None
+        rows = Execution.objects.all()
+        return (
+            rows.using(rows.write_alias)
+            .filter(
+                pk=ending.execution_id,
+                attempt=ending.attempt,
+                worker=str(self.worker.pk),
+                status=ending.status,
+                started_at=ending.started_at,
+                finished_at=ending.finished_at,
+            )
+            .first()
+        )
 
     def write_apart(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
         """Find the one among them that cannot be written, and write it without its texts."""

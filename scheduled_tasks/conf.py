@@ -31,6 +31,9 @@ class Options:
     CONCURRENCY: int = 10
     #: The longest a worker sleeps before it looks for work again.
     POLL_INTERVAL: float = 1.0
+    #: Where workers listen to what is notified, if not in the database that Django uses: the
+    #: address of PostgreSQL itself, as a URL or in libpq's words, where Django's is a pooler's.
+    LISTEN_DSN: str = ""
     #: How often a worker says that it lives.
     HEARTBEAT_INTERVAL: float = 5.0
     #: How long a worker may be silent before its executions are taken from it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from django.db import Error, close_old_connections, connections
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: So much of a lease is left when the runs that depend on it are ended: time to see them dead.
 SAFETY = 1 / 6
+#: In between, in seconds, the clock goes on from the database's time by itself.
+CLOCK_READ_EVERY = 60.0
 
 
 class Heartbeat:
@@ -35,12 +38,15 @@ class Heartbeat:
         clock: Clock,
         *,
         on_beat: Callable[[float], None] = lambda until: None,
+        watching: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.worker = worker
         self.clock = clock
         self.on_beat = on_beat
+        self.watching = watching
         self.lost = False
         self._last_beat = lifetime()
+        self._next_reading = self._last_beat
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -71,12 +77,13 @@ class Heartbeat:
         Raises what the database raises.
         """
         begun = lifetime()
-        moment = now or self.worker.database_time()
         if now is not None:
             self.clock.set(now)
-        elif moment is not None:
-            self.clock.follow(moment)
-        if moment is None or not self.worker.beat(moment):
+        elif begun >= self._next_reading:
+            self._next_reading = begun + CLOCK_READ_EVERY
+            if (moment := self.worker.database_time()) is not None:
+                self.clock.follow(moment)
+        if not self.worker.beat(self.clock.now()):
             self.lost = True
             return
         self._last_beat = begun
@@ -84,8 +91,9 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(app_settings.HEARTBEAT_INTERVAL):
-                self._try_to_beat()
+            with self.watching():
+                while not self._stop.wait(app_settings.HEARTBEAT_INTERVAL):
+                    self._try_to_beat()
         finally:
             connections.close_all()
 
@@ -95,3 +103,4 @@ class Heartbeat:
             self.beat()
         except Error as error:
             logger.warning("heartbeat failed, tried again: %s", error)
+            connections.close_all()

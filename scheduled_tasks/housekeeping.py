@@ -1,4 +1,4 @@
-"""What a worker looks after besides its own executions, once every heartbeat."""
+"""What a worker looks after besides its own executions, once every heartbeat or lease."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Housekeeping:
         )
         self._to_sync = syncs
         self._next_look: datetime | None = None
+        self._next_sweep: datetime | None = None
 
     def begin(self, now: datetime) -> None:
         """Do what a worker does first."""
@@ -43,13 +44,15 @@ class Housekeeping:
         self.watch.begin_anew()
 
     def look(self, now: datetime) -> None:
-        """Look after everything, if the last look is a heartbeat ago."""
+        """Look after the other workers once a heartbeat, after what nobody holds once a lease."""
         if self._next_look is not None and now < self._next_look:
             return
         self._next_look = now + self.interval
         self.sync_declarations(now)
-        self.reap(now)
-        self.park_orphans(now)
+        if self.give_up_lost() or self._next_sweep is None or now >= self._next_sweep:
+            self._next_sweep = now + timedelta(seconds=app_settings.LEASE)
+            self.reap(now)
+            self.park_orphans(now)
 
     def sync_declarations(self, now: datetime) -> None:
         """Write the declarations once, as soon as no live worker has newer ones."""
@@ -62,13 +65,18 @@ class Housekeeping:
             logger.info("sync %s", change)
         self._to_sync = False
 
-    def reap(self, now: datetime) -> None:
-        """Take back the executions of workers that are lost, or whose row is gone."""
+    def give_up_lost(self) -> bool:
+        """Give up the workers whose heartbeat stands still; say whether there were any."""
         others = Worker.objects.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
         lost = self.watch.look(dict(others.values_list("pk", "heartbeat_at")))
-        given_up = Worker.objects.give_up(lost)
-        for worker in given_up:
+        if not lost:
+            return False
+        for worker in Worker.objects.give_up(lost):
             logger.error("worker lost label=%s, its last heartbeat was %s", worker, lost[worker.pk])
+        return True
+
+    def reap(self, now: datetime) -> None:
+        """Take back the executions of workers that are lost, or whose row is gone."""
         if count := Execution.objects.reap(now):
             logger.error("took back %s executions of lost workers", count)
 

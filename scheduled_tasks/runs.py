@@ -55,6 +55,11 @@ class Outcome:
     retry_after: float | None = None
     whole: bool = True
 
+    @property
+    def may_go_on(self) -> bool:
+        """Say whether another attempt may follow, which the policies of the task decide."""
+        return self.status == "failed"
+
     def without_texts(self, reason: str) -> Outcome:
         """Return the outcome with only what every database can store, and why it is not whole."""
         kept = reason.encode("ascii", "replace").decode().replace("\0", "?")[:500]
@@ -84,6 +89,11 @@ class Loss:
     attempt: int
     reason: str
     charged: bool = True
+
+    @property
+    def may_go_on(self) -> bool:
+        """Say whether another attempt may follow, which the policies of the task decide."""
+        return True
 
 
 Ending = Outcome | Loss

@@ -1,171 +1,62 @@
-"""The engine: each tick beats, ends, keeps house, fires, claims and runs."""
+"""The loop of a worker: ticks, sleeps until the next, waits out its database, and leaves."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import random
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections
-from django.db.models import Min
+from django.db import InterfaceError, InternalError, OperationalError, connections
 
-from scheduled_tasks.announcements import announce_start
-from scheduled_tasks.clock import Clock
-from scheduled_tasks.collector import Collector
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.executors.dispatch import Dispatcher
-from scheduled_tasks.heartbeat import Heartbeat
-from scheduled_tasks.housekeeping import Housekeeping
-from scheduled_tasks.models import Execution, TaskState, Worker
-from scheduled_tasks.registry import registry
+from scheduled_tasks.engine import Engine, Tick
+from scheduled_tasks.models import TaskState, Worker
+from scheduled_tasks.models.waking import wake_workers
+from scheduled_tasks.wakeup import Listener
 
 logger = logging.getLogger(__name__)
 
 #: Due rows that another transaction holds are looked at again after so many seconds, at random.
 LOOK_AGAIN = (0.02, 0.05)
+#: A worker that is told of new work looks for what nobody tells so many times more rarely.
+TOLD = 10
+#: No sleep lasts longer than this part of a lease: others have to be watched.
+LONGEST_SLEEP = 1 / 6
 #: Runs that end within so many seconds of each other are written in one transaction.
 GATHER = 0.002
+#: What is overdue, since it could not be written, ends no sleep before so many seconds.
+LEAST_SLEEP = 0.05
 #: After an error of the database the loop waits, from the first number of seconds to the second.
 FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
+#: What a database raises that is away, or cannot do what it should now, as one that only reads.
+AWAY = (OperationalError, InterfaceError, InternalError)
 #: How long what was abandoned may take to end before the worker leaves without it, in seconds.
 LONGEST_END = 10.0
 
 
-class WorkerLostError(RuntimeError):
-    """Others may run this worker's executions by now, so it must end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What one tick did, in numbers: executions that ended, slots decided, executions claimed."""
-
-    ended: int = 0
-    fired: int = 0
-    claimed: int = 0
-
-    @property
-    def idle(self) -> bool:
-        """Say whether there was nothing to do."""
-        return not (self.ended or self.fired or self.claimed)
-
-
-class Scheduler:
+class Scheduler(Engine):
     """One worker. ``tick(now)`` is the whole engine, ``run()`` a loop round it.
 
-    Any number of workers may share a database. Each fires the slots of all tasks, and claims the
-    executions of the handlers that it knows; ``queues`` limits that (none given: every queue).
-    Times are in seconds; what is not given comes from the settings.
+    Times are in seconds; what is not given comes from the settings. Further options are those of
+    the engine.
     """
 
     def __init__(
         self,
         *,
-        concurrency: int | None = None,
-        queues: Iterable[str] = (),
         poll_interval: float | None = None,
         shutdown_timeout: float | None = None,
-        worker_name: str = "",
-        executor: type[Executor] | None = None,
-        syncs: bool = True,
-        monotonic: Callable[[], float] = time.monotonic,
+        **options: Any,
     ) -> None:
-        self.queues = list(queues)
+        super().__init__(**options)
         self.poll_interval = poll_interval or app_settings.POLL_INTERVAL
         self.shutdown_timeout = (
             app_settings.SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
         )
-        self.clock = Clock()
-        self.worker = Worker.of_this_process(label=worker_name)
-        self.worker.queues = self.queues
-        self.worker.concurrency = concurrency or app_settings.CONCURRENCY
-        self.executor = Dispatcher(
-            executor or app_settings.EXECUTOR,
-            concurrency=self.worker.concurrency,
-            clock=self.clock.now,
-            on_finished=self.wake,
-            on_message=self.look_up,
-        )
-        self.collector = Collector(self.executor, self.worker, self.clock)
-        self.heartbeat = Heartbeat(self.worker, self.clock, on_beat=self.executor.extend_lease)
-        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
-        # A queue and not an Event: a signal handler may put into it whatever the loop is doing.
-        # What is put says whether there is something to do at once.
-        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self.listener = Listener(on_wake=self.alarm.ring)
         self._stops_asked = 0
         self._abandoned_at: float | None = None
-        self._cut_off = False
-
-    def start(self, now: datetime | None = None) -> None:
-        """Announce this worker and write what code declares; ``tick`` does it where it was not."""
-        self.executor.open()
-        self.worker.handlers = sorted(registry.handlers)
-        self.worker.declaration_digest = registry.digest
-        if now is not None:
-            self.worker.started_at = self.worker.heartbeat_at = now
-        self.worker.save()
-        self.heartbeat.beat(now)
-        self.housekeeping.begin(now or self.clock.now())
-        logger.info(
-            "worker started label=%s handlers=%s concurrency=%s queues=%s",
-            self.worker.label,
-            len(self.worker.handlers),
-            self.worker.concurrency,
-            ",".join(self.queues) or "all",
-        )
-
-    def tick(self, now: datetime) -> Tick:
-        """Do all that is due at ``now``, once, and return what was done."""
-        if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
-            self.start(now)
-        elif not self.heartbeat.running:
-            self.heartbeat.beat(now)
-        elif self.heartbeat.stale:
-            self.heartbeat.beat()
-        if self.heartbeat.lost:
-            raise WorkerLostError("This worker was given up as lost; it must not go on.")
-        self.executor.check()
-        ended = self.collect()
-        if self._cut_off:
-            self.collector.give_back_unheld(self.executor.in_hand)
-            self._cut_off = False
-        self.housekeeping.look(now)
-        self.pass_on_cancellations()
-        fired = Execution.objects.fire(now, limit=app_settings.BATCH_SIZE)
-        claimed = self.claim(now)
-        return Tick(ended + self.collect(), fired, claimed)
-
-    def claim(self, now: datetime) -> int:
-        """Claim as many executions as there are free places and start them; return how many."""
-        if self.executor.free < 1 or self.executor.stuck:
-            return 0
-        claimed = Execution.objects.claim(
-            self.worker,
-            now,
-            limit=min(self.executor.free, app_settings.BATCH_SIZE),
-            handlers=self.worker.handlers,
-            queues=self.queues,
-        )
-        for execution in claimed:
-            run = execution.as_run()
-            announce_start(run)
-            self.executor.submit(run)
-        return len(claimed)
-
-    def pass_on_cancellations(self) -> None:
-        """Tell the executor which of the runs in hand somebody has cancelled."""
-        if self.executor.in_hand:
-            for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
-                self.executor.cancel(*cancelled)
-
-    def collect(self) -> int:
-        """Write what runs have said and how they ended; return how many ended."""
-        return self.collector.collect()
 
     def run(self) -> None:
         """Work until ``stop``, then let what runs finish. Raise WorkerLostError when given up.
@@ -176,18 +67,21 @@ class Scheduler:
         """
         failures = 0
         try:
+            self.watchdog.start()
             while not (self._stops_asked or self.worn_out):
                 try:
                     if not self.heartbeat.running:
                         self.start()
                         self.heartbeat.start()
+                        self.listener.start()
                     tick = self.tick(self.clock.now())
                     pause = self.pause(tick)
-                    failures = 0
-                except (OperationalError, InterfaceError) as error:
+                except AWAY as error:
                     failures += 1
-                    pause = self.recover(error, failures)
-                self.sleep(pause)
+                    self.wait_out(self.recover(error, failures))
+                else:
+                    failures = 0
+                    self.sleep(pause)
             self.shut_down()
         finally:
             self.let_go()
@@ -195,6 +89,7 @@ class Scheduler:
     def run_once(self) -> None:
         """Fire what is due, run what waits for this worker, and return when all of it ended."""
         try:
+            self.watchdog.start()
             self.start()
             self.heartbeat.start()
             while not (self._stops_asked or self.worn_out):
@@ -216,54 +111,46 @@ class Scheduler:
     def stop(self) -> None:
         """Ask the loop to stop; asked a second time, it waits for nothing. Safe in a signal."""
         self._stops_asked += 1
-        self.wake()
-
-    def wake(self) -> None:
-        """End the loop's sleep; safe from any thread and in a signal handler."""
-        self._wake.put(True)
-
-    def look_up(self) -> None:
-        """Let the loop notice that there is something to write in a while; safe likewise."""
-        self._wake.put(False)
+        self.alarm.ring()
 
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, there is something to do, or to write."""
+        soonest = time.monotonic() + LEAST_SLEEP
+        if self.alarm.sleep(seconds, until=lambda: max(self.executor.messages_due, soonest)):
+            time.sleep(GATHER if self.executor.in_hand else 0)
+        self.alarm.hush()
+
+    def wait_out(self, seconds: float) -> None:
+        """Leave the database alone so long, whatever ends meanwhile, or until it answers a beat."""
         end = time.monotonic() + seconds
-        with suppress(queue.Empty):
-            while (left := min(end, self.executor.messages_due) - time.monotonic()) > 0:
-                if self._wake.get(timeout=left):
-                    time.sleep(GATHER if self.executor.in_hand else 0)
-                    break
-        with suppress(queue.Empty):
-            while True:
-                self._wake.get_nowait()
+        while not (self._stops_asked or self.answered) and (left := end - time.monotonic()) > 0:
+            self.alarm.sleep(left, until=lambda: end)
 
     def pause(self, tick: Tick) -> float:
         """Return how many seconds to sleep: until the next slot or retry, at most a poll."""
         if tick.fired:
             return 0
-        coming = [TaskState.objects.next_due_at()]
-        if self.executor.free and not self.executor.stuck:
-            waiting = Execution.objects.waiting_for(
-                handlers=self.worker.handlers, queues=self.queues
-            ).not_held_back(self.clock.now())
-            coming.append(waiting.aggregate(at=Min("run_after"))["at"])
-        moments = [moment for moment in coming if moment is not None]
+        coming = self.coming = self.coming or self.look_ahead(self.clock.now())
+        told = self.listener.proven and not self.collector.unwritten
+        longest = min(
+            self.poll_interval * (TOLD if told else 1), app_settings.LEASE * LONGEST_SLEEP
+        )
+        run = coming.run if self.takes else None
+        moments = [at for at in (coming.slot, run) if at is not None]
         if not moments:
-            return self.poll_interval
+            return longest
         delay = (min(moments) - self.clock.now()).total_seconds()
         if delay <= 0:
             delay = random.uniform(*LOOK_AGAIN)  # noqa: S311
-        return min(delay, self.poll_interval)
+        return min(delay, longest)
 
     def recover(self, error: Exception, failures: int) -> float:
         """Drop this thread's connections after an error; return the seconds to wait."""
-        longest = min(FIRST_RECOVERY * 2.0 ** (failures - 1), LONGEST_RECOVERY)
+        longest = min(FIRST_RECOVERY * 2.0 ** min(failures - 1, 30), LONGEST_RECOVERY)
         pause = longest * random.uniform(0.5, 1)  # noqa: S311
         logger.error("database error, tried again in %.1f s: %s", pause, error)
         connections.close_all()
-        self.housekeeping.begin_watch_anew()
-        self._cut_off = True
+        self.lose_sight()
         return pause
 
     def shut_down(self) -> None:
@@ -288,7 +175,8 @@ class Scheduler:
             if self.executor.in_hand:
                 return over and self.cannot_end
             self.worker.move_to(Worker.State.STOPPED)
-        except (OperationalError, InterfaceError) as error:
+            wake_workers(TaskState.objects.all().write_alias)  # for what it has given back
+        except AWAY as error:
             connections.close_all()
             logger.error("database error while stopping: %s", error)  # noqa: TRY400
             return over
@@ -310,7 +198,9 @@ class Scheduler:
     def let_go(self) -> None:
         """End the threads and processes of this worker, whatever they do."""
         self.heartbeat.stop()
+        self.listener.stop()
         self.executor.close()
+        self.watchdog.stop()
         logger.info("worker stopped label=%s", self.worker.label)
 
     @property

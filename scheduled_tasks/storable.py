@@ -36,6 +36,8 @@ def storable_json(value: Any) -> Any:
     What has no JSON form, and what is too long, is kept as text with a warning in the log, so
     that a result never fails the run that made it.
     """
+    if value is None:
+        return None
     try:
         text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
     except Exception as error:  # noqa: BLE001 -- a lazy text or a strange dict may raise anything

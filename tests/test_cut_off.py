@@ -14,6 +14,7 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.life import ExecutionQuerySet
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.signals import execution_finished
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
 
@@ -49,6 +50,45 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     worker.tick(worker.clock.now())
     done = fresh(execution)
     assert (done.status, done.attempt, done.losses) == ("success", 2, 0)
+
+
+def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
+    make_task: Callable[..., Task],
+    scheduler: Callable[..., Scheduler],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[int] = []
+
+    @scheduled_task(name="jobs.answer")
+    def answer() -> str:
+        return "done"
+
+    def tell(execution: Execution, **_: Any) -> None:
+        told.append(execution.pk)
+
+    end = ExecutionQuerySet.end
+
+    def end_and_lose_the_answer(*given: Any, **options: Any) -> list[Execution]:
+        end(*given, **options)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    make_task("answer", "jobs.answer")
+    execution = run_task_now("answer")
+    worker = scheduler()
+    execution_finished.connect(tell)
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr(ExecutionQuerySet, "end", end_and_lose_the_answer)
+            with pytest.raises(OperationalError):
+                worker.tick(execution.run_after)
+        assert (fresh(execution).status, told) == ("success", [])
+        worker.collect()
+        worker.collect()
+    finally:
+        execution_finished.disconnect(tell)
+    assert told == [execution.pk]
+    assert "taken from this worker" not in caplog.text
 
 
 def fresh(execution: Execution) -> Execution:

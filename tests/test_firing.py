@@ -248,6 +248,18 @@ def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
     ]
 
 
+def test_a_look_leaves_a_backlog_to_the_next_and_begins_with_what_is_hardly_late(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 10)
+    for name in ("backlog", "another-backlog"):
+        make_task(name, "jobs.nothing", "every 1 minute", misfire_policy="skip")
+    make_task("hardly-late", "jobs.nothing", "every 30 minutes")
+    assert fire(now + 30 * MINUTE) == 11
+    assert set(Execution.objects.values_list("task_name", flat=True)) == {"hardly-late", "backlog"}
+    assert [fire(now + 30 * MINUTE) for _ in range(6)] == [10, 10, 10, 10, 10, 0]
+
+
 @pytest.mark.parametrize("limit", [1, 3, 8, 100])
 def test_a_limit_above_a_look_is_kept_all_the_same(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, limit: int

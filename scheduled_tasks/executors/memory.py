@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
 
+from scheduled_tasks.executors import platform
+
 MEGABYTE = 1 << 20
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 #: The kernel counts the peak of a process in kilobytes, that of macOS in bytes.
 UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024
 
@@ -46,6 +50,9 @@ def usage_of(processes: Iterable[int]) -> Usage:
 
 def resident_of(pid: int) -> int:
     """Return the resident memory of a process, 0 if it is gone."""
+    if platform.LINUX:
+        pages = platform.text_of(f"/proc/{pid}/statm").split()[1:2]
+        return int(pages[0]) * PAGE if pages else 0
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

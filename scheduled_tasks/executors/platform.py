@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 LINUX = sys.platform.startswith("linux")
@@ -74,21 +75,27 @@ def oom_kills() -> int:
 
     Counted in this process's control group where there is one, else on the whole machine.
     """
-    groups = text_of("/proc/self/cgroup").splitlines()
-    own = next((line[3:] for line in groups if line.startswith("0::")), None)
-    events = text_of(f"/sys/fs/cgroup{own}/memory.events") if own else ""
-    for line in (events or text_of("/proc/vmstat")).splitlines():
+    for line in text_of(counts_of_oom_kills()).splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return 0
+
+
+@cache
+def counts_of_oom_kills() -> str:
+    """Return the file in which the kernel counts them, found once in each process."""
+    groups = text_of("/proc/self/cgroup").splitlines()
+    own = next((line[3:] for line in groups if line.startswith("0::")), None)
+    events = f"/sys/fs/cgroup{own}/memory.events"
+    return events if own and text_of(events) else "/proc/vmstat"
 
 
 def children_of(pid: int) -> list[int]:
     """Return the children of a process, zombies too; none where the system does not list them."""
     found: list[int] = []
     with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, text_of(task / "children").split())
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- as in text_of
+            found += map(int, text_of(f"/proc/{pid}/task/{task}/children").split())
     return found
 
 
@@ -114,8 +121,10 @@ def forget_highest_resident(pid: int) -> None:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def text_of(path: str | Path) -> str:
+def text_of(path: str) -> str:
+    # For every run a few small files are read, and to make Path objects takes longer than that.
     try:
-        return Path(path).read_text()
+        with open(path) as file:  # noqa: PTH123
+            return file.read()
     except OSError:
         return ""

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 MOST_SPARES = 4
 #: How long the fork server may take to load the project, in seconds.
 LONGEST_LOADING = 120.0
+#: A server that ends before it is loaded may have been killed, so it is started once more.
+MOST_EARLY_ENDS = 2
 #: The longest time, in seconds, after which a handler may ask to be run again.
 LONGEST_RETRY_AFTER = RetryLater.LONGEST.total_seconds()
 #: The statuses with which a handler can end.
@@ -72,6 +74,7 @@ class ProcessExecutor(Executor):
         self._ready = threading.Event()
         self._problem = ""
         self._closed = False
+        self._ended_early = 0
         self._changing_server = threading.Lock()
         self._lease_until = float("inf")
         self._begun: dict[int, datetime] = {}
@@ -217,11 +220,12 @@ class ProcessExecutor(Executor):
         with self._changing_server:
             if self._closed:
                 return
-            if not self._ready.is_set():
+            self._ended_early = 0 if self._ready.is_set() else self._ended_early + 1
+            if self._ended_early < MOST_EARLY_ENDS:
+                self._replace_server()
+            else:
                 self._problem = CANNOT_LOAD
                 self._ready.set()
-            else:
-                self._replace_server()
         self.on_finished()
 
     def _replace_server(self) -> None:

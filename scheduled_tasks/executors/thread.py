@@ -15,6 +15,7 @@ from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     cancelled,
+    ended,
     failed,
     ignored_timeout_reason,
     lost,
@@ -22,6 +23,7 @@ from scheduled_tasks.executors.endings import (
 )
 from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.executors.local import LocalRun
+from scheduled_tasks.failures import failure_of
 from scheduled_tasks.runs import Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -126,13 +128,34 @@ class ThreadExecutor(Executor):
     def _serve(self) -> None:
         try:
             while (local := self._work.get()) is not None:
-                close_old_connections()
-                # What a handler activates, a language or a time zone, is gone with its run.
-                outcome = copy_context().run(local.perform)
-                drop_open_transactions()
-                close_old_connections()
+                outcome = self._outcome_of(local)
+                self._clean_up()
                 del self._runs[local.run.execution_id, local.run.attempt]
                 self._stuck -= {local.run.execution_id}
                 self.deliver(outcome)
         finally:
             connections.close_all()
+
+    def _outcome_of(self, local: LocalRun) -> Outcome:
+        """Make an attempt; one that cannot be made has failed, and does not cost its place."""
+        try:
+            close_old_connections()
+            # What a handler activates, a language or a time zone, is gone with its run.
+            return copy_context().run(local.perform)
+        except BaseException as error:  # noqa: BLE001 -- the thread must go on
+            return ended(
+                local.run,
+                started_at=local.started_at,
+                finished_at=self.clock(),
+                **failure_of(error, caller=__name__),
+            )
+
+    def _clean_up(self) -> None:
+        """Leave nothing of a run to the next one in this thread, in whatever state it is."""
+        try:
+            drop_open_transactions()
+            close_old_connections()
+        except Exception:
+            logger.exception("connections of a run could not be closed; the next gets new ones")
+            for connection in connections.all(initialized_only=True):
+                del connections[connection.alias]

@@ -14,6 +14,7 @@ from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.life.covering import Fired
 from scheduled_tasks.models.life.transitions import DISABLED
 from scheduled_tasks.models.state import UNDECLARED, TaskState
+from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.schedules import Interval
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Edit:
             self.executions.withdraw(self.task.state, self.now, reason=DISABLED)
         self.note(before, differences)
         self.set_clock(differences, made=state is None)
+        wake_workers(self.using)
 
     def delete(self, remove: Callable[[], Result]) -> Result:
         """Delete the definition; what waits is cancelled, what runs goes on."""
@@ -73,6 +75,7 @@ class Edit:
             self.executions.cancel_waiting(before.pk, self.now)
             changes = TaskChange.objects.using(self.using)
             changes.note(before, TaskChange.Action.DELETED, self.now, by=self.by)
+            wake_workers(self.using)
         return remove()
 
     def log(self) -> None:
@@ -123,7 +126,7 @@ class Edit:
             return
         state.task = before
         while state.next_run_at is not None and state.next_run_at <= self.now:
-            self.fired += self.executions.decide_slots([state], self.now)
+            self.fired += self.executions.decide_slots([state], self.now)[0]
         state.task = self.task
 
     def set_anchor(self, before: Task | None) -> None:

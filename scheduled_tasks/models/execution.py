@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,11 @@ class Execution(models.Model):
     slots = models.PositiveIntegerField(_("slots"), default=1)
     slot_until = models.DateTimeField(_("slots until"), null=True)
     requeue_of = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, verbose_name=_("requeue of")
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        db_index=False,
+        verbose_name=_("requeue of"),
     )
     trigger = models.CharField(_("trigger"), max_length=10, choices=Trigger.choices)
     triggered_by = models.CharField(_("triggered by"), max_length=200, blank=True)
@@ -104,6 +107,54 @@ class Execution(models.Model):
     UNFINISHED = (Status.QUEUED, Status.RUNNING)
     #: Triggers of what the schedule asked for; anything else was asked for by somebody.
     OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
+    #: The columns that keep what their task was when they were made, and its columns.
+    SNAPSHOTS = {
+        "task_name": "name",
+        "handler": "handler",
+        "queue": "queue",
+        "priority": "priority",
+        "payload": "payload",
+    }
+    #: The columns that a claim reads, to decide whether a row may run and to hand it over.
+    READ_TO_CLAIM = (
+        "task_name",
+        "handler",
+        "scheduled_for",
+        "trigger",
+        "triggered_by",
+        "status",
+        "run_after",
+        "payload",
+        "checkpoint",
+        "attempt",
+        "worker",
+        "claimed_at",
+        "task__name",
+        "task__enabled",
+        "task__schedule",
+        "task__executor",
+        "task__timeout",
+        "task__memory_limit_mb",
+        "task__overlap_policy",
+        "task__paused_until",
+        "task__misfire_grace",
+    )
+    #: The columns that an ending reads, to decide how a row goes on and to tell about it.
+    READ_TO_END = (
+        "task",
+        "task_name",
+        "handler",
+        "status",
+        "attempt",
+        "failures",
+        "losses",
+        "run_after",
+        "reason",
+        "worker",
+        "worker_label",
+        "claimed_at",
+        "cancel_requested_at",
+    )
     #: What an execution has in common with the failed one that it is for.
     KEPT_BY_REQUEUE = (
         "task_id",
@@ -117,7 +168,11 @@ class Execution(models.Model):
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
-        """The unique slot is what makes a double run impossible; locks only make it rare."""
+        """The unique slot is what makes a double run impossible; locks only make it rare.
+
+        Each index costs every row, three times in its life, so most hold only the rows that they
+        are for.
+        """
 
         verbose_name = _("execution")
         verbose_name_plural = _("executions")
@@ -131,10 +186,24 @@ class Execution(models.Model):
         )
         indexes = (
             models.Index(fields=["task", "-id"], name="scheduled_tasks_history"),
-            models.Index(fields=["error_fingerprint"], name="scheduled_tasks_fingerprint"),
+            models.Index(
+                fields=["error_fingerprint"],
+                name="scheduled_tasks_fingerprint",
+                condition=models.Q(status="failed"),
+            ),
+            models.Index(
+                fields=["requeue_of"],
+                name="scheduled_tasks_requeued",
+                condition=models.Q(requeue_of__isnull=False),
+            ),
             models.Index(
                 fields=["-priority", "id"],
                 name="scheduled_tasks_queued",
+                condition=models.Q(status="queued"),
+            ),
+            models.Index(
+                fields=["run_after"],
+                name="scheduled_tasks_waiting",
                 condition=models.Q(status="queued"),
             ),
             models.Index(
@@ -170,13 +239,9 @@ class Execution(models.Model):
         triggered_by: str = "",
     ) -> Execution:
         """Build a queued execution of a task as it is defined now; the caller saves it."""
-        return cls(
+        row = cls(
             task=task,
-            task_name=task.name,
-            handler=task.handler,
-            queue=task.queue,
-            priority=task.priority,
-            payload=task.payload if payload is None else payload,
+            **{name: getattr(task, of) for name, of in cls.SNAPSHOTS.items()},
             trigger=trigger,
             triggered_by=triggered_by,
             slot=slot,
@@ -184,13 +249,20 @@ class Execution(models.Model):
             run_after=slot or now,
             created_at=now,
         )
+        if payload is not None:
+            row.payload = payload
+        return row
 
     @classmethod
-    def for_slot(cls, task: Task, slot: datetime, *, trigger: str, now: datetime) -> Execution:
-        """Build the queued execution of one slot, to run when its jitter is over."""
-        row = cls.for_task(task, trigger=trigger, now=now, slot=slot)
-        row.run_after = slot + task.jitter_at(slot)
-        return row
+    def slot_values(cls, task: Task, slot: datetime, *, trigger: str) -> dict[str, Any]:
+        """Return what tells the queued execution of one slot, which runs after its jitter."""
+        return {
+            "task_id": task.pk,
+            "trigger": trigger,
+            "slot": slot,
+            "scheduled_for": slot,
+            "run_after": slot + task.jitter_at(slot),
+        }
 
     @classmethod
     def covering(cls, task: Task, cover: Cover, *, now: datetime) -> Execution:
@@ -233,7 +305,7 @@ class Execution(models.Model):
     @property
     def may_overlap(self) -> bool:
         """Say whether it may run beside others of its task."""
-        return self.task is None or self.task.overlap_policy == self.task.OverlapPolicy.ALLOW
+        return self.task is None or self.task.may_overlap
 
     def is_paused(self, now: datetime) -> bool:
         """Say whether it has to wait for the end of its task's pause."""
@@ -246,7 +318,7 @@ class Execution(models.Model):
 
     def as_run(self) -> Run:
         """Return what an executor needs to make the attempt that has been claimed."""
-        run = Run(
+        return Run(
             execution_id=self.pk,
             attempt=self.attempt,
             task_name=self.task_name,
@@ -256,13 +328,5 @@ class Execution(models.Model):
             triggered_by=self.triggered_by,
             payload=self.payload,
             checkpoint=self.checkpoint,
-        )
-        if self.task is None:
-            return run
-        return replace(
-            run,
-            schedule=self.task.schedule,
-            executor=self.task.executor,
-            timeout=self.task.timeout,
-            memory_limit_mb=self.task.memory_limit_mb,
+            **(self.task.terms_of_runs if self.task else {}),
         )

@@ -6,9 +6,13 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Self, TypeVar
 
 from django.db import DatabaseError, OperationalError, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from scheduled_tasks.conf import app_settings
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -17,8 +21,24 @@ TRIES = 6
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
 #: A row was added meanwhile for one that is being deleted.
 FOREIGN_KEY_VIOLATION = "23503"
-CONFLICTS = (SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE, FOREIGN_KEY_VIOLATION)
+#: The server has ended a transaction in which nothing happened: this process was frozen.
+IDLE_FOR_TOO_LONG = "25P03"
+CONFLICTS = (
+    SERIALIZATION_FAILURE,
+    DEADLOCK,
+    LOCK_NOT_AVAILABLE,
+    FOREIGN_KEY_VIOLATION,
+    IDLE_FOR_TOO_LONG,
+)
 MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
+#: What PostgreSQL ends by itself, each with its longest time: in seconds, and in parts of a lease.
+LIMITS = (
+    ("lock_timeout", 5.0, 1 / 12),
+    ("statement_timeout", 20.0, 1 / 3),
+    ("idle_in_transaction_session_timeout", 20.0, 1 / 3),
+)
+#: A lease that is shorter, as tests have it, makes no limit shorter: their machines may be busy.
+SHORTEST_LEASE = 6.0
 
 
 class LostRaceError(OperationalError):
@@ -29,7 +49,7 @@ class LockingQuerySet(models.QuerySet[Row]):
     """Adds row locks that are as weak as the engine needs and the database can take."""
 
     def locked(self, *, skip: bool = False) -> Self:
-        """Lock the rows in ascending id until the transaction ends.
+        """Lock the rows in ascending id until the transaction ends; not those read with them.
 
         With ``skip``, leave out those that another transaction holds where the database can, and
         wait for them where it cannot: guarded updates keep both right.
@@ -38,6 +58,7 @@ class LockingQuerySet(models.QuerySet[Row]):
         features = connections[queryset.db].features
         return queryset.order_by("pk").select_for_update(
             skip_locked=skip and features.has_select_for_update_skip_locked,
+            of=("self",) if features.has_select_for_update_of else (),
             no_key=features.has_select_for_no_key_update,
         )
 
@@ -51,19 +72,46 @@ class LockingQuerySet(models.QuerySet[Row]):
 def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:
     """Run the operation in one transaction, again after a conflict that trying again can mend.
 
+    On PostgreSQL no statement of it lasts for ever, and no lock of it outlives a process that
+    was frozen: the server ends what goes beyond LIMITS.
+
     Inside a transaction of the caller's there is nothing to begin anew: it runs once, in a
-    savepoint, and the conflict is the caller's to handle.
+    savepoint, without limits, and the conflict is the caller's to handle.
     """
-    tries_left = 1 if connections[using].in_atomic_block else TRIES
+    inside = connections[using].in_atomic_block
+    tries_left = 1 if inside else TRIES
     while True:
         tries_left -= 1
         try:
             with transaction.atomic(using=using):
+                if not inside:
+                    set_limits(connections[using])
                 return operation()
         except DatabaseError as error:
             if not (tries_left and is_conflict(error)):
                 raise
         time.sleep(random.uniform(0.01, 0.05) * (TRIES - tries_left))  # noqa: S311
+
+
+def set_limits(connection: BaseDatabaseWrapper) -> None:
+    """Bound what the transaction may wait for, and nothing that comes after it.
+
+    A pooler may give the connection to others between two transactions.
+    """
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(limits_for(max(app_settings.LEASE, SHORTEST_LEASE)))
+
+
+@cache
+def limits_for(lease: float) -> str:
+    """Return the statement that sets all limits at once, for a lease of so many seconds."""
+    limits = [
+        f"set_config('{name}', '{round(1000 * min(longest, part * lease))}ms', true)"
+        for name, longest, part in LIMITS
+    ]
+    return f"SELECT {', '.join(limits)}"
 
 
 def is_conflict(error: DatabaseError) -> bool:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.policies import refuse_unshowable
+from scheduled_tasks.models.waking import wake_workers
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
@@ -35,14 +36,24 @@ class PauseQuerySet(models.QuerySet["Pause"]):
         rows = self.using(using)
 
         def operation() -> Pause:
-            rows.resume(now, by=by)
+            rows.in_force(now).update(ended_at=now, ended_by=by)
+            wake_workers(using)
             return rows.create(begun_at=now, until=until, reason=reason, begun_by=by)
 
         return in_transaction(operation, using=using)
 
     def resume(self, now: datetime, *, by: str = "") -> int:
         """End the pauses that are in force; return how many."""
-        return self.in_force(now).update(ended_at=now, ended_by=by)
+        using = router.db_for_write(self.model)
+        rows = self.using(using)
+
+        def operation() -> int:
+            ended = rows.in_force(now).update(ended_at=now, ended_by=by)
+            if ended:
+                wake_workers(using)
+            return ended
+
+        return in_transaction(operation, using=using)
 
 
 class Pause(models.Model):

@@ -251,6 +251,16 @@ class Policies(models.Model):
         return self.overlap_policy == self.OverlapPolicy.CANCEL_OTHER
 
     @property
+    def may_overlap(self) -> bool:
+        """Say whether its executions may run beside each other."""
+        return self.overlap_policy == self.OverlapPolicy.ALLOW
+
+    @property
+    def counts_unfinished(self) -> bool:
+        """Say whether what becomes of a slot depends on how many executions have not ended."""
+        return not (self.may_overlap or self.newest_slot_counts)
+
+    @property
     def retry(self) -> Retry:
         """Return how often a failed execution is tried again, and after how long.
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.change import BY_ENGINE, TaskChange
-from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet
+from scheduled_tasks.models.setwise import update_each
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -43,17 +44,19 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
     def lock_due(self, now: datetime, *, limit: int) -> list[TaskState]:
         """Lock the states longest due, with their tasks; those that others hold are left to them.
 
-        The candidates are read first and then locked in ascending id, the order of every
-        transaction of the engine.
+        So several workers fire side by side. They come in ascending id, though they are not locked
+        in that order: what is skipped is not waited for.
         """
-        using = self.write_alias
-        ids = self.using(using).due(now).order_by("next_run_at").values_list("pk", flat=True)
-        due = self.using(using).filter(pk__in=list(ids[:limit])).due(now)
-        return list(due.locked(skip=True).prefetch_related("task"))
+        due = self.due(now).select_related("task").only(*TaskState.READ_TO_FIRE).locked(skip=True)
+        return sorted(due.order_by("next_run_at")[:limit], key=lambda state: state.pk)
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the given tasks and return them by task id."""
-        return {state.pk: state for state in self.filter(pk__in=task_ids).locked(skip=skip)}
+        return self.filter(Among("pk", task_ids)).locked_by_task(skip=skip)
+
+    def locked_by_task(self, *, skip: bool = False) -> dict[int, TaskState]:
+        """Lock the states of this set and return them by task id."""
+        return {state.pk: state for state in self.locked(skip=skip)}
 
     def advance(self, moves: Mapping[TaskState, datetime | None]) -> int:
         """Move ``next_run_at`` of each state on, with what goes with it; return how many moved.
@@ -93,7 +96,8 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 
     def next_due_at(self) -> datetime | None:
         """Return the earliest coming slot of all tasks."""
-        coming = self.filter(next_run_at__isnull=False).order_by("next_run_at")
+        coming = self.using(self.write_alias).filter(next_run_at__isnull=False)
+        coming = coming.order_by("next_run_at")
         return coming.values_list("next_run_at", flat=True).first()
 
 
@@ -126,6 +130,36 @@ class TaskState(models.Model):
 
     objects = TaskStateQuerySet.as_manager()
 
+    #: The columns that deciding slots reads.
+    READ_TO_FIRE = (
+        "next_run_at",
+        "last_slot",
+        "covering",
+        "parked_at",
+        "task__name",
+        "task__handler",
+        "task__queue",
+        "task__priority",
+        "task__payload",
+        "task__schedule",
+        "task__timezone",
+        "task__anchor",
+        "task__enabled",
+        "task__starts_at",
+        "task__ends_at",
+        "task__jitter",
+        "task__paused_until",
+        "task__pause_reason",
+        "task__misfire_policy",
+        "task__misfire_grace",
+        "task__catch_up_limit",
+        "task__overlap_policy",
+        "task__executor",
+        "task__timeout",
+        "task__memory_limit_mb",
+    )
+    #: The columns that ``note`` reads; it sets all others that the end of an execution writes.
+    READ_TO_NOTE = ("last_success_at", "execution_count", "consecutive_failures")
     #: The columns that the end of an execution writes.
     RESULT_FIELDS = (
         "last_run_at",

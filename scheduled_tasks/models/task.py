@@ -133,6 +133,7 @@ class Task(Policies):
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         permissions = (("run_task", "Can run task now"),)
+        indexes = (models.Index(fields=["paused_until"], name="scheduled_tasks_paused"),)
 
     def __str__(self) -> str:
         """Return the name."""
@@ -272,6 +273,16 @@ class Task(Policies):
         except ScheduledTasksError as error:
             return str(error)
         return ""
+
+    @property
+    def terms_of_runs(self) -> dict[str, Any]:
+        """Return the fields of a Run that follow from the definition as it is now."""
+        return {
+            "schedule": self.schedule,
+            "executor": self.executor,
+            "timeout": self.timeout,
+            "memory_limit_mb": self.memory_limit_mb,
+        }
 
     def describe_schedule(self) -> str:
         """Return the schedule in English, also of a row that became bad."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, cast
 
 from django import forms
@@ -16,7 +17,7 @@ from scheduled_tasks.payloads.shown_forms import ShownForm
 from scheduled_tasks.payloads.signature import Parameter, Signature, read_signature
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PayloadSpec:
     """The arguments of a handler, from its signature or from the form that it names.
 
@@ -42,7 +43,7 @@ class PayloadSpec:
         """Return the name of the parameter that gets the TaskContext, if there is one."""
         return self.signature.context
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Return the parameters of the handler that a payload can hold, in their order."""
         if self.own_form is None:
@@ -90,7 +91,7 @@ class PayloadSpec:
             )
         stored = dict(initial or {})
         form = base(
-            parameters={parameter.name: parameter for parameter in self.parameters},
+            parameters=self.by_name,
             stored=stored,
             clean_payload=self.clean,
             data=data,
@@ -127,7 +128,7 @@ class PayloadSpec:
 
     def read(self, given: Mapping[str, Any], errors: dict[str, list[str]]) -> dict[str, Any]:
         """Return the given values as the signature reads them; add what it refuses to errors."""
-        by_name = {parameter.name: parameter for parameter in self.parameters}
+        by_name = self.by_name
         cleaned = {}
         for name, value in given.items():
             try:
@@ -153,7 +154,7 @@ class PayloadSpec:
 
     def errors_of_keys(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return what is wrong with keys that are unknown, or hold no JSON or null."""
-        by_name = {parameter.name: parameter for parameter in self.parameters}
+        by_name = self.by_name
         errors = {}
         for name, value in payload.items():
             if not self.takes(name):
@@ -164,14 +165,19 @@ class PayloadSpec:
                 errors[name] = ["may not be null."]
         return errors
 
-    @property
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """Return the parameters by their names."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
     def names(self) -> list[str]:
         """Return the names of the arguments that are known by name."""
         if self.own_form is not None:
             return list(self.own_form.base_fields)
         return [parameter.name for parameter in self.parameters]
 
-    @property
+    @cached_property
     def required(self) -> list[str]:
         """Return the names of the arguments that every payload must hold."""
         known = {parameter.name: parameter.required for parameter in self.parameters}

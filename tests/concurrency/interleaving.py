@@ -29,7 +29,7 @@ SILENCE, LONG = 0.002, 30
 READ_COMMITTED, REPEATABLE_READ = "READ COMMITTED", "REPEATABLE READ"
 COMMIT, ROLLBACK = "COMMIT", "ROLLBACK"
 #: Statements that are no places to stop: nothing happens in them.
-UNSTOPPED = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
+UNSTOPPED = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT", "SELECT set_config(")
 
 Operation = Callable[[], Any]
 #: Which actor goes on, and after how many of its steps it stops; None: it goes on to its end.

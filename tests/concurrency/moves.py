@@ -9,6 +9,7 @@ from typing import Any
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.life.places import Places
 from tests.concurrency.world import BY_HAND, HANDLER, MINUTE, NOW, Status, World, outcome
 
 #: An operation on a world; the number says which of those in play it is.
@@ -41,6 +42,14 @@ def end(world: World, number: int) -> list[Execution]:
 def fire(world: World, number: int) -> int:
     """Decide the slots that have come."""
     return Execution.objects.fire(NOW, limit=10)
+
+
+def fire_and_claim(world: World, number: int) -> int:
+    """Decide the slots that have come, as one of the workers, which has free places."""
+    places = Places(world.workers[number], 10, [HANDLER])
+    fired, runs = Execution.objects.fire_and_claim(places, NOW, limit=10)
+    world.claims += [(run.execution_id, run.attempt) for run in runs]
+    return fired
 
 
 def fire_later(world: World, number: int) -> int:

@@ -18,7 +18,7 @@ from tests.concurrency.world import KeptWorlds
 MOVES: tuple[Move, ...] = (
     moves.claim,
     moves.end,
-    moves.fire,
+    moves.fire_and_claim,
     moves.fire_newest,
     moves.reap,
     moves.cancel,
@@ -34,7 +34,7 @@ OF_ENGINE = (
     moves.claim,
     moves.claim_by_hand,
     moves.end,
-    moves.fire,
+    moves.fire_and_claim,
     moves.fire_later,
     moves.reap,
     moves.cancel,

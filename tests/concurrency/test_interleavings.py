@@ -31,7 +31,7 @@ from tests.concurrency.world import KeptWorlds
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: How many interleavings of three are played at each isolation level.
-SAMPLE = os.environ.get("INTERLEAVINGS", "150")
+SAMPLE = os.environ.get("INTERLEAVINGS", "100")
 #: In which order those that have stopped go on.
 ORDERS = ((1, 0), (0, 1))
 SEED = int(os.environ.get("INTERLEAVINGS_SEED", "1"))

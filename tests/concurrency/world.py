@@ -122,7 +122,7 @@ def executions(task: Task, gone: Worker, *, runs: bool) -> list[Execution]:
 
     def row(minutes: int, **fields: Any) -> Execution:
         slot = NOW - minutes * MINUTE
-        given = Execution.for_slot(task, slot, trigger=Trigger.SCHEDULE, now=slot)
+        given = Execution.for_task(task, trigger=Trigger.SCHEDULE, now=slot, slot=slot)
         for name, value in fields.items():
             setattr(given, name, value)
         return given

@@ -106,6 +106,15 @@ def test_a_project_that_cannot_be_loaded_breaks_the_executor(
     assert "tests.no_such_settings" in capfd.readouterr().err
 
 
+def test_a_server_that_is_killed_while_it_loads_is_started_once_more(hand: Hand) -> None:
+    for _ in range(2):
+        killed = hand.server
+        killed.kill()
+        wait_until(lambda killed=killed: hand.server.pid != killed.pid, within=LONG)
+    assert hand.run("answer", value=1).result == 1
+    hand.executor.check()
+
+
 def test_a_server_that_cannot_be_started_anew_breaks_the_executor(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

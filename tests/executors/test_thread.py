@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone, translation
 
 from example_project.shop.models import SalesReport
@@ -261,3 +261,46 @@ def test_a_failed_statement_does_not_spoil_the_next_run(
     collector = make(1)
     assert collector.run(fail).error_category == "database"
     assert collector.run(write_a_report).status == "success"
+
+
+def test_a_run_that_cannot_even_be_made_has_failed_and_leaves_its_place(
+    make: Callable[[int], Collector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = make(1)
+    with monkeypatch.context() as broken:
+        broken.setattr("scheduled_tasks.executors.local.perform", None)
+        outcome = collector.run(thread_name)
+    assert (outcome.status, outcome.error_category, outcome.retryable) == ("failed", "logic", True)
+    assert outcome.error.startswith("TypeError: ")
+    assert collector.executor.free == 1
+    collector.executor.submit(run_of(2, "shop.thread_name"))
+    assert collector.collect(1)[0].result == "run-1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_cannot_be_closed_costs_neither_the_outcome_nor_the_place(
+    make: Callable[[int], Collector],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wrappers = []
+    really_close = type(connections["default"]).close
+
+    def close(self: Any) -> None:
+        really_close(self)
+        raise OperationalError("the connection is in no state to be closed")
+
+    def leave_a_transaction_open() -> bool:
+        wrappers.append(connections["default"])
+        inherited = connection.in_atomic_block
+        transaction.atomic().__enter__()
+        return inherited
+
+    collector = make(1)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(connections["default"]), "close", close)
+        assert collector.run(leave_a_transaction_open).status == "success"
+    assert "could not be closed" in caplog.text
+    collector.executor.submit(run_of(2, "shop.leave_a_transaction_open"))
+    assert collector.collect(1)[0].result is False
+    assert wrappers[0] is not wrappers[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import IntegrityError, models
 
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
+from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.life.firing import FiringQuerySet
 from scheduled_tasks.models.life.transitions import (
     claimed_values,
@@ -18,13 +19,14 @@ from scheduled_tasks.models.life.transitions import (
 )
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.models.worker import Worker
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
-#: A claim looks at so many executions first, even for one free place, and at twice as many at each
-#: further look, up to the most; what stands behind all that it looks at waits for the next claim.
+#: A claim looks at so many executions first, or at one for each free place, and at twice as many at
+#: each further look, up to the most; what stands behind all of them waits for the next claim.
 LEAST_LOOKED_AT, MOST_LOOKED_AT = 20, 1_000
 MOST_LOOKS = 10
 ANOTHER_CLAIMED = "Another worker claimed an execution meanwhile."
@@ -45,49 +47,65 @@ class ClaimingQuerySet(FiringQuerySet):
         """Take up to ``limit`` executions for a worker, highest priority first, then the oldest.
 
         Of a task that may not overlap, one at most, and none while another of its executions runs.
-        Those of tasks whose states others hold are left to them. What may not run any more when
-        its turn has come is ended instead. Two workers never get the same attempt, even where rows
-        cannot be locked. Committed before any handler runs.
+        What others hold, of executions and of the states of such tasks, is left to them. What may
+        not run any more when its turn has come is ended instead. Two workers never get the same
+        attempt, even where rows cannot be locked. Committed before any handler runs.
         """
 
-        def operation() -> tuple[list[Execution], bool]:
+        def operation() -> tuple[list[Execution], int, int]:
             rows = self.using(using)
             due = rows.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
-            free = due.not_held_back(now)
-            return rows.claim_first(free, worker, now, limit - len(claimed), looked_at)
+            # What is held back is left out later, too; to ask for it costs more than all the rest.
+            due = due.not_held_back(now) if look else due.not_paused(now)
+            return rows.claim_first(due, worker, now, limit - len(claimed), looked_at)
 
         using = self.write_alias
         claimed: list[Execution] = []
         for look in range(MOST_LOOKS):
-            looked_at = max(limit * 2, min(LEAST_LOOKED_AT * 2**look, MOST_LOOKED_AT))
-            more, goes_on = in_transaction(operation, using=using)
+            looked_at = max(limit, min(LEAST_LOOKED_AT * 2**look, MOST_LOOKED_AT))
+            more, seen, moved = in_transaction(operation, using=using)
             claimed += more
-            if not goes_on or len(claimed) == limit:
+            if seen < looked_at or len(claimed) == limit or (look and not moved):
                 break
         return claimed
 
     def claim_first(
         self, due: Self, worker: Worker, now: datetime, limit: int, looked_at: int
-    ) -> tuple[list[Execution], bool]:
-        """Claim from the first of what is due, within a transaction; return what was claimed.
+    ) -> tuple[list[Execution], int, int]:
+        """Claim from the first of what is due, within a transaction.
 
-        Say besides whether it is worth another look: what was looked at may all have been of one
-        task, or too late to run, and others stand behind it.
+        Return what was claimed, how many were looked at, and how many were claimed or ended: all
+        that was looked at may have been held back, and others stand behind it.
+
+        Here alone executions are locked before states. No transaction waits for another one in a
+        circle by that, since what somebody holds is skipped.
         """
-        first = due.order_by("-priority", "pk").values_list("pk", "task_id")
-        candidates = dict(first[:looked_at])
-        task_ids = {task_id for task_id in candidates.values() if task_id is not None}
-        states = TaskState.objects.using(self.db).lock_tasks(task_ids, skip=True)
-        ids = [pk for pk, task in candidates.items() if task is None or task in states]
-        over, chosen = self.choose(ids, now, limit=limit)
-        self.end_queued(over, states)
+        read = due.select_related("task").only(*self.model.READ_TO_CLAIM).locked(skip=True)
+        rows = list(read.order_by("-priority", "pk")[:looked_at])
+        over, chosen = self.choose(rows, now, limit=limit)
+        over = self.end_over(over)
         self.hand_over(chosen, worker, now)
-        return chosen, len(candidates) == looked_at and bool(over or chosen)
+        return chosen, len(rows), len(over) + len(chosen)
+
+    def end_over(self, over: Sequence[Execution]) -> list[Execution]:
+        """End queued executions, but those of which others hold the states; return which ended."""
+        tasks = {row.task_id for row in over if row.task_id is not None}
+        if not over:
+            return []
+        states = TaskState.objects.using(self.db).lock_tasks(tasks, skip=True)
+        ended = [row for row in over if row.task_id is None or row.task_id in states]
+        self.end_queued(ended, states)
+        return ended
 
     def queue(self, execution: Execution) -> None:
         """Save a new execution. Raise UnknownTask if its task was deleted meanwhile."""
+
+        def operation() -> None:
+            self.using(using).insert(execution)
+            wake_workers(using)
+
         using = self.write_alias
-        in_transaction(lambda: self.using(using).insert(execution), using=using)
+        in_transaction(operation, using=using)
 
     def begin(self, execution: Execution, worker: Worker, now: datetime) -> None:
         """Save a new execution as one that this worker holds from its first moment.
@@ -98,7 +116,7 @@ class ClaimingQuerySet(FiringQuerySet):
 
         def operation() -> None:
             rows.insert(execution)
-            _, chosen = rows.choose([execution.pk], now, limit=1)
+            _, chosen = rows.choose([execution], now, limit=1)
             if not chosen:
                 raise AlreadyRunning(
                     f"The task {execution.task_name!r} is running already, and its executions "
@@ -116,20 +134,21 @@ class ClaimingQuerySet(FiringQuerySet):
         execution.pk = None  # which a transaction that had to be begun anew has given it
         task = execution.task
         if task is not None:
-            TaskState.objects.using(self.db).lock_tasks([task.pk])
-            if not type(task).objects.using(self.db).filter(pk=task.pk).exists():
+            locked = TaskState.objects.using(self.db).lock_tasks([task.pk])
+            found = type(task).objects.using(self.db).filter(pk=task.pk).first()
+            if found is None:
                 raise UnknownTask(f"The task {task.name!r} was deleted.")
+            execution.task = found
+            if not locked:
+                found.save(using=self.db, now=execution.created_at)  # it was made without a clock
         execution.save(force_insert=True, using=self.db)
 
     def choose(
-        self, ids: Sequence[int], now: datetime, *, limit: int
+        self, rows: Sequence[Execution], now: datetime, *, limit: int
     ) -> tuple[list[Execution], list[Execution]]:
-        """Return which executions of locked tasks end without running, and which are claimed."""
-        waiting = self.queued().filter(pk__in=ids).select_related("task")
-        rows = list(waiting.order_by("-priority", "pk")) if ids else []
-        exclusive = {row.task_id for row in rows if not row.may_overlap}
-        beside = self.running().filter(task__in=exclusive).values_list("task_id", flat=True)
-        busy = set(beside) if exclusive else set()
+        """Return which of these queued executions end without running, and which are claimed."""
+        alone = {row.task_id for row in rows if row.task_id is not None and not row.may_overlap}
+        busy = self.lock_to_run_alone(alone)
         over: list[Execution] = []
         chosen: list[Execution] = []
         for row in rows:
@@ -142,28 +161,38 @@ class ClaimingQuerySet(FiringQuerySet):
                 over.append(row)
                 continue
             chosen.append(row)
-            busy.add(row.task_id)
+            if row.task_id is not None:
+                busy.add(row.task_id)
         return over, chosen
+
+    def lock_to_run_alone(self, task_ids: set[int]) -> set[int]:
+        """Lock the states of tasks that may not overlap; return those of which none may run now.
+
+        That is where another transaction holds the state, or another execution runs.
+        """
+        if not task_ids:
+            return set()
+        states = TaskState.objects.using(self.db).filter(Among("pk", task_ids)).locked(skip=True)
+        held = set(states.values_list("pk", flat=True))
+        beside = self.running().filter(Among("task", held)).order_by()
+        running = beside.values_list("task_id", flat=True)
+        return task_ids.difference(held).union(pk for pk in running if pk is not None)
 
     def hand_over(self, rows: Sequence[Execution], worker: Worker, now: datetime) -> None:
         """Make queued executions a worker's, on record and in the given rows.
 
         Raise LostRaceError, so that the transaction is begun anew, if another worker was faster.
         """
+        alike: dict[tuple[bool, int], list[int]] = {}
         for row in rows:
+            alike.setdefault((row.may_overlap, row.attempt), []).append(row.pk)
             take_claim(row, worker, now)
         values = claimed_values(worker, now)
-        for may_overlap in (True, False):
-            ids = [row.pk for row in rows if row.may_overlap is may_overlap]
+        for (may_overlap, attempt), ids in alike.items():
             exclusive = None if may_overlap else models.F("task_id")
+            waiting = self.queued().filter(Among("pk", ids), attempt=attempt)
             try:
-                claimed = (
-                    self.queued()
-                    .filter(pk__in=ids)
-                    .update(**values, attempt=models.F("attempt") + 1, exclusive=exclusive)
-                    if ids
-                    else 0
-                )
+                claimed = waiting.update(**values, attempt=attempt + 1, exclusive=exclusive)
             except IntegrityError as error:  # two of one task, where no lock kept them apart
                 raise LostRaceError(ANOTHER_CLAIMED) from error
             if claimed != len(ids):

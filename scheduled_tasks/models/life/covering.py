@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scheduled_tasks.models.decisions import MISSED, Cover, Decision
-from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.life.stopping import StoppingQuerySet
+from scheduled_tasks.models.setwise import update_each
 from scheduled_tasks.models.state import TaskState
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ logger = logging.getLogger(__name__)
 class Fired:
     """What a look decided for one task: its locked state, and what becomes of its slots.
 
-    ``new_covers`` are those of its covers that no row of an earlier look goes on with.
+    ``free`` says that nothing keeps an execution of the task from running now. ``new_covers`` are
+    those of its covers that no row of an earlier look goes on with.
     """
 
     state: TaskState
     decision: Decision
+    free: bool = False
     new_covers: Sequence[Cover] = ()
 
     def log(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from django.db.models import prefetch_related_objects
 
+from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.models.life.sets import claim_of
@@ -24,18 +26,22 @@ if TYPE_CHECKING:
 class EndingQuerySet(RecordingQuerySet):
     """Adds the verbs that take executions from workers."""
 
-    def end(self, endings: Sequence[Ending], worker: Worker, now: datetime) -> list[Execution]:
+    def end(
+        self, endings: Sequence[Ending], worker: Worker, now: datetime, *, skip: bool = False
+    ) -> list[Execution]:
         """Write how attempts ended: the gate that every ending passes. Return what it took.
 
         A lost attempt, or a failed one that is retried, queues its execution again. An ending
         whose execution is no longer held by this worker under the same attempt is left out:
-        somebody else answers for it now.
+        somebody else answers for it now. So is one that another transaction keeps from being
+        written: at once with ``skip``, otherwise after one wait.
         """
+        tries = count(skip)
 
         def operation() -> list[Execution]:
             ids = {execution_id for execution_id, _ in by_claim}
-            held = self.using(using).held_by(str(worker.pk)).filter(pk__in=ids)
-            states, rows = held.lock_with_states()
+            held = self.using(using).held_by(str(worker.pk)).filter(Among("pk", ids))
+            states, rows = held.lock_with_states(skip=next(tries) > 0)
             taken = {
                 row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim
             }
@@ -51,11 +57,12 @@ class EndingQuerySet(RecordingQuerySet):
         """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
 
         ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``;
-        otherwise it ends failed with the category ``lost``.
+        otherwise it ends failed with the category ``lost``. What another transaction holds is left
+        for the next time.
         """
 
         def operation() -> int:
-            states, rows = self.using(using).held_by(*workers).lock_with_states()
+            states, rows = self.using(using).held_by(*workers).lock_with_states(skip=True)
             losses = {
                 row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
                 for row in rows
@@ -68,26 +75,39 @@ class EndingQuerySet(RecordingQuerySet):
     def reap(self, now: datetime) -> int:
         """Take back what is held by workers that are gone, or have no row; return how many."""
         # The holders are read first: a worker that starts in between must not look like none.
-        holders = set(self.running().values_list("worker", flat=True).distinct())
+        holders = set(self.running().order_by().values_list("worker", flat=True).distinct())
         present = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
         gone = holders.difference(map(str, present))
         if not gone:
             return 0
         return self.give_back(gone, now, reason="Its worker was lost.", charged=True)
 
-    def lock_with_states(self) -> tuple[dict[int, TaskState], list[Execution]]:
-        """Lock the states of the tasks of this set, then its rows; return both."""
-        return self.lock_states(), list(self.locked())
+    def lock_with_states(self, *, skip: bool) -> tuple[dict[int, TaskState], list[Execution]]:
+        """Lock the states of the tasks of this set, and read its rows; return both.
+
+        That is enough, since whoever moves an execution holds the state of its task, and what is
+        written is guarded. With ``skip``, leave out what others hold, and the executions of tasks
+        that they hold.
+        """
+        states = self.lock_states(skip=skip)
+        read = self.only(*self.model.READ_TO_END)
+        rows = list(read.locked(skip=True) if skip else read.order_by("pk"))
+        apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
+        if skip and apart:
+            all_states = TaskState.objects.using(self.write_alias)
+            held = set(all_states.filter(pk__in=apart).values_list("pk", flat=True))
+            rows = [row for row in rows if row.task_id not in held]
+        return states, rows
 
     def take(
         self, endings: Mapping[Execution, Ending], states: Mapping[int, TaskState], now: datetime
     ) -> list[Execution]:
-        """Write the endings of locked rows, and what follows from them; return the rows in order.
+        """Write the endings of rows, and what follows from them; return the rows in order.
 
         Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
         under the same attempt any more.
         """
-        prefetch_related_objects(list(endings), "task")
+        prefetch_related_objects([row for row in endings if endings[row].may_go_on], "task")
         made = [take_ending(row, ending, now) for row, ending in endings.items()]
         rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
         self.write(rows, ENDING_FIELDS, status=self.model.Status.RUNNING)

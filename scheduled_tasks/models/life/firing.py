@@ -8,16 +8,26 @@ from datetime import datetime
 
 from django.db.models import Count
 
+from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.decisions import REPLACED, Decision, decide
 from scheduled_tasks.models.life.covering import CoveringQuerySet, Fired
+from scheduled_tasks.models.life.places import Places, SlotRow
+from scheduled_tasks.models.life.transitions import claimed_values
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.setwise import Values, insert_copies
 from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.waking import wake_workers
+from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runs import Run
 
 logger = logging.getLogger(__name__)
 
-#: As many slots of one task are decided at one look; more wait for the next.
+#: As many slots of one task, or somewhat more of several, are decided at one look; others wait for
+#: the next.
 SLOTS_AT_ONCE = 5_000
+#: Of more executions than this that are queued at once, other workers are told.
+WORTH_WAKING = 50
 
 
 class FiringQuerySet(CoveringQuerySet):
@@ -29,28 +39,43 @@ class FiringQuerySet(CoveringQuerySet):
         Each clock moves on from the slot that it stood at, never from ``now``. A task that cannot
         tell its slots is parked and stops no other.
         """
+        fired, _ = self.fire_and_claim(None, now, limit=limit)
+        return fired
 
-        def operation() -> list[Fired]:
+    def fire_and_claim(
+        self, places: Places | None, now: datetime, *, limit: int
+    ) -> tuple[int, list[Run]]:
+        """Fire, and claim at once what the free places of a worker hold of it.
+
+        Return how many slots were decided, and the attempts that were claimed.
+
+        What else is waiting should have been claimed before, since its turn is not looked at.
+        """
+
+        def operation() -> tuple[list[Fired], list[Run]]:
             states = TaskState.objects.using(using).lock_due(now, limit=limit)
-            return self.using(using).decide_slots(states, now)
+            return self.using(using).decide_slots(states, now, places)
 
         using = self.write_alias
-        fired = in_transaction(operation, using=using)
+        fired, claimed = in_transaction(operation, using=using)
         for item in fired:
             item.log()
-        return sum(len(item.decision.verdicts) for item in fired)
+        return sum(len(item.decision.verdicts) for item in fired), claimed
 
-    def decide_slots(self, states: Sequence[TaskState], now: datetime) -> list[Fired]:
-        """Decide the due slots of locked states, within a transaction; return what was decided.
+    def decide_slots(
+        self, states: Sequence[TaskState], now: datetime, places: Places | None = None
+    ) -> tuple[list[Fired], list[Run]]:
+        """Decide the due slots of locked states, within a transaction.
 
-        Raise LostRaceError, so that the transaction is begun anew, if somebody else has moved one
-        of the clocks, which can only be where rows cannot be locked.
+        Return what was decided, and what was claimed of it for those places. Raise LostRaceError,
+        so that the transaction is begun anew, if somebody else has moved one of the clocks, which
+        can only be where rows cannot be locked.
         """
         if not states:
-            return []
+            return [], []
         fired = self.decisions_of(states, now)
         self.replace_older(fired, now)
-        self.insert_taken(fired, now)
+        claimed = self.insert_taken(fired, now, places)
         self.cover(fired, now)
         for item in fired:
             item.state.last_slot = item.decision.last_slot or item.state.last_slot
@@ -59,19 +84,38 @@ class FiringQuerySet(CoveringQuerySet):
         )
         if moved != len(fired):
             raise LostRaceError("Another worker fired a task meanwhile.")
-        return fired
+        return fired, claimed
 
     def decisions_of(self, states: Sequence[TaskState], now: datetime) -> list[Fired]:
-        """Decide; nothing is written but why a task is parked."""
+        """Decide; nothing is written but why a task is parked.
+
+        Once SLOTS_AT_ONCE are decided, the other tasks are left for the next look: no transaction
+        may take long in which the database is not asked anything. Tasks that are hardly late come
+        first, so that none of them has to wait for the backlog of another.
+        """
         since = min(state.next_run_at or now for state in states)
         pauses = list(Pause.objects.using(self.db).ending_after(since))
-        counted = self.unfinished().filter(task__in=[state.pk for state in states]).order_by()
-        unfinished = dict(counted.values_list("task").annotate(Count("pk")))
-        decisions = (
-            (state, decision_of(state, now, pauses, unfinished.get(state.pk, 0)))
-            for state in states
-        )
-        return [Fired(state, decision) for state, decision in decisions if decision is not None]
+        unfinished = self.count_unfinished([s.pk for s in states if s.task.counts_unfinished])
+        paused = any(pause.covers(now) for pause in pauses)
+        made: list[Fired] = []
+        left = SLOTS_AT_ONCE
+        for state in sorted(states, key=lambda state: state.next_run_at or now, reverse=True):
+            beside = unfinished.get(state.pk, 0)
+            decision = decision_of(state, now, pauses, beside)
+            if decision is not None:
+                free = not (paused or beside or state.task.newest_slot_counts)
+                made.append(Fired(state, decision, free))
+                left -= len(decision.verdicts)
+            if left <= 0:
+                break
+        return sorted(made, key=lambda item: item.state.pk)
+
+    def count_unfinished(self, task_ids: Sequence[int]) -> dict[int, int]:
+        """Return how many executions of each of these tasks are queued or running, by task id."""
+        if not task_ids:
+            return {}
+        counted = self.unfinished().filter(Among("task", task_ids)).order_by()
+        return dict(counted.values_list("task").annotate(Count("pk")))
 
     def replace_older(self, fired: Sequence[Fired], now: datetime) -> None:
         """Cancel the other executions of slots where the policy is that the newest counts."""
@@ -83,14 +127,51 @@ class FiringQuerySet(CoveringQuerySet):
         if ids:
             self.unfinished().of_slots().filter(task__in=ids).stop(now, reason=REPLACED)
 
-    def insert_taken(self, fired: Sequence[Fired], now: datetime) -> None:
-        """Queue executions; a slot that has one already keeps that one."""
+    def insert_taken(
+        self, fired: Sequence[Fired], now: datetime, places: Places | None
+    ) -> list[Run]:
+        """Queue executions, or claim them at once for free places; return those.
+
+        A slot that has an execution already keeps that one.
+        """
         rows = [
-            self.model.for_slot(item.state.task, taken.slot, trigger=taken.trigger, now=now)
+            SlotRow(
+                item, self.model.slot_values(item.state.task, taken.slot, trigger=taken.trigger)
+            )
             for item in fired
             for taken in item.decision.taken
         ]
-        self.bulk_create(rows, ignore_conflicts=True)
+        begun = places.choose(rows, now) if places else []
+        claimed = self.insert_claimed(begun, places.worker, now) if places and begun else []
+        keys = {row.key for row in begun}
+        waiting = [row.values for row in rows if row.key not in keys]
+        self.insert_slots(waiting, {"created_at": now})
+        if len(waiting) > WORTH_WAKING:
+            wake_workers(self.db)
+        return claimed
+
+    def insert_slots(self, rows: Sequence[Values], shared: Values) -> None:
+        """Insert executions of slots that have none."""
+        key = self.model._meta.get_field("task")  # noqa: SLF001
+        insert_copies(key, rows, copied=self.model.SNAPSHOTS, shared=shared, using=self.db)
+
+    def insert_claimed(self, rows: Sequence[SlotRow], worker: Worker, now: datetime) -> list[Run]:
+        """Insert executions that a worker holds from the first moment; return their attempts.
+
+        Raise LostRaceError, so that the transaction is begun anew, if one was left out because
+        another of its task runs, which can only be where rows cannot be locked.
+        """
+        shared = claimed_values(worker, now) | {"created_at": now, "attempt": 1}
+        self.insert_slots([row.values | row.exclusive for row in rows], shared)
+        of_tasks = self.filter(Among("task", {row.task.pk for row in rows}))
+        mine = of_tasks.held_by(str(worker.pk)).filter(claimed_at=now)
+        ids = {(task, slot): pk for task, slot, pk in mine.values_list("task", "slot", "pk")}
+        if lacking := {row.key for row in rows}.difference(ids):
+            slots = {slot for _, slot in lacking}
+            there = set(of_tasks.filter(slot__in=slots).values_list("task", "slot"))
+            if not there.issuperset(lacking):
+                raise LostRaceError("Another worker claimed an execution meanwhile.")
+        return [row.as_run(ids[row.key]) for row in rows if row.key in ids]
 
 
 def decision_of(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import InterfaceError, OperationalError
 
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
-from scheduled_tasks.models.guarded import Values, update_each
 from scheduled_tasks.models.life.claiming import ClaimingQuerySet
 from scheduled_tasks.models.life.sets import Claim, claim_of
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.log import LOGGER_LENGTH, ExecutionLog
+from scheduled_tasks.models.setwise import Values, update_each
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.storable import storable_json, storable_text
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scheduled_tasks.models.life.ending import EndingQuerySet
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.waking import wake_workers
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -43,6 +44,7 @@ class RequeueingQuerySet(EndingQuerySet):
             resolution = f"Requeued as #{again.pk}."
             if not rows.dead().filter(pk=row.pk).update(resolved_at=now, resolution=resolution):
                 raise LostRaceError("Somebody else resolved an execution meanwhile.")
+            wake_workers(using)
             return again
 
         using = self.write_alias

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 
 from scheduled_tasks.messages import Sent
-from scheduled_tasks.models.guarded import update_each
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError
 from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.setwise import update_each
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.runs import Ending
 
@@ -55,18 +55,31 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         return waiting.filter(queue__in=queues) if queues else waiting
 
     def not_held_back(self, now: datetime) -> Self:
-        """Keep what neither a pause nor another execution of its task keeps from running."""
-        beside = self.model.objects.running().filter(task=models.OuterRef("task"))
-        may_overlap = models.Q(task=None) | models.Q(task__overlap_policy="allow")
-        paused = models.Q(trigger__in=self.model.OF_SLOTS, task__paused_until__gt=now)
-        with_clock = models.Q(task=None) | models.Q(task__state__isnull=False)
-        free = self.filter(with_clock).filter(may_overlap | ~models.Exists(beside)).exclude(paused)
-        return free.filter(~models.Exists(Pause.objects.in_force(now)))
+        """Keep what neither a pause nor another execution of its task keeps from running.
 
-    def lock_states(self) -> dict[int, TaskState]:
+        No subquery looks at the row, so that the database makes each of them once, and the rows
+        can be read in the order of an index.
+        """
+        running = self.model.objects.running().filter(task__isnull=False).order_by()
+        alone = running.exclude(task__overlap_policy="allow").values("task")
+        paused = TaskState.objects.filter(task__paused_until__gt=now).values("pk")
+        of_paused = models.Q(trigger__in=self.model.OF_SLOTS, task__in=paused)
+        free = self.filter(models.Q(task=None) | ~models.Q(task__in=alone)).exclude(of_paused)
+        return free.not_paused(now)
+
+    def not_paused(self, now: datetime) -> Self:
+        """Keep all, or nothing while everything is paused."""
+        return self.filter(~models.Exists(Pause.objects.in_force(now)))
+
+    def next_run_at(self) -> datetime | None:
+        """Return when the first of this set may run, None for none."""
+        first = self.using(self.write_alias).order_by("run_after")
+        return first.values_list("run_after", flat=True).first()
+
+    def lock_states(self, *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the tasks of this set, and return them by task id."""
-        task_ids = {pk for pk in self.values_list("task_id", flat=True) if pk is not None}
-        return TaskState.objects.using(self.write_alias).lock_tasks(task_ids)
+        states = TaskState.objects.using(self.write_alias).only(*TaskState.READ_TO_NOTE)
+        return states.filter(pk__in=self.order_by().values("task_id")).locked_by_task(skip=skip)
 
     def write(self, rows: Iterable[Execution], fields: Sequence[str], *, status: str) -> None:
         """Write columns of rows, guarded by the attempt and status that they had when read.

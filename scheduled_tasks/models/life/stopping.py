@@ -10,6 +10,7 @@ from scheduled_tasks.models.life.sets import ExecutionSets
 from scheduled_tasks.models.life.transitions import DELETED, GIVING_UP_FIELDS, give_up
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.waking import wake_workers
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -27,7 +28,10 @@ class StoppingQuerySet(ExecutionSets):
 
         def operation() -> int:
             rows.lock_states()
-            return rows.stop(now, reason=reason)
+            stopped = rows.stop(now, reason=reason)
+            if stopped:
+                wake_workers(using)
+            return stopped
 
         using = self.write_alias
         rows = self.using(using).filter(pk__in=ids).unfinished()

@@ -1,0 +1,233 @@
+"""The engine of one worker: each tick beats, ends, keeps house, fires, claims and runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduled_tasks.alarm import Alarm
+from scheduled_tasks.announcements import announce_start
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.collector import Collector
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.dispatch import Dispatcher
+from scheduled_tasks.heartbeat import Heartbeat
+from scheduled_tasks.housekeeping import Housekeeping
+from scheduled_tasks.models import Execution, TaskState, Worker
+from scheduled_tasks.models.life.places import Places
+from scheduled_tasks.registry import registry
+from scheduled_tasks.runs import Run
+from scheduled_tasks.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerLostError(RuntimeError):
+    """Others may run this worker's executions by now, so it must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick did, in numbers: executions that ended, slots decided, executions claimed."""
+
+    ended: int = 0
+    fired: int = 0
+    claimed: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Say whether there was nothing to do."""
+        return not (self.ended or self.fired or self.claimed)
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """When the next slot comes, and when the next execution may be claimed; None for never."""
+
+    slot: datetime | None = None
+    run: datetime | None = None
+
+    def slot_by(self, now: datetime) -> bool:
+        """Say whether the slot has come."""
+        return self.slot is not None and self.slot <= now
+
+    def run_by(self, now: datetime) -> bool:
+        """Say whether the execution may be claimed."""
+        return self.run is not None and self.run <= now
+
+
+class Engine:
+    """One worker, for as long as somebody calls ``tick``.
+
+    Any number of workers may share a database. Each fires the slots of all tasks, and claims the
+    executions of the handlers that it knows; ``queues`` limits that (none given: every queue).
+    What is not given comes from the settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int | None = None,
+        queues: Iterable[str] = (),
+        worker_name: str = "",
+        executor: type[Executor] | None = None,
+        syncs: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.queues = list(queues)
+        self.clock = Clock()
+        self.alarm = Alarm()
+        self.worker = Worker.of_this_process(label=worker_name)
+        self.worker.queues = self.queues
+        self.worker.concurrency = concurrency or app_settings.CONCURRENCY
+        self.executor = Dispatcher(
+            executor or app_settings.EXECUTOR,
+            concurrency=self.worker.concurrency,
+            clock=self.clock.now,
+            on_finished=self.alarm.ring,
+            on_message=self.alarm.look_up,
+        )
+        self.collector = Collector(self.executor, self.worker, self.clock)
+        self.watchdog = Watchdog()
+        self.heartbeat = Heartbeat(
+            self.worker,
+            self.clock,
+            on_beat=self.note_beat,
+            watching=self.watchdog.watching,
+        )
+        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
+        #: What the last look ahead saw; None once something was done about it.
+        self.coming: Coming | None = None
+        #: Whether the last claim left what was due for other reasons than a lack of places.
+        self._left_over = False
+        #: Whether the database has answered since its connection was lost.
+        self.answered = True
+        self._cut_off = False
+
+    def start(self, now: datetime | None = None) -> None:
+        """Announce this worker and write what code declares; ``tick`` does it where it was not."""
+        self.executor.open()
+        self.worker.handlers = sorted(registry.handlers)
+        self.worker.declaration_digest = registry.digest
+        if now is not None:
+            self.worker.started_at = self.worker.heartbeat_at = now
+        self.worker.save()
+        self.heartbeat.beat(now)
+        self.housekeeping.begin(now or self.clock.now())
+        logger.info(
+            "worker started label=%s handlers=%s concurrency=%s queues=%s",
+            self.worker.label,
+            len(self.worker.handlers),
+            self.worker.concurrency,
+            ",".join(self.queues) or "all",
+        )
+
+    def tick(self, now: datetime) -> Tick:
+        """Do all that is due at ``now``, once, and return what was done."""
+        if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
+            self.start(now)
+        elif not self.heartbeat.running:
+            self.heartbeat.beat(now)
+        elif self.heartbeat.stale:
+            self.heartbeat.beat()
+        if self.heartbeat.lost:
+            raise WorkerLostError("This worker was given up as lost; it must not go on.")
+        self.executor.check()
+        ended = self.collect()
+        if self._cut_off:
+            self.collector.give_back_unheld(self.executor.in_hand)
+            self._cut_off = False
+        self.housekeeping.look(now)
+        self.pass_on_cancellations()
+        fired, claimed = self.take_up(now)
+        return Tick(ended + self.collect(), fired, claimed)
+
+    def take_up(self, now: datetime) -> tuple[int, int]:
+        """Fire and claim what has come; return how many slots were decided, executions claimed.
+
+        A slot is claimed as it is fired if nothing waits that might have to run before it.
+        """
+        coming = self.look_ahead(now, self.coming)
+        fired = claimed = 0
+        if coming.slot_by(now):
+            fired, claimed = self.fire(now, at_once=not coming.run_by(now))
+            coming = self.look_ahead(now)
+        waits = coming.run_by(now)
+        if waits:
+            claimed += self.claim(now)
+        self.coming = None if waits else coming
+        return fired, claimed
+
+    def look_ahead(self, now: datetime, known: Coming | None = None) -> Coming:
+        """Return what comes next, as the database knows it now; a slot that has come is known."""
+        slot = known.slot if known and known.slot_by(now) else TaskState.objects.next_due_at()
+        if not self.takes:
+            return Coming(slot)
+        waiting = Execution.objects.waiting_for(handlers=self.worker.handlers, queues=self.queues)
+        coming = Coming(slot, waiting.next_run_at())
+        if coming.run_by(now) and self._left_over:
+            return Coming(slot, waiting.not_held_back(now).next_run_at())
+        return coming
+
+    @property
+    def takes(self) -> bool:
+        """Say whether there is a free place for an execution."""
+        return self.executor.free > 0 and not self.executor.stuck
+
+    def fire(self, now: datetime, *, at_once: bool) -> tuple[int, int]:
+        """Fire what is due, and claim it ``at_once`` for free places; return how many of each."""
+        free = self.executor.free if at_once and self.takes else 0
+        places = Places(self.worker, free, self.worker.handlers, self.queues) if free else None
+        limit = app_settings.BATCH_SIZE
+        fired, claimed = Execution.objects.fire_and_claim(places, now, limit=limit)
+        self.start_all(claimed)
+        return fired, len(claimed)
+
+    def claim(self, now: datetime) -> int:
+        """Claim as many executions as there are free places and start them; return how many."""
+        if not self.takes:
+            return 0
+        claimed = Execution.objects.claim(
+            self.worker,
+            now,
+            limit=min(self.executor.free, app_settings.BATCH_SIZE),
+            handlers=self.worker.handlers,
+            queues=self.queues,
+        )
+        self.start_all(execution.as_run() for execution in claimed)
+        self._left_over = self.takes
+        return len(claimed)
+
+    def start_all(self, claimed: Iterable[Run]) -> None:
+        """Hand what was claimed to the executor."""
+        for run in claimed:
+            announce_start(run)
+            self.executor.submit(run)
+
+    def note_beat(self, until: float) -> None:
+        """Let runs go on until then, and wake the loop if it waits for the database: it is back."""
+        self.executor.extend_lease(until)
+        if not self.answered:
+            self.answered = True
+            self.alarm.ring()
+
+    def lose_sight(self) -> None:
+        """Take what was seen in the database for outdated: the connection to it was lost."""
+        self.housekeeping.begin_watch_anew()
+        self.coming = None
+        self.answered = False
+        self._cut_off = True
+
+    def pass_on_cancellations(self) -> None:
+        """Tell the executor which of the runs in hand somebody has cancelled."""
+        if self.executor.in_hand:
+            for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
+                self.executor.cancel(*cancelled)
+
+    def collect(self) -> int:
+        """Write what runs have said and how they ended; return how many ended."""
+        return self.collector.collect()

@@ -1,0 +1,162 @@
+"""Ends the waiting for a database that neither answers nor breaks the connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models.locking import SHORTEST_LEASE
+
+logger = logging.getLogger(__name__)
+
+#: A watchdog looks so often in each lease.
+LOOKS = 12
+#: After so many looks in a row at one statement it cuts the connection, which is half a lease, and
+#: more than a server that lives lets any statement take.
+CUT_AFTER = 6
+#: After so many, should that not have helped, it ends the process, within the lease.
+END_AFTER = 11
+#: Connecting to an address may take a sixth of a lease, within these bounds in seconds.
+LEAST_CONNECTING, MOST_CONNECTING = 2, 10
+#: What a worker exits with that could not be freed.
+HANGS = 1
+
+
+class Watchdog:
+    """Watches the threads of a worker that must never wait for their database for ever.
+
+    Behind a proxy a connection can go dead without a sign, and no keepalive notices. What waits
+    on it is told that the server has gone, by shutting down the socket under it, and recovers as
+    from any other outage. PostgreSQL with psycopg 3 only: other drivers have options for that.
+    """
+
+    def __init__(self) -> None:
+        self._watched: list[Watched] = []
+        self._changing = threading.Lock()
+        self._callers = ExitStack()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Watch the calling thread, and begin to look, from a thread of its own."""
+        self._callers.enter_context(self.watching())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more, and wait for the thread; for the thread to call that called ``start``."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._callers.close()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the connections of the calling thread meanwhile, and bound their making."""
+        with ExitStack() as stack:
+            for connection in connections.all():
+                if connection.vendor == "postgresql":
+                    stack.enter_context(self.watched(connection))
+            yield
+
+    @contextmanager
+    def watched(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Watch one connection of the calling thread meanwhile."""
+        watched = Watched(connection)
+        with connecting_bounded(connection), connection.execute_wrapper(watched.count):
+            with self._changing:
+                self._watched.append(watched)
+            try:
+                yield
+            finally:
+                with self._changing:
+                    self._watched.remove(watched)
+
+    def look(self) -> None:
+        """Look once at each connection; cut the ones that hang, or end the process."""
+        with self._changing:
+            all_watched = list(self._watched)
+        for watched in all_watched:
+            looks = watched.look()
+            if looks == CUT_AFTER:
+                watched.cut()
+                logger.error("the database has not answered for half a lease: connection cut")
+            if looks >= END_AFTER:
+                logger.critical("waiting for the database cannot be ended, so the process ends")
+                os._exit(HANGS)
+
+    def _run(self) -> None:
+        while not self._stop.wait(max(app_settings.LEASE, SHORTEST_LEASE) / LOOKS):
+            self.look()
+
+
+class Watched:
+    """One connection of a thread, and how many looks in a row have found it at one statement.
+
+    Looks are counted and not seconds, so that a process that was frozen is not taken for one that
+    waits.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection: Any = connection  # whose driver is in no type
+        self._statements = 0
+        self._seen: tuple[Any, int] | None = None
+        self._looks = 0
+
+    def count(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        """Execute a statement, and tell it from the one before."""
+        self._statements += 1
+        return execute(*statement)
+
+    def look(self) -> int:
+        """Return how many looks ago the statement was first seen that is in progress, else 0."""
+        doing = self.doing()
+        self._looks = self._looks + 1 if doing is not None and doing == self._seen else 0
+        self._seen = doing
+        return self._looks
+
+    def doing(self) -> tuple[Any, int] | None:
+        """Return libpq's connection and the number of the statement in progress, if one is.
+
+        The COMMIT that follows a statement counts as part of it.
+        """
+        libpq = getattr(self.connection.connection, "pgconn", None)
+        if libpq is None:
+            return None
+        active = self.connection.Database.pq.TransactionStatus.ACTIVE
+        return (libpq, self._statements) if libpq.transaction_status == active else None
+
+    def cut(self) -> None:
+        """Break the connection under the statement that was seen, if that is still in progress."""
+        if self._seen is None:
+            return
+        libpq, _ = self._seen
+        # A second number for the same socket, which its thread cannot close and give to another.
+        with (
+            suppress(OSError, self.connection.Database.Error),
+            socket.socket(fileno=os.dup(libpq.socket)) as line,
+        ):
+            if self.doing() == self._seen:
+                line.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def connecting_bounded(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Bound how long this one connection takes to be made, where the project does not say."""
+    given = connection.settings_dict
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        seconds = min(max(round(app_settings.LEASE / 6), LEAST_CONNECTING), MOST_CONNECTING)
+        options = {"connect_timeout": seconds} | given["OPTIONS"]
+        connection.settings_dict = {**given, "OPTIONS": options}
+    try:
+        yield
+    finally:
+        connection.settings_dict = given

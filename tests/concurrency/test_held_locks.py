@@ -1,0 +1,209 @@
+"""Rows that somebody holds for long, and transactions that go on for too long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.models.locking import TRIES, in_transaction
+from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.scheduler import Scheduler
+from tests.attempts import NOTHING, claim, make_worker, outcome
+from tests.processes import LONG
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
+
+NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+Make = Callable[..., Task]
+
+
+@pytest.fixture(autouse=True)
+def postgresql() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("Other servers have no limits of one transaction.")
+
+
+@pytest.fixture
+def short_lease(settings: Any) -> None:
+    """Let locks be waited for 0.5 s, and statements and pauses within transactions last 2 s."""
+    settings.SCHEDULED_TASKS = {"LEASE": 6, "HEARTBEAT_INTERVAL": 0.3}
+
+
+@contextmanager
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    """Do things in another thread, on a connection of its own."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            yield pool
+        finally:
+            pool.submit(connections.close_all).result()
+
+
+def limits() -> list[str]:
+    with connection.cursor() as cursor:
+        return [cursor.execute(f"SHOW {name}").fetchone()[0] for name in NAMES]
+
+
+def test_transactions_of_the_engine_have_limits_and_leave_none_behind() -> None:
+    before = limits()
+    assert in_transaction(limits, using="default") == ["5s", "20s", "20s"]
+    assert limits() == before
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_limits_are_parts_of_the_lease() -> None:
+    assert in_transaction(limits, using="default") == ["500ms", "2s", "2s"]
+
+
+def test_no_lease_makes_limits_too_short_for_a_busy_machine(settings: Any) -> None:
+    settings.SCHEDULED_TASKS = {"LEASE": 1, "HEARTBEAT_INTERVAL": 0.3}
+    assert in_transaction(limits, using="default") == ["500ms", "2s", "2s"]
+
+
+def test_transactions_of_the_callers_are_left_as_they_are() -> None:
+    with transaction.atomic():
+        before = limits()
+        assert in_transaction(limits, using="default") == before
+        assert limits() == before
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_statement_that_takes_too_long_is_ended_and_not_tried_again() -> None:
+    tries = []
+
+    def operation() -> None:
+        tries.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    with pytest.raises(OperationalError, match="statement timeout"):
+        in_transaction(operation, using="default")
+    assert len(tries) == 1
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_who_waits_for_a_lock_is_told_so_after_a_few_tries(make_task: Make) -> None:
+    task = make_task("held", NOTHING)
+    tries = []
+
+    def operation() -> None:
+        tries.append(1)
+        TaskState.objects.lock_tasks([task.pk])
+
+    with elsewhere() as other, transaction.atomic():
+        TaskState.objects.lock_tasks([task.pk])
+        waiting = other.submit(in_transaction, operation, using="default")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            waiting.result(timeout=LONG)
+    assert len(tries) == TRIES
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_what_a_frozen_transaction_holds_is_free_again_and_it_begins_anew(
+    make_task: Make, now: datetime
+) -> None:
+    task = make_task("held", NOTHING)
+    tries: list[int] = []
+    frozen, thawed = threading.Event(), threading.Event()
+
+    def operation() -> int:
+        tries.append(1)
+        TaskState.objects.lock_tasks([task.pk])
+        if len(tries) == 1:
+            frozen.set()
+            assert thawed.wait(LONG)
+        return TaskState.objects.filter(pk=task.pk).update(last_slot=now)
+
+    with elsewhere() as other:
+        written = other.submit(in_transaction, operation, using="default")
+        assert frozen.wait(LONG)
+        task.priority = 5
+        task.save(now=now)
+        thawed.set()
+        assert written.result(timeout=LONG) == 1
+    assert len(tries) == 2
+    assert TaskState.objects.get().last_slot == now
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_an_end_that_somebody_keeps_from_being_written_stops_no_other(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    held, free = (started(make_task(name, NOTHING), worker) for name in ("held", "free"))
+    endings = [outcome(held, now), outcome(free, now)]
+
+    with elsewhere() as other:
+        with transaction.atomic():
+            TaskState.objects.lock_tasks([held.task_id])
+            taken = other.submit(Execution.objects.end, endings, worker, now)
+            assert taken.result(timeout=LONG) == [free]
+        taken = other.submit(Execution.objects.end, endings, worker, now)
+        assert taken.result(timeout=LONG) == [held]
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_an_execution_that_somebody_holds_keeps_no_other_from_being_claimed(
+    make_task: Make, worker: Worker
+) -> None:
+    held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
+
+    def claim_two() -> list[Execution]:
+        return Execution.objects.claim(worker, free.run_after, limit=2, handlers=[NOTHING])
+
+    with elsewhere() as other:
+        with transaction.atomic():
+            Execution.objects.filter(pk=held.pk).locked().get()
+            assert other.submit(claim_two).result(timeout=LONG) == [free]
+        assert other.submit(claim_two).result(timeout=LONG) == [held]
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
+    make_task: Make, scheduler: Callable[..., Scheduler], caplog: pytest.LogCaptureFixture
+) -> None:
+    held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
+    now = free.run_after
+    with elsewhere() as other:
+        engine = scheduler()
+        other.submit(engine.start, now).result(timeout=LONG)
+        assert other.submit(engine.claim, now).result(timeout=LONG) == 2
+        with transaction.atomic():
+            TaskState.objects.lock_tasks([held.task_id])
+            assert other.submit(engine.collect).result(timeout=LONG) == 1
+            assert other.submit(engine.collect).result(timeout=LONG) == 0
+            assert engine.unfinished
+            again = other.submit(run_task_now, "free").result(timeout=LONG)
+            assert other.submit(engine.tick, again.run_after).result(timeout=LONG).claimed == 1
+        assert other.submit(engine.collect).result(timeout=LONG) == 1
+        assert not engine.unfinished
+    assert set(Execution.objects.values_list("status", "attempt")) == {("success", 1)}
+    assert "taken from this worker" not in caplog.text
+
+
+def started(task: Task, worker: Worker) -> Execution:
+    execution = run_task_now(task.name)
+    return claim(worker, execution.run_after)
+
+
+def test_what_lost_workers_hold_is_taken_back_but_for_what_somebody_holds(
+    make_task: Make, now: datetime
+) -> None:
+    lost = make_worker("lost", now)
+    held, free = (started(make_task(name, NOTHING), lost) for name in ("held", "free"))
+    Worker.objects.filter(pk=lost.pk).update(state=Worker.State.LOST)
+    with elsewhere() as other:
+        with transaction.atomic():
+            Execution.objects.filter(pk=held.pk).locked().get()
+            assert other.submit(Execution.objects.reap, now).result(timeout=LONG) == 1
+        assert [row.pk for row in Execution.objects.running()] == [held.pk]
+        assert other.submit(Execution.objects.reap, now).result(timeout=LONG) == 1
+    free.refresh_from_db()
+    assert free.losses == 1
