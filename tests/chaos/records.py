@@ -1,0 +1,62 @@
+"""The history as the database has it, read by plain SQL: no code of the engine in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from tests.chaos.history import Row, Tried
+
+ROWS = """
+    SELECT id, task_name AS task, status, trigger, slot, slot_until, slots, attempt, failures,
+           losses, worker_label AS worker, exclusive, error_category AS category, reason,
+           cancel_requested_at IS NOT NULL AS cancel_asked, finished_at
+    FROM scheduled_tasks_execution ORDER BY id
+"""
+TRIED = """
+    SELECT execution_id AS execution, number, outcome, worker_label AS worker, finished_at
+    FROM scheduled_tasks_attempt ORDER BY execution_id, number
+"""
+COUNTS = """
+    SELECT name, execution_count
+    FROM scheduled_tasks_taskstate JOIN scheduled_tasks_task ON id = task_id
+"""
+STATES = "SELECT label, state FROM scheduled_tasks_worker"
+UNFINISHED = "SELECT count(*) FROM scheduled_tasks_execution WHERE status IN ('queued', 'running')"
+COMING = "SELECT count(*) FROM scheduled_tasks_taskstate WHERE next_run_at IS NOT NULL"
+BELIEVED_ALIVE = "SELECT count(*) FROM scheduled_tasks_worker WHERE state = 'running'"
+
+
+def rows(connection: psycopg.Connection[Any]) -> list[Row]:
+    """Return all executions and covering rows."""
+    return connection.cursor(row_factory=class_row(Row)).execute(ROWS).fetchall()
+
+
+def tried(connection: psycopg.Connection[Any]) -> list[Tried]:
+    """Return all attempts that were followed by another."""
+    return connection.cursor(row_factory=class_row(Tried)).execute(TRIED).fetchall()
+
+
+def counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """Return how many executions each task says that it has had."""
+    return dict(connection.execute(COUNTS).fetchall())
+
+
+def states(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return the states of all workers by their labels."""
+    return dict(connection.execute(STATES).fetchall())
+
+
+def to_come(connection: psycopg.Connection[Any], *, workers: int) -> dict[str, int]:
+    """Return what keeps the scene from being quiet, when so many workers are alive."""
+    asked = {"unfinished": UNFINISHED, "tasks with slots to come": COMING}
+    found = {name: number(connection, query) for name, query in asked.items()}
+    found["dead workers that are believed alive"] = number(connection, BELIEVED_ALIVE) - workers
+    return {name: value for name, value in found.items() if value}
+
+
+def number(connection: psycopg.Connection[Any], query: str) -> int:
+    [(value,)] = connection.execute(query).fetchall()
+    return int(value)

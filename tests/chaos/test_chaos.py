@@ -1,0 +1,82 @@
+"""Everything that can break breaks, and what was promised is kept.
+
+Two minutes of it::
+
+    python -m pytest -m chaos
+
+CHAOS_SECONDS=3600 makes it an hour, CHAOS_SEED=… does again what was done before: the same tasks,
+and the same acts at the same moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checker import violations
+from tests.chaos.history import History
+from tests.chaos.journal import BEGUN
+from tests.chaos.scene import scene
+
+SECONDS = int(os.environ.get("CHAOS_SECONDS", "120"))
+SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1_000_000)))
+#: So many violations are printed; the folder has all, and logs, rows, and what handlers wrote.
+MOST_SHOWN = 20
+
+
+@pytest.mark.chaos
+def test_promises_are_kept_whatever_is_killed_frozen_or_cut_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    with capsys.disabled():
+        say(f"\nCHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS} {folder}")
+    with scene(folder, seed=SEED, seconds=SECONDS) as now:
+        now.monkey.play(SEED, now.seconds_left)
+        unrest = now.wait_for_rest()
+        now.fleet.stop()
+        history = now.history()
+    with capsys.disabled():
+        say(in_short(history, Counter(now.monkey.done)))
+    found = violations(history)
+    (folder / "violations").write_text("\n".join(found))
+    (folder / "rows").write_text("\n".join(map(str, [*history.rows, *history.tried])))
+    assert not unrest, f"CHAOS_SEED={SEED}: it does not come to rest, see {folder}: {unrest}"
+    assert not found, "\n".join(
+        [f"CHAOS_SEED={SEED}: {len(found)} violations, see {folder}", *found[:MOST_SHOWN]]
+    )
+    assert any(line.beside for line in history.journal), "locks of tasks show no overlap at all"
+    shutil.rmtree(folder)
+
+
+def in_short(history: History, done: Counter[str]) -> str:
+    """Say in numbers what happened."""
+    statuses = Counter(row.status for row in history.rows)
+    outcomes = Counter(one.outcome for one in history.tried)
+    begun = sum(line.what == BEGUN for line in history.journal)
+    return "\n".join(
+        f"  {name}: {value}"
+        for name, value in {
+            "acts": in_words(done),
+            "workers": in_words(Counter(history.states.values())),
+            "slots": sum(row.slots for row in history.rows),
+            "rows": in_words(statuses),
+            "attempts begun": begun,
+            "attempts repeated": in_words(outcomes),
+        }.items()
+    )
+
+
+def in_words(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counter.most_common())
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
