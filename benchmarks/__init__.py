@@ -1,0 +1,3 @@
+"""How fast the app is, beside its peers and a plain loop: ``python -m benchmarks --help``."""
+
+from __future__ import annotations

@@ -1,0 +1,76 @@
+"""Django settings of the benchmarks: the app and its admin, the peers that are installed.
+
+``__main__`` sets what is read from the environment, for itself and for the workers it starts.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import environ
+
+#: Several processes write to one SQLite file in turn only like this.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 30,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+
+env = environ.Env()
+database: dict[str, Any] = env.db_url("DATABASE_URL")
+on_postgresql = database["ENGINE"].endswith("postgresql")
+if on_postgresql:
+    database["CONN_MAX_AGE"] = None
+else:
+    database |= {"OPTIONS": SQLITE_OPTIONS, "TEST": {"NAME": f"{database['NAME']}.test"}}
+#: The workers find here the name of the database that was made for the benchmarks.
+database["NAME"] = env.str("BENCHMARK_DATABASE", default=database["NAME"])
+DATABASES = {"default": database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "scheduled_tasks",
+    "benchmarks",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "benchmarks.urls"
+STATIC_URL = "static/"
+ALLOWED_HOSTS = ["testserver"]
+SECRET_KEY = "only-for-the-benchmarks"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+SCHEDULED_TASKS: dict[str, Any] = {"SYNC_AFTER_MIGRATE": False}
+if "BENCHMARK_EXECUTOR" in os.environ:
+    SCHEDULED_TASKS["EXECUTOR"] = os.environ["BENCHMARK_EXECUTOR"]
+
+if find_spec("django_tasks_db"):
+    INSTALLED_APPS += ["django_tasks", "django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+if find_spec("procrastinate") and on_postgresql:
+    INSTALLED_APPS += ["procrastinate.contrib.django"]
+    PROCRASTINATE_IMPORT_PATHS = ["benchmarks.contestants.procrastinate"]

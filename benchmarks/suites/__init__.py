@@ -1,0 +1,3 @@
+"""What is measured, one module each: ``SIZE``, ``SECONDS``, ``WITH_PEERS`` and ``cases``."""
+
+from __future__ import annotations
