@@ -49,6 +49,10 @@ class Clock:
         moment, then = self._base
         return moment + timedelta(seconds=time.monotonic() - then)
 
+    def wait(self, until: datetime, at_most: timedelta) -> None:
+        """Sleep until a moment, and never longer than so long."""
+        time.sleep(max(min(until - self.now(), at_most).total_seconds(), 0))
+
     def follow(self, database_time: datetime) -> None:
         """Go on from the database's time; warn once where the host's clock is far from it."""
         self.set(database_time)

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from scheduled_tasks.alarm import Alarm
 from scheduled_tasks.announcements import announce_start
@@ -17,13 +18,15 @@ from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.housekeeping import Housekeeping
-from scheduled_tasks.models import Execution, TaskState, Worker
+from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.life.places import Places
 from scheduled_tasks.registry import registry
 from scheduled_tasks.runs import Run
 from scheduled_tasks.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
+
+NOTHING_AHEAD = timedelta(0)
 
 
 class WorkerLostError(RuntimeError):
@@ -126,8 +129,12 @@ class Engine:
             ",".join(self.queues) or "all",
         )
 
-    def tick(self, now: datetime) -> Tick:
-        """Do all that is due at ``now``, once, and return what was done."""
+    def tick(self, now: datetime, *, ahead: timedelta = NOTHING_AHEAD) -> Tick:
+        """Do all that is due at ``now``, once, and return what was done.
+
+        A slot that comes within ``ahead`` is decided before, in a transaction that is committed
+        when the slot has come.
+        """
         if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
             self.start(now)
         elif not self.heartbeat.running:
@@ -143,18 +150,21 @@ class Engine:
             self._cut_off = False
         self.housekeeping.look(now)
         self.pass_on_cancellations()
-        fired, claimed = self.take_up(now)
+        fired, claimed = self.take_up(now, ahead)
         return Tick(ended + self.collect(), fired, claimed)
 
-    def take_up(self, now: datetime) -> tuple[int, int]:
+    def take_up(self, now: datetime, ahead: timedelta = NOTHING_AHEAD) -> tuple[int, int]:
         """Fire and claim what has come; return how many slots were decided, executions claimed.
 
         A slot is claimed as it is fired if nothing waits that might have to run before it.
         """
-        coming = self.look_ahead(now, self.coming)
+        known = self.coming
+        coming = known if known and known.slot_by(now + ahead) else self.look_ahead(now)
         fired = claimed = 0
-        if coming.slot_by(now):
-            fired, claimed = self.fire(now, at_once=not coming.run_by(now))
+        if coming.slot is not None and coming.slot_by(now + ahead):
+            wait = partial(self.clock.wait, coming.slot, ahead) if coming.slot > now else None
+            now = max(now, coming.slot)
+            fired, claimed = self.fire(now, before_commit=wait)
             coming = self.look_ahead(now)
         waits = coming.run_by(now)
         if waits:
@@ -162,28 +172,39 @@ class Engine:
         self.coming = None if waits else coming
         return fired, claimed
 
-    def look_ahead(self, now: datetime, known: Coming | None = None) -> Coming:
-        """Return what comes next, as the database knows it now; a slot that has come is known."""
-        slot = known.slot if known and known.slot_by(now) else TaskState.objects.next_due_at()
-        if not self.takes:
-            return Coming(slot)
-        waiting = Execution.objects.waiting_for(handlers=self.worker.handlers, queues=self.queues)
-        coming = Coming(slot, waiting.next_run_at())
-        if coming.run_by(now) and self._left_over:
-            return Coming(slot, waiting.not_held_back(now).next_run_at())
+    def look_ahead(self, now: datetime) -> Coming:
+        """Return what comes next, as the database knows it now."""
+        places = self.places
+        coming = Coming(*Execution.objects.coming(**places.serves))
+        if not places.count:
+            return Coming(coming.slot)
+        if coming.run_by(now) and places.past_held_back:
+            free = Execution.objects.next_free(now, **places.serves)
+            return Coming(coming.slot, free)
         return coming
+
+    @property
+    def places(self) -> Places:
+        """Return the free places of the executor, as the database is asked about them."""
+        free = self.executor.free if self.takes else 0
+        queues = tuple(self.queues)
+        return Places(self.worker, free, self.worker.handlers, queues, self._left_over)
 
     @property
     def takes(self) -> bool:
         """Say whether there is a free place for an execution."""
         return self.executor.free > 0 and not self.executor.stuck
 
-    def fire(self, now: datetime, *, at_once: bool) -> tuple[int, int]:
-        """Fire what is due, and claim it ``at_once`` for free places; return how many of each."""
-        free = self.executor.free if at_once and self.takes else 0
-        places = Places(self.worker, free, self.worker.handlers, self.queues) if free else None
-        limit = app_settings.BATCH_SIZE
-        fired, claimed = Execution.objects.fire_and_claim(places, now, limit=limit)
+    def fire(
+        self, now: datetime, *, before_commit: Callable[[], None] | None = None
+    ) -> tuple[int, int]:
+        """Fire what is due, and claim it for free places; return how many of each."""
+        fired, claimed = Execution.objects.fire_and_claim(
+            self.places if self.takes else None,
+            now,
+            limit=app_settings.BATCH_SIZE,
+            before_commit=before_commit,
+        )
         self.start_all(claimed)
         return fired, len(claimed)
 
@@ -207,6 +228,7 @@ class Engine:
         for run in claimed:
             announce_start(run)
             self.executor.submit(run)
+        time.sleep(0)  # so that threads which were given runs begin before this one goes on
 
     def note_beat(self, until: float) -> None:
         """Let runs go on until then, and wake the loop if it waits for the database: it is back."""

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar, Unpack, overload
@@ -186,6 +186,12 @@ class HandlerRegistry:
                 )
             )
         return found
+
+    def prepare(self) -> None:
+        """Work out now what each handler takes, which is otherwise done at its first run."""
+        for handler in self.handlers.values():
+            with suppress(InvalidHandler):  # its runs will say so
+                handler.spec.prepare()
 
     @property
     def digest(self) -> str:

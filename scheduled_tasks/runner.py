@@ -28,18 +28,24 @@ from scheduled_tasks.signals import execution_started
 from scheduled_tasks.storable import storable_json
 
 
+Call = Callable[[Run, TaskContext], Any]
+
+
 def perform(
     run: Run,
     *,
     clock: Callable[[], datetime],
     recorder: Recorder,
     cancellation: Cancellation,
+    call: Call | None = None,
 ) -> Outcome:
     """Make one attempt and return how it ended; whatever the handler raises is in the outcome.
 
     What the handler says of itself goes to the recorder. The cancellation, while it is not
-    requested, does nothing; what is requested too late changes nothing.
+    requested, does nothing; what is requested too late changes nothing. ``call`` takes the place
+    of the handler.
     """
+    call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
     context = context_of(run, recorder, cancellation)
     try:
@@ -62,7 +68,7 @@ def perform(
     )
 
 
-def call(run: Run, context: TaskContext) -> Any:
+def call_handler(run: Run, context: TaskContext) -> Any:
     """Resolve the handler, check the payload once more, and call with the keys that it holds."""
     handler = registry.get(run.handler)
     arguments = handler.spec.clean(run.payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, InternalError, OperationalError, connections
@@ -17,6 +18,8 @@ from scheduled_tasks.wakeup import Listener
 
 logger = logging.getLogger(__name__)
 
+#: A slot is decided so long before it comes, so that a run that is its begins at once.
+AHEAD = timedelta(milliseconds=25)
 #: Due rows that another transaction holds are looked at again after so many seconds, at random.
 LOOK_AGAIN = (0.02, 0.05)
 #: A worker that is told of new work looks for what nobody tells so many times more rarely.
@@ -74,8 +77,8 @@ class Scheduler(Engine):
                         self.start()
                         self.heartbeat.start()
                         self.listener.start()
-                    tick = self.tick(self.clock.now())
-                    pause = self.pause(tick)
+                    now = self.clock.now()
+                    pause = self.pause(self.tick(now, ahead=AHEAD), now)
                 except AWAY as error:
                     failures += 1
                     self.wait_out(self.recover(error, failures))
@@ -126,23 +129,24 @@ class Scheduler(Engine):
         while not (self._stops_asked or self.answered) and (left := end - time.monotonic()) > 0:
             self.alarm.sleep(left, until=lambda: end)
 
-    def pause(self, tick: Tick) -> float:
-        """Return how many seconds to sleep: until the next slot or retry, at most a poll."""
-        if tick.fired:
-            return 0
+    def pause(self, tick: Tick, now: datetime) -> float:
+        """Return how many seconds to sleep: until the next slot or retry, at most a poll.
+
+        What was due at the moment of the tick, and is there still, is held by somebody else.
+        """
         coming = self.coming = self.coming or self.look_ahead(self.clock.now())
         told = self.listener.proven and not self.collector.unwritten
         longest = min(
             self.poll_interval * (TOLD if told else 1), app_settings.LEASE * LONGEST_SLEEP
         )
-        run = coming.run if self.takes else None
-        moments = [at for at in (coming.slot, run) if at is not None]
+        slot = coming.slot and coming.slot - AHEAD
+        moments = [at for at in (slot, coming.run if self.takes else None) if at is not None]
         if not moments:
             return longest
-        delay = (min(moments) - self.clock.now()).total_seconds()
-        if delay <= 0:
-            delay = random.uniform(*LOOK_AGAIN)  # noqa: S311
-        return min(delay, longest)
+        first = min(moments)
+        if first <= now and not tick.fired:
+            return random.uniform(*LOOK_AGAIN)  # noqa: S311
+        return min(max((first - self.clock.now()).total_seconds(), 0), longest)
 
     def recover(self, error: Exception, failures: int) -> float:
         """Drop this thread's connections after an error; return the seconds to wait."""

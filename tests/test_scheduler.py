@@ -324,7 +324,7 @@ def test_a_database_that_only_reads_is_waited_for(
     troubles = iter([InternalError("cannot execute UPDATE in a read-only transaction")])
     failures: list[Exception] = []
 
-    def tick(now: datetime) -> Tick:
+    def tick(now: datetime, **options: Any) -> Tick:
         if trouble := next(troubles, None):
             raise trouble
         worker.stop()

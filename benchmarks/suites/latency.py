@@ -16,7 +16,7 @@ from benchmarks.measure import percentile
 from benchmarks.suites.base import Case, Figures, Plan
 from benchmarks.workers import START_UP, now, running
 
-#: Jobs, one after the other, at random moments.
+#: Jobs, one after the other, each at a random moment of the first half of its own interval.
 SIZE = 100
 SECONDS = 20.0
 WITH_PEERS = True
@@ -38,7 +38,8 @@ def from_slots(contestant: Contestant, plan: Plan) -> Figures:
     """Store jobs for random moments, then start a worker in time."""
     contestant.empty()
     begin = now() + START_UP
-    moments = sorted(begin + random.random() * plan.seconds for _ in range(plan.size))
+    interval = plan.seconds / plan.size
+    moments = [begin + (number + random.random() / 2) * interval for number in range(plan.size)]
     contestant.schedule(moments)
     with running(contestant) as its:
         return figures_of(its.wait_for(plan.size, until=moments[-1]))
@@ -51,7 +52,7 @@ def from_asking(contestant: Contestant, plan: Plan) -> Figures:
     with running(contestant) as its:
         its.wait_for(1)
         for _ in range(plan.size):
-            time.sleep(2 * random.random() * plan.seconds / plan.size)
+            time.sleep((0.5 + random.random()) * plan.seconds / plan.size)
             contestant.run_now()
         return figures_of(its.wait_for(plan.size + 1)[1:])
 

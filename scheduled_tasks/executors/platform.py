@@ -60,14 +60,28 @@ def set_name(name: str) -> None:
 
 
 def prctl(option: int, value: int | bytes) -> None:
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    libc().prctl(option, value, 0, 0, 0)
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """Return the library of C, found once for a process and those that are forked from it."""
+    return ctypes.CDLL(None)
 
 
 def raise_oom_score() -> None:
     """Have the kernel choose this process before its worker when memory runs out."""
-    path = Path("/proc/self/oom_score_adj")
-    with suppress(OSError, ValueError):
-        path.write_text(str(min(int(path.read_text()) + MORE_LIKELY, 1000)))
+    with suppress(OSError):
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(file, raised_oom_score())
+        os.close(file)
+
+
+@cache
+def raised_oom_score() -> bytes:
+    """Return the score of processes that are forked from this one, which tells them."""
+    own = text_of("/proc/self/oom_score_adj").strip() or "0"
+    return str(min(int(own) + MORE_LIKELY, 1000)).encode()
 
 
 def oom_kills() -> int:

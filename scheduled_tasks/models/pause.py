@@ -9,6 +9,7 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.waking import wake_workers
 
@@ -24,6 +25,10 @@ class PauseQuerySet(models.QuerySet["Pause"]):
         """Keep those that hold, or begin, after a moment."""
         open_end = models.Q(until=None) | models.Q(until__gt=moment)
         return self.filter(open_end, models.Q(ended_at=None) | models.Q(ended_at__gt=moment))
+
+    def some_after(self, moment: datetime) -> models.QuerySet[Pause, int]:
+        """Return a query for the id of one that holds, or begins, after a moment."""
+        return self.ending_after(moment).order_by().values_list("pk", flat=True)[:1]
 
     def begin(
         self, now: datetime, *, until: datetime | None = None, reason: str = "", by: str = ""
@@ -54,6 +59,9 @@ class PauseQuerySet(models.QuerySet["Pause"]):
             return ended
 
         return in_transaction(operation, using=using)
+
+
+SOME_PAUSE = Prepared(PauseQuerySet.some_after, "moment")
 
 
 class Pause(models.Model):

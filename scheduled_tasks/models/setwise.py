@@ -48,15 +48,18 @@ def insert_copies(
     copied: Mapping[str, str],
     shared: Values,
     using: str,
-) -> None:
+    returning: Sequence[str] = (),
+) -> list[tuple[Any, ...]] | None:
     """Insert rows, in order, that copy columns of the rows that their foreign key refers to.
+
+    Return the columns ``returning`` of what was inserted, None where that is not told.
 
     ``rows`` hold the key first, then what differs besides; ``copied`` says which columns come from
     which; ``shared`` is the same for all, and every other column gets its default. A row that
     breaks a unique constraint is left out, and one that refers to nothing.
     """
     if not rows:
-        return
+        return []
     model, origin = key.model, key.related_model
     own = columns_of(model, rows[0])
     given = rows_for(using, own, [list(row.values()) for row in rows])
@@ -74,9 +77,10 @@ def insert_copies(
     ops = connections[using].ops
     insert = ops.insert_statement(on_conflict=OnConflict.IGNORE)
     or_leave = ops.on_conflict_suffix_sql([], OnConflict.IGNORE, [], [])
-    given.execute(
+    return given.execute_returning(
         f"{insert} {given.table_of(model)} ({names}) SELECT {', '.join(values.values())} "  # noqa: S608
-        f"FROM {source} {more} WHERE {matches} {given.in_order()} {or_leave}"
+        f"FROM {source} {more} WHERE {matches} {given.in_order()} {or_leave}",
+        columns_of(model, returning),
     )
 
 
@@ -130,6 +134,10 @@ class GivenRows(ABC):
     @abstractmethod
     def execute(self, sql: str) -> int:
         """Execute the statement for all rows; return how many rows it wrote."""
+
+    @abstractmethod
+    def execute_returning(self, sql: str, columns: Sequence[Column]) -> list[tuple[Any, ...]] | None:
+        """Execute the statement for all rows; return columns of those it wrote, None for unknown."""
 
 
 class RowsTogether(GivenRows):
@@ -185,6 +193,16 @@ class RowsTogether(GivenRows):
             cursor.execute(sql, self._parameters)
             return int(cursor.rowcount)
 
+    def execute_returning(self, sql: str, columns: Sequence[Column]) -> list[tuple[Any, ...]] | None:
+        """Execute the statement once, and fetch what it returns."""
+        if not columns:
+            self.execute(sql)
+            return None
+        with self.connection.cursor() as cursor:
+            names = ", ".join(self.name(column) for column in columns)
+            cursor.execute(f"{sql} RETURNING {names}", self._parameters)
+            return list(cursor.fetchall())
+
 
 class RowsApart(GivenRows):
     """The statement executed once for each row, with the row as its parameters."""
@@ -222,3 +240,8 @@ class RowsApart(GivenRows):
         with self.connection.cursor() as cursor:
             cursor.executemany(sql, self._parameters)
             return int(cursor.rowcount)
+
+    def execute_returning(self, sql: str, columns: Sequence[Column]) -> list[tuple[Any, ...]] | None:  # noqa: ARG002
+        """Execute the statement for one row after the other, which returns nothing."""
+        self.execute(sql)
+        return None

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.locking import LockingQuerySet
+from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.setwise import update_each
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         So several workers fire side by side. They come in ascending id, though they are not locked
         in that order: what is skipped is not waited for.
         """
+        due = LONGEST_DUE.rows(self.all(), now=now, limit=limit)
+        return sorted(due, key=lambda state: state.pk)
+
+    def longest_due(self, now: datetime, *, limit: int) -> TaskStateQuerySet:
+        """Lock the states longest due, and read what deciding their slots needs."""
         due = self.due(now).select_related("task").only(*TaskState.READ_TO_FIRE).locked(skip=True)
-        return sorted(due.order_by("next_run_at")[:limit], key=lambda state: state.pk)
+        return due.order_by("next_run_at")[:limit]
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the given tasks and return them by task id."""
@@ -94,11 +100,14 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         )
         update_each(TaskState, changes, using=self.write_alias)
 
-    def next_due_at(self) -> datetime | None:
-        """Return the earliest coming slot of all tasks."""
-        coming = self.using(self.write_alias).filter(next_run_at__isnull=False)
-        coming = coming.order_by("next_run_at")
-        return coming.values_list("next_run_at", flat=True).first()
+    def next_due(self) -> models.QuerySet[TaskState, datetime]:
+        """Return a query for the earliest coming slot of all tasks."""
+        coming = self.filter(next_run_at__isnull=False).order_by("next_run_at")
+        return coming.values_list("next_run_at", flat=True)[:1]
+
+
+LONGEST_DUE = Prepared(TaskStateQuerySet.longest_due, "now")
+NEXT_DUE = Prepared(TaskStateQuerySet.next_due)
 
 
 class TaskState(models.Model):

@@ -38,6 +38,10 @@ class PayloadSpec:
             check_own_form(function, form, signature)
         return cls(signature, form)
 
+    def prepare(self) -> None:
+        """Work out now what is otherwise worked out when the first payload is cleaned."""
+        _ = self.parameters, self.by_name, self.names, self.required
+
     @property
     def context_parameter(self) -> str | None:
         """Return the name of the parameter that gets the TaskContext, if there is one."""

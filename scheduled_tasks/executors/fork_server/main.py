@@ -17,6 +17,11 @@ from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
 
 
+#: The interpreter makes code faster, by changing it, within so many calls. What the server has not
+#: changed would be copied and changed in each child.
+REHEARSALS = 20
+
+
 def boot(*, stream: int, orders: int | None = None, trace: int | None = None) -> NoReturn:
     """Become a fork server, or with ``orders`` and ``trace`` one of its children."""
     parent = os.getppid()
@@ -66,7 +71,9 @@ def load(setup: Mapping[str, Any]) -> None:
 def serve(channel: socket.socket, setup: Frame) -> NoReturn:
     """Be the fork server until the worker is gone."""
     from scheduled_tasks.executors.fork_server import spawning  # noqa: PLC0415
+    from scheduled_tasks.executors.fork_server.child import rehearse  # noqa: PLC0415
     from scheduled_tasks.executors.fork_server.server import ForkServer, Rules  # noqa: PLC0415
+    from scheduled_tasks.registry import registry  # noqa: PLC0415
 
     threads = [thread.name for thread in threading.enumerate()[1:]]
     spawn = spawning.forking if platform.LINUX and not threads else spawning.starting_afresh
@@ -78,6 +85,10 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
         worker=setup["worker"],
     )
     channel.sendall(encode({"kind": "ready", "threads": threads}))
+    platform.raised_oom_score()
+    registry.prepare()
+    for _ in range(REHEARSALS):
+        rehearse()
     # What has been loaded is looked at by no collection again, which would copy it in each child.
     gc.collect()
     gc.freeze()

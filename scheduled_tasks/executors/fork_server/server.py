@@ -26,6 +26,8 @@ MEMORY_INTERVAL = 0.1
 LOOK_AGAIN = 0.005
 #: While runs depend on the lease, it is looked at so often, in seconds.
 LONGEST_WAIT = 1.0
+#: No child is forked ahead for so many seconds after a run was given to another.
+LET_BEGIN = 0.01
 #: After a failed fork the next is tried so many seconds later.
 FORK_AGAIN = 0.5
 
@@ -68,6 +70,7 @@ class ForkServer:
         self.inherited = resident_of(os.getpid())
         self.worker_gone = False
         self.next_fork = 0.0
+        self.next_spare = 0.0
         self.next_look_at_memory = 0.0
 
     def serve(self) -> None:
@@ -138,8 +141,20 @@ class ForkServer:
             child.take(self.waiting.popleft())
             with suppress(OSError):  # it has just died, which is noticed in a moment
                 child.channel.flush()
-        if len(self.spares) < self.rules.spares and not self.worker_gone:
+            self.next_spare = time.monotonic() + LET_BEGIN
+        if not self.worker_gone and time.monotonic() >= self.spare_due:
             self.fork()
+
+    @property
+    def spare_due(self) -> float:
+        """Return when the next child is to be forked ahead.
+
+        Where there is another one, not while a run begins: a fork slows down all that it has to
+        share the machine with.
+        """
+        if len(self.spares) >= self.rules.spares:
+            return NEVER
+        return max(self.next_fork, self.next_spare) if self.spares else self.next_fork
 
     def fork(self) -> bool:
         """Make a child that waits for a run; say whether there is one more."""
@@ -324,8 +339,10 @@ class ForkServer:
             due.append(now + min(max(left, LOOK_AGAIN), LONGEST_WAIT))
         if self.reports.held or self.worker_gone or self.unsent():
             due.append(now + LOOK_AGAIN)
-        elif self.waiting or len(self.spares) < self.rules.spares:
+        elif self.waiting:
             due.append(self.next_fork)
+        elif not self.worker_gone:
+            due.append(self.spare_due)
         soonest = min(due, default=NEVER)
         return max(soonest - now, 0) if soonest < NEVER else None
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import prefetch_related_objects
 
-from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.models.life.sets import claim_of
 from scheduled_tasks.models.life.transitions import ENDING_FIELDS, take_ending
 from scheduled_tasks.models.locking import in_transaction
-from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.prepared import Prepared
+from scheduled_tasks.models.state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runs import Ending, Loss
 
@@ -39,9 +39,10 @@ class EndingQuerySet(RecordingQuerySet):
         tries = count(skip)
 
         def operation() -> list[Execution]:
-            ids = {execution_id for execution_id, _ in by_claim}
-            held = self.using(using).held_by(str(worker.pk)).filter(Among("pk", ids))
-            states, rows = held.lock_with_states(skip=next(tries) > 0)
+            ids = [execution_id for execution_id, _ in by_claim]
+            states, rows = self.using(using).lock_held(
+                skip=next(tries) > 0, workers=[str(worker.pk)], ids=ids
+            )
             taken = {
                 row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim
             }
@@ -62,7 +63,7 @@ class EndingQuerySet(RecordingQuerySet):
         """
 
         def operation() -> int:
-            states, rows = self.using(using).held_by(*workers).lock_with_states(skip=True)
+            states, rows = self.using(using).lock_held(skip=True, workers=list(workers))
             losses = {
                 row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
                 for row in rows
@@ -82,22 +83,32 @@ class EndingQuerySet(RecordingQuerySet):
             return 0
         return self.give_back(gone, now, reason="Its worker was lost.", charged=True)
 
-    def lock_with_states(self, *, skip: bool) -> tuple[dict[int, TaskState], list[Execution]]:
-        """Lock the states of the tasks of this set, and read its rows; return both.
+    def lock_held(
+        self, *, skip: bool, **held: list[Any]
+    ) -> tuple[dict[int, TaskState], list[Execution]]:
+        """Lock the states of the tasks of what is ``held``, and read its rows; return both.
 
         That is enough, since whoever moves an execution holds the state of its task, and what is
         written is guarded. With ``skip``, leave out what others hold, and the executions of tasks
         that they hold.
         """
-        states = self.lock_states(skip=skip)
-        read = self.only(*self.model.READ_TO_END)
-        rows = list(read.locked(skip=True) if skip else read.order_by("pk"))
+        states = {state.pk: state for state in STATES_OF_HELD.rows(self, skip=skip, **held)}
+        rows = HELD_TO_END.rows(self, skip=skip, **held)
         apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
         if skip and apart:
             all_states = TaskState.objects.using(self.write_alias)
             held = set(all_states.filter(pk__in=apart).values_list("pk", flat=True))
             rows = [row for row in rows if row.task_id not in held]
         return states, rows
+
+    def states_of_held(self, *, skip: bool, **held: Any) -> TaskStateQuerySet:
+        """Return a query that locks the states of the tasks of what is held."""
+        return self.held(**held).states().locked(skip=skip)
+
+    def held_to_end(self, *, skip: bool, **held: Any) -> Self:
+        """Return a query for what is held, as far as an ending reads it."""
+        rows = self.held(**held).only(*self.model.READ_TO_END)
+        return rows.locked(skip=True) if skip else rows.order_by("pk")
 
     def take(
         self, endings: Mapping[Execution, Ending], states: Mapping[int, TaskState], now: datetime
@@ -117,3 +128,7 @@ class EndingQuerySet(RecordingQuerySet):
         ended = [row for row in rows if row.finished]
         TaskState.objects.using(self.write_alias).note_all(ended, states)
         return rows
+
+
+STATES_OF_HELD = Prepared(EndingQuerySet.states_of_held, "workers", "ids")
+HELD_TO_END = Prepared(EndingQuerySet.held_to_end, "workers", "ids")

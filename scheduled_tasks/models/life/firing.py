@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from django.db import models
 from django.db.models import Count
 
 from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.decisions import REPLACED, Decision, decide
 from scheduled_tasks.models.life.covering import CoveringQuerySet, Fired
 from scheduled_tasks.models.life.places import Places, SlotRow
+from scheduled_tasks.models.life.sets import NEXT_WAITING
 from scheduled_tasks.models.life.transitions import claimed_values
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
-from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.pause import SOME_PAUSE, Pause
+from scheduled_tasks.models.prepared import Prepared, Question, first_values
 from scheduled_tasks.models.setwise import Values, insert_copies
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runs import Run
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +50,25 @@ class FiringQuerySet(CoveringQuerySet):
         return fired
 
     def fire_and_claim(
-        self, places: Places | None, now: datetime, *, limit: int
+        self,
+        places: Places | None,
+        now: datetime,
+        *,
+        limit: int,
+        before_commit: Callable[[], None] | None = None,
     ) -> tuple[int, list[Run]]:
         """Fire, and claim at once what the free places of a worker hold of it.
 
-        Return how many slots were decided, and the attempts that were claimed.
-
-        What else is waiting should have been claimed before, since its turn is not looked at.
+        Return how many slots were decided, and the attempts that were claimed: none while anything
+        else waits for that worker, which may have to run before.
         """
 
         def operation() -> tuple[list[Fired], list[Run]]:
             states = TaskState.objects.using(using).lock_due(now, limit=limit)
-            return self.using(using).decide_slots(states, now, places)
+            decided = self.using(using).decide_slots(states, now, places)
+            if before_commit:
+                before_commit()
+            return decided
 
         using = self.write_alias
         fired, claimed = in_transaction(operation, using=using)
@@ -73,9 +87,10 @@ class FiringQuerySet(CoveringQuerySet):
         """
         if not states:
             return [], []
-        fired = self.decisions_of(states, now)
+        pauses, others_wait = self.look_round(states, now, places)
+        fired = self.decisions_of(states, now, pauses)
         self.replace_older(fired, now)
-        claimed = self.insert_taken(fired, now, places)
+        claimed = self.insert_taken(fired, now, None if others_wait else places)
         self.cover(fired, now)
         for item in fired:
             item.state.last_slot = item.decision.last_slot or item.state.last_slot
@@ -86,15 +101,31 @@ class FiringQuerySet(CoveringQuerySet):
             raise LostRaceError("Another worker fired a task meanwhile.")
         return fired, claimed
 
-    def decisions_of(self, states: Sequence[TaskState], now: datetime) -> list[Fired]:
+    def look_round(
+        self, states: Sequence[TaskState], now: datetime, places: Places | None
+    ) -> tuple[list[Pause], bool]:
+        """Return the pauses that concern the due slots, and whether others wait for the places."""
+        since = min(state.next_run_at or now for state in states)
+        pauses = Pause.objects.using(self.db)
+        asked: list[Question[Any]] = [SOME_PAUSE.about(pauses, moment=since)]
+        if places:
+            asked.append(NEXT_WAITING.about(self, **places.serves))
+        some, *runs = first_values(*asked)
+        waits = any(run is not None and run <= now for run in runs)
+        if places and waits and places.past_held_back:
+            free = self.next_free(now, **places.serves)
+            waits = free is not None and free <= now
+        return list(pauses.ending_after(since)) if some else [], waits
+
+    def decisions_of(
+        self, states: Sequence[TaskState], now: datetime, pauses: Sequence[Pause]
+    ) -> list[Fired]:
         """Decide; nothing is written but why a task is parked.
 
         Once SLOTS_AT_ONCE are decided, the other tasks are left for the next look: no transaction
         may take long in which the database is not asked anything. Tasks that are hardly late come
         first, so that none of them has to wait for the backlog of another.
         """
-        since = min(state.next_run_at or now for state in states)
-        pauses = list(Pause.objects.using(self.db).ending_after(since))
         unfinished = self.count_unfinished([s.pk for s in states if s.task.counts_unfinished])
         paused = any(pause.covers(now) for pause in pauses)
         made: list[Fired] = []
@@ -114,8 +145,14 @@ class FiringQuerySet(CoveringQuerySet):
         """Return how many executions of each of these tasks are queued or running, by task id."""
         if not task_ids:
             return {}
-        counted = self.unfinished().filter(Among("task", task_ids)).order_by()
-        return dict(counted.values_list("task").annotate(Count("pk")))
+        return dict(UNFINISHED_OF.rows(self.all(), tasks=task_ids))
+
+    def unfinished_of(
+        self, *, tasks: Collection[int]
+    ) -> models.QuerySet[Execution, tuple[int, int]]:
+        """Return a query for how many executions of each of these tasks have not ended."""
+        counted = self.unfinished().filter(Among("task", tasks)).order_by()
+        return counted.values_list("task").annotate(Count("pk"))
 
     def replace_older(self, fired: Sequence[Fired], now: datetime) -> None:
         """Cancel the other executions of slots where the policy is that the newest counts."""
@@ -150,10 +187,18 @@ class FiringQuerySet(CoveringQuerySet):
             wake_workers(self.db)
         return claimed
 
-    def insert_slots(self, rows: Sequence[Values], shared: Values) -> None:
-        """Insert executions of slots that have none."""
-        key = self.model._meta.get_field("task")  # noqa: SLF001
-        insert_copies(key, rows, copied=self.model.SNAPSHOTS, shared=shared, using=self.db)
+    def insert_slots(
+        self, rows: Sequence[Values], shared: Values, returning: Sequence[str] = ()
+    ) -> list[tuple[Any, ...]] | None:
+        """Insert executions of slots that have none; return these columns where they are told."""
+        return insert_copies(
+            self.model._meta.get_field("task"),  # noqa: SLF001
+            rows,
+            copied=self.model.SNAPSHOTS,
+            shared=shared,
+            using=self.db,
+            returning=returning,
+        )
 
     def insert_claimed(self, rows: Sequence[SlotRow], worker: Worker, now: datetime) -> list[Run]:
         """Insert executions that a worker holds from the first moment; return their attempts.
@@ -162,16 +207,22 @@ class FiringQuerySet(CoveringQuerySet):
         another of its task runs, which can only be where rows cannot be locked.
         """
         shared = claimed_values(worker, now) | {"created_at": now, "attempt": 1}
-        self.insert_slots([row.values | row.exclusive for row in rows], shared)
+        values = [row.values | row.exclusive for row in rows]
+        inserted = self.insert_slots(values, shared, returning=("task_id", "slot", "id"))
         of_tasks = self.filter(Among("task", {row.task.pk for row in rows}))
-        mine = of_tasks.held_by(str(worker.pk)).filter(claimed_at=now)
-        ids = {(task, slot): pk for task, slot, pk in mine.values_list("task", "slot", "pk")}
+        if inserted is None:
+            mine = of_tasks.held_by(str(worker.pk)).filter(claimed_at=now)
+            inserted = list(mine.values_list("task", "slot", "pk"))
+        ids = {(task, slot): pk for task, slot, pk in inserted}
         if lacking := {row.key for row in rows}.difference(ids):
             slots = {slot for _, slot in lacking}
             there = set(of_tasks.filter(slot__in=slots).values_list("task", "slot"))
             if not there.issuperset(lacking):
                 raise LostRaceError("Another worker claimed an execution meanwhile.")
         return [row.as_run(ids[row.key]) for row in rows if row.key in ids]
+
+
+UNFINISHED_OF = Prepared(FiringQuerySet.unfinished_of, "tasks")
 
 
 def decision_of(

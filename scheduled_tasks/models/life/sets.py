@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 
 from scheduled_tasks.messages import Sent
+from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.locking import LockingQuerySet, LostRaceError
 from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.prepared import Prepared, first_values
 from scheduled_tasks.models.setwise import update_each
-from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.state import NEXT_DUE, TaskState, TaskStateQuerySet
 from scheduled_tasks.runs import Ending
 
 if TYPE_CHECKING:
@@ -47,11 +49,16 @@ class ExecutionSets(LockingQuerySet["Execution"]):
 
     def held_by(self, *workers: str) -> Self:
         """Keep what the workers of these ids have claimed and not ended."""
-        return self.running().filter(worker__in=workers)
+        return self.held(workers=workers)
+
+    def held(self, *, workers: Collection[str], ids: Collection[int] | None = None) -> Self:
+        """Keep what workers have claimed and not ended, of all or of these ids."""
+        held = self.running().filter(Among("worker", workers))
+        return held if ids is None else held.filter(Among("pk", ids))
 
     def waiting_for(self, *, handlers: Collection[str], queues: Collection[str] = ()) -> Self:
         """Keep what waits for a worker with these handlers and queues (none: every queue)."""
-        waiting = self.queued().filter(handler__in=handlers)
+        waiting = self.queued().filter(Among("handler", handlers))
         return waiting.filter(queue__in=queues) if queues else waiting
 
     def not_held_back(self, now: datetime) -> Self:
@@ -71,15 +78,42 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         """Keep all, or nothing while everything is paused."""
         return self.filter(~models.Exists(Pause.objects.in_force(now)))
 
-    def next_run_at(self) -> datetime | None:
-        """Return when the first of this set may run, None for none."""
-        first = self.using(self.write_alias).order_by("run_after")
-        return first.values_list("run_after", flat=True).first()
+    def coming(self, **waiting: Any) -> tuple[datetime | None, datetime | None]:
+        """Return when the next slot comes, and when the next execution may be claimed.
 
-    def lock_states(self, *, skip: bool = False) -> dict[int, TaskState]:
-        """Lock the states of the tasks of this set, and return them by task id."""
+        ``waiting`` is what ``next_waiting`` takes; None stands for never.
+        """
+        using = self.write_alias
+        slot = NEXT_DUE.about(TaskState.objects.using(using))
+        return first_values(slot, NEXT_WAITING.about(self.using(using), **waiting))
+
+    def next_free(self, now: datetime, **waiting: Any) -> datetime | None:
+        """Return when the next execution may be claimed, of those that are not held back now."""
+        return NEXT_WAITING.about(self.using(self.write_alias), **waiting, free_at=now).first
+
+    def next_waiting(
+        self,
+        *,
+        handlers: Collection[str],
+        queues: Collection[str],
+        free_at: datetime | None = None,
+    ) -> models.QuerySet[Execution, datetime]:
+        """Return a query for the moment at which such a worker may claim the first execution.
+
+        What is held back does not count if it is asked what is ``free_at`` a moment.
+        """
+        waiting = self.waiting_for(handlers=handlers, queues=queues)
+        free = waiting if free_at is None else waiting.not_held_back(free_at)
+        return free.order_by("run_after").values_list("run_after", flat=True)[:1]
+
+    def lock_states(self) -> None:
+        """Lock the states of the tasks of this set."""
+        list(self.states().locked())
+
+    def states(self) -> TaskStateQuerySet:
+        """Return the states of the tasks of this set."""
         states = TaskState.objects.using(self.write_alias).only(*TaskState.READ_TO_NOTE)
-        return states.filter(pk__in=self.order_by().values("task_id")).locked_by_task(skip=skip)
+        return states.filter(pk__in=self.order_by().values("task_id"))
 
     def write(self, rows: Iterable[Execution], fields: Sequence[str], *, status: str) -> None:
         """Write columns of rows, guarded by the attempt and status that they had when read.
@@ -92,6 +126,9 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         ]
         if update_each(self.model, changes, using=self.write_alias) != len(changes):
             raise LostRaceError("Somebody else moved an execution meanwhile.")
+
+
+NEXT_WAITING = Prepared(ExecutionSets.next_waiting, "handlers", "free_at")
 
 
 def claim_of(said: Ending | Sent) -> Claim:

@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from django.db import models
+
 from scheduled_tasks.models.life.sets import ExecutionSets
 from scheduled_tasks.models.life.transitions import DELETED, GIVING_UP_FIELDS, give_up
 from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.waking import wake_workers
 
@@ -62,8 +65,14 @@ class StoppingQuerySet(ExecutionSets):
 
     def asked_to_stop(self, worker: str) -> list[tuple[int, int, str]]:
         """Return id, attempt and reason of what a worker holds and somebody has cancelled."""
-        held = self.held_by(worker).filter(cancel_requested_at__isnull=False)
-        return list(held.values_list("pk", "attempt", "reason"))
+        return ASKED_TO_STOP.rows(self.all(), workers=[worker])
+
+    def held_and_asked_to_stop(
+        self, *, workers: Collection[str]
+    ) -> models.QuerySet[Execution, tuple[int, int, str]]:
+        """Return a query for what workers hold and somebody has cancelled."""
+        held = self.held(workers=workers).filter(cancel_requested_at__isnull=False)
+        return held.values_list("pk", "attempt", "reason")
 
     def withdraw(self, state: TaskState, now: datetime, *, reason: str) -> int:
         """End the queued slots of a locked task, within a transaction; return how many.
@@ -87,3 +96,6 @@ class StoppingQuerySet(ExecutionSets):
     def cancel_waiting(self, task_id: int, now: datetime) -> int:
         """Cancel all that waits of a task that is being deleted, within a transaction."""
         return self.filter(task=task_id).queued().stop(now, reason=DELETED)
+
+
+ASKED_TO_STOP = Prepared(StoppingQuerySet.held_and_asked_to_stop, "workers")
