@@ -27,7 +27,6 @@ from scheduled_tasks.runs import Outcome, Run
 from scheduled_tasks.signals import execution_started
 from scheduled_tasks.storable import storable_json
 
-
 Call = Callable[[Run, TaskContext], Any]
 
 

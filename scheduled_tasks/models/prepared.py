@@ -26,7 +26,7 @@ class Given(Expression):
         super().__init__()
         self.name = name
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Sql:  # noqa: ARG002
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
         """Return a placeholder, with itself as the parameter."""
         return "%s", [self]
 
@@ -116,7 +116,7 @@ class Made(Generic[Row]):
         """Execute the query and return what Django makes of the rows."""
         compiler = copy(self.compiler)
         compiler.connection = connections[self.queryset.db]
-        compiler.as_sql = lambda: (self.sql, self.parameters(given))
+        vars(compiler)["as_sql"] = lambda: (self.sql, self.parameters(given))
         queryset = self.queryset.all()
-        queryset.query.get_compiler = lambda *_, **__: compiler
+        vars(queryset.query)["get_compiler"] = lambda *_, **__: compiler
         return list(queryset)

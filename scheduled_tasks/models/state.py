@@ -64,6 +64,10 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Lock the states of this set and return them by task id."""
         return {state.pk: state for state in self.locked(skip=skip)}
 
+    def free_to_lock(self, *, tasks: Collection[int]) -> models.QuerySet[TaskState, int]:
+        """Return a query that locks those of these tasks' states that nobody holds, for ids."""
+        return self.filter(Among("pk", tasks)).locked(skip=True).values_list("pk", flat=True)
+
     def advance(self, moves: Mapping[TaskState, datetime | None]) -> int:
         """Move ``next_run_at`` of each state on, with what goes with it; return how many moved.
 
@@ -100,13 +104,14 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         )
         update_each(TaskState, changes, using=self.write_alias)
 
-    def next_due(self) -> models.QuerySet[TaskState, datetime]:
+    def next_due(self) -> models.QuerySet[TaskState, datetime | None]:
         """Return a query for the earliest coming slot of all tasks."""
         coming = self.filter(next_run_at__isnull=False).order_by("next_run_at")
         return coming.values_list("next_run_at", flat=True)[:1]
 
 
 LONGEST_DUE = Prepared(TaskStateQuerySet.longest_due, "now")
+FREE_TO_LOCK = Prepared(TaskStateQuerySet.free_to_lock, "tasks")
 NEXT_DUE = Prepared(TaskStateQuerySet.next_due)
 
 

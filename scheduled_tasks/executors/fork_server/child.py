@@ -199,7 +199,7 @@ def rehearse() -> None:
         actor = RunProcess(stage, orders, trace=-1)
         audience.sendall(encode({"kind": "run", "run": packed(nothing), "clock": clock.base}))
         if frame := actor.receive("run"):
-            actor.make(frame, call=lambda run, context: None)  # noqa: ARG005
+            actor.make(frame, call=lambda run, context: None)
     os.close(orders)
     os.close(nobody)
 

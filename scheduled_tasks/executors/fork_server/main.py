@@ -16,7 +16,6 @@ from scheduled_tasks.console_log import show_on_console
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
 
-
 #: The interpreter makes code faster, by changing it, within so many calls. What the server has not
 #: changed would be copied and changed in each child.
 REHEARSALS = 20

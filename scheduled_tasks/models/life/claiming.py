@@ -18,7 +18,9 @@ from scheduled_tasks.models.life.transitions import (
     take_claim,
 )
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
-from scheduled_tasks.models.state import TaskState
+from scheduled_tasks.models.prepared import Prepared
+from scheduled_tasks.models.setwise import update_each
+from scheduled_tasks.models.state import FREE_TO_LOCK, TaskState
 from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.models.worker import Worker
 
@@ -53,11 +55,16 @@ class ClaimingQuerySet(FiringQuerySet):
         """
 
         def operation() -> tuple[list[Execution], int, int]:
-            rows = self.using(using)
-            due = rows.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
-            # What is held back is left out later, too; to ask for it costs more than all the rest.
-            due = due.not_held_back(now) if look else due.not_paused(now)
-            return rows.claim_first(due, worker, now, limit - len(claimed), looked_at)
+            due = FIRST_DUE.rows(
+                self.using(using),
+                now=now,
+                handlers=list(handlers),
+                queues=tuple(queues),
+                looked_at=looked_at,
+                # It is left out later, too; to ask for it costs more than all the rest.
+                without_held_back=look > 0,
+            )
+            return self.using(using).claim_first(due, worker, now, limit - len(claimed))
 
         using = self.write_alias
         claimed: list[Execution] = []
@@ -69,19 +76,33 @@ class ClaimingQuerySet(FiringQuerySet):
                 break
         return claimed
 
+    def first_due(
+        self,
+        *,
+        now: datetime,
+        handlers: Collection[str],
+        queues: Collection[str],
+        looked_at: int,
+        without_held_back: bool,
+    ) -> Self:
+        """Return a query that locks the first of what such a worker may claim, and reads it.
+
+        Here alone executions are locked before states. No transaction waits for another one in a
+        circle by that, since what somebody holds is skipped.
+        """
+        due = self.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
+        due = due.not_held_back(now) if without_held_back else due.not_paused(now)
+        read = due.select_related("task").only(*self.model.READ_TO_CLAIM).locked(skip=True)
+        return read.order_by("-priority", "pk")[:looked_at]
+
     def claim_first(
-        self, due: Self, worker: Worker, now: datetime, limit: int, looked_at: int
+        self, rows: Sequence[Execution], worker: Worker, now: datetime, limit: int
     ) -> tuple[list[Execution], int, int]:
         """Claim from the first of what is due, within a transaction.
 
         Return what was claimed, how many were looked at, and how many were claimed or ended: all
         that was looked at may have been held back, and others stand behind it.
-
-        Here alone executions are locked before states. No transaction waits for another one in a
-        circle by that, since what somebody holds is skipped.
         """
-        read = due.select_related("task").only(*self.model.READ_TO_CLAIM).locked(skip=True)
-        rows = list(read.order_by("-priority", "pk")[:looked_at])
         over, chosen = self.choose(rows, now, limit=limit)
         over = self.end_over(over)
         self.hand_over(chosen, worker, now)
@@ -172,28 +193,34 @@ class ClaimingQuerySet(FiringQuerySet):
         """
         if not task_ids:
             return set()
-        states = TaskState.objects.using(self.db).filter(Among("pk", task_ids)).locked(skip=True)
-        held = set(states.values_list("pk", flat=True))
-        beside = self.running().filter(Among("task", held)).order_by()
-        running = beside.values_list("task_id", flat=True)
+        states = TaskState.objects.using(self.db)
+        held = set(FREE_TO_LOCK.rows(states, tasks=list(task_ids)))
+        running = RUNNING_OF.rows(self, tasks=list(held))
         return task_ids.difference(held).union(pk for pk in running if pk is not None)
+
+    def running_of(self, *, tasks: Collection[int]) -> models.QuerySet[Execution, int | None]:
+        """Return a query for those of these tasks of which an execution runs."""
+        beside = self.running().filter(Among("task", tasks)).order_by()
+        return beside.values_list("task_id", flat=True)
 
     def hand_over(self, rows: Sequence[Execution], worker: Worker, now: datetime) -> None:
         """Make queued executions a worker's, on record and in the given rows.
 
         Raise LostRaceError, so that the transaction is begun anew, if another worker was faster.
         """
-        alike: dict[tuple[bool, int], list[int]] = {}
-        for row in rows:
-            alike.setdefault((row.may_overlap, row.attempt), []).append(row.pk)
+        changes = []
+        for row in sorted(rows, key=lambda row: row.pk):
+            guard = {"id": row.pk, "attempt": row.attempt, "status": row.Status.QUEUED}
             take_claim(row, worker, now)
-        values = claimed_values(worker, now)
-        for (may_overlap, attempt), ids in alike.items():
-            exclusive = None if may_overlap else models.F("task_id")
-            waiting = self.queued().filter(Among("pk", ids), attempt=attempt)
-            try:
-                claimed = waiting.update(**values, attempt=attempt + 1, exclusive=exclusive)
-            except IntegrityError as error:  # two of one task, where no lock kept them apart
-                raise LostRaceError(ANOTHER_CLAIMED) from error
-            if claimed != len(ids):
-                raise LostRaceError(ANOTHER_CLAIMED)
+            own = {"attempt": row.attempt, "exclusive": row.exclusive}
+            changes.append((claimed_values(worker, now) | own, guard))
+        try:
+            claimed = update_each(self.model, changes, using=self.db)
+        except IntegrityError as error:  # two of one task, where no lock kept them apart
+            raise LostRaceError(ANOTHER_CLAIMED) from error
+        if claimed != len(changes):
+            raise LostRaceError(ANOTHER_CLAIMED)
+
+
+FIRST_DUE = Prepared(ClaimingQuerySet.first_due, "now", "handlers")
+RUNNING_OF = Prepared(ClaimingQuerySet.running_of, "tasks")

@@ -97,8 +97,8 @@ class EndingQuerySet(RecordingQuerySet):
         apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
         if skip and apart:
             all_states = TaskState.objects.using(self.write_alias)
-            held = set(all_states.filter(pk__in=apart).values_list("pk", flat=True))
-            rows = [row for row in rows if row.task_id not in held]
+            theirs = set(all_states.filter(pk__in=apart).values_list("pk", flat=True))
+            rows = [row for row in rows if row.task_id not in theirs]
         return states, rows
 
     def states_of_held(self, *, skip: bool, **held: Any) -> TaskStateQuerySet:

@@ -12,6 +12,7 @@ from django.db.models import Count
 
 from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.decisions import REPLACED, Decision, decide
+from scheduled_tasks.models.given_rows import Returned
 from scheduled_tasks.models.life.covering import CoveringQuerySet, Fired
 from scheduled_tasks.models.life.places import Places, SlotRow
 from scheduled_tasks.models.life.sets import NEXT_WAITING
@@ -189,7 +190,7 @@ class FiringQuerySet(CoveringQuerySet):
 
     def insert_slots(
         self, rows: Sequence[Values], shared: Values, returning: Sequence[str] = ()
-    ) -> list[tuple[Any, ...]] | None:
+    ) -> Returned:
         """Insert executions of slots that have none; return these columns where they are told."""
         return insert_copies(
             self.model._meta.get_field("task"),  # noqa: SLF001
