@@ -6,12 +6,13 @@ import logging
 import random
 import time
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db import InterfaceError, InternalError, OperationalError, connections
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.engine import Engine, Tick
+from scheduled_tasks.engine import NOTHING_AHEAD, Engine, Tick
 from scheduled_tasks.models import TaskState, Worker
 from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.wakeup import Listener
@@ -78,7 +79,7 @@ class Scheduler(Engine):
                         self.heartbeat.start()
                         self.listener.start()
                     now = self.clock.now()
-                    pause = self.pause(self.tick(now, ahead=AHEAD), now)
+                    pause = self.pause(self.tick(now, ahead=self.ahead), now)
                 except AWAY as error:
                     failures += 1
                     self.wait_out(self.recover(error, failures))
@@ -129,6 +130,15 @@ class Scheduler(Engine):
         while not (self._stops_asked or self.answered) and (left := end - time.monotonic()) > 0:
             self.alarm.sleep(left, until=lambda: end)
 
+    @cached_property
+    def ahead(self) -> timedelta:
+        """Return how long before it comes a slot is decided.
+
+        Not at all where that would keep everybody else from writing until then.
+        """
+        features = connections[TaskState.objects.all().write_alias].features
+        return AHEAD if features.has_select_for_update else NOTHING_AHEAD
+
     def pause(self, tick: Tick, now: datetime) -> float:
         """Return how many seconds to sleep: until the next slot or retry, at most a poll.
 
@@ -139,7 +149,7 @@ class Scheduler(Engine):
         longest = min(
             self.poll_interval * (TOLD if told else 1), app_settings.LEASE * LONGEST_SLEEP
         )
-        slot = coming.slot and coming.slot - AHEAD
+        slot = coming.slot and coming.slot - self.ahead
         moments = [at for at in (slot, coming.run if self.takes else None) if at is not None]
         if not moments:
             return longest

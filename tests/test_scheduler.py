@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, InternalError, OperationalError
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.engine import Tick, WorkerLostError
+from scheduled_tasks.engine import WorkerLostError
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.scheduler import LEAST_SLEEP, Scheduler
+from scheduled_tasks.scheduler import Scheduler
 from scheduled_tasks.signals import execution_finished, execution_started
-from tests.processes import LONG
 
 pytestmark = pytest.mark.django_db
 
@@ -277,109 +273,6 @@ def test_a_worker_that_was_given_up_does_not_go_on(scheduler: MakeScheduler, now
     Worker.objects.update(state=Worker.State.LOST)
     with pytest.raises(WorkerLostError):
         worker.tick(now + MINUTE)
-
-
-def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
-    """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
-    worker = scheduler()
-    before = signal.signal(signal.SIGALRM, lambda *_: worker.alarm.ring())
-    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-    try:
-        for _ in range(1_000):
-            worker.sleep(0.0005)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_outage_while_stopping_is_waited_out(
-    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    troubles = iter([OperationalError("gone"), InterfaceError("still gone")])
-    collect = Scheduler.collect
-
-    def collect_later(worker: Scheduler) -> int:
-        if trouble := next(troubles, None):
-            raise trouble
-        return collect(worker)
-
-    make_task("sum", "jobs.add", "every 5 minutes")
-    worker = scheduler(poll_interval=0.01)
-    worker.tick(now)
-    Execution.objects.fire(now + 5 * MINUTE, limit=1)
-    worker.claim(now + 5 * MINUTE)
-    monkeypatch.setattr(Scheduler, "collect", collect_later)
-    worker.shut_down()
-    assert Execution.objects.get().status == "success"
-    assert Worker.objects.get().state == Worker.State.STOPPED
-    assert not worker.unfinished
-
-
-def test_a_database_that_only_reads_is_waited_for(
-    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL tells of it by an InternalError, after its server was made a standby."""
-    worker = scheduler(poll_interval=0.01)
-    troubles = iter([InternalError("cannot execute UPDATE in a read-only transaction")])
-    failures: list[Exception] = []
-
-    def tick(now: datetime, **options: Any) -> Tick:
-        if trouble := next(troubles, None):
-            raise trouble
-        worker.stop()
-        return Tick()
-
-    def recover(error: Exception, count: int) -> float:
-        failures.append(error)
-        return 0
-
-    monkeypatch.setattr(worker, "tick", tick)
-    monkeypatch.setattr(worker, "recover", recover)
-    monkeypatch.setattr(worker.heartbeat, "start", lambda: None)
-    monkeypatch.setattr(worker.listener, "start", lambda: None)
-    worker.run()
-    assert [type(error) for error in failures] == [InternalError]
-
-
-def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
-    worker = scheduler()
-    worker.start(now)
-    worker.note_beat(1)
-    assert not worker.alarm.hush()
-    worker.lose_sight()
-    worker.note_beat(2)
-    assert worker.alarm.hush()
-    worker.wait_out(LONG)  # it is over at once
-
-
-def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:
-    worker = scheduler()
-    worker.start(now)
-    worker.lose_sight()
-    for _ in range(3):
-        worker.alarm.ring()
-    begun = time.monotonic()
-    worker.wait_out(0.1)
-    assert time.monotonic() - begun >= 0.1
-
-
-def test_what_is_overdue_does_not_keep_the_loop_awake(
-    scheduler: MakeScheduler, now: datetime
-) -> None:
-    """Messages that cannot be written while the database is away are overdue all the time."""
-    worker = scheduler()
-    worker.start(now)
-    [executor] = worker.executor.executors.values()
-    executor.messages_due = begun = time.monotonic()
-    worker.sleep(LONG)
-    assert LEAST_SLEEP <= time.monotonic() - begun < LONG
-
-
-def test_an_outage_may_last_for_ever(scheduler: MakeScheduler) -> None:
-    pauses = [scheduler().recover(OperationalError("gone"), tries) for tries in (1, 10, 10**6)]
-    assert 0.25 <= pauses[0] <= 0.5
-    assert all(15 <= pause <= 30 for pause in pauses[1:])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from scheduled_tasks.models import Execution, Task, TaskState
@@ -97,6 +98,7 @@ def assert_each_ran_once_and_is_recorded(marks: Path) -> None:
     assert set(ran.values()) == {1}
     assert set(ran) == {str(pk) for pk in recorded.values_list("pk", flat=True)}
     assert set(recorded.values_list("status", "attempt")) == {("success", 1)}
+    assert not recorded.filter(started_at__lt=F("slot")).exists(), "it began before its slot"
 
 
 def workers() -> set[str]:
