@@ -187,8 +187,7 @@ class Engine:
     def places(self) -> Places:
         """Return the free places of the executor, as the database is asked about them."""
         free = self.executor.free if self.takes else 0
-        queues = tuple(self.queues)
-        return Places(self.worker, free, self.worker.handlers, queues, self._left_over)
+        return Places(self.worker, free, self.worker.handlers, self.queues, self._left_over)
 
     @property
     def takes(self) -> bool:

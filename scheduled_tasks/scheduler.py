@@ -27,8 +27,9 @@ LOOK_AGAIN = (0.02, 0.05)
 TOLD = 10
 #: No sleep lasts longer than this part of a lease: others have to be watched.
 LONGEST_SLEEP = 1 / 6
-#: Runs that end within so many seconds of each other are written in one transaction.
-GATHER = 0.002
+#: Runs that end while the loop rests are written in one transaction: it rests for this part of the
+#: time that its last tick took, within these bounds, in seconds, and not longer than runs go on.
+REST, SHORTEST_REST, LONGEST_REST = 0.5, 0.002, 0.02
 #: What is overdue, since it could not be written, ends no sleep before so many seconds.
 LEAST_SLEEP = 0.05
 #: After an error of the database the loop waits, from the first number of seconds to the second.
@@ -60,6 +61,7 @@ class Scheduler(Engine):
         )
         self.listener = Listener(on_wake=self.alarm.ring)
         self._stops_asked = 0
+        self._tick_took = 0.0
         self._abandoned_at: float | None = None
 
     def run(self) -> None:
@@ -78,8 +80,10 @@ class Scheduler(Engine):
                         self.start()
                         self.heartbeat.start()
                         self.listener.start()
-                    now = self.clock.now()
-                    pause = self.pause(self.tick(now, ahead=self.ahead), now)
+                    now, begun = self.clock.now(), time.monotonic()
+                    tick = self.tick(now, ahead=self.ahead)
+                    self._tick_took = time.monotonic() - begun
+                    pause = self.pause(tick, now)
                 except AWAY as error:
                     failures += 1
                     self.wait_out(self.recover(error, failures))
@@ -121,8 +125,15 @@ class Scheduler(Engine):
         """Sleep until the time is over, there is something to do, or to write."""
         soonest = time.monotonic() + LEAST_SLEEP
         if self.alarm.sleep(seconds, until=lambda: max(self.executor.messages_due, soonest)):
-            time.sleep(GATHER if self.executor.in_hand else 0)
+            self.rest()
         self.alarm.hush()
+
+    def rest(self) -> None:
+        """Let other runs end that do within a moment."""
+        longest = min(max(REST * self._tick_took, SHORTEST_REST), LONGEST_REST)
+        end = time.monotonic() + longest
+        while not self.executor.all_ended and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, SHORTEST_REST))
 
     def wait_out(self, seconds: float) -> None:
         """Leave the database alone so long, whatever ends meanwhile, or until it answers a beat."""

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from scheduled_tasks.models import Execution, Pause, Task, Worker
+from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
 from scheduled_tasks.models.life.places import Places
 from scheduled_tasks.runs import Run
 from tests.attempts import NOTHING
@@ -130,9 +130,51 @@ def test_a_slot_that_somebody_has_taken_is_left_to_them(
     taken = make_task("taken", NOTHING, "every 5 minutes", overlap_policy="allow")
     make_task("free", NOTHING, "every 5 minutes", overlap_policy="allow")
     slot = now + 5 * MINUTE
-    Execution.for_task(taken, trigger="schedule", now=slot, slot=slot).save()
+    row = Execution.for_task(taken, trigger="schedule", now=slot, slot=slot)
+    row.status = Execution.Status.SUCCESS
+    row.save()
     assert [run.task_name for run in fire()] == ["free"]
-    assert statuses() == [("taken", "queued"), ("free", "running")]
+    assert statuses() == [("taken", "success"), ("free", "running")]
+
+
+def test_nothing_overtakes_what_waits_for_the_same_worker(
+    make_task: Make, fire: Callable[..., list[Run]], now: datetime
+) -> None:
+    waiting = Execution.for_task(make_task("waits", NOTHING), trigger="manual", now=now)
+    waiting.save()
+    make_task("slot", NOTHING, "every 5 minutes")
+    assert fire() == []
+    assert statuses() == [("waits", "queued"), ("slot", "queued")]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"queue": "other"}, {"handler": "another"}, {"run_after": LATER + MINUTE}]
+)
+def test_what_waits_for_others_or_for_its_time_keeps_nothing_back(
+    make_task: Make, fire: Callable[..., list[Run]], now: datetime, fields: dict[str, Any]
+) -> None:
+    waiting = Execution.for_task(make_task("waits", NOTHING), trigger="manual", now=now)
+    for name, value in fields.items():
+        setattr(waiting, name, now + value if name == "run_after" else value)
+    waiting.save()
+    make_task("one", NOTHING, "every 5 minutes")
+    assert [run.task_name for run in fire(queues=["default"])] == ["one"]
+
+
+def test_what_is_held_back_keeps_nothing_back_once_it_was_looked_at(
+    make_task: Make, fire: Callable[..., list[Run]], now: datetime
+) -> None:
+    busy = make_task("busy", NOTHING)
+    for status in ("running", "queued"):
+        row = Execution.for_task(busy, trigger="manual", now=now)
+        row.status = status
+        row.save()
+    make_task("one", NOTHING, "every 5 minutes")
+    make_task("two", NOTHING, "every 5 minutes", anchor=now - MINUTE)
+    assert fire() == []
+    Execution.objects.filter(task_name__in=["one", "two"]).update(status="success")
+    TaskState.objects.filter(task__name="two").update(next_run_at=now + 5 * MINUTE)
+    assert [run.task_name for run in fire(past_held_back=True)] == ["two"]
 
 
 def test_the_number_of_statements_does_not_depend_on_that_of_slots(

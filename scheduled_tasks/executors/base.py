@@ -116,6 +116,11 @@ class Executor(ABC):
         return endings
 
     @property
+    def all_ended(self) -> bool:
+        """Say whether of everything in hand the ending has come in."""
+        return self._endings.qsize() >= len(self.in_hand)
+
+    @property
     def full(self) -> bool:
         """Say whether so much is unwritten that runs must wait before they say more."""
         return self._messages.qsize() >= MOST_MESSAGES

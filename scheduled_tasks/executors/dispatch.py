@@ -58,6 +58,11 @@ class Dispatcher:
         return min(self.concurrency - len(self.in_hand), self.opened(self.default).free)
 
     @property
+    def all_ended(self) -> bool:
+        """Say whether of everything in hand the ending has come in."""
+        return all(executor.all_ended for executor in self.executors.values())
+
+    @property
     def stuck(self) -> set[int]:
         """Return the executions in hand that neither end nor can be ended."""
         return {number for executor in self.executors.values() for number in executor.stuck}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,15 +65,15 @@ class Places:
 
     worker: Worker
     count: int
-    handlers: list[str]
-    queues: tuple[str, ...] = ()
+    handlers: Collection[str]
+    queues: Collection[str] = ()
     #: Whether what is held back has been looked at, and need not be claimed before a slot.
     past_held_back: bool = False
 
     @property
     def serves(self) -> dict[str, Any]:
         """Return what tells the executions that may go into them."""
-        return {"handlers": self.handlers, "queues": self.queues}
+        return {"handlers": list(self.handlers), "queues": tuple(self.queues)}
 
     def choose(self, rows: Iterable[SlotRow], now: datetime) -> list[SlotRow]:
         """Return which of these may go into the places, highest priority first."""
