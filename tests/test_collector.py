@@ -129,17 +129,21 @@ def test_a_checkpoint_is_written_when_its_assignment_is_over(
 def test_many_lines_are_written_as_quickly_as_one(
     make_task: Make, threaded: MakeScheduler, hold: Hold
 ) -> None:
+    claimed = threading.Event()  # only then, or the tick that claims it may write the lines as well
+
     @scheduled_task(name="jobs.say")
     def say(context: TaskContext, *, lines: int) -> None:
+        assert claimed.wait(LONG)
         for number in range(lines):
             context.logger.info("line %s", number)
         hold()
 
     worker, statements = threaded(), []
     for lines in (1, 150):
-        hold.said.clear()
-        hold.go.clear()
+        for event in (claimed, hold.said, hold.go):
+            event.clear()
         execution = start(worker, make_task, f"say-{lines}", lines=lines)
+        claimed.set()
         assert hold.said.wait(LONG)
         with CaptureQueriesContext(connection) as captured:
             worker.collect()

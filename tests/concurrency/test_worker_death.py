@@ -173,7 +173,9 @@ def test_a_busy_handler_does_not_keep_its_worker_from_beating(executor: str) -> 
 
             wait_until(finished, within=LONG)
     assert (busy.status, busy.attempt, busy.losses) == ("success", 1, 0)
-    assert len(beats) >= 4
+    assert busy.started_at
+    assert busy.finished_at
+    assert max(beats) - busy.started_at > (busy.finished_at - busy.started_at) / 2
     mine.refresh_from_db()
     assert mine.state == Worker.State.RUNNING
 
