@@ -1,6 +1,7 @@
 """Every operation of the engine against every other, stopped at each of its statements.
 
-Of two, all interleavings are played in which one stops once; of three, a sample.
+Of two, all interleavings are played in which one stops once, at REPEATABLE READ, which is nobody's
+default, of half of the pairs; of three, a sample.
 INTERLEAVINGS=5000 plays a larger one, INTERLEAVINGS=all everything, which takes hours.
 INTERLEAVINGS_SEED names another sample.
 """
@@ -31,7 +32,7 @@ from tests.concurrency.world import KeptWorlds
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: How many interleavings of three are played at each isolation level.
-SAMPLE = os.environ.get("INTERLEAVINGS", "100")
+SAMPLE = os.environ.get("INTERLEAVINGS", "60")
 #: In which order those that have stopped go on.
 ORDERS = ((1, 0), (0, 1))
 SEED = int(os.environ.get("INTERLEAVINGS_SEED", "1"))
@@ -67,9 +68,11 @@ def skip_unless_postgresql() -> None:
 
 
 @pytest.mark.parametrize("first", MOVES, ids=lambda move: move.__name__)
-def test_two_operations(first: Move, theatre: Theatre) -> None:
+def test_two_operations(first: Move, theatre: Theatre, request: pytest.FixtureRequest) -> None:
     """The first stops at each of its statements, and the second goes as far as it can."""
-    pairs = [(first, second) for second in MOVES]
+    half = MOVES[(MOVES.index(first) + SEED) % 2 :: 2]
+    common = request.node.callspec.params["theatre"] == READ_COMMITTED
+    pairs = [(first, second) for second in (MOVES if common or SAMPLE == "all" else half)]
     theatre.assert_sound(
         [two_in_turn(pair, stop) for pair in pairs for stop in theatre.steps_of(0, Scenario(pair))]
     )

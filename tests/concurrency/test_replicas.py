@@ -24,7 +24,7 @@ from tests.processes import LONG, schedulers, wait_until
 pytestmark = [pytest.mark.replicas, pytest.mark.django_db(transaction=True)]
 
 SECOND = timedelta(seconds=1)
-SECONDS = int(os.environ.get("REPLICA_SECONDS", "12"))
+SECONDS = int(os.environ.get("REPLICA_SECONDS", "8"))
 #: Hundreds of runs a second are more than this machine can fork.
 THREADS = {"TEST_OPTIONS": json.dumps({"EXECUTOR": "thread"})}
 #: One worker alone cannot take at once what is due each second.

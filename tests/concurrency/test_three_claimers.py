@@ -29,7 +29,7 @@ from tests.processes import LONG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = int(os.environ.get("ROUNDS", "100"))
+ROUNDS = int(os.environ.get("ROUNDS", "50"))
 #: Which queues the three serve: one for all, so that all want the same row, and one for each.
 QUEUES = (["default"] * 3, ["a", "b", "c"])
 Claimers = Sequence[ThreadPoolExecutor]

@@ -17,7 +17,7 @@ from scheduled_tasks.executors import platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 
-RUNS = int(os.environ.get("ENDURANCE_RUNS", "1000"))
+RUNS = int(os.environ.get("ENDURANCE_RUNS", "500"))
 CONCURRENCY = 4
 #: Memory grows by jumps of this many bytes, whatever the number of runs, and by so many a run.
 JUMP, MOST_PER_RUN = 1 << 20, 400
