@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -183,16 +183,12 @@ class Story(RuleBasedStateMachine):
         self.world.ledger.compare_all()
 
 
-#: One takes a quarter of a second on PostgreSQL, and the rules are the same.
-USUAL = 50 if connection.vendor == "postgresql" else 150
-
-
 @pytest.fixture
 def quickly() -> settings:
     """Return settings for the normal suite."""
     return settings(
         deadline=None,
-        max_examples=int(os.environ.get("STORIES", USUAL)),
+        max_examples=int(os.environ.get("STORIES", "50")),
         stateful_step_count=30,
         database=None,
         print_blob=True,
