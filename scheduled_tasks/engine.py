@@ -175,13 +175,10 @@ class Engine:
     def look_ahead(self, now: datetime) -> Coming:
         """Return what comes next, as the database knows it now."""
         places = self.places
-        coming = Coming(*Execution.objects.coming(**places.serves))
+        slot, run = Execution.objects.coming(**places.serves)
         if not places.count:
-            return Coming(coming.slot)
-        if coming.run_by(now) and places.past_held_back:
-            free = Execution.objects.next_free(now, **places.serves)
-            return Coming(coming.slot, free)
-        return coming
+            return Coming(slot)
+        return Coming(slot, Execution.objects.past_held_back(run, now, places))
 
     @property
     def places(self) -> Places:

@@ -112,10 +112,8 @@ class FiringQuerySet(CoveringQuerySet):
         if places:
             asked.append(NEXT_WAITING.about(self, **places.serves))
         some, *runs = first_values(*asked)
-        waits = any(run is not None and run <= now for run in runs)
-        if places and waits and places.past_held_back:
-            free = self.next_free(now, **places.serves)
-            waits = free is not None and free <= now
+        run = self.past_held_back(runs[0], now, places) if places else None
+        waits = run is not None and run <= now
         return list(pauses.ending_after(since)) if some else [], waits
 
     def decisions_of(

@@ -19,6 +19,7 @@ from scheduled_tasks.runs import Ending
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
+    from scheduled_tasks.models.life.places import Places
 
 #: An execution's id and one of its attempts: who may speak for it, and end it.
 Claim = tuple[int, int]
@@ -87,9 +88,17 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         slot = NEXT_DUE.about(TaskState.objects.using(using))
         return first_values(slot, NEXT_WAITING.about(self.using(using), **waiting))
 
-    def next_free(self, now: datetime, **waiting: Any) -> datetime | None:
-        """Return when the next execution may be claimed, of those that are not held back now."""
-        return NEXT_WAITING.about(self.using(self.write_alias), **waiting, free_at=now).first
+    def past_held_back(
+        self, run: datetime | None, now: datetime, places: Places
+    ) -> datetime | None:
+        """Return ``run``, when the next execution may be claimed for these places.
+
+        Where what is held back was looked at before, another one's moment may take its place.
+        """
+        if run is None or run > now or not places.past_held_back:
+            return run
+        every = self.using(self.write_alias)
+        return NEXT_WAITING.about(every, **places.serves, free_at=now).first
 
     def next_waiting(
         self,
