@@ -48,6 +48,7 @@ def test_every_row_gets_its_own_values_to_the_letter(rows: list[Execution], now:
             "duration_ms": number,
             "test_mode": flag,
             "exclusive": number,
+            "status": "running",
         }
         for result, text, moment, number, flag in [
             ({"a": [1, None, {"b": HARD_TEXT}]}, HARD_TEXT, now, 2**63 - 1, True),
@@ -80,6 +81,13 @@ def test_what_all_rows_have_in_common_is_written_to_each(rows: list[Execution]) 
     assert update(rows[:3], [{"reason": HARD_TEXT, "result": {"same": None}}] * 3) == 3
     written = Execution.objects.exclude(reason="").values_list("reason", "result")
     assert list(written) == [(HARD_TEXT, {"same": None})] * 3
+
+
+def test_what_python_takes_for_equal_is_told_apart(rows: list[Execution]) -> None:
+    results = [1, True, {"ok": 1}, {"ok": True}, {"ok": 1.0}]
+    update(rows, [{"result": result} for result in results])
+    written = Execution.objects.order_by("pk").values_list("result", flat=True)
+    assert [repr(result) for result in written][:4] == [repr(result) for result in results][:4]
 
 
 def test_nothing_to_write_asks_the_database_nothing() -> None:

@@ -76,12 +76,7 @@ class RowsTogether(GivenRows):
     ) -> None:
         super().__init__(using, columns, rows)
         self._parameters: list[Any] = []
-        first = rows[0]
-        self._differ = [
-            number
-            for number in range(len(columns))
-            if any(row[number] != first[number] for row in rows)
-        ]
+        self._differ = [n for n, column in enumerate(columns) if differ(column, rows, n)]
 
     def value(self, number: int) -> str:
         """Return the name of a column of that table, or a placeholder."""
@@ -127,6 +122,14 @@ class RowsTogether(GivenRows):
             names = ", ".join(self.name(column) for column in columns)
             cursor.execute(f"{sql} RETURNING {names}", self._parameters)
             return list(cursor.fetchall())
+
+
+def differ(column: Column, rows: Sequence[Sequence[Any]], number: int) -> bool:
+    """Say whether rows have different values there; of JSON, which may not be told apart."""
+    first = rows[0][number]
+    if isinstance(column, models.JSONField):  # true equals 1 in Python, and is another value
+        return any(row[number] is not first for row in rows)
+    return any(row[number] != first for row in rows)
 
 
 class RowsApart(GivenRows):
