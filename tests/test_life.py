@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.runs import Ending
@@ -283,6 +284,28 @@ def test_a_worker_that_beats_keeps_what_it_holds_whatever_its_clock_says(
         reaper.tick(now + timedelta(seconds=5 * beat))
     queued.refresh_from_db()
     assert queued.status == "running"
+
+
+def test_others_are_looked_after_although_the_databases_clock_was_set_back(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    reaper = scheduler()
+    reaper.tick(now - timedelta(seconds=1))  # nothing is due
+    claim(worker, now)
+    worker.delete()
+    reaper.tick(now - timedelta(hours=1))
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("success", 1)
+
+
+def test_whoever_holds_the_place_of_a_task_is_running(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    """Nobody could claim beside what has ended and still holds it."""
+    held = Execution.objects.filter(pk=claim(worker, now).pk)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        held.update(status="failed")
+    assert held.update(status="failed", exclusive=None) == 1
 
 
 def test_an_execution_whose_worker_has_no_row_any_more_is_taken_back(

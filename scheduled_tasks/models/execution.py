@@ -180,6 +180,11 @@ class Execution(models.Model):
         default_permissions = ("view", "delete")
         constraints = (
             models.UniqueConstraint(fields=["task", "slot"], name="scheduled_tasks_one_per_slot"),
+            # What has ended but still keeps others out would stop whoever claims beside it.
+            models.CheckConstraint(
+                condition=models.Q(exclusive=None) | models.Q(status="running"),
+                name="scheduled_tasks_only_running_excludes",
+            ),
             models.UniqueConstraint(
                 fields=["task", "idempotency_key"], name="scheduled_tasks_idempotency"
             ),
