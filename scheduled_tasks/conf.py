@@ -15,6 +15,9 @@ from scheduled_tasks.exceptions import InvalidSettings
 
 #: The largest number that an option can be: columns hold it, and clocks count so far.
 MOST = 1_000_000_000
+#: A lease is so many heartbeats long at least. Workers look at each other once a heartbeat and the
+#: longest sleep, and their watch of half a lease must not break by that alone.
+LEAST_BEATS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +70,11 @@ def load() -> Options:
         key: checked(key, value, defaults[key]) for key, value in given.items()
     }
     loaded = Options(**options)
-    if loaded.LEASE < 2 * loaded.HEARTBEAT_INTERVAL:
+    if loaded.LEASE < LEAST_BEATS * loaded.HEARTBEAT_INTERVAL:
         raise InvalidSettings(
-            f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE} s, which must be at least twice "
-            f"HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL} s): workers that live would be "
-            "taken for lost."
+            f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE:g} s, which must be at least "
+            f"{LEAST_BEATS} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): otherwise "
+            "workers that live may be taken for lost, and lost ones never noticed."
         )
     return loaded
 

@@ -88,8 +88,10 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_right_one(
 
 
 def test_a_lease_too_short_for_the_heartbeat_is_refused() -> None:
-    assert "at least twice HEARTBEAT_INTERVAL" in refusal({"HEARTBEAT_INTERVAL": 45})
-    assert "at least twice HEARTBEAT_INTERVAL" in refusal({"LEASE": 9})
+    for settings in ({"HEARTBEAT_INTERVAL": 45}, {"LEASE": 19}):
+        assert "at least 4 times HEARTBEAT_INTERVAL" in refusal(settings)
+    with override_settings(SCHEDULED_TASKS={"LEASE": 20}):
+        assert load().LEASE == 20
 
 
 def test_no_names_of_modules_means_that_nothing_is_discovered() -> None:
