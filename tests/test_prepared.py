@@ -57,6 +57,14 @@ def test_it_is_built_once_and_finds_what_each_call_asks_for(tasks: list[Task]) -
     assert len(asked) == 1
 
 
+def test_it_is_about_every_row_whatever_asks_first(tasks: list[Task]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("On other databases it is built each time, of the rows that ask.")
+    query = Prepared(Counted(), "names")
+    for rows in (Task.objects.using("default").filter(name="a"), Task.objects.using("default")):
+        assert len(query.rows(rows, names=["a", "b"], limit=5)) == 2
+
+
 def test_what_changes_the_sql_is_built_anew(tasks: list[Task]) -> None:
     query = Prepared(Counted(), "names")
     every = Task.objects.using("default")

@@ -60,7 +60,8 @@ class Prepared(Generic[Row]):
         key = every.db, *arguments, *fixed.items()
         if key not in self._made:
             stand_ins = {name: Given(name) for name in arguments if name in self.given}
-            self._made[key] = Made(self.build(every, **fixed, **stand_ins))
+            unfiltered = every.model._default_manager.using(every.db)  # noqa: SLF001
+            self._made[key] = Made(self.build(unfiltered, **fixed, **stand_ins))
         return self._made[key]
 
 
