@@ -51,18 +51,26 @@ class Listener:
     """Calls ``on_wake``, from a thread of its own, when a worker should look for work.
 
     ``proven`` is true while it is certain to hear: a message that was sent as all others are sent
-    has come back, a minute ago at most. Otherwise the worker depends on polling, as it does
-    on every database but PostgreSQL; one warning says why. ``on_wake`` is called as well when it
-    hears again, or no longer, for what it may have missed.
+    has come back, little more than a minute ago. Otherwise the worker depends on polling, as it
+    does on every database but PostgreSQL; one warning says why. ``on_wake`` is called as well when
+    it hears again, or no longer, for what it may have missed.
     """
 
     def __init__(self, on_wake: Callable[[], None]) -> None:
         self.on_wake = on_wake
-        self.proven = False
         self._using = ""
+        self._proven_until = 0.0
         self._failures = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Say whether it is certain to hear.
+
+        A thread that waits for its database for ever says nothing of it, but its proof expires.
+        """
+        return time.monotonic() < self._proven_until
 
     def start(self) -> None:
         """Begin to listen where the database of the engine can be listened to."""
@@ -89,7 +97,7 @@ class Listener:
                 except Exception as error:  # noqa: BLE001 -- whatever it is, polling goes on
                     self._be_deaf(error)
         finally:
-            self.proven = False
+            self._proven_until = 0.0
             self._interrupted.close()
 
     def _listen(self, line: Line) -> None:
@@ -129,15 +137,16 @@ class Listener:
         return False
 
     def _be_proven(self) -> None:
-        if not self.proven:
+        was_proven = self.proven
+        self._proven_until = time.monotonic() + PROVE_EVERY + 2 * LONGEST_PROOF
+        if not was_proven:
             logger.info("worker hears at once what is asked for")
-            self.proven = True
             self._failures = 0
             self.on_wake()
 
     def _be_deaf(self, error: Exception) -> None:
         """Note that it does not hear, say so once, and wait until it is time to try again."""
-        self.proven = False
+        self._proven_until = 0.0
         connections[self._using].close()
         if self._stop.is_set():
             return

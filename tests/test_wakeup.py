@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,16 @@ def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
         wake_workers("default")
         wait_until(lambda: heard.times == 3, within=LONG)
     assert all("by polling only, since it is deaf" in said for said in warnings(caplog))
+
+
+def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread may wait for the database for ever."""
+    monkeypatch.setattr(wakeup, "PROVE_EVERY", 0.1)
+    go = threading.Event()
+    with listening_well() as heard:
+        monkeypatch.setattr(wakeup, "notify", lambda *_: go.wait(LONG))
+        wait_until(lambda: not heard.is_proven(), within=LONG)
+        go.set()
 
 
 def test_a_connection_that_died_in_silence_is_found_out(
