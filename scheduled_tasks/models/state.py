@@ -43,7 +43,7 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         return self.filter(next_run_at__lte=now)
 
     def lock_due(self, now: datetime, *, limit: int) -> list[TaskState]:
-        """Lock the states longest due, with their tasks; those that others hold are left to them.
+        """Lock the states longest due, and their tasks; what others hold of either is left to them.
 
         So several workers fire side by side. They come in ascending id, though they are not locked
         in that order: what is skipped is not waited for.
@@ -52,9 +52,12 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         return sorted(due, key=lambda state: state.pk)
 
     def longest_due(self, now: datetime, *, limit: int) -> TaskStateQuerySet:
-        """Lock the states longest due, and read what deciding their slots needs."""
-        due = self.due(now).select_related("task").only(*TaskState.READ_TO_FIRE).locked(skip=True)
-        return due.order_by("next_run_at")[:limit]
+        """Return a query that locks the states longest due, for what deciding their slots needs.
+
+        Their tasks are locked, too: an execution cannot be inserted while somebody holds its task.
+        """
+        due = self.due(now).select_related("task").only(*TaskState.READ_TO_FIRE)
+        return due.locked(skip=True, also=["task"]).order_by("next_run_at")[:limit]
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the given tasks and return them by task id."""

@@ -67,8 +67,10 @@ class CoveringQuerySet(StoppingQuerySet):
 
     def go_on(self, fired: Iterable[Fired], now: datetime) -> None:
         """Let the rows of the last look cover the first slots of this one, where they may."""
-        ids = [item.state.covering for item in fired if item.decision.begins_with_cover]
-        rows = self.in_bulk([pk for pk in ids if pk is not None])
+        last = (item.state.covering for item in fired if item.decision.begins_with_cover)
+        ids = [pk for pk in last if pk is not None]
+        # One that somebody holds, to delete old ones perhaps, is left as it is.
+        rows = {row.pk: row for row in self.filter(pk__in=ids).locked(skip=True)} if ids else {}
         for item in fired:
             item.new_covers = item.decision.covers
             row = rows.get(item.state.covering or 0)

@@ -66,7 +66,7 @@ class FiringQuerySet(CoveringQuerySet):
 
         def operation() -> tuple[list[Fired], list[Run]]:
             states = TaskState.objects.using(using).lock_due(now, limit=limit)
-            decided = self.using(using).decide_slots(states, now, places)
+            decided = self.using(using).decide_slots(states, now, places, skip=True)
             if before_commit:
                 before_commit()
             return decided
@@ -78,19 +78,24 @@ class FiringQuerySet(CoveringQuerySet):
         return sum(len(item.decision.verdicts) for item in fired), claimed
 
     def decide_slots(
-        self, states: Sequence[TaskState], now: datetime, places: Places | None = None
+        self,
+        states: Sequence[TaskState],
+        now: datetime,
+        places: Places | None = None,
+        *,
+        skip: bool = False,
     ) -> tuple[list[Fired], list[Run]]:
         """Decide the due slots of locked states, within a transaction.
 
-        Return what was decided, and what was claimed of it for those places. Raise LostRaceError,
-        so that the transaction is begun anew, if somebody else has moved one of the clocks, which
-        can only be where rows cannot be locked.
+        Return what was decided, and what was claimed of it for those places. With ``skip``, tasks
+        of which others hold what has to be replaced are left for the next look. Raise
+        LostRaceError, so that the transaction is begun anew, if somebody else has moved one of the
+        clocks, which can only be where rows cannot be locked.
         """
         if not states:
             return [], []
         pauses, others_wait = self.look_round(states, now, places)
-        fired = self.decisions_of(states, now, pauses)
-        self.replace_older(fired, now)
+        fired = self.replace_older(self.decisions_of(states, now, pauses), now, skip=skip)
         claimed = self.insert_taken(fired, now, None if others_wait else places)
         self.cover(fired, now)
         for item in fired:
@@ -153,15 +158,22 @@ class FiringQuerySet(CoveringQuerySet):
         counted = self.unfinished().filter(Among("task", tasks)).order_by()
         return counted.values_list("task").annotate(Count("pk"))
 
-    def replace_older(self, fired: Sequence[Fired], now: datetime) -> None:
-        """Cancel the other executions of slots where the policy is that the newest counts."""
+    def replace_older(self, fired: list[Fired], now: datetime, *, skip: bool) -> list[Fired]:
+        """Cancel the other executions of slots where the policy is that the newest counts.
+
+        With ``skip``, nothing is done about tasks of which others hold one. Return the rest.
+        """
         ids = [
             item.state.pk
             for item in fired
             if item.decision.taken and item.state.task.newest_slot_counts
         ]
-        if ids:
-            self.unfinished().of_slots().filter(task__in=ids).stop(now, reason=REPLACED)
+        if not ids:
+            return fired
+        older = self.unfinished().of_slots().filter(task__in=ids)
+        held = older.lock_free() if skip else set()
+        older.exclude(task__in=held).stop(now, reason=REPLACED)
+        return [item for item in fired if item.state.pk not in held]
 
     def insert_taken(
         self, fired: Sequence[Fired], now: datetime, places: Places | None

@@ -115,6 +115,11 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         free = waiting if free_at is None else waiting.not_held_back(free_at)
         return free.order_by("run_after").values_list("run_after", flat=True)[:1]
 
+    def lock_free(self) -> set[int | None]:
+        """Lock what nobody else holds of this set; return the tasks of what somebody does."""
+        mine = list(self.locked(skip=True).values_list("pk", flat=True))
+        return set(self.exclude(pk__in=mine).order_by().values_list("task_id", flat=True))
+
     def lock_states(self) -> None:
         """Lock the states of the tasks of this set."""
         list(self.states().locked())
