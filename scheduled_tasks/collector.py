@@ -6,14 +6,14 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from django.db import InterfaceError, OperationalError
-
 from scheduled_tasks.announcements import announce_end, announce_taken
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.life.sets import Claim, claim_of
+from scheduled_tasks.models.locking import AWAY
 from scheduled_tasks.runs import Ending, Loss, Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ class Source(Protocol):
 class Collector:
     """Writes in batches what runs of one worker say and how they end.
 
-    What cannot be written, because the database is away, is kept for the next time.
+    What cannot be written is kept for the next time: all of it while the database is away, what is
+    held up by somebody who has locked the row of an execution, or the state of its task.
     """
 
     def __init__(self, source: Source, worker: Worker, clock: Clock) -> None:
@@ -42,33 +43,48 @@ class Collector:
         self.worker = worker
         self.clock = clock
         self._said: list[Sent] = []
+        self._said_held_up: list[Sent] = []
         self._ended: list[Ending] = []
-        self._held_up: list[Ending] = []
+        self._ended_held_up: list[Ending] = []
 
     @property
     def unwritten(self) -> bool:
         """Say whether something is kept."""
-        return bool(self._said or self._ended or self._held_up)
+        return bool(self._said or self._said_held_up or self._ended or self._ended_held_up)
 
     def collect(self) -> int:
         """Write everything; return how many executions ended or went back to the queue."""
-        # The endings are fetched first: what a run says before its end has come in by then.
-        self._ended += self.source.finished()
-        self._said += self.source.messages()
-        while messages := self._said[: app_settings.BATCH_SIZE]:
-            self.record(messages)
-            del self._said[: len(messages)]
+        if len(self._said) + len(self._said_held_up) < MOST_MESSAGES:
+            # The endings are fetched first: what a run says before its end has come in by then.
+            self._ended += self.source.finished()
+            self._said += self.source.messages()
+        self.write_messages()
         written = len(self.write_held_up())
         while endings := self._ended[: app_settings.BATCH_SIZE]:
             written += len(self.write(endings))
             del self._ended[: len(endings)]
         return written
 
+    def write_messages(self) -> None:
+        """Write what runs have said; what others keep from being written stays, in its order."""
+        skip = bool(self._said_held_up)
+        self._said, self._said_held_up = self._said_held_up + self._said, []
+        while messages := self._said[: app_settings.BATCH_SIZE]:
+            held_up = self.claims_held_up
+            held_up |= self.record([m for m in messages if claim_of(m) not in held_up], skip=skip)
+            self._said_held_up += [m for m in messages if claim_of(m) in held_up]
+            del self._said[: len(messages)]
+
+    @property
+    def claims_held_up(self) -> set[Claim]:
+        """Return the claims that have said what cannot be written yet."""
+        return {claim_of(sent) for sent in self._said_held_up}
+
     def write_held_up(self) -> list[Execution]:
         """Try once more to write what others have kept from being written, and wait for nobody."""
-        endings = self._held_up[: app_settings.BATCH_SIZE]
+        endings = self._ended_held_up[: app_settings.BATCH_SIZE]
         taken = self.write(endings, skip=True) if endings else []
-        del self._held_up[: len(endings)]
+        del self._ended_held_up[: len(endings)]
         return taken
 
     def give_back_unheld(self, in_hand: Iterable[Run]) -> None:
@@ -77,7 +93,7 @@ class Collector:
         That is so when a claim was committed and the answer was lost with the connection.
         """
         known = {(run.execution_id, run.attempt) for run in in_hand}
-        known.update(map(claim_of, [*self._ended, *self._held_up]))
+        known.update(map(claim_of, [*self._ended, *self._ended_held_up]))
         self._ended += [
             Loss(execution_id=number, attempt=attempt, reason=CLAIM_LOST, charged=False)
             for number, attempt in self.claims_on_record() - known
@@ -85,22 +101,26 @@ class Collector:
 
     def claims_on_record(self) -> set[Claim]:
         """Return what this worker has claimed and not ended."""
-        rows = Execution.objects.all()
-        held = rows.using(rows.write_alias).held_by(str(self.worker.pk))
+        held = Execution.objects.on_record().held_by(str(self.worker.pk))
         return set(held.values_list("pk", "attempt"))
 
-    def record(self, messages: Sequence[Sent]) -> None:
-        """Write what runs say, and answer them."""
-        refused = Execution.objects.record(messages, self.worker)
+    def record(self, messages: Sequence[Sent], *, skip: bool) -> set[Claim]:
+        """Write what runs say, and answer them; return the claims of which it is held up."""
+        unwritten = Execution.objects.record(messages, self.worker, skip=skip)
+        held_up = unwritten & self.claims_on_record() if unwritten else set()
         for sent in messages:
-            if sent.answer is not None:
-                sent.answer((sent.execution_id, sent.attempt) not in refused)
+            if sent.answer is not None and claim_of(sent) not in held_up:
+                sent.answer(claim_of(sent) not in unwritten)
+        return held_up
 
     def write(self, endings: Sequence[Ending], *, skip: bool = False) -> list[Execution]:
         """End executions, and tell the project about it; a bad or locked row stops no other."""
+        # What a run has said is written before its end: afterwards nothing more may be.
+        held_up = self.claims_held_up
+        silent = [ending for ending in endings if claim_of(ending) not in held_up]
         try:
-            taken = Execution.objects.end(endings, self.worker, self.clock.now(), skip=skip)
-        except (OperationalError, InterfaceError):
+            taken = Execution.objects.end(silent, self.worker, self.clock.now(), skip=skip)
+        except AWAY:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
             return self.write_apart(endings, error)
@@ -115,7 +135,7 @@ class Collector:
         still_held = self.claims_on_record() if others else set()
         for ending in others:
             if claim_of(ending) in still_held:
-                self._held_up.append(ending)
+                self._ended_held_up.append(ending)
             elif execution := self.ended_before_by(ending):
                 announce_end(execution)
             else:
@@ -128,9 +148,8 @@ class Collector:
         """
         if not isinstance(ending, Outcome):
             return None
-        rows = Execution.objects.all()
         return (
-            rows.using(rows.write_alias)
+            Execution.objects.on_record()
             .filter(
                 pk=ending.execution_id,
                 attempt=ending.attempt,

@@ -100,6 +100,7 @@ class Engine:
             self.worker,
             self.clock,
             on_beat=self.note_beat,
+            on_lost=self.alarm.ring,
             watching=self.watchdog.watching,
         )
         self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
@@ -145,9 +146,6 @@ class Engine:
             raise WorkerLostError("This worker was given up as lost; it must not go on.")
         self.executor.check()
         ended = self.collect()
-        if self._cut_off:
-            self.collector.give_back_unheld(self.executor.in_hand)
-            self._cut_off = False
         self.housekeeping.look(now)
         self.pass_on_cancellations()
         fired, claimed = self.take_up(now, ahead)
@@ -248,4 +246,7 @@ class Engine:
 
     def collect(self) -> int:
         """Write what runs have said and how they ended; return how many ended."""
+        if self._cut_off:
+            self.collector.give_back_unheld(self.executor.in_hand)
+            self._cut_off = False
         return self.collector.collect()

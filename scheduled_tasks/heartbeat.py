@@ -29,7 +29,7 @@ class Heartbeat:
     never turns false again. ``stale`` says that no beat got through for so long that this may be
     so: a process that was frozen, or cut off from its database, must beat before it goes on.
     ``on_beat`` is told after each beat until when, by ``lifetime()``, nobody may take what this
-    worker holds; that is some time before anybody will.
+    worker holds; that is some time before anybody will. ``on_lost`` is called when it is ``lost``.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class Heartbeat:
         clock: Clock,
         *,
         on_beat: Callable[[float], None] = lambda until: None,
+        on_lost: Callable[[], None] = lambda: None,
         watching: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.worker = worker
         self.clock = clock
         self.on_beat = on_beat
+        self.on_lost = on_lost
         self.watching = watching
         self.lost = False
         self._last_beat = lifetime()
@@ -85,6 +87,7 @@ class Heartbeat:
                 self.clock.follow(moment)
         if not self.worker.beat(self.clock.now()):
             self.lost = True
+            self.on_lost()
             return
         self._last_beat = begun
         self.on_beat(begun + app_settings.LEASE * (1 - SAFETY))

@@ -24,15 +24,14 @@ class Housekeeping:
         self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.worker = worker
-        self.interval = timedelta(seconds=app_settings.HEARTBEAT_INTERVAL)
         self.watch = Watch(
             lease=app_settings.LEASE,
             longest_gap=app_settings.LEASE / 2,
             monotonic=monotonic,
         )
         self._to_sync = syncs
-        self._next_look: datetime | None = None
-        self._next_sweep: datetime | None = None
+        self._last_look: datetime | None = None
+        self._last_sweep: datetime | None = None
 
     def begin(self, now: datetime) -> None:
         """Do what a worker does first."""
@@ -45,12 +44,12 @@ class Housekeeping:
 
     def look(self, now: datetime) -> None:
         """Look after the other workers once a heartbeat, after what nobody holds once a lease."""
-        if self._next_look is not None and now < self._next_look:
+        if not is_over(app_settings.HEARTBEAT_INTERVAL, self._last_look, now):
             return
-        self._next_look = now + self.interval
+        self._last_look = now
         self.sync_declarations(now)
-        if self.give_up_lost() or self._next_sweep is None or now >= self._next_sweep:
-            self._next_sweep = now + timedelta(seconds=app_settings.LEASE)
+        if self.give_up_lost() or is_over(app_settings.LEASE, self._last_sweep, now):
+            self._last_sweep = now
             self.reap(now)
             self.park_orphans(now)
 
@@ -59,7 +58,7 @@ class Housekeeping:
         if not self._to_sync:
             return
         digest = self.worker.declaration_digest
-        if Worker.objects.supersedes(digest, now, within=app_settings.LEASE):
+        if Worker.objects.on_record().supersedes(digest, now, within=app_settings.LEASE):
             return
         for change in sync(now=now):
             logger.info("sync %s", change)
@@ -67,11 +66,12 @@ class Housekeeping:
 
     def give_up_lost(self) -> bool:
         """Give up the workers whose heartbeat stands still; say whether there were any."""
-        others = Worker.objects.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
+        workers = Worker.objects.on_record()
+        others = workers.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
         lost = self.watch.look(dict(others.values_list("pk", "heartbeat_at")))
         if not lost:
             return False
-        for worker in Worker.objects.give_up(lost):
+        for worker in workers.give_up(lost):
             logger.error("worker lost label=%s, its last heartbeat was %s", worker, lost[worker.pk])
         return True
 
@@ -87,21 +87,23 @@ class Housekeeping:
         new ones not the old, parks nothing.
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
-        announced = Worker.objects.filter(heartbeat_at__gte=since).values_list(
-            "handlers", flat=True
-        )
-        known = set(registry.handlers).union(*announced)
-        due = TaskState.objects.filter(next_run_at__isnull=False)
+        lately = Worker.objects.on_record().filter(heartbeat_at__gte=since)
+        known = set(registry.handlers).union(*lately.values_list("handlers", flat=True))
+        due = TaskState.objects.on_record().filter(next_run_at__isnull=False)
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
         if ids := list(orphans):
-            in_transaction(
-                lambda: self.park(ids, known, now), using=TaskState.objects.all().write_alias
-            )
+            in_transaction(lambda: self.park(ids, known, now), using=due.db)
 
     def park(self, ids: list[int], known: set[str], now: datetime) -> None:
-        for state in TaskState.objects.lock_tasks(ids).values():
+        """Park those of these tasks whose states nobody holds, within a transaction."""
+        for state in TaskState.objects.lock_tasks(ids, skip=True).values():
             if state.next_run_at is None or state.task.handler in known:
                 continue  # somebody was faster, to park it or to mend it
             reason = f"No worker knows the handler {state.task.handler!r}."
             logger.error("parked task=%s: %s", state.task, reason)
             state.park(reason, now)
+
+
+def is_over(seconds: float, since: datetime | None, now: datetime) -> bool:
+    """Say whether so much time has passed; so it has where the clock was set back since."""
+    return since is None or not since <= now < since + timedelta(seconds=seconds)

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.engine import NOTHING_AHEAD, Engine, Tick
 from scheduled_tasks.models import TaskState, Worker
+from scheduled_tasks.models.locking import AWAY
 from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.wakeup import Listener
 
@@ -34,8 +35,6 @@ REST, SHORTEST_REST, LONGEST_REST = 0.5, 0.002, 0.02
 LEAST_SLEEP = 0.05
 #: After an error of the database the loop waits, from the first number of seconds to the second.
 FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
-#: What a database raises that is away, or cannot do what it should now, as one that only reads.
-AWAY = (OperationalError, InterfaceError, InternalError)
 #: How long what was abandoned may take to end before the worker leaves without it, in seconds.
 LONGEST_END = 10.0
 
@@ -199,6 +198,8 @@ class Scheduler(Engine):
             self.collect()
             if self.executor.in_hand:
                 return over and self.cannot_end
+            if self.collector.unwritten and not over:
+                return False
             self.worker.move_to(Worker.State.STOPPED)
             wake_workers(TaskState.objects.all().write_alias)  # for what it has given back
         except AWAY as error:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.collector import Collector
 from scheduled_tasks.exceptions import LeaseLost
+from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.messages import Sent
+from scheduled_tasks.messages import Note, Sent
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.operations import run_task_now
@@ -160,8 +163,8 @@ def test_many_lines_are_written_as_quickly_as_one(
     [
         {"worker": "11111111-1111-1111-1111-111111111111"},
         {"attempt": 2},
-        {"status": "queued"},
-        {"status": "failed"},
+        {"status": "queued", "exclusive": None},
+        {"status": "failed", "exclusive": None},
     ],
     ids=str,
 )
@@ -245,10 +248,12 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "BATCH_SIZE": 2}
     record, troubles = RecordingQuerySet.record, iter([False, True, True, False, False, False])
 
-    def record_at_times(self: RecordingQuerySet, sent: list[Sent], worker: Worker) -> Any:
+    def record_at_times(
+        self: RecordingQuerySet, sent: list[Sent], worker: Worker, **options: Any
+    ) -> Any:
         if sent and next(troubles):
             raise OperationalError("the database is away")
-        return record(self, sent, worker)
+        return record(self, sent, worker, **options)
 
     @scheduled_task(name="jobs.say")
     def say(context: TaskContext) -> str:
@@ -273,6 +278,48 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     assert lines == [f"line {number}" for number in range(5)]
     assert execution.processed_count == 1
     assert not worker.unfinished
+
+
+def test_what_cannot_be_written_where_nothing_can_is_not_dropped(
+    make_task: Make, threaded: MakeScheduler, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @scheduled_task(name="jobs.save")
+    def save(context: TaskContext) -> None:
+        hold()
+        context.checkpoint = {"at": 1}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InternalError("cannot execute UPDATE in a read-only transaction")
+
+    worker = threaded()
+    execution = start(worker, make_task, "save")
+    assert hold.said.wait(LONG)
+    with monkeypatch.context() as reading_only:
+        reading_only.setattr(RecordingQuerySet, "write_messages", refuse)
+        hold.go.set()
+        with pytest.raises(InternalError):
+            attend(worker, lambda: False)
+    assert (fresh(execution).status, worker.unfinished) == ("running", True)
+    attend(worker, lambda: fresh(execution).finished)
+    assert (execution.status, execution.checkpoint) == ("success", {"at": 1})
+
+
+def test_no_more_is_fetched_than_can_be_kept(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[int] = []
+    source = scheduler().executor
+    collector = Collector(source, Worker(label="w"), Clock())
+    monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
+    collector._said = [Sent(execution_id=1, attempt=1, message=Note(text="x"))] * MOST_MESSAGES
+    monkeypatch.setattr(collector, "record", lambda sent, skip: {(1, 1)})
+    collector.collect()
+    collector.collect()
+    assert (fetched, len(collector._said_held_up)) == ([], MOST_MESSAGES)
+    monkeypatch.setattr(collector, "record", lambda sent, skip: set())
+    collector.collect()
+    collector.collect()
+    assert (fetched, collector.unwritten) == ([1], False)
 
 
 def fresh(execution: Execution) -> Execution:

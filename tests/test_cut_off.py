@@ -52,6 +52,27 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     assert (done.status, done.attempt, done.losses) == ("success", 2, 0)
 
 
+def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
+    make_task: Callable[..., Task],
+    scheduler: Callable[..., Scheduler],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @scheduled_task(name="jobs.answer")
+    def answer() -> str:
+        return "done"
+
+    make_task("answer", "jobs.answer")
+    execution = run_task_now("answer")
+    worker = scheduler(poll_interval=0.01)
+    worker.start(execution.run_after)
+    monkeypatch.setattr(worker, "start_all", list)
+    worker.claim(execution.run_after)
+    monkeypatch.setattr("scheduled_tasks.scheduler.connections.close_all", lambda: None)
+    worker.recover(OperationalError("server closed the connection unexpectedly"), 1)
+    worker.shut_down()
+    assert (fresh(execution).status, execution.losses) == ("queued", 0)
+
+
 def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],

@@ -196,6 +196,16 @@ def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: da
     worker.wait_out(LONG)  # it is over at once
 
 
+def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    worker = scheduler()
+    worker.start(now)
+    Worker.objects.update(state=Worker.State.LOST)
+    worker.heartbeat.beat(now)
+    assert worker.alarm.hush()
+
+
 def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.start(now)

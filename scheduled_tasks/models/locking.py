@@ -5,11 +5,20 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import count
 from typing import Self, TypeVar
 
-from django.db import DatabaseError, OperationalError, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from scheduled_tasks.conf import app_settings
@@ -17,6 +26,8 @@ from scheduled_tasks.conf import app_settings
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
 
+#: What a database raises that is away, or cannot do what it should now, as one that only reads.
+AWAY = (OperationalError, InterfaceError, InternalError)
 TRIES = 6
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
 #: A row was added meanwhile for one that is being deleted.
@@ -48,19 +59,24 @@ class LostRaceError(OperationalError):
 class LockingQuerySet(models.QuerySet[Row]):
     """Adds row locks that are as weak as the engine needs and the database can take."""
 
-    def locked(self, *, skip: bool = False) -> Self:
-        """Lock the rows in ascending id until the transaction ends; not those read with them.
+    def locked(self, *, skip: bool = False, also: Sequence[str] = ()) -> Self:
+        """Lock the rows in ascending id until the transaction ends.
 
-        With ``skip``, leave out those that another transaction holds where the database can, and
-        wait for them where it cannot: guarded updates keep both right.
+        Of what is read with them, only what ``also`` names. With ``skip``, leave out those that
+        another transaction holds where the database can, and wait for them where it cannot:
+        guarded updates keep both right.
         """
         queryset = self.using(self.write_alias)
         features = connections[queryset.db].features
         return queryset.order_by("pk").select_for_update(
             skip_locked=skip and features.has_select_for_update_skip_locked,
-            of=("self",) if features.has_select_for_update_of else (),
+            of=("self", *also) if features.has_select_for_update_of else (),
             no_key=features.has_select_for_no_key_update,
         )
+
+    def on_record(self) -> Self:
+        """Read from where the router writes these rows: its copies may lag behind."""
+        return self.using(self.write_alias)
 
     @property
     def write_alias(self) -> str:
@@ -91,6 +107,12 @@ def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:
             if not (tries_left and is_conflict(error)):
                 raise
         time.sleep(random.uniform(0.01, 0.05) * (TRIES - tries_left))  # noqa: S311
+
+
+def waiting_once(operation: Callable[[bool], Result], *, skip: bool, using: str) -> Result:
+    """Run ``operation(skip)`` likewise; once it was tried, it is told to skip what others hold."""
+    tries = count(skip)
+    return in_transaction(lambda: operation(next(tries) > 0), using=using)
 
 
 def set_limits(connection: BaseDatabaseWrapper) -> None:

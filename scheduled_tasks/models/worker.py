@@ -13,10 +13,11 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.models.locking import LockingQuerySet
 from scheduled_tasks.version import __version__
 
 
-class WorkerQuerySet(models.QuerySet["Worker"]):
+class WorkerQuerySet(LockingQuerySet["Worker"]):
     """Sets of workers."""
 
     def give_up(self, beats: Mapping[uuid.UUID, datetime]) -> list[Worker]:
@@ -118,7 +119,7 @@ class Worker(models.Model):
     @property
     def alive(self) -> WorkerQuerySet:
         """Return the row of this worker unless it was given up: others may run its executions."""
-        return type(self).objects.filter(pk=self.pk).exclude(state=self.State.LOST)
+        return type(self).objects.on_record().filter(pk=self.pk).exclude(state=self.State.LOST)
 
     def move_to(self, state: str) -> None:
         """Say what this worker is doing now, unless it was given up as lost."""

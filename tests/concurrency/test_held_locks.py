@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
+from scheduled_tasks.clock import Clock
+from scheduled_tasks.collector import Collector
+from scheduled_tasks.messages import LogLine, Sent
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.locking import TRIES, in_transaction
 from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.runs import Ending
 from scheduled_tasks.scheduler import Scheduler
 from tests.attempts import NOTHING, claim, make_worker, outcome
 from tests.processes import LONG
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 
+HOUR = timedelta(hours=1)
 NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 Make = Callable[..., Task]
 
@@ -64,7 +70,7 @@ def test_limits_are_parts_of_the_lease() -> None:
 
 
 def test_no_lease_makes_limits_too_short_for_a_busy_machine(settings: Any) -> None:
-    settings.SCHEDULED_TASKS = {"LEASE": 1, "HEARTBEAT_INTERVAL": 0.3}
+    settings.SCHEDULED_TASKS = {"LEASE": 1.2, "HEARTBEAT_INTERVAL": 0.3}
     assert in_transaction(limits, using="default") == ["500ms", "2s", "2s"]
 
 
@@ -166,6 +172,32 @@ def test_an_execution_that_somebody_holds_keeps_no_other_from_being_claimed(
 
 
 @pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("held", ["task", "covering row", "execution to be replaced"])
+def test_a_row_that_somebody_holds_keeps_no_other_task_from_being_fired(
+    make_task: Make, now: datetime, held: str
+) -> None:
+    """Whoever inserts an execution needs its task, which a handler may lock as long as it runs."""
+    policy = "cancel_other" if held == "execution to be replaced" else "allow"
+    pause = {"paused_until": now + 3 * HOUR} if held == "covering row" else {}
+    first = make_task("held", NOTHING, "every hour", overlap_policy=policy, **pause)
+    second = make_task("free", NOTHING, "every hour")
+    assert Execution.objects.fire(now + HOUR, limit=10) == 2
+    of_first = Execution.objects.filter(task=first)
+    rows: Any = Task.objects.filter(pk=first.pk) if held == "task" else of_first
+    with elsewhere() as other:
+        with transaction.atomic():
+            rows.select_for_update().get()
+            fired = other.submit(Execution.objects.fire, now + 2 * HOUR, limit=10)
+            assert fired.result(timeout=LONG) == (2 if held == "covering row" else 1)
+            assert Execution.objects.filter(task=second).count() == 2
+        other.submit(Execution.objects.fire, now + 2 * HOUR, limit=10).result(timeout=LONG)
+    expected = {"task": 2 * ["queued"], "covering row": 2 * ["skipped"]}.get(
+        held, ["cancelled", "queued"]
+    )
+    assert list(of_first.order_by("slot").values_list("status", flat=True)) == expected
+
+
+@pytest.mark.usefixtures("short_lease")
 def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
     make_task: Make, scheduler: Callable[..., Scheduler], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,6 +220,84 @@ def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
     assert "taken from this worker" not in caplog.text
 
 
+@pytest.mark.usefixtures("short_lease")
+def test_a_scheduler_that_leaves_waits_for_an_end_that_somebody_keeps_from_being_written(
+    make_task: Make, scheduler: Callable[..., Scheduler]
+) -> None:
+    held = run_task_now(make_task("held", NOTHING).name)
+    with elsewhere() as other:
+        engine = scheduler()
+        other.submit(engine.start, held.run_after).result(timeout=LONG)
+        assert other.submit(engine.claim, held.run_after).result(timeout=LONG) == 1
+        until = time.monotonic() + LONG
+        with transaction.atomic():
+            TaskState.objects.lock_tasks([held.task_id])
+            assert not other.submit(engine.try_to_leave, until).result(timeout=LONG)
+        assert other.submit(engine.try_to_leave, until).result(timeout=LONG)
+    assert Execution.objects.get().status == "success"
+    assert Worker.objects.get().state == Worker.State.STOPPED
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_what_a_run_says_waits_for_whoever_holds_its_row_and_keeps_no_other(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    held, free = (started(make_task(name, NOTHING), worker) for name in ("held", "free"))
+    source = Spoken()
+    collector = Collector(source, worker, Clock())
+    with elsewhere() as other:
+        with transaction.atomic():
+            Execution.objects.filter(pk=held.pk).locked().get()
+            source.say(held, "one")
+            source.say(free, "two")
+            assert other.submit(collector.collect).result(timeout=LONG) == 0
+            assert (logged(held), logged(free), source.answers) == ([], ["two"], [True])
+            source.say(held, "three")
+            source.endings = [outcome(held, now), outcome(free, now)]
+            assert other.submit(collector.collect).result(timeout=LONG) == 1
+            assert logged(held) == []
+            assert collector.unwritten
+        assert other.submit(collector.collect).result(timeout=LONG) == 1
+    assert (logged(held), source.answers) == (["one", "three"], [True] * 3)
+    assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
+    assert not collector.unwritten
+
+
+class Spoken:
+    """Hands over what a test lets executions say."""
+
+    def __init__(self) -> None:
+        self.said: list[Sent] = []
+        self.endings: list[Ending] = []
+        self.answers: list[bool] = []
+
+    def say(self, execution: Execution, text: str) -> None:
+        """Let a run log a line."""
+        line = LogLine(logged_at=execution.run_after, level=20, logger="shop", message=text)
+        self.said.append(
+            Sent(
+                execution_id=execution.pk,
+                attempt=execution.attempt,
+                message=line,
+                answer=self.answers.append,
+            )
+        )
+
+    def messages(self) -> list[Sent]:
+        """Return what was said since the last call."""
+        said, self.said = self.said, []
+        return said
+
+    def finished(self) -> list[Ending]:
+        """Return what has ended since the last call."""
+        endings, self.endings = self.endings, []
+        return endings
+
+
+def logged(execution: Execution) -> list[str]:
+    return [line.message for line in execution.log_lines.order_by("pk")]
+
+
 def started(task: Task, worker: Worker) -> Execution:
     execution = run_task_now(task.name)
     return claim(worker, execution.run_after)
@@ -207,3 +317,19 @@ def test_what_lost_workers_hold_is_taken_back_but_for_what_somebody_holds(
         assert other.submit(Execution.objects.reap, now).result(timeout=LONG) == 1
     free.refresh_from_db()
     assert free.losses == 1
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_tasks_without_a_handler_are_parked_but_for_what_somebody_holds(
+    make_task: Make, scheduler: Callable[..., Scheduler], now: datetime
+) -> None:
+    held, free = (make_task(name, NOTHING, "every 5 minutes") for name in ("held", "free"))
+    Task.objects.update(handler="jobs.gone")
+    house = scheduler().housekeeping
+    with elsewhere() as other, transaction.atomic():
+        TaskState.objects.lock_tasks([held.pk])
+        begun = time.monotonic()
+        other.submit(house.park_orphans, now).result(timeout=LONG)
+        assert time.monotonic() - begun < TRIES * 0.5, "it has waited"
+        parked = TaskState.objects.exclude(parked_reason="")
+        assert [state.pk for state in parked] == [free.pk]

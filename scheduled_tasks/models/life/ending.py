@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import prefetch_related_objects
@@ -13,7 +12,7 @@ from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.life.recording import RecordingQuerySet
 from scheduled_tasks.models.life.sets import claim_of
 from scheduled_tasks.models.life.transitions import ENDING_FIELDS, take_ending
-from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.locking import in_transaction, waiting_once
 from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
@@ -36,21 +35,20 @@ class EndingQuerySet(RecordingQuerySet):
         somebody else answers for it now. So is one that another transaction keeps from being
         written: at once with ``skip``, otherwise after one wait.
         """
-        tries = count(skip)
 
-        def operation() -> list[Execution]:
+        def operation(skip: bool) -> list[Execution]:  # noqa: FBT001
             ids = [execution_id for execution_id, _ in by_claim]
-            states, rows = self.using(using).lock_held(
-                skip=next(tries) > 0, workers=[str(worker.pk)], ids=ids
-            )
+            states, rows = self.using(using).lock_held(skip=skip, workers=[str(worker.pk)], ids=ids)
             taken = {
                 row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim
             }
             return self.using(using).take(taken, states, now)
 
+        if not endings:
+            return []
         using = self.write_alias
         by_claim = {claim_of(ending): ending for ending in endings}
-        return in_transaction(operation, using=using)
+        return waiting_once(operation, skip=skip, using=using)
 
     def give_back(
         self, workers: Collection[str], now: datetime, *, reason: str, charged: bool
@@ -76,8 +74,10 @@ class EndingQuerySet(RecordingQuerySet):
     def reap(self, now: datetime) -> int:
         """Take back what is held by workers that are gone, or have no row; return how many."""
         # The holders are read first: a worker that starts in between must not look like none.
-        holders = set(self.running().order_by().values_list("worker", flat=True).distinct())
-        present = Worker.objects.exclude(state__in=Worker.GONE).values_list("pk", flat=True)
+        running = self.on_record().running().order_by()
+        holders = set(running.values_list("worker", flat=True).distinct())
+        here = Worker.objects.on_record().exclude(state__in=Worker.GONE)
+        present = here.values_list("pk", flat=True)
         gone = holders.difference(map(str, present))
         if not gone:
             return 0

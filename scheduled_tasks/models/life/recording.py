@@ -9,12 +9,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
-
 from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
 from scheduled_tasks.models.life.claiming import ClaimingQuerySet
 from scheduled_tasks.models.life.sets import Claim, claim_of
-from scheduled_tasks.models.locking import LostRaceError, in_transaction
+from scheduled_tasks.models.locking import AWAY, LostRaceError, waiting_once
 from scheduled_tasks.models.log import LOGGER_LENGTH, ExecutionLog
 from scheduled_tasks.models.setwise import Values, update_each
 from scheduled_tasks.models.worker import Worker
@@ -32,20 +30,23 @@ MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
 class RecordingQuerySet(ClaimingQuerySet):
     """Adds the verb that writes what running executions say."""
 
-    def record(self, sent: Sequence[Sent], worker: Worker) -> set[Claim]:
-        """Write messages of runs; return the (execution id, attempt) that no longer may speak.
+    def record(self, sent: Sequence[Sent], worker: Worker, *, skip: bool = False) -> set[Claim]:
+        """Write messages of runs; return the (execution id, attempt) of which none were written.
 
-        Of those, not held by this worker under that attempt, nothing is written. A message that
-        cannot be written is dropped with a line in the log, and stops no other.
+        Those are not held by this worker under that attempt any more, or another transaction has
+        locked their rows: these are left out at once with ``skip``, otherwise after one wait. A
+        message that cannot be written is dropped with a line in the log, and stops no other.
         """
         if not sent:
             return set()
         using = self.write_alias
         try:
-            return in_transaction(
-                lambda: self.using(using).write_messages(sent, worker), using=using
+            return waiting_once(
+                lambda skip: self.using(using).write_messages(sent, worker, skip=skip),
+                skip=skip,
+                using=using,
             )
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception:
             if len(sent) == 1:
@@ -55,16 +56,18 @@ class RecordingQuerySet(ClaimingQuerySet):
                 )
                 return set()
         middle = len(sent) // 2
-        return self.record(sent[:middle], worker) | self.record(sent[middle:], worker)
+        first, second = sent[:middle], sent[middle:]
+        return self.record(first, worker, skip=skip) | self.record(second, worker, skip=skip)
 
-    def write_messages(self, sent: Sequence[Sent], worker: Worker) -> set[Claim]:
-        """Write messages within a transaction; return the claims that are not held."""
+    def write_messages(self, sent: Sequence[Sent], worker: Worker, *, skip: bool) -> set[Claim]:
+        """Write messages within a transaction; return the claims of which it wrote none."""
         messages: dict[Claim, list[Message]] = {}
         for each in sent:
             messages.setdefault(claim_of(each), []).append(each.message)
         ids = {execution_id for execution_id, _ in messages}
         rows = self.held_by(str(worker.pk)).filter(pk__in=ids)
-        rows = rows.only("attempt", "worker", "processed_count", "error_count").locked()
+        rows = rows.only("attempt", "worker", "processed_count", "error_count")
+        rows = rows.locked(skip=skip)
         held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
         self.write_columns({row: messages[claim] for claim, row in held.items()})
         lines = [log_line(each) for each in sent if claim_of(each) in held]

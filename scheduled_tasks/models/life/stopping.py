@@ -65,7 +65,7 @@ class StoppingQuerySet(ExecutionSets):
 
     def asked_to_stop(self, worker: str) -> list[tuple[int, int, str]]:
         """Return id, attempt and reason of what a worker holds and somebody has cancelled."""
-        return ASKED_TO_STOP.rows(self.all(), workers=[worker])
+        return ASKED_TO_STOP.rows(self.on_record(), workers=[worker])
 
     def held_and_asked_to_stop(
         self, *, workers: Collection[str]
