@@ -9,24 +9,16 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-import environ
+from example_project import settings as example
 
-#: Several processes write to one SQLite file in turn only like this.
-SQLITE_OPTIONS = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 30,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-}
-
-env = environ.Env()
-database: dict[str, Any] = env.db_url("DATABASE_URL")
+database = example.DATABASES["default"]
 on_postgresql = database["ENGINE"].endswith("postgresql")
 if on_postgresql:
     database["CONN_MAX_AGE"] = None
 else:
-    database |= {"OPTIONS": SQLITE_OPTIONS, "TEST": {"NAME": f"{database['NAME']}.test"}}
+    database["TEST"] = {"NAME": f"{database['NAME']}.test"}
 #: The workers find here the name of the database that was made for the benchmarks.
-database["NAME"] = env.str("BENCHMARK_DATABASE", default=database["NAME"])
+database["NAME"] = os.environ.get("BENCHMARK_DATABASE", database["NAME"])
 DATABASES = {"default": database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -44,19 +36,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ],
-        },
-    },
-]
+TEMPLATES = example.TEMPLATES
 ROOT_URLCONF = "benchmarks.urls"
 STATIC_URL = "static/"
 ALLOWED_HOSTS = ["testserver"]
