@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from scheduled_tasks.wakeup import Listener
-from tests.chaos.proxy import Proxy
+from tests.database_proxy import proxy_before_the_database  # noqa: F401 -- for test_wakeup
 from tests.processes import LONG, wait_until
 
 
@@ -73,18 +72,6 @@ def address(**changes: Any) -> str:
     known = ("dbname", "user", "password", "host", "port")
     given = connection.get_connection_params()
     return make_conninfo(**{key: given[key] for key in known if key in given} | changes)
-
-
-@contextmanager
-def proxy_before_the_database() -> Iterator[Proxy]:
-    """Start a proxy before the test database; it is reached as a host even if that is a socket."""
-    given = connection.get_connection_params()
-    host, port = given.get("host", "127.0.0.1"), given.get("port", 5432)
-    proxy = Proxy(Path(host) / f".s.PGSQL.{port}" if "/" in host else (host, int(port)))
-    try:
-        yield proxy
-    finally:
-        proxy.close()
 
 
 def end_the_listening_connection() -> int:

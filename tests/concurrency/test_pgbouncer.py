@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.models import Execution
-from tests.listening import address, needs_postgresql, proxy_before_the_database
+from tests.database_proxy import proxy_before_the_database
+from tests.listening import address, needs_postgresql
 from tests.processes import LONG, database_url, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
