@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from tests.attempts import outcome
+from tests.attempts import NOTHING, outcome
+from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
 from tests.processes import LONG, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
@@ -21,41 +21,23 @@ Do = Callable[[], Any]
 
 
 @pytest.fixture
-def task(transactional_db: None, now: datetime) -> Task:
-    task = Task(name="one", handler="jobs.nothing", schedule="every 5 minutes", anchor=now)
-    task.save(now=now)
-    return task
+def task(make_task: Callable[..., Task]) -> Task:
+    return make_task("one", NOTHING, "every 5 minutes")
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
-        pool.submit(connections.close_all).result()
-
-
-def one_after_the_other(first: Do, second: Do, elsewhere: ThreadPoolExecutor) -> tuple[Any, Any]:
+def one_after_the_other(first: Do, second: Do) -> tuple[Any, Any]:
     """Do the second while the first has done all but commit; return what both returned.
 
     Where a database has no row locks, no second transaction begins before the first has ended.
     """
     if not connection.features.has_select_for_update:
         return first(), second()
-    with transaction.atomic():
-        done = first()
-        waiting: Future[Any] = elsewhere.submit(second)
-        wait_until(lambda: waiting.done() or somebody_waits_for_a_lock(), within=LONG)
-    return done, waiting.result(timeout=LONG)
-
-
-def somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return bool(cursor.fetchone()[0])
+    with elsewhere() as other:
+        with transaction.atomic():
+            done = first()
+            waiting = other.submit(second)
+            wait_until(lambda: waiting.done() or somebody_waits_for_a_lock(), within=LONG)
+        return done, waiting.result(timeout=LONG)
 
 
 def edit(task: Task, moment: datetime, **fields: Any) -> Do:
@@ -73,7 +55,7 @@ def fire(moment: datetime) -> Do:
 
 
 def claim(worker: Worker, moment: datetime) -> Callable[[], list[Execution]]:
-    return lambda: Execution.objects.claim(worker, moment, limit=10, handlers=["jobs.nothing"])
+    return lambda: Execution.objects.claim(worker, moment, limit=10, handlers=[NOTHING])
 
 
 def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
@@ -82,12 +64,12 @@ def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
 
 @pytest.mark.parametrize("fires_first", [True, False])
 def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
-    *, task: Task, now: datetime, elsewhere: ThreadPoolExecutor, fires_first: bool
+    *, task: Task, now: datetime, fires_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
     both = [fire(moment), edit(task, moment, schedule="every 1 hour", payload={"n": 1})]
     first, second = both if fires_first else reversed(both)
-    one_after_the_other(first, second, elsewhere)
+    one_after_the_other(first, second)
     Execution.objects.fire(moment, limit=10)
     row = Execution.objects.get()
     assert (row.slot, row.payload, row.status) == (moment, {}, "queued")
@@ -95,63 +77,63 @@ def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
 
 
 def test_a_task_disabled_before_the_claim_is_not_run(
-    task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor
+    task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
     fire(moment)()
     disable = edit(task, moment, enabled=False)
-    _, claimed = one_after_the_other(disable, claim(worker, moment), elsewhere)
+    _, claimed = one_after_the_other(disable, claim(worker, moment))
     assert claimed == []
     assert claim(worker, moment)() == []
     assert Execution.objects.get().status == "skipped"
 
 
 def test_a_run_claimed_before_the_task_was_disabled_goes_on(
-    task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor
+    task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
     fire(moment)()
     disable = edit(task, moment, enabled=False)
-    [claimed], _ = one_after_the_other(claim(worker, moment), disable, elsewhere)
+    [claimed], _ = one_after_the_other(claim(worker, moment), disable)
     assert Execution.objects.get().status == "running"
     assert end(worker, claimed, moment)() == [claimed]
 
 
 @pytest.mark.parametrize("ends_first", [True, False])
 def test_a_run_ends_on_record_beside_the_deletion_of_its_task(
-    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, ends_first: bool
+    *, task: Task, worker: Worker, now: datetime, ends_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
     fire(moment)()
     [claimed] = claim(worker, moment)()
     both = [end(worker, claimed, moment), lambda: Task.objects.get().delete(now=moment)]
     first, second = both if ends_first else reversed(both)
-    one_after_the_other(first, second, elsewhere)
+    one_after_the_other(first, second)
     row = Execution.objects.get()
     assert (row.status, row.task, row.task_name) == ("success", None, "one")
 
 
 @pytest.mark.parametrize("deletes_first", [True, False])
 def test_what_waits_is_cancelled_by_the_deletion_or_runs_before_it(
-    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, deletes_first: bool
+    *, task: Task, worker: Worker, now: datetime, deletes_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
     fire(moment)()
     both: list[Do] = [lambda: Task.objects.get().delete(now=moment), claim(worker, moment)]
     first, second = both if deletes_first else reversed(both)
-    one_after_the_other(first, second, elsewhere)
+    one_after_the_other(first, second)
     assert Execution.objects.get().status == ("cancelled" if deletes_first else "running")
 
 
 @pytest.mark.parametrize("pauses_first", [True, False])
 def test_what_waits_is_held_by_a_pause_or_was_claimed_before_it(
-    *, task: Task, worker: Worker, now: datetime, elsewhere: ThreadPoolExecutor, pauses_first: bool
+    *, task: Task, worker: Worker, now: datetime, pauses_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
     fire(moment)()
     both = [edit(task, moment, paused_until=moment + MINUTE), claim(worker, moment)]
     first, second = both if pauses_first else reversed(both)
-    one_after_the_other(first, second, elsewhere)
+    one_after_the_other(first, second)
     assert Execution.objects.get().status == ("queued" if pauses_first else "running")
     if pauses_first:
         assert len(claim(worker, moment + MINUTE)()) == 1
@@ -159,13 +141,13 @@ def test_what_waits_is_held_by_a_pause_or_was_claimed_before_it(
 
 @pytest.mark.parametrize("fires_first", [True, False])
 def test_a_schedule_edited_so_that_it_hits_a_slot_again_runs_it_once(
-    *, task: Task, now: datetime, elsewhere: ThreadPoolExecutor, fires_first: bool
+    *, task: Task, now: datetime, fires_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
     slow_clock = moment - timedelta(seconds=1)
     both = [fire(moment), edit(task, slow_clock, schedule="*/5 * * * *")]
     first, second = both if fires_first else reversed(both)
-    one_after_the_other(first, second, elsewhere)
+    one_after_the_other(first, second)
     fire(moment)()
     assert list(Execution.objects.values_list("slot", flat=True)) == [moment]
     assert TaskState.objects.get().next_run_at == moment + 5 * MINUTE

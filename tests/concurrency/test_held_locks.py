@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, transaction
 
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.collector import Collector
@@ -22,6 +20,7 @@ from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.runs import Ending
 from scheduled_tasks.scheduler import Scheduler
 from tests.attempts import NOTHING, claim, make_worker, outcome
+from tests.concurrency.beside import elsewhere
 from tests.processes import LONG
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
@@ -41,16 +40,6 @@ def postgresql() -> None:
 def short_lease(settings: Any) -> None:
     """Let locks be waited for 0.5 s, and statements and pauses within transactions last 2 s."""
     settings.SCHEDULED_TASKS = {"LEASE": 6, "HEARTBEAT_INTERVAL": 0.3}
-
-
-@contextmanager
-def elsewhere() -> Iterator[ThreadPoolExecutor]:
-    """Do things in another thread, on a connection of its own."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        try:
-            yield pool
-        finally:
-            pool.submit(connections.close_all).result()
 
 
 def limits() -> list[str]:

@@ -3,62 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, transaction
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.locking import in_transaction
-from scheduled_tasks.registry import HandlerRegistry
+from tests.attempts import NOTHING
+from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
+from tests.processes import LONG, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 
 MINUTE = timedelta(minutes=1)
+FIVE = "every 5 minutes"
 Make = Callable[..., Task]
 
 
 @pytest.fixture(autouse=True)
-def row_locks(registry: HandlerRegistry) -> None:
+def row_locks() -> None:
     if not connection.features.has_select_for_update:
         pytest.skip("This database locks whole files, not rows.")
 
-    @scheduled_task(name="jobs.nothing")
-    def nothing() -> None: ...
-
-
-@pytest.fixture
-def make_task(transactional_db: None, now: datetime) -> Make:
-    def make(name: str, schedule: str = "every 5 minutes") -> Task:
-        task = Task(name=name, handler="jobs.nothing", schedule=schedule, anchor=now)
-        task.save()
-        task.state.restart(now)
-        return task
-
-    return make
-
-
-@contextmanager
-def elsewhere() -> Iterator[ThreadPoolExecutor]:
-    """Run things in another thread, on a connection of its own."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        try:
-            yield pool
-        finally:
-            pool.submit(connections.close_all).result()
-
 
 def test_due_tasks_that_another_worker_holds_are_left_to_it(make_task: Make, now: datetime) -> None:
-    held, free = make_task("held"), make_task("free")
+    held, free = make_task("held", NOTHING, FIVE), make_task("free", NOTHING, FIVE)
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.pk])
             fired = other.submit(lambda: Execution.objects.fire(now + 5 * MINUTE, limit=10))
-            assert fired.result(timeout=10) == 1
+            assert fired.result(timeout=LONG) == 1
         assert Execution.objects.get().task == free
         assert Execution.objects.fire(now + 5 * MINUTE, limit=10) == 1
 
@@ -66,35 +42,33 @@ def test_due_tasks_that_another_worker_holds_are_left_to_it(make_task: Make, now
 def test_executions_of_a_task_that_another_worker_holds_are_left_to_it(
     make_task: Make, now: datetime
 ) -> None:
-    held, free = make_task("held"), make_task("free")
+    held, free = make_task("held", NOTHING, FIVE), make_task("free", NOTHING, FIVE)
     Execution.objects.fire(now + 5 * MINUTE, limit=10)
     worker = Worker.objects.create(label="w", host="h", pid=1)
 
     def claim() -> list[str]:
-        claimed = Execution.objects.claim(
-            worker, now + 5 * MINUTE, limit=10, handlers=["jobs.nothing"]
-        )
+        claimed = Execution.objects.claim(worker, now + 5 * MINUTE, limit=10, handlers=[NOTHING])
         return [execution.task_name for execution in claimed]
 
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.pk])
-            assert other.submit(claim).result(timeout=10) == [free.name]
+            assert other.submit(claim).result(timeout=LONG) == [free.name]
         assert claim() == [held.name]
 
 
 def test_an_edit_waits_for_a_firing_and_then_restarts_the_clock(
     make_task: Make, now: datetime
 ) -> None:
-    task = make_task("edited")
+    task = make_task("edited", NOTHING, FIVE)
     task.schedule = "every 7 minutes"
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([task.pk])
             edit = other.submit(task.save, now=now + 6 * MINUTE)
-            wait_for_a_blocked_connection()
+            wait_until(somebody_waits_for_a_lock, within=LONG)
             Execution.objects.fire(now + 5 * MINUTE, limit=10)
-        edit.result(timeout=10)
+        edit.result(timeout=LONG)
     assert Execution.objects.get().slot == now + 5 * MINUTE
     state = TaskState.objects.get()
     assert state.next_run_at == now + 13 * MINUTE
@@ -103,20 +77,20 @@ def test_an_edit_waits_for_a_firing_and_then_restarts_the_clock(
 def test_a_deletion_and_an_end_of_the_same_task_do_not_deadlock(
     make_task: Make, now: datetime
 ) -> None:
-    task = make_task("deleted")
+    task = make_task("deleted", NOTHING, FIVE)
     Execution.objects.fire(now + 5 * MINUTE, limit=10)
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([task.pk])
             deletion = other.submit(Task.objects.get().delete, now=now)
-            wait_for_a_blocked_connection()
+            wait_until(somebody_waits_for_a_lock, within=LONG)
             list(Execution.objects.all().locked())
-        deletion.result(timeout=10)
+        deletion.result(timeout=LONG)
     assert Execution.objects.get().task is None
 
 
 def test_a_deadlock_is_tried_again(make_task: Make) -> None:
-    first, second = make_task("first"), make_task("second")
+    first, second = make_task("first", NOTHING, FIVE), make_task("second", NOTHING, FIVE)
     both_hold_one = threading.Barrier(2)
     tries: list[str] = []
 
@@ -125,7 +99,7 @@ def test_a_deadlock_is_tried_again(make_task: Make) -> None:
             tries.append(name)
             TaskState.objects.lock_tasks([one.pk])
             if tries.count(name) == 1:
-                both_hold_one.wait(timeout=10)
+                both_hold_one.wait(timeout=LONG)
             TaskState.objects.lock_tasks([two.pk])
             return name
 
@@ -134,7 +108,7 @@ def test_a_deadlock_is_tried_again(make_task: Make) -> None:
     with elsewhere() as other:
         far = other.submit(lock, "far", second, first)
         assert lock("near", first, second) == "near"
-        assert far.result(timeout=20) == "far"
+        assert far.result(timeout=LONG) == "far"
     assert len(tries) == 3, "one of the two was the victim, and began anew"
 
 
@@ -162,21 +136,3 @@ def test_inside_a_transaction_of_the_callers_nothing_is_tried_again(make_task: M
     with pytest.raises(OperationalError), transaction.atomic():
         in_transaction(operation, using="default")
     assert len(tries) == 1
-
-
-def wait_for_a_blocked_connection() -> None:
-    """Wait until PostgreSQL says that somebody waits for a lock."""
-    with elsewhere() as observer:
-        for _ in range(2_000):
-            if observer.submit(blocked_connections).result():
-                return
-    raise AssertionError("nobody came to wait for the lock")
-
-
-def blocked_connections() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        return int(cursor.fetchone()[0])
