@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.models import Execution, Task
+from tests.concurrency.runs import fresh, wait_for
 from tests.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,11 +44,6 @@ def test_one_run_is_cancelled_and_its_neighbour_goes_on(tmp_path: Path) -> None:
     with running():
         wait_until(lambda: len(written(pids)) == 2, within=LONG)
         Execution.objects.cancel([one.pk], timezone.now(), reason="Not today.")
-        wait_until(lambda: status_of(one) == "cancelled", within=LONG)
+        wait_for(one, "cancelled")
         assert one.reason == "Not today."
-        assert status_of(two) == "running"
-
-
-def status_of(execution: Execution) -> str:
-    execution.refresh_from_db()
-    return execution.status
+        assert fresh(two).status == "running"

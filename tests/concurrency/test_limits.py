@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.models import Execution, Worker
+from tests.concurrency.runs import queue_a_run
 from tests.processes import LONG, alive, options, schedulers, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def queue_a_run(handler: str, **fields: Any) -> Execution:
-    name = fields.pop("name", handler)
-    Task(name=name, handler=f"jobs.{handler}", **fields).save()
-    return run_task_now(name)
 
 
 def run_all() -> dict[str, Execution]:

@@ -13,10 +13,10 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import run_task_now
 from tests.chaos.proxy import Proxy
+from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines, wait_until_dead
 from tests.database_proxy import ForgetfulProxy, outage, proxy_before_the_database, url_through
-from tests.processes import LONG, alive, ended, options, running, wait_until, written
+from tests.processes import LONG, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,24 +43,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "MARK_FILE": str(tmp_path / "marks"),
         "RELEASE_FILE": str(tmp_path / "release"),
     }
-
-
-def queue_a_run(handler: str, name: str = "", **fields: object) -> Execution:
-    Task(name=name or handler, handler=f"jobs.{handler}", **fields).save()
-    return run_task_now(name or handler)
-
-
-def fresh(execution: Execution) -> Execution:
-    execution.refresh_from_db()
-    return execution
-
-
-def wait_for_lines(path: Path, number: int) -> None:
-    wait_until(lambda: len(written(path)) >= number, within=LONG)
-
-
-def wait_until_dead(pids: Path) -> None:
-    wait_until(lambda: not any(map(alive, map(int, written(pids)))), within=LONG)
 
 
 def wait_until_silent(seconds: float) -> None:

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.models import Execution
+from tests.concurrency.runs import wait_for
 from tests.database_proxy import proxy_before_the_database
 from tests.listening import address, needs_postgresql
 from tests.processes import LONG, database_url, ended, options, running, wait_until, written
@@ -108,11 +109,6 @@ def test_with_an_address_of_the_server_itself_it_hears(pooler: str) -> None:
         code, output = ended(worker)
     assert code == 0
     assert "polling only" not in output
-
-
-def wait_for(execution: Execution, status: str) -> None:
-    rows = Execution.objects.filter(pk=execution.pk, status=status)
-    wait_until(rows.exists, within=LONG)
 
 
 def succeeded(name: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scheduled_tasks import run_task_now
-from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models import Task
+from tests.concurrency.runs import fresh
 from tests.processes import LONG, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -16,7 +17,7 @@ def test_each_attempt_goes_by_what_the_one_before_raised(executor: str) -> None:
     Task(name="turns", handler="jobs.raise_in_turn", max_retries=9, retry_delay=0).save()
     good, bad = run_task_now("turns"), run_task_now("turns", {"gives_up": True})
     with running(TEST_OPTIONS=options(EXECUTOR=executor)):
-        wait_until(lambda: finished(good) and finished(bad), within=LONG)
+        wait_until(lambda: fresh(good).finished and fresh(bad).finished, within=LONG)
     assert (good.status, good.result, good.attempt, good.failures) == ("success", "done", 3, 1)
     assert (bad.status, bad.error, bad.attempt, bad.failures) == (
         "failed",
@@ -27,8 +28,3 @@ def test_each_attempt_goes_by_what_the_one_before_raised(executor: str) -> None:
     for row in (good, bad):
         kept = row.attempts.values_list("number", "outcome", "error_category")
         assert list(kept) == [(1, "postponed", "logic"), (2, "failed", "network")]
-
-
-def finished(execution: Execution) -> bool:
-    execution.refresh_from_db()
-    return execution.finished

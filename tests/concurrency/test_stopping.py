@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import run_task_now
+from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
 from tests.processes import (
     LONG,
     ROOT,
@@ -54,24 +54,9 @@ def held(tmp_path: Path) -> dict[str, str]:
     return {"MARK_FILE": str(tmp_path / "marks"), "RELEASE_FILE": str(tmp_path / "release")}
 
 
-def queue_a_run(handler: str, payload: dict[str, Any] | None = None, **fields: Any) -> Execution:
-    name = fields.pop("name", handler)
-    Task(name=name, handler=f"jobs.{handler}", payload=payload or {}, **fields).save()
-    return run_task_now(name)
-
-
-def wait_for_lines(path: str | Path, number: int) -> None:
-    wait_until(lambda: len(written(Path(path))) >= number, within=LONG)
-
-
 def wait_for_stopping() -> None:
     stopping = Worker.objects.filter(state=Worker.State.STOPPING)
     wait_until(stopping.exists, within=LONG)
-
-
-def fresh(execution: Execution) -> Execution:
-    execution.refresh_from_db()
-    return execution
 
 
 def test_what_ends_in_time_succeeds_and_nothing_more_is_claimed(held: dict[str, str]) -> None:

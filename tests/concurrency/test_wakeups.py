@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.models import Execution, Pause
+from tests.concurrency.runs import wait_for
 from tests.listening import needs_postgresql
 from tests.processes import LONG, options, running, wait_until, written
 
@@ -64,11 +65,6 @@ def test_what_waited_for_the_end_of_a_pause_begins_with_it() -> None:
         assert Execution.objects.queued().count() == 1
         Pause.objects.resume(timezone.now())
         wait_for(run, "success")
-
-
-def wait_for(execution: Execution, status: str) -> None:
-    rows = Execution.objects.filter(pk=execution.pk, status=status)
-    wait_until(rows.exists, within=LONG)
 
 
 def all_is_quiet() -> bool:

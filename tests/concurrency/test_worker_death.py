@@ -12,14 +12,13 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from django.db import connection
 
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import run_task_now
+from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines, wait_until_dead
 from tests.processes import LONG, alive, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,26 +33,8 @@ def pids(tmp_path: Path) -> Path:
     return tmp_path / "pids"
 
 
-def queue_a_run(handler: str, **fields: Any) -> Execution:
-    Task(name=handler, handler=f"jobs.{handler}", **fields).save()
-    return run_task_now(handler)
-
-
-def fresh(execution: Execution) -> Execution:
-    execution.refresh_from_db()
-    return execution
-
-
 def row_of(worker: subprocess.Popen[str]) -> Worker:
     return Worker.objects.get(pid=worker.pid)
-
-
-def wait_for_lines(path: Path, number: int) -> None:
-    wait_until(lambda: len(written(path)) >= number, within=LONG)
-
-
-def wait_until_dead(pids: Path) -> None:
-    wait_until(lambda: not any(map(alive, map(int, written(pids)))), within=LONG)
 
 
 def check_held_by(worker: Worker, *executions: Execution) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import run_task_now
+from tests.concurrency.runs import fresh, queue_a_run
 from tests.processes import LONG, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,17 +29,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "MARK_FILE": str(tmp_path / "marks"),
         "RELEASE_FILE": str(tmp_path / "release"),
     }
-
-
-def queue_a_run(handler: str, **fields: Any) -> Execution:
-    name = fields.pop("name", handler)
-    Task(name=name, handler=f"jobs.{handler}", **fields).save()
-    return run_task_now(name)
-
-
-def fresh(execution: Execution) -> Execution:
-    execution.refresh_from_db()
-    return execution
 
 
 def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
