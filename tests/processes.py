@@ -116,7 +116,7 @@ def schedulers(count: int, *options: str, **environment: str) -> Iterator[list[A
             assert process.poll() is None, f"a scheduler died: {process.communicate()[0]}"
             process.send_signal(signal.SIGTERM)
         for process in running:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=LONG)
             assert process.returncode == 0, output
     finally:
         for process in running:

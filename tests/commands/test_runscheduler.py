@@ -148,7 +148,7 @@ def test_a_project_that_its_fork_server_cannot_load_stops_it_with_1() -> None:
 
 def test_bad_options_on_the_command_line_print_the_usage() -> None:
     process = manage("runscheduler", "--concurrency=0")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=LONG)
     assert process.returncode == 2
     assert "argument --concurrency: must be above 0" in output
     assert "Traceback" not in output

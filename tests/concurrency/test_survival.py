@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from scheduled_tasks.models import Execution, Task, Worker
-from tests.processes import options, schedulers, wait_until, written
+from tests.processes import LONG, options, schedulers, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,17 +20,17 @@ def test_a_scheduler_outlives_its_database_connections(tmp_path: Path) -> None:
     Task(name="every-second", handler="jobs.mark", schedule="every 1 second").save()
     with schedulers(1, "--no-sync", TEST_OPTIONS=options(), MARK_FILE=str(marks)):
         for runs in (2, 4, 6):
-            wait_until(lambda runs=runs: len(written(marks)) >= runs, within=30)
+            wait_until(lambda runs=runs: len(written(marks)) >= runs, within=LONG)
             end_all_other_connections()
-        wait_until(lambda: len(written(marks)) >= 8, within=30)
+        wait_until(lambda: len(written(marks)) >= 8, within=LONG)
     assert set(Execution.objects.values_list("attempt", flat=True)) <= {0, 1}
     assert not Execution.objects.running().exists()
 
 
 def test_schedulers_that_start_at_once_sync_the_declarations_once() -> None:
     with schedulers(3, TEST_OPTIONS=options()):
-        wait_until(lambda: Worker.objects.count() == 3, within=30)
-        wait_until(lambda: Task.objects.filter(origin=Task.Origin.CODE).exists(), within=30)
+        wait_until(lambda: Worker.objects.count() == 3, within=LONG)
+        wait_until(lambda: Task.objects.filter(origin=Task.Origin.CODE).exists(), within=LONG)
     declared = {"mark", "hold", "fail", "cleanup", "take_orders"}
     assert declared <= set(Task.objects.values_list("name", flat=True))
     assert not Task.objects.filter(state=None).exists()
