@@ -11,26 +11,18 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.engine import NOTHING_AHEAD, Coming, Tick
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
+from tests.attempts import NOTHING
 from tests.processes import LONG
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 MINUTE = timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
 Make = Callable[..., Task]
 MakeScheduler = Callable[..., Scheduler]
-
-
-@pytest.fixture(autouse=True)
-def handlers(registry: HandlerRegistry) -> None:
-    @scheduled_task(name="jobs.add")
-    def add(*, a: int = 1, b: int = 2) -> int:
-        return a + b
 
 
 @pytest.fixture
@@ -49,7 +41,7 @@ def test_a_slot_is_decided_ahead_and_committed_when_it_comes(
     now: datetime,
     waits: list[tuple[datetime, timedelta]],
 ) -> None:
-    make_task("sum", "jobs.add", "every 5 minutes")
+    make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler()
     slot = now + 5 * MINUTE
     assert worker.tick(slot - AHEAD - INSTANT, ahead=AHEAD).idle
@@ -68,7 +60,7 @@ def test_what_has_come_waits_for_nothing(
     now: datetime,
     waits: list[tuple[datetime, timedelta]],
 ) -> None:
-    make_task("sum", "jobs.add", "every 5 minutes")
+    make_task("one", NOTHING, "every 5 minutes")
     assert scheduler().tick(now + 5 * MINUTE, ahead=AHEAD).fired == 1
     assert waits == []
 
@@ -78,8 +70,8 @@ def test_only_slots_are_decided_ahead(
 ) -> None:
     """What waits begins when its time has come, and no slot before its own because of another's."""
     slot = now + 5 * MINUTE
-    make_task("early", "jobs.add", "every 5 minutes")
-    late = make_task("late", "jobs.add", "every 5 minutes")
+    make_task("early", NOTHING, "every 5 minutes")
+    late = make_task("late", NOTHING, "every 5 minutes")
     TaskState.objects.filter(task=late).update(next_run_at=slot + AHEAD / 2)
     Execution.for_task(late, trigger="manual", now=slot - AHEAD / 2).save()
     scheduler().tick(slot - AHEAD, ahead=AHEAD)
@@ -147,7 +139,7 @@ def test_an_outage_while_stopping_is_waited_out(
             raise trouble
         return collect(worker)
 
-    make_task("sum", "jobs.add", "every 5 minutes")
+    make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler(poll_interval=0.01)
     worker.tick(now)
     Execution.objects.fire(now + 5 * MINUTE, limit=1)
