@@ -28,6 +28,13 @@ def shown(client: Client, execution: Execution) -> str:
     return text(response)
 
 
+def listed(client: Client, view: str, query: str = "") -> list[str]:
+    """Return the rows that a list shows, by what they are called."""
+    response = client.get(page(view) + query)
+    assert response.status_code == 200, response.headers
+    return [str(row) for row in response.context["cl"].result_list]
+
+
 def messages(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 

@@ -35,7 +35,7 @@ def execution(make_task: Make, make_execution: Make, now: datetime) -> Execution
     return made
 
 
-def listed(client: Client) -> str:
+def shown_in_list(client: Client) -> str:
     return text(client.get(page("execution_changelist")))
 
 
@@ -99,20 +99,20 @@ def test_only_the_latest_attempts_and_ends_of_tracebacks_are_shown(
 def test_what_waits_for_a_retry_says_for_which_and_how_long(
     admin_client: Client, execution: Execution
 ) -> None:
-    for said in (shown(admin_client, execution), listed(admin_client)):
+    for said in (shown(admin_client, execution), shown_in_list(admin_client)):
         before, _, after = said.partition("attempt 3 after ")
         assert "st-queued" in before
         assert "2026-03-01 12:00:04 UTC" in after
         assert "ConnectionError: no answer" in after
     assert "Failure of the last attempt" in shown(admin_client, execution)
-    assert '<td class="field-delay">-</td>' in listed(admin_client)
+    assert '<td class="field-delay">-</td>' in shown_in_list(admin_client)
 
 
 def test_what_jitter_delays_says_how_long(admin_client: Client, execution: Execution) -> None:
     change(execution, attempt=0, error="", error_category="", claimed_at=None)
     assert "attempt 1 after" in shown(admin_client, execution)
     change(execution, run_after=execution.scheduled_for)
-    for said in (shown(admin_client, execution), listed(admin_client)):
+    for said in (shown(admin_client, execution), shown_in_list(admin_client)):
         assert "attempt 1" not in said
 
 
@@ -120,7 +120,7 @@ def test_what_runs_or_is_over_waits_for_nothing(admin_client: Client, execution:
     for status in ("running", "failed", "success"):
         change(execution, status=status)
         assert "attempt 3" not in shown(admin_client, execution)
-        assert "attempt 3" not in listed(admin_client)
+        assert "attempt 3" not in shown_in_list(admin_client)
 
 
 def test_what_is_being_cancelled_says_so(
@@ -133,7 +133,7 @@ def test_what_is_being_cancelled_says_so(
     assert "Asked to stop:" in said
     assert "2026-03-01 12:07:00 UTC" in said
     for part in ("asked to stop", "A newer slot took its place."):
-        assert f'<span class="st-remark">{part}</span>' in listed(admin_client)
+        assert f'<span class="st-remark">{part}</span>' in shown_in_list(admin_client)
 
 
 def test_a_row_that_covers_slots_says_which_and_how_many(
@@ -165,14 +165,14 @@ def test_a_row_that_covers_one_slot_shows_it_like_any_other(
     admin_client: Client, execution: Execution
 ) -> None:
     change(execution, status="missed", slot_until=execution.slot, reason="Too late.")
-    said = listed(admin_client)
+    said = shown_in_list(admin_client)
     assert "st-range" not in said
     assert '<span class="st-remark">Too late.</span>' in said
 
 
 def test_long_reasons_are_cut_in_lists(admin_client: Client, execution: Execution) -> None:
     change(execution, reason="x" * 500)
-    assert f">{'x' * 160}…<" in listed(admin_client)
+    assert f">{'x' * 160}…<" in shown_in_list(admin_client)
     assert "x" * 500 in shown(admin_client, execution)
 
 

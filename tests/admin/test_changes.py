@@ -12,15 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.models import Task, TaskChange
-from tests.admin.pages import act, page, task_data, text
+from tests.admin.pages import act, listed, page, task_data, text
 
 Make = Callable[..., Any]
-
-
-def listed(client: Client, query: str = "") -> list[str]:
-    response = client.get(page("taskchange_changelist") + query)
-    assert response.status_code == 200
-    return [str(row) for row in response.context["cl"].result_list]
 
 
 def edit(client: Client, task: Task, **fields: Any) -> None:
@@ -135,7 +129,7 @@ def test_changes_are_filtered_and_found(
     a.save(by="user:ada")
     make_task("b", "shop.plain").delete(by="user:grace")
     TaskChange.objects.filter(changed_by="code").update(changed_by="sync")
-    assert listed(admin_client, query.format(a=a.pk)) == found
+    assert listed(admin_client, "taskchange_changelist", query.format(a=a.pk)) == found
 
 
 def test_a_change_outlives_its_task(admin_client: Client, make_task: Make) -> None:
@@ -184,7 +178,7 @@ def test_whoever_may_not_see_changes_does_not(
 def test_a_viewer_of_changes_sees_them(staff: Callable[..., Client], make_task: Make) -> None:
     client, task = staff("view_task", "view_taskchange"), make_task("a", "shop.plain")
     assert "Last changes" in text(client.get(page("task_change", task.pk)))
-    assert listed(client) == ["a: created"]
+    assert listed(client, "taskchange_changelist") == ["a: created"]
 
 
 def test_a_task_without_a_change_on_record_says_so(admin_client: Client, make_task: Make) -> None:

@@ -11,15 +11,9 @@ from django.test import Client
 
 from scheduled_tasks.admin import paging
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from tests.admin.pages import page, text
+from tests.admin.pages import listed, page, text
 
 Make = Callable[..., Any]
-
-
-def listed(client: Client, view: str, query: str = "") -> list[str]:
-    response = client.get(page(view) + query)
-    assert response.status_code == 200, response.headers
-    return [str(row) for row in response.context["cl"].result_list]
 
 
 def test_tasks_show_schedule_next_run_last_status_and_enabled(
