@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import time
+from collections.abc import Callable
 from typing import Any
 
 from scheduled_tasks.exceptions import InvalidSettings
@@ -12,6 +14,9 @@ from scheduled_tasks.executors.endings import failed
 from scheduled_tasks.messages import Sent
 from scheduled_tasks.runs import Ending, Run
 
+#: An executor that could not be opened is left at that for so many seconds: trying takes long.
+OPEN_AGAIN = 60.0
+
 
 class Dispatcher:
     """Hands each run to the executor that it names, or to the worker's own.
@@ -20,11 +25,21 @@ class Dispatcher:
     when the first run asks for them. What it takes besides is what an Executor takes.
     """
 
-    def __init__(self, default: type[Executor] | str, *, concurrency: int, **options: Any) -> None:
+    def __init__(
+        self,
+        default: type[Executor] | str,
+        *,
+        concurrency: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        **options: Any,
+    ) -> None:
         self.concurrency = concurrency
         self.options = {"concurrency": concurrency, **options}
         self.default = executor_class(default) if isinstance(default, str) else default
         self.executors: dict[type[Executor], Executor] = {}
+        self._monotonic = monotonic
+        #: Why executors could not be opened, and from when on that is tried again.
+        self._broken: dict[type[Executor], tuple[str, float]] = {}
         self._misdirected: queue.SimpleQueue[Ending] = queue.SimpleQueue()
         self._lease_until: float | None = None
 
@@ -33,14 +48,26 @@ class Dispatcher:
         self.opened(self.default)
 
     def opened(self, kind: type[Executor]) -> Executor:
-        """Return the executor of a kind, opened if it was not."""
+        """Return the executor of a kind, opened if it was not. Raise ExecutorBrokenError."""
         if kind not in self.executors:
-            executor = kind(**self.options)
-            if self._lease_until is not None:
-                executor.extend_lease(self._lease_until)
-            executor.open()
-            self.executors[kind] = executor
+            reason, until = self._broken.get(kind, ("", 0.0))
+            if self._monotonic() < until:
+                raise ExecutorBrokenError(reason)
+            self.executors[kind] = self._open(kind)
         return self.executors[kind]
+
+    def _open(self, kind: type[Executor]) -> Executor:
+        executor = kind(**self.options)
+        if self._lease_until is not None:
+            executor.extend_lease(self._lease_until)
+        try:
+            executor.open()
+        except BaseException as error:
+            executor.close()
+            if isinstance(error, ExecutorBrokenError):
+                self._broken[kind] = str(error), self._monotonic() + OPEN_AGAIN
+            raise
+        return executor
 
     def check(self) -> None:
         """Raise ExecutorBrokenError if one of them can run nothing any more."""
