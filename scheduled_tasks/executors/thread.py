@@ -42,13 +42,19 @@ class ThreadExecutor(Executor):
         self._threads: list[threading.Thread] = []
         self._work: queue.SimpleQueue[LocalRun | None] = queue.SimpleQueue()
         self._runs: dict[tuple[int, int], LocalRun] = {}
-        self._stuck: frozenset[int] = frozenset()
+        self._stuck: set[tuple[int, int]] = set()
+        self._changing = threading.Lock()
         self._abandoned = False
 
     @property
     def stuck(self) -> frozenset[int]:
         """Return the executions that outlived the grace after their timeout."""
-        return self._stuck.intersection(self.in_hand)
+        if not self._stuck:
+            return frozenset()
+        with self._changing:
+            return frozenset(
+                number for number, run in self.in_hand.items() if claim_of(run) in self._stuck
+            )
 
     @property
     def leaves_code_running(self) -> bool:
@@ -63,7 +69,7 @@ class ThreadExecutor(Executor):
             self._threads.append(thread)
             thread.start()
         local = LocalRun(self, run, on_ignored=lambda: self._give_up(run))
-        self._runs[run.execution_id, run.attempt] = local
+        self._runs[claim_of(run)] = local
         self._work.put(local)
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
@@ -115,6 +121,10 @@ class ThreadExecutor(Executor):
         )
 
     def _give_up(self, run: Run) -> None:
+        with self._changing:
+            if claim_of(run) not in self._runs:  # it has ended just now
+                return
+            self._stuck.add(claim_of(run))
         logger.error(
             "task=%s execution=%s: %s; its thread cannot be killed, so this worker claims no "
             "more and ends when its other runs have",
@@ -122,7 +132,6 @@ class ThreadExecutor(Executor):
             run.execution_id,
             ignored_timeout_reason(run),
         )
-        self._stuck |= {run.execution_id}
         self.on_finished()
 
     def _serve(self) -> None:
@@ -130,8 +139,9 @@ class ThreadExecutor(Executor):
             while (local := self._work.get()) is not None:
                 outcome = self._outcome_of(local)
                 self._clean_up()
-                del self._runs[local.run.execution_id, local.run.attempt]
-                self._stuck -= {local.run.execution_id}
+                with self._changing:
+                    del self._runs[claim_of(local.run)]
+                    self._stuck.discard(claim_of(local.run))
                 self.deliver(outcome)
         finally:
             connections.close_all()
@@ -159,3 +169,8 @@ class ThreadExecutor(Executor):
             logger.exception("connections of a run could not be closed; the next gets new ones")
             for connection in connections.all(initialized_only=True):
                 del connections[connection.alias]
+
+
+def claim_of(run: Run) -> tuple[int, int]:
+    """Return which attempt a run is: another of the same execution may follow it here."""
+    return run.execution_id, run.attempt

@@ -15,7 +15,7 @@ from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress
-from scheduled_tasks.runs import Loss
+from scheduled_tasks.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.processes import LONG, wait_until
 
@@ -105,6 +105,31 @@ def test_a_run_that_outlives_the_grace_is_stuck_until_it_returns(
     outcome = holder.outcome()
     assert (outcome.error_category, outcome.result) == ("timeout", "at last, cancelled=True")
     assert holder.executor.stuck == frozenset()
+
+
+def test_a_run_that_ends_as_it_is_given_up_is_not_stuck_nor_is_its_next_attempt(
+    holder: Holder, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
+    stubborn, given_up = Stubborn(), threading.Event()
+    give_up = holder.executor._give_up
+
+    def give_up_late(run: Run) -> None:
+        stubborn.go.set()
+        wait_until(lambda: holder.executor._endings.qsize() > 0, within=LONG)
+        give_up(run)
+        given_up.set()
+
+    monkeypatch.setattr(holder.executor, "_give_up", give_up_late)
+    holder.start(stubborn.job, timeout=0.1)
+    assert given_up.wait(LONG)
+    holder.outcome()
+    again = Stubborn()
+    holder.start(again.job, attempt=2)
+    assert again.begun.wait(LONG)
+    assert holder.executor.stuck == frozenset()
+    again.go.set()
+    assert holder.outcome().attempt == 2
 
 
 def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
