@@ -6,10 +6,8 @@ import logging
 import os
 import sys
 import threading
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from signal import SIGKILL
 from typing import Any
 
 from django.db import connections
@@ -17,23 +15,14 @@ from django.db import connections
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.console_log import level_on_console
-from scheduled_tasks.exceptions import RetryLater
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
-from scheduled_tasks.executors.endings import (
-    WORKER_STOPPED,
-    Exit,
-    cancelled,
-    failed,
-    ignored_timeout_reason,
-    lost,
-    still_running_reason,
-    timeout_reason,
-)
+from scheduled_tasks.executors.endings import lost, still_running_reason
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
-from scheduled_tasks.executors.wire import Frame, packed, unpacked, unpacked_message
+from scheduled_tasks.executors.process_endings import ending_of
+from scheduled_tasks.executors.wire import Frame, packed, unpacked_message
 from scheduled_tasks.messages import Note, Sent
-from scheduled_tasks.runs import Ending, Outcome, Run
+from scheduled_tasks.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +32,6 @@ MOST_SPARES = 4
 LONGEST_LOADING = 120.0
 #: A server that ends before it is loaded may have been killed, so it is started once more.
 MOST_EARLY_ENDS = 2
-#: The longest time, in seconds, after which a handler may ask to be run again.
-LONGEST_RETRY_AFTER = RetryLater.LONGEST.total_seconds()
-#: The statuses with which a handler can end.
-ENDINGS_OF_RUNS = ("success", "failed", "cancelled")
 CANNOT_LOAD = (
     "The fork server could not load the project; its error stands above. "
     "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
@@ -247,86 +232,3 @@ def address_of(alias: str) -> dict[str, str | None]:
         key: None if settings[key] is None else str(settings[key])
         for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
     }
-
-
-def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:
-    """Return what became of a run, from what the fork server says of its process."""
-    outcome = outcome_in(frame)
-    peak = frame.get("peak_mb")
-    facts: dict[str, Any] = {
-        "started_at": started_at,
-        "finished_at": finished_at,
-        "peak_memory_mb": peak,
-        "traceback": frame.get("trace", ""),
-    }
-
-    def fail(category: str, reason: str) -> Outcome:
-        return failed(run, category, reason, **facts)
-
-    if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
-        return own_ending(run, frame, outcome)
-    match frame["stopped"]:
-        case "cancelled":
-            return cancelled(run, frame["reason"], **facts)
-        case "abandoned":
-            return lost(run, WORKER_STOPPED, charged=False)
-        case "lease" | "refused":
-            return lost(run, "Its worker could not renew its lease in time.", charged=True)
-        case "timeout" if frame.get("signal") != SIGKILL:
-            return fail("timeout", f"{timeout_reason(run)} Its process {exit_of(frame)}.")
-        case "timeout":
-            return fail("timeout", f"{ignored_timeout_reason(run)} and was killed.")
-        case "memory":
-            limit = run.memory_limit_mb
-            return fail("memory", f"It used {peak} MB, more than its limit of {limit} MB.")
-    if frame.get("out_of_memory"):
-        return fail("memory", "The kernel killed it because the machine was out of memory.")
-    return fail("crash", f"Its process {exit_of(frame)}.")
-
-
-def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:
-    """Return what a run said of its end, with why it was cancelled, which it did not know."""
-    own = replace(
-        said,
-        execution_id=run.execution_id,
-        attempt=run.attempt,
-        peak_memory_mb=frame.get("peak_mb"),
-    )
-    if (own.status, frame["stopped"]) == ("cancelled", "cancelled"):
-        return replace(own, reason=frame["reason"])
-    return own
-
-
-def exit_of(frame: Frame) -> Exit:
-    """Return how the process of a run ended."""
-    return Exit(code=frame.get("code", 0), signal=frame.get("signal", 0))
-
-
-def outcome_in(frame: Frame) -> Outcome | None:
-    """Return what the run itself said of its end, None if that is nothing to go by."""
-    given = frame.get("outcome")
-    try:
-        outcome = unpacked(Outcome, given) if given else None
-        return outcome if outcome and is_sound(outcome) else None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def is_sound(outcome: Outcome) -> bool:
-    """Say whether an outcome is one that a run can have made, and not what somebody forged."""
-    moments = (outcome.started_at, outcome.finished_at)
-    texts = (
-        outcome.reason,
-        outcome.error_category,
-        outcome.error,
-        outcome.traceback,
-        outcome.error_fingerprint,
-    )
-    return (
-        outcome.status in ENDINGS_OF_RUNS
-        and isinstance(outcome.duration_ms, int)
-        and isinstance(outcome.retryable, bool)
-        and (outcome.retry_after is None or 0 <= outcome.retry_after <= LONGEST_RETRY_AFTER)
-        and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
-        and all(isinstance(text, str) for text in texts)
-    )

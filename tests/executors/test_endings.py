@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from scheduled_tasks.executors.process import address_of, ending_of
+from scheduled_tasks.executors.process import address_of
+from scheduled_tasks.executors.process_endings import ending_of
 from scheduled_tasks.executors.wire import packed
 from scheduled_tasks.runs import Ending, Loss, Outcome
 from tests.executors.runs import NOW, run_of
