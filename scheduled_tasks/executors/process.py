@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 #: No more children wait for runs than this: each takes a few megabytes.
 MOST_SPARES = 4
+#: How long a process that was given a run may take to begin it, in seconds: a fresh interpreter
+#: loads the project first.
+LONGEST_BEGINNING = 120.0
 #: How long the fork server may take to load the project, in seconds.
 LONGEST_LOADING = 120.0
 #: A server that ends before it is loaded may have been killed, so it is started once more.
@@ -139,6 +142,7 @@ class ProcessExecutor(Executor):
                 "databases": {alias: address_of(alias) for alias in connections},
                 "spares": min(self.concurrency, MOST_SPARES),
                 "grace": app_settings.KILL_GRACE,
+                "beginning": LONGEST_BEGINNING,
                 "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
                 "lease_until": self._lease_until,
             },

@@ -57,9 +57,21 @@ def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
         case "memory":
             limit = run.memory_limit_mb
             return "memory", f"It used {frame['peak_mb']} MB, more than its limit of {limit} MB."
+        case "unbegun":
+            return failure_to_begin(frame)
     if frame.get("out_of_memory"):
         return "memory", "The kernel killed it because the machine was out of memory."
     return "crash", f"Its process {exit_of(frame)}."
+
+
+def failure_to_begin(frame: Frame) -> tuple[str, str]:
+    """Return the category and the reason where no process lived to begin a run."""
+    tried = f"It was given to {frame['tries']} processes, none of which began it; the last"
+    if frame["out_of_memory"]:
+        return "memory", f"{tried} was killed by the kernel because the machine was out of memory."
+    if frame["overdue"]:
+        return "crash", f"{tried} was killed because it had not within {frame['overdue']:g} s."
+    return "crash", f"{tried} {exit_of(frame)}."
 
 
 def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:

@@ -15,6 +15,8 @@ from scheduled_tasks.executors.wire import packed
 from scheduled_tasks.runs import Ending, Loss, Outcome
 from tests.executors.runs import NOW, run_of
 
+TRIED = "It was given to 3 processes, none of which began it; the last was"
+UNBEGUN = {"stopped": "unbegun", "tries": 3, "overdue": 0, "signal": 9}
 RUN = replace(run_of(1), timeout=5, memory_limit_mb=20)
 SUCCESS = Outcome(
     execution_id=1, attempt=1, status="success", started_at=NOW, finished_at=NOW, duration_ms=3
@@ -77,6 +79,9 @@ def test_a_run_that_was_cancelled_is_no_failure_unless_it_had_reached_its_end() 
         ({"signal": 9, "out_of_memory": True}, "memory", "The kernel killed it"),
         ({"signal": 9, "stopped": "memory"}, "memory", "It used 7 MB, more than its limit of 20"),
         ({"signal": 9, "stopped": "timeout"}, "timeout", "It did not end within 10 s of its"),
+        (UNBEGUN, "crash", f"{TRIED} ended by SIGKILL."),
+        ({**UNBEGUN, "overdue": 120}, "crash", f"{TRIED} killed because it had not within 120 s."),
+        ({**UNBEGUN, "out_of_memory": True}, "memory", f"{TRIED} killed by the kernel because"),
         ({"code": 1, "stopped": "timeout"}, "timeout", "timeout of 5 s. Its process exited"),
     ],
 )

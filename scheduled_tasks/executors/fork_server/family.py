@@ -37,8 +37,9 @@ class Child:
     """A process of a run, or one forked ahead for the next.
 
     ``stopped`` says why it is being ended, by whichever came first; ``reason`` what to put on
-    record for that, where the worker has said so. ``steps`` are the moments at which it is asked
-    more firmly, and how.
+    record for that, where the worker has said so. ``deadline`` is when it must have begun its run,
+    then the run's timeout; ``overdue`` says after how many seconds it had not begun, and is killed
+    for it. ``steps`` are the moments at which it is asked more firmly, and how.
     """
 
     pid: int
@@ -52,6 +53,7 @@ class Child:
     stopped: str = ""
     reason: str = ""
     deadline: float | None = None
+    overdue: float = 0
     steps: list[tuple[float, str]] = field(default_factory=list)
     resident_at_start: int = 0
     usage_at_start: Usage = field(default_factory=Usage)

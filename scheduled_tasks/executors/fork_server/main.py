@@ -79,6 +79,7 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
     rules = Rules(
         spares=setup["spares"],
         grace=setup["grace"],
+        beginning=setup["beginning"],
         executions_per_child=setup["executions_per_child"],
         lease_until=setup["lease_until"],
         worker=setup["worker"],

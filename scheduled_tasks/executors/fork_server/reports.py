@@ -60,9 +60,9 @@ class Reports:
         self._held_since = self._held_since or time.monotonic()
         self.release()
 
-    def never_begun(self, run: Frame, why: str, *, reason: str = "") -> None:
-        """Tell that a run was given no process."""
-        self.worker.send({**claim_of(run), "kind": "ended", "stopped": why, "reason": reason})
+    def never_begun(self, run: Frame, why: str, **facts: object) -> None:
+        """Tell that a run was given no process, or none that began it."""
+        self.worker.send({**claim_of(run), "kind": "ended", "stopped": why, **facts})
 
     def release(self) -> None:
         """Tell what is held back, unless orphans are still about."""

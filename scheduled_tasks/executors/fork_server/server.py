@@ -15,13 +15,13 @@ from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.executors.fork_server.child import ABANDONED, CANCELLED, REFUSED, TIMEOUT
 from scheduled_tasks.executors.fork_server.ears import Ears
 from scheduled_tasks.executors.fork_server.family import Child, claim_of
+from scheduled_tasks.executors.fork_server.limits import MemoryLimits
 from scheduled_tasks.executors.fork_server.reports import Reports
 from scheduled_tasks.executors.fork_server.spawning import Spawn
-from scheduled_tasks.executors.memory import MEGABYTE, UNIT_OF_PEAK, resident_of
+from scheduled_tasks.executors.fork_server.waiting import Waiting
+from scheduled_tasks.executors.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
 
-#: Memory is looked at so often, in seconds.
-MEMORY_INTERVAL = 0.1
 #: What could not be done at once, a write or the death of an orphan, is looked at again so soon.
 LOOK_AGAIN = 0.005
 #: While runs depend on the lease, it is looked at so often, in seconds.
@@ -42,10 +42,15 @@ ORDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the worker has set, and its process id. Times are in seconds."""
+    """What the worker has set, and its process id. Times are in seconds.
+
+    A child that was given a run has to begin it within ``beginning``, and to end it within
+    ``grace`` once it is asked to.
+    """
 
     spares: int
     grace: float
+    beginning: float
     executions_per_child: int
     lease_until: float
     worker: int
@@ -63,15 +68,14 @@ class ForkServer:
         self.spawn = spawn
         self.children: dict[int, Child] = {}
         self.spares: deque[Child] = deque()
-        self.waiting: deque[Frame] = deque()
         self.ears = Ears(worker, on_child=self.hear_child)
         self.reports = Reports(worker, self.children)
+        self.waiting = Waiting(self.reports)
         self.lease_until = rules.lease_until
-        self.inherited = resident_of(os.getpid())
+        self.memory = MemoryLimits(self.children)
         self.worker_gone = False
         self.next_fork = 0.0
         self.next_spare = 0.0
-        self.next_look_at_memory = 0.0
 
     def serve(self) -> None:
         """Serve until the worker is gone and nothing that it started is left."""
@@ -100,7 +104,7 @@ class ForkServer:
         for frame in frames or ():
             match frame["kind"]:
                 case "run":
-                    self.waiting.append(frame)
+                    self.waiting.add(frame)
                 case "lease":
                     self.lease_until = frame["until"]
                 case "answer":
@@ -138,10 +142,11 @@ class ForkServer:
                     child.kill()  # also one that has only its leaving left to do
         while self.waiting and (self.spares or self.fork()):
             child = self.spares.popleft()
-            child.take(self.waiting.popleft())
+            child.take(self.waiting.next())
+            now = time.monotonic()
+            child.deadline, self.next_spare = now + self.rules.beginning, now + LET_BEGIN
             with suppress(OSError):  # it has just died, which is noticed in a moment
                 child.channel.flush()
-            self.next_spare = time.monotonic() + LET_BEGIN
         if not self.worker_gone and time.monotonic() >= self.spare_due:
             self.fork()
 
@@ -226,16 +231,13 @@ class ForkServer:
 
     def end_all(self, why: str, *, grace: float) -> None:
         """End every run, also those that have not begun."""
-        while self.waiting:
-            self.reports.never_begun(self.waiting.popleft()["run"], why)
+        self.waiting.end_all(why)
         for child in self.children.values():
             self.end(child, why, grace=grace)
 
     def cancel(self, claim: Frame, reason: str) -> None:
         """End one run, also if it has not begun; one that already has to stop is left at that."""
-        for waiting in [each for each in self.waiting if claim_of(each["run"]) == claim]:
-            self.waiting.remove(waiting)
-            self.reports.never_begun(waiting["run"], "cancelled", reason=reason)
+        self.waiting.cancel(claim, reason)
         for child in self.children.values():
             if child.claim == claim and child.running and not child.stopped:
                 child.reason = reason
@@ -246,30 +248,25 @@ class ForkServer:
         now = time.monotonic()
         for child in list(self.children.values()):
             if child.deadline is not None and now >= child.deadline:
-                self.reports.timed_out(child)
-                self.end(child, "timeout", grace=self.rules.grace)
+                self.meet_deadline(child)
             while child.steps and now >= child.steps[0][0]:
                 match child.steps.pop(0)[1]:
                     case "terminate":
                         child.remind()
                     case _:
                         child.kill()
-        if now >= self.next_look_at_memory:
-            self.next_look_at_memory = now + MEMORY_INTERVAL
-            self.look_at_memory()
+        for child in self.memory.exceeded(now):
+            self.end(child, "memory", grace=0)
         self.reports.release()
 
-    def look_at_memory(self) -> None:
-        """End the runs that use more than they may."""
-        for child in self.limited():
-            limit = child.memory_limit
-            if limit and child.measure(self.inherited) > limit * MEGABYTE:
-                self.end(child, "memory", grace=0)
-
-    def limited(self) -> list[Child]:
-        if not platform.LINUX:
-            return []
-        return [child for child in self.children.values() if child.running and child.memory_limit]
+    def meet_deadline(self, child: Child) -> None:
+        """End a run at its timeout; kill a child that should have begun one."""
+        if child.begun:
+            self.reports.timed_out(child)
+            self.end(child, "timeout", grace=self.rules.grace)
+        else:
+            child.overdue, child.deadline = self.rules.beginning, None
+            child.kill()
 
     def reap(self) -> None:
         """Take notice of children that have ended, and end what they leave behind."""
@@ -292,21 +289,24 @@ class ForkServer:
             pass
         with suppress(ValueError):
             self.spares.remove(child)
+        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        facts = {
+            "signal": signalled,
+            "out_of_memory": signalled == signal.SIGKILL and child.saw_oom_kill(),
+        }
         unheard = not (child.begun or child.stopped or self.worker_gone)
-        if child.run and os.WIFSIGNALED(status) and unheard:
-            self.waiting.appendleft(child.run)  # killed while it waited: another makes its run
+        if child.run and signalled and unheard:
+            self.waiting.put_back(child.run, overdue=child.overdue, **facts)
             child.run = None
         if child.run is None:
             self.next_fork = time.monotonic() + FORK_AGAIN  # or forking what dies would be all
         else:
-            signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             self.reports.ended(
                 child,
                 peak=child.peak_of(resident),
                 code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-                signal=signalled,
-                out_of_memory=signalled == signal.SIGKILL and child.saw_oom_kill(),
                 trace=child.last_words() if child.outcome is None else "",
+                **facts,
             )
         self.ears.leave(child)
         child.forget()
@@ -331,8 +331,8 @@ class ForkServer:
         now = time.monotonic()
         due = [child.deadline for child in self.children.values() if child.deadline is not None]
         due += [child.steps[0][0] for child in self.children.values() if child.steps]
-        if self.limited():
-            due.append(self.next_look_at_memory)
+        if self.memory.limited():
+            due.append(self.memory.next_look)
         if self.waiting or any(child.run for child in self.children.values()):
             # This clock goes on while the machine sleeps, the one that waits here does not.
             left = self.lease_until - lifetime()

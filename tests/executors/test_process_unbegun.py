@@ -1,0 +1,68 @@
+"""Children that never begin the run that they were given: others do, and not without end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from scheduled_tasks.executors import process
+from tests.executors.conftest import TakeInHand
+from tests.executors.processes_in_hand import Hand
+
+TRIED = "It was given to 3 processes, none of which began it; the last was"
+
+
+@pytest.fixture
+def take_with(take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hand]:
+    """Return a maker of executors whose children get a signal when they are forked."""
+
+    def take(number: signal.Signals, **options: Any) -> Hand:
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.executors.settings_on_fork")
+        monkeypatch.setenv("SIGNAL_ON_FORK", number.name)
+        return take_in_hand(1, **options)
+
+    return take
+
+
+def test_a_run_whose_children_are_killed_before_they_begin_it_has_failed(
+    take_with: Callable[..., Hand],
+) -> None:
+    hand = take_with(signal.SIGKILL)
+    for _ in range(2):
+        outcome = hand.run("answer")
+        assert (outcome.status, outcome.error_category) == ("failed", "crash")
+        assert outcome.error == f"{TRIED} ended by SIGKILL."
+
+
+def test_a_run_whose_children_hang_before_they_begin_it_has_failed(
+    take_with: Callable[..., Hand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_BEGINNING", 0.2)
+    hand = take_with(signal.SIGSTOP)
+    outcome = hand.run("answer")
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == f"{TRIED} killed because it had not within 0.2 s."
+
+
+def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_BEGINNING", 3)
+    hand = take_in_hand(1)
+    hand.wait(hand.spares)
+    [spare] = hand.spares()
+    psutil.Process(spare).suspend()
+    assert hand.run("answer", value=1).result == 1
+    assert not psutil.pid_exists(spare)
+
+
+def test_the_time_to_begin_says_nothing_of_the_run_itself(
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_BEGINNING", 2)
+    hand = take_in_hand(1)
+    assert hand.run("spin", seconds=3).status == "success"
