@@ -199,6 +199,7 @@ class ProcessExecutor(Executor):
                 {
                     "kind": "answer",
                     "execution_id": run.execution_id,
+                    "attempt": run.attempt,
                     "number": number,
                     "accepted": accepted,
                 }

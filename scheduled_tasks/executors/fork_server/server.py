@@ -125,8 +125,9 @@ class ForkServer:
 
     def pass_answer(self, frame: Frame) -> None:
         """Tell a run what became of its message; one that was refused has to stop."""
+        claim = claim_of(frame)
         for child in self.children.values():
-            if child.run and child.run["run"]["execution_id"] == frame["execution_id"]:
+            if child.claim == claim:
                 child.channel.send(frame)
                 if not (frame["accepted"] or child.stopped):
                     self.end(child, "refused", grace=self.rules.grace)
