@@ -18,6 +18,7 @@ from scheduled_tasks.console_log import level_on_console
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import lost, still_running_reason
+from scheduled_tasks.executors.fork_server import lookout
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process_endings import ending_of
 from scheduled_tasks.executors.wire import Frame, packed, unpacked_message
@@ -31,8 +32,6 @@ MOST_SPARES = 4
 #: How long a process that was given a run may take to begin it, in seconds: a fresh interpreter
 #: loads the project first.
 LONGEST_BEGINNING = 120.0
-#: How long the fork server may take to load the project, in seconds.
-LONGEST_LOADING = 120.0
 #: A server that ends before it is loaded may have been killed, so it is started once more.
 MOST_EARLY_ENDS = 2
 CANNOT_LOAD = (
@@ -71,17 +70,20 @@ class ProcessExecutor(Executor):
         """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
         if self._server is None:
             try:
-                self._start_server()
+                with self._changing_server:
+                    self._start_server()
             except OSError as error:
                 raise ExecutorBrokenError(f"{CANNOT_START}: {error}.") from None
-        if not self._ready.wait(LONGEST_LOADING):
-            self._problem = f"The fork server did not load within {LONGEST_LOADING:g} s."
+        if not self._ready.wait(lookout.LONGEST_LOADING):
+            self._problem = f"The fork server did not load within {lookout.LONGEST_LOADING:g} s."
         self.check()
 
     def check(self) -> None:
-        """Raise ExecutorBrokenError if it can run nothing."""
+        """Raise ExecutorBrokenError if it can run nothing; kill a fork server that hangs."""
         if self._problem:
             raise ExecutorBrokenError(self._problem)
+        if self._server is not None:
+            self._server.check(app_settings.LEASE)
 
     @property
     def free(self) -> int:
@@ -148,6 +150,7 @@ class ProcessExecutor(Executor):
             },
             listens=lambda: not self.full,
             on_frame=self._hear,
+            on_gone=self._ready.clear,
             on_end=self._lose_server,
         )
         server.start()
@@ -208,26 +211,33 @@ class ProcessExecutor(Executor):
     def _lose_server(self) -> None:
         """Give up what the server had in hand, and start another."""
         with self._changing_server:
-            if self._closed:
+            if self._closed or self._server is None:
                 return
-            self._ended_early = 0 if self._ready.is_set() else self._ended_early + 1
+            self._ended_early = 0 if self._server.lookout.loaded else self._ended_early + 1
             if self._ended_early < MOST_EARLY_ENDS:
-                self._replace_server()
+                self._replace_server(self._server.unsent())
             else:
                 self._problem = CANNOT_LOAD
                 self._ready.set()
         self.on_finished()
 
-    def _replace_server(self) -> None:
+    def _replace_server(self, unsent: list[Frame]) -> None:
+        """Start another, which also makes the runs that never left for the one that has ended."""
         logger.error("the fork server has ended and is started anew; its runs were killed")
-        self._ready.clear()
         self._begun.clear()
+        runs = [frame["run"] for frame in unsent if frame["kind"] == "run"]
+        kept = {(run["execution_id"], run["attempt"]) for run in runs}
         for run in list(self.in_hand.values()):
-            self.deliver(lost(run, SERVER_KILLED, charged=True))
+            if (run.execution_id, run.attempt) not in kept:
+                self.deliver(lost(run, SERVER_KILLED, charged=True))
         try:
             self._start_server()
         except OSError as error:
             self._problem = f"{CANNOT_START}: {error}."
+            return
+        for frame in unsent:
+            if frame["kind"] != "lease":  # the new one knows a later one
+                self._post(frame)
 
 
 def address_of(alias: str) -> dict[str, str | None]:

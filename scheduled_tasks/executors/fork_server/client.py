@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from scheduled_tasks.executors.fork_server.interpreter import command
+from scheduled_tasks.executors.fork_server.lookout import Lookout
 from scheduled_tasks.executors.wire import BrokenStreamError, Channel, Frame
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ SWEEPS = 10
 class ForkServerProcess:
     """One fork server. A thread of the worker's talks with it.
 
-    It reads while ``listens`` says so; whoever changes that rings. ``on_frame`` is called in that
-    thread with what the server says, and ``on_end`` when it is dead and all that came from it too.
+    It reads while ``listens`` says so; whoever changes that rings. In that thread ``on_frame`` is
+    called with what the server says, ``on_gone`` when nothing reaches it any more, and ``on_end``
+    when it is dead and all that came from it too, which can take seconds longer.
     """
 
     def __init__(
@@ -42,15 +44,20 @@ class ForkServerProcess:
         *,
         listens: Callable[[], bool],
         on_frame: Callable[[Frame], None],
+        on_gone: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
         self.setup = setup
         self.listens = listens
         self.on_frame = on_frame
+        self.on_gone = on_gone
         self.on_end = on_end
+        self.lookout = Lookout()
         self.closing = False
+        self.gone = False
         self._mark = uuid.uuid4().hex
         self._posted: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._leaving: Frame | None = None
         self._wake, self._wake_end = socket.socketpair()
         self._thread = threading.Thread(target=self._talk, name="fork-server", daemon=True)
 
@@ -78,9 +85,28 @@ class ForkServerProcess:
             raise
 
     def post(self, frame: Frame) -> None:
-        """Send a frame; safe from any thread."""
+        """Send a frame, once the server is loaded; safe from any thread."""
+        if frame["kind"] == "lease":
+            self.lookout.ask()
         self._posted.put(frame)
         self.ring()
+
+    def check(self, lease: float) -> None:
+        """Kill it if it hangs: if it does not load, or has owed echoes for a whole lease."""
+        if self.gone:
+            return
+        if why := self.lookout.look(lease=lease, listens=self.listens()):
+            logger.error("the fork server hangs and is killed: %s", why)
+            self.gone = True
+            self.process.kill()
+            self.ring()
+
+    def unsent(self) -> list[Frame]:
+        """Return what was posted and did not reach the server whole. Ask when it has ended."""
+        left = [self._leaving] if self._leaving and self.channel.unsent else []
+        while not self._posted.empty():
+            left.append(self._posted.get())
+        return left
 
     def close(self) -> None:
         """Let go of it, so that it ends its runs and itself, and wait until it has."""
@@ -96,10 +122,12 @@ class ForkServerProcess:
 
     def _talk(self) -> None:
         try:
-            while not self.closing and self._hear():
+            while not (self.closing or self.gone) and self._hear():
                 pass
         except Exception:
             logger.exception("what the fork server said could not be understood")
+        self.gone = True
+        self.on_gone()
         self.channel.close()
         self._see_dead()
         self._close_ends()
@@ -111,6 +139,28 @@ class ForkServerProcess:
 
     def _hear(self) -> bool:
         """Send what is posted and hear what is said; say whether the server is still there."""
+        try:
+            self._send()
+            frames = self.channel.receive() if self._wait() else []
+        except (OSError, BrokenStreamError):
+            return False
+        for frame in frames or ():
+            if frame["kind"] in ("ready", "lease"):
+                self.lookout.hear()
+            if frame["kind"] != "lease":
+                self.on_frame(frame)
+        return frames is not None
+
+    def _send(self) -> None:
+        """Send what is posted, each frame by itself: so it is known what has not left."""
+        self.channel.flush()
+        while self.lookout.loaded and not (self.channel.unsent or self._posted.empty()):
+            self._leaving = self._posted.get()
+            self.channel.send(self._leaving)
+            self.channel.flush()
+
+    def _wait(self) -> bool:
+        """Wait for something to do; say whether there is something to hear."""
         poll = select.poll()
         poll.register(self._wake_end, select.POLLIN)
         wanted = select.POLLIN if self.listens() else 0
@@ -118,17 +168,7 @@ class ForkServerProcess:
         ready = dict(poll.poll())
         if self._wake_end.fileno() in ready:
             self._wake_end.recv(4096)
-        while not self._posted.empty():
-            self.channel.send(self._posted.get())
-        try:
-            self.channel.flush()
-            heard = ready.get(self.channel.fileno(), 0) & ~select.POLLOUT
-            frames = self.channel.receive() if heard else []
-        except (OSError, BrokenStreamError):
-            frames = None
-        for frame in frames or ():
-            self.on_frame(frame)
-        return frames is not None
+        return bool(ready.get(self.channel.fileno(), 0) & ~select.POLLOUT)
 
     def _see_dead(self) -> None:
         """Wait for the server; kill it where it does not end, and all that came from it."""

@@ -107,6 +107,7 @@ class ForkServer:
                     self.waiting.add(frame)
                 case "lease":
                     self.lease_until = frame["until"]
+                    self.worker.send({"kind": "lease"})  # or it takes this server for hung
                 case "answer":
                     self.pass_answer(frame)
                 case "cancel":

@@ -1,0 +1,90 @@
+"""When a fork server is taken for hung: by what it owes, not by one long absence."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduled_tasks.executors.fork_server.lookout import LONGEST_LOADING, Lookout
+
+LEASE = 60.0
+
+
+class Watched:
+    """A lookout whose clock stands still until it is told to go on."""
+
+    def __init__(self, *, loaded: bool = True) -> None:
+        self.now = 0.0
+        self.lookout = Lookout(monotonic=lambda: self.now)
+        if loaded:
+            self.lookout.hear()
+
+    def after(self, seconds: float, *, listens: bool = True, lease: float = LEASE) -> str:
+        """Look after so many seconds."""
+        self.now += seconds
+        return self.lookout.look(lease=lease, listens=listens)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_a_server_that_echoes_nothing_for_a_whole_lease_hangs(watched: Watched) -> None:
+    for _ in range(6):
+        watched.lookout.ask()
+        assert watched.after(9) == ""
+    assert watched.after(6) == "it has echoed none of 6 leases in 60 s"
+
+
+def test_one_that_echoes_does_not_whatever_it_owes_meanwhile(watched: Watched) -> None:
+    for turn in range(100):
+        watched.lookout.ask()
+        if turn % 5 == 0:
+            watched.lookout.hear()
+            watched.lookout.ask()
+        assert watched.after(10) == ""
+
+
+def test_one_that_is_asked_nothing_owes_nothing(watched: Watched) -> None:
+    """A worker whose database is away does not renew its lease."""
+    assert [watched.after(10) for _ in range(100)] == [""] * 100
+    watched.lookout.ask()
+    assert [watched.after(10) for _ in range(100)] == [""] * 100, "one may be on its way"
+
+
+def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
+    watched: Watched,
+) -> None:
+    watched.lookout.ask()
+    watched.lookout.ask()
+    for _ in range(3):
+        assert watched.after(1000) == ""
+    assert watched.after(0.1) == "", "what it had said meanwhile may just not be read"
+    watched.lookout.hear()
+    watched.lookout.ask()
+    watched.lookout.ask()
+    assert [watched.after(1000) == "" for _ in range(4)] == [True, True, True, False]
+
+
+def test_nothing_is_held_against_it_while_nobody_listens(watched: Watched) -> None:
+    for _ in range(100):
+        watched.lookout.ask()
+        assert watched.after(10, listens=False) == ""
+    assert watched.after(10) == ""
+
+
+def test_one_that_does_not_load_hangs_whatever_the_lease() -> None:
+    for lease in (1.5, 3600):
+        watched = Watched(loaded=False)
+        for _ in range(3):
+            watched.lookout.ask()
+            assert watched.after(LONGEST_LOADING / 4, lease=lease, listens=False) == ""
+        assert watched.after(LONGEST_LOADING / 4, lease=lease) == "it did not load within 120 s"
+
+
+def test_one_that_has_loaded_in_time_begins_anew() -> None:
+    watched = Watched(loaded=False)
+    watched.after(29)
+    watched.lookout.ask()
+    watched.lookout.hear()
+    assert [watched.after(10) for _ in range(100)] == [""] * 100
