@@ -125,10 +125,13 @@ def test_a_server_that_cannot_be_started_anew_breaks_the_executor(
         hand.executor.check()
 
 
-def test_closing_while_the_server_is_replaced_leaves_none(take_in_hand: TakeInHand) -> None:
-    for _ in range(5):
+def test_closing_while_the_server_is_replaced_leaves_none(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    for turn in range(5):
         hand = take_in_hand(1)
-        number = hand.start("spin", seconds=600)
+        number = hand.start("write_pid", path=str(tmp_path / str(turn)))
+        hand.pids(tmp_path / str(turn))
         hand.server.kill()
         hand.loss_of(number)
         hand.executor.close()
