@@ -8,12 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import chain
 
-from tests.chaos.history import HARMLESS, History, Row, Tried
+from tests.chaos.history import History, Row
 from tests.chaos.journal import BEGUN, ENDED, KEPT, RETURNED
-from tests.chaos.plan import LEASE, Planned
+from tests.chaos.plan import Planned
+from tests.chaos.unharmed import (
+    nobody_dies_by_itself,
+    nobody_healthy_is_given_up,
+    nobody_healthy_loses_runs,
+)
 
 UNFINISHED = ("queued", "running")
 COVERED = ("missed", "skipped")
@@ -147,7 +151,7 @@ def nothing_overlaps_that_may_not(history: History) -> Iterator[str]:
         if task.may_overlap or line.beside is None:
             continue
         other = history.lives.get(line.beside)
-        if task.executor == "thread" and other and other.may("costs_the_worker"):
+        if task.executor == "thread" and other and other.may("costs_the_worker", by=line.at):
             continue
         yield (
             f"{line.task}: #{line.execution} attempt {line.attempt} of {line.worker} began "
@@ -208,38 +212,3 @@ def counts_are_right(history: History) -> Iterator[str]:
     for name in history.tasks:
         if history.counts.get(name) != ended[name]:
             yield f"{name}: {ended[name]} have ended, it counts {history.counts.get(name)}"
-
-
-def nobody_healthy_is_given_up(history: History) -> Iterator[str]:
-    """Hold that nobody is taken for lost to whom nothing was done, even after an outage."""
-    for label, state in history.states.items():
-        if state == "lost" and not history.lives[label].may("costs_the_worker"):
-            yield f"worker {label} was given up, and was well"
-
-
-def nobody_healthy_loses_runs(history: History) -> Iterator[str]:
-    """Hold that runs are lost only by what was done to their worker, or by a long outage."""
-    taken = [one for one in history.tried if one.outcome == "lost"]
-    counted = Counter(one.execution for one in taken)
-    last = [row for row in history.rows if row.losses > counted[row.id]]
-    for one in chain(taken, last):
-        life = history.lives.get(one.worker)
-        if (life is None or not life.may("costs_runs")) and not by_an_outage(history, one):
-            number = one.execution if isinstance(one, Tried) else one.id
-            yield f"#{number} was lost by worker {one.worker}, which was well"
-
-
-def by_an_outage(history: History, one: Tried | Row) -> bool:
-    """Say whether the database was away for so long that it cost a run."""
-    after = timedelta(seconds=2 * LEASE)
-    return one.finished_at is not None and any(
-        outage.seconds >= HARMLESS and outage.begun <= one.finished_at <= outage.ended + after
-        for outage in history.outages
-    )
-
-
-def nobody_dies_by_itself(history: History) -> Iterator[str]:
-    """Hold that workers to which nothing was done go on until they are stopped, and end well."""
-    for label, life in history.lives.items():
-        if life.exit_code != 0 and not life.may("costs_the_worker"):
-            yield f"worker {label} ended with {life.exit_code}, and was well"

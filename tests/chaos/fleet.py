@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,9 +41,12 @@ class Running:
 
     @property
     def ended(self) -> bool:
-        """Say whether it has ended, and note how."""
+        """Say whether it has ended, and note how, and when that was first seen."""
         self.life.exit_code = self.process.poll()
-        return self.life.exit_code is not None
+        if self.life.exit_code is None:
+            return False
+        self.life.ended_at = min(self.life.ended_at, time.time())
+        return True
 
     @property
     def fork_server(self) -> psutil.Process | None:

@@ -18,9 +18,14 @@ def slot(number: int) -> datetime:
     return NOON + number * 10 * SECOND
 
 
+def at(seconds: float) -> float:
+    """Return the moment so many seconds after noon, as the journal tells it."""
+    return NOON.timestamp() + seconds
+
+
 def line(what: str, execution: int, attempt: int = 1, value: Any = None, **more: Any) -> Line:
     """Return what an attempt wrote on worker a1."""
-    fields = {"task": "t", "worker": "a1", "at": 0.0, **more}
+    fields = {"task": "t", "worker": "a1", "at": at(10), **more}
     return Line(what=what, execution=execution, attempt=attempt, value=value, **fields)
 
 
@@ -66,7 +71,7 @@ def history(**changed: Any) -> History:
         ],
         "lives": {
             "a1": Life(label="a1", exit_code=0),
-            "b1": Life(label="b1", exit_code=-9, harms=[Harm("killed")]),
+            "b1": Life(label="b1", exit_code=-9, harms=[Harm("killed", at(5))]),
         },
     }
     return History(**right | changed)
@@ -77,9 +82,10 @@ def with_first(changed: Row, **more: Any) -> History:
     return history(rows=[changed, *history().rows[1:]], **more)
 
 
-def healthy(label: str = "b1", *harms: Harm) -> dict[str, Life]:
+def healthy(label: str = "b1", *harms: Harm, **ended: Any) -> dict[str, Life]:
     """Return lives of which one has seen only what is given, or nothing."""
-    return {**history().lives, label: Life(label=label, exit_code=0, harms=[*harms])}
+    life = Life(label=label, harms=[*harms], **{"exit_code": 0, **ended})
+    return {**history().lives, label: life}
 
 
 def returned(*executions: int) -> list[Line]:

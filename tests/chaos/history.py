@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from tests.chaos.journal import Line
 from tests.chaos.plan import LEASE, Planned
@@ -44,13 +45,15 @@ class Tried:
     outcome: str
     worker: str
     finished_at: datetime
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What was done to a worker, and for how many seconds."""
+    """What was done to a worker, from when on, by the journal's clock, and for how many seconds."""
 
     what: str
+    begun: float
     seconds: float = 0.0
 
     @property
@@ -68,15 +71,19 @@ class Harm:
 
 @dataclass(slots=True, kw_only=True)
 class Life:
-    """What became of one worker's process; ``exit_code`` is None while it is there."""
+    """What became of one worker's process; ``exit_code`` is None while it is there.
+
+    ``ended_at`` is when it was seen to have ended, by the journal's clock.
+    """
 
     label: str
     harms: list[Harm] = field(default_factory=list)
     exit_code: int | None = None
+    ended_at: float = inf
 
-    def may(self, cost: str) -> bool:
-        """Say whether something was done to it that has a cost, named as in Harm."""
-        return any(getattr(harm, cost) for harm in self.harms)
+    def may(self, cost: str, *, by: float) -> bool:
+        """Say whether anything was begun by then that has a cost, named as in Harm."""
+        return any(harm.begun <= by and getattr(harm, cost) for harm in self.harms)
 
 
 @dataclass(frozen=True, slots=True)

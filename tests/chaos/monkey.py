@@ -82,7 +82,7 @@ class Monkey:
         """Kill a worker, and not its fork server."""
         if (worker := act.choose(self.victims)) is None:
             return ""
-        worker.life.harms.append(Harm("killed"))
+        worker.life.harms.append(Harm("killed", time.time()))
         worker.process.kill()
         return worker.life.label
 
@@ -90,7 +90,7 @@ class Monkey:
         """Ask a worker to end, as at a deployment."""
         if (worker := act.choose(self.victims)) is None:
             return ""
-        worker.life.harms.append(Harm("stopped"))
+        worker.life.harms.append(Harm("stopped", time.time()))
         worker.process.terminate()
         return worker.life.label
 
@@ -106,7 +106,7 @@ class Monkey:
         server = worker and worker.fork_server
         if not (worker and server):
             return ""
-        worker.life.harms.append(Harm("fork server killed"))
+        worker.life.harms.append(Harm("fork server killed", time.time()))
         server.kill()
         return f"{worker.life.label} {server.pid}"
 
@@ -156,8 +156,9 @@ class Monkey:
         victim = self.fleet.workers[0]
         if victim in self._in_trouble:
             return ""
+        since = time.time()
         self.proxy.hold()
-        self._undo_later(victim, act.seconds, self._reconnect, victim, time.monotonic())
+        self._undo_later(victim, act.seconds, self._reconnect, victim, since)
         return f"{victim.life.label} for {act.seconds:.1f} s"
 
     def drop_connections(self, act: Act) -> str:
@@ -165,13 +166,14 @@ class Monkey:
         return f"{self.proxy.drop()} connections"
 
     def _freeze(self, worker: Running, process: psutil.Process, what: str, act: Act) -> str:
+        since = time.time()
         process.suspend()
-        self._undo_later(worker, act.seconds, self._thaw, worker, process, what, time.monotonic())
+        self._undo_later(worker, act.seconds, self._thaw, worker, process, what, since)
         return f"{worker.life.label} {process.pid} for {act.seconds:.1f} s"
 
     def _thaw(self, worker: Running, process: psutil.Process, what: str, since: float) -> None:
         self._in_trouble.discard(worker)
-        worker.life.harms.append(Harm(what, time.monotonic() - since))
+        worker.life.harms.append(Harm(what, since, time.time() - since))
         if process.is_running():
             process.resume()
 
@@ -179,7 +181,7 @@ class Monkey:
         self._in_trouble.discard(worker)
         self.proxy.let_go()
         for victim in {worker, self.fleet.workers[0]}:  # one may have taken the other's place
-            victim.life.harms.append(Harm("cut off", time.monotonic() - since))
+            victim.life.harms.append(Harm("cut off", since, time.time() - since))
 
     def _take_database_away(self, mode: str, act: Act) -> str:
         if self.cluster in self._in_trouble:

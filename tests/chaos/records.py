@@ -16,7 +16,8 @@ ROWS = """
     FROM scheduled_tasks_execution ORDER BY id
 """
 TRIED = """
-    SELECT execution_id AS execution, number, outcome, worker_label AS worker, finished_at
+    SELECT execution_id AS execution, number, outcome, worker_label AS worker, finished_at,
+           error_category AS category
     FROM scheduled_tasks_attempt ORDER BY execution_id, number
 """
 COUNTS = """

@@ -12,6 +12,7 @@ from tests.chaos.histories import (
     NOON,
     SECOND,
     THREE_RUNS,
+    at,
     healthy,
     history,
     line,
@@ -135,6 +136,15 @@ WRONG: dict[str, tuple[History, str]] = {
         ),
         "t: #2 attempt 1 of a1 began beside one of a1",
     ),
+    "two threads at once, before the worker of one was stopped": (
+        history(
+            **THREE_RUNS,
+            tasks={"t": task(executor="thread")},
+            journal=[*returned(1, 3), *returned(2)[1:], line(BEGUN, 2, at=at(5), beside="a1")],
+            lives=healthy("a1", Harm("stopped", at(100))),
+        ),
+        "t: #2 attempt 1 of a1 began beside one of a1",
+    ),
     "an attempt that is not on record": (
         history(tried=[]),
         "t: #1, of 2 attempts, has [] on record",
@@ -165,11 +175,19 @@ WRONG: dict[str, tuple[History, str]] = {
     ),
     "a run counted twice": (history(counts={"t": 2}), "t: 1 have ended, it counts 2"),
     "a healthy worker given up": (
-        history(lives=healthy("b1", Harm("frozen", 1.0))),
+        history(lives=healthy("b1", Harm("frozen", at(5), 1.0))),
+        "worker b1 was given up, and was well",
+    ),
+    "a worker given up before it was harmed": (
+        history(lives=healthy("b1", Harm("killed", at(100)), ended_at=at(5))),
         "worker b1 was given up, and was well",
     ),
     "a run lost by a healthy worker": (
         history(lives=healthy(), states={"a1": "stopped", "b1": "stopped"}),
+        "#1 was lost by worker b1, which was well",
+    ),
+    "a run lost before its worker was killed": (
+        history(lives=healthy("b1", Harm("killed", at(100)))),
         "#1 was lost by worker b1, which was well",
     ),
     "a last run lost by a healthy worker": (
@@ -187,6 +205,10 @@ WRONG: dict[str, tuple[History, str]] = {
     "a worker that died by itself": (
         history(lives={**history().lives, "c1": Life(label="c1", exit_code=1)}),
         "worker c1 ended with 1, and was well",
+    ),
+    "a worker that died before it was harmed": (
+        history(lives=healthy("b1", Harm("stopped", at(100)), ended_at=at(5), exit_code=1)),
+        "worker b1 ended with 1, and was well",
     ),
 }
 
@@ -224,7 +246,7 @@ def test_a_long_outage_may_cost_runs_but_no_workers() -> None:
 
 @pytest.mark.parametrize("harm", ["killed", "stopped", "frozen", "cut off"])
 def test_a_thread_cannot_be_killed(harm: str) -> None:
-    lives = healthy("b1", Harm(harm, 8.0))
+    lives = healthy("b1", Harm(harm, at(5), 8.0))
     journal = [
         *history().journal[:2],
         line(BEGUN, 1, attempt=2, value=3, beside="b1"),

@@ -1,0 +1,56 @@
+"""Judges whether those to whom nothing was done were left alone.
+
+What is done to a worker excuses only what comes after it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain
+from math import inf
+
+from tests.chaos.history import HARMLESS, History, Row, Tried
+from tests.chaos.plan import LEASE
+
+#: A worker's clock is set by an answer of the database, which may have been under way for as long
+#: as somebody can be frozen: so far behind may be what it writes, in seconds.
+BEHIND = 2 * LEASE
+
+
+def nobody_healthy_is_given_up(history: History) -> Iterator[str]:
+    """Hold that nobody is taken for lost to whom nothing was done, even after an outage."""
+    for label, state in history.states.items():
+        life = history.lives[label]
+        if state == "lost" and not life.may("costs_the_worker", by=life.ended_at):
+            yield f"worker {label} was given up, and was well"
+
+
+def nobody_healthy_loses_runs(history: History) -> Iterator[str]:
+    """Hold that runs are lost only by what was done to their worker, or by a long outage."""
+    taken = [one for one in history.tried if one.outcome == "lost"]
+    counted = Counter(one.execution for one in taken)
+    last = [row for row in history.rows if row.losses > counted[row.id]]
+    for one in chain(taken, last):
+        life = history.lives.get(one.worker)
+        by = one.finished_at.timestamp() + BEHIND if one.finished_at else inf
+        if not (life and life.may("costs_runs", by=by)) and not by_an_outage(history, one):
+            number = one.execution if isinstance(one, Tried) else one.id
+            yield f"#{number} was lost by worker {one.worker}, which was well"
+
+
+def by_an_outage(history: History, one: Tried | Row) -> bool:
+    """Say whether the database was away for so long that it cost a run."""
+    after = timedelta(seconds=2 * LEASE)
+    return one.finished_at is not None and any(
+        outage.seconds >= HARMLESS and outage.begun <= one.finished_at <= outage.ended + after
+        for outage in history.outages
+    )
+
+
+def nobody_dies_by_itself(history: History) -> Iterator[str]:
+    """Hold that workers to which nothing was done go on until they are stopped, and end well."""
+    for label, life in history.lives.items():
+        if life.exit_code != 0 and not life.may("costs_the_worker", by=life.ended_at):
+            yield f"worker {label} ended with {life.exit_code}, and was well"
