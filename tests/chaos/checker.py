@@ -32,6 +32,7 @@ def violations(history: History) -> list[str]:
     """Return what is wrong with a history, nothing where all promises were kept."""
     promises = (
         every_slot_is_accounted_for_once,
+        what_has_begun_is_not_covered,
         nothing_is_left,
         every_attempt_begins_at_most_once,
         what_must_not_be_repeated_is_not,
@@ -39,6 +40,7 @@ def violations(history: History) -> list[str]:
         nothing_overlaps_that_may_not,
         attempts_are_consecutive,
         what_succeeded_has_returned,
+        what_has_returned_has_not_failed,
         checkpoints_are_kept,
         counts_are_right,
         nobody_healthy_is_given_up,
@@ -77,6 +79,14 @@ def wrong_slots(task: Planned, rows: list[Row]) -> Iterator[str]:
     for slot, times in accounted.items():
         if times != 1:
             yield f"{task.name}: slot {slot} is accounted for {times} times"
+
+
+def what_has_begun_is_not_covered(history: History) -> Iterator[str]:
+    """Hold that nothing is called skipped or missed that has been claimed, or has begun."""
+    begun = {line.execution for line in history.journal if line.what == BEGUN}
+    for row in history.rows:
+        if row.status in COVERED and (row.attempt or row.id in begun):
+            yield f"{row.task}: #{row.id} is called {row.status}, and was tried"
 
 
 def nothing_is_left(history: History) -> Iterator[str]:
@@ -189,6 +199,32 @@ def what_succeeded_has_returned(history: History) -> Iterator[str]:
     for row in history.rows:
         if row.status == "success" and (row.id, row.attempt) not in returned:
             yield f"{row.task}: #{row.id} is called a success, and has not returned"
+
+
+def what_has_returned_has_not_failed(history: History) -> Iterator[str]:
+    """Hold that what came to its end failed only by what can still happen to it then."""
+    failed = {(row.id, row.attempt): row.category for row in history.rows if row.failed}
+    failed |= {(one.execution, one.number): one.category for one in history.tried if one.failed}
+    for line in history.journal:
+        category = failed.get((line.execution, line.attempt))
+        if (line.what, line.value) != (ENDED, RETURNED) or category is None:
+            continue
+        if category not in fatal_after_return(history.tasks[line.task]):
+            said = f"{line.task}: #{line.execution} attempt {line.attempt}"
+            yield f"{said} has returned, and is called failed, {category}"
+
+
+def fatal_after_return(task: Planned) -> Iterator[str]:
+    """Yield the categories of failures that a run may end with that has written that it returned.
+
+    A moment goes by until its worker knows: its timeout may come, its worker may be stopped, and
+    its process be killed, by the kernel too.
+    """
+    yield "lost"
+    if task.timeout is not None:
+        yield "timeout"
+    if task.executor == "process":
+        yield from ("crash", "memory")
 
 
 def checkpoints_are_kept(history: History) -> Iterator[str]:

@@ -35,6 +35,11 @@ class Row:
     reason: str = ""
     finished_at: datetime | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Say whether it has failed for good."""
+        return self.status == "failed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
@@ -46,6 +51,11 @@ class Tried:
     worker: str
     finished_at: datetime
     category: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Say whether it came to an end of its own, which was no success."""
+        return self.outcome in ("failed", "postponed")
 
 
 @dataclass(frozen=True, slots=True)

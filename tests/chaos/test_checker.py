@@ -18,12 +18,11 @@ from tests.chaos.histories import (
     line,
     returned,
     row,
-    slot,
     task,
     tried,
     with_first,
 )
-from tests.chaos.history import Harm, History, Life, Outage, Row
+from tests.chaos.history import Harm, History, Row
 from tests.chaos.journal import BEGUN, ENDED
 
 
@@ -66,6 +65,17 @@ WRONG: dict[str, tuple[History, str]] = {
     "a slot left out that had to run": (
         history(tasks={"t": task(overlap="allow", misfire="all")}),
         "t: #2 leaves out 2026-03-01 12:00:10+00:00, which had to run",
+    ),
+    "a begun run that is called skipped": (
+        history(
+            **THREE_RUNS | {"rows": [row(1), row(2, "skipped", reason="Why not."), row(3)]},
+            journal=returned(1, 2, 3),
+        ),
+        "t: #2 is called skipped, and was tried",
+    ),
+    "a claimed run that is called missed": (
+        history(**THREE_RUNS | {"rows": [row(1), row(2, "missed", attempt=1), row(3)]}),
+        "t: #2 is called missed, and was tried",
     ),
     "an execution that waits": (with_first(row(1, "queued")), "t: #1 is still queued"),
     "an execution that runs": (with_first(row(1, "running")), "t: #1 is still running"),
@@ -165,6 +175,29 @@ WRONG: dict[str, tuple[History, str]] = {
         history(journal=[*history().journal[:3], line(ENDED, 1, attempt=2, value="ValueError")]),
         "t: #1 is called a success, and has not returned",
     ),
+    "a failure of what has returned": (
+        with_first(row(1, "failed", attempt=2, losses=1, failures=2, category="logic")),
+        "t: #1 attempt 2 has returned, and is called failed, logic",
+    ),
+    "a crash of what has returned in a thread": (
+        with_first(
+            row(1, "failed", attempt=2, losses=1, failures=2, category="crash"),
+            tasks={"t": task(executor="thread")},
+        ),
+        "t: #1 attempt 2 has returned, and is called failed, crash",
+    ),
+    "a timeout of what has returned and has none": (
+        with_first(row(1, "failed", attempt=2, losses=1, failures=2, category="timeout")),
+        "t: #1 attempt 2 has returned, and is called failed, timeout",
+    ),
+    "another attempt of what has returned": (
+        history(
+            rows=[replace(history().rows[0], failures=1, losses=0), *history().rows[1:]],
+            tried=[tried(1, 1, "postponed", category="logic")],
+            journal=[*returned(1), *history().journal[2:]],
+        ),
+        "t: #1 attempt 1 has returned, and is called failed, logic",
+    ),
     "a checkpoint that is gone": (
         history(journal=[*history().journal[:2], *returned(1), line(BEGUN, 1, attempt=2)]),
         "t: #1 kept step 3, and found None",
@@ -174,42 +207,6 @@ WRONG: dict[str, tuple[History, str]] = {
         "t: #1 kept step 3, and found 2",
     ),
     "a run counted twice": (history(counts={"t": 2}), "t: 1 have ended, it counts 2"),
-    "a healthy worker given up": (
-        history(lives=healthy("b1", Harm("frozen", at(5), 1.0))),
-        "worker b1 was given up, and was well",
-    ),
-    "a worker given up before it was harmed": (
-        history(lives=healthy("b1", Harm("killed", at(100)), ended_at=at(5))),
-        "worker b1 was given up, and was well",
-    ),
-    "a run lost by a healthy worker": (
-        history(lives=healthy(), states={"a1": "stopped", "b1": "stopped"}),
-        "#1 was lost by worker b1, which was well",
-    ),
-    "a run lost before its worker was killed": (
-        history(lives=healthy("b1", Harm("killed", at(100)))),
-        "#1 was lost by worker b1, which was well",
-    ),
-    "a last run lost by a healthy worker": (
-        with_first(row(1, "failed", attempt=2, losses=2)),
-        "#1 was lost by worker a1, which was well",
-    ),
-    "a run lost by a short outage": (
-        history(lives=healthy(), outages=[Outage(slot(0), slot(0) + SECOND)]),
-        "#1 was lost by worker b1, which was well",
-    ),
-    "a run lost long after an outage": (
-        history(lives=healthy(), outages=[Outage(slot(-9), slot(-8))]),
-        "#1 was lost by worker b1, which was well",
-    ),
-    "a worker that died by itself": (
-        history(lives={**history().lives, "c1": Life(label="c1", exit_code=1)}),
-        "worker c1 ended with 1, and was well",
-    ),
-    "a worker that died before it was harmed": (
-        history(lives=healthy("b1", Harm("stopped", at(100)), ended_at=at(5), exit_code=1)),
-        "worker b1 ended with 1, and was well",
-    ),
 }
 
 
@@ -237,11 +234,11 @@ def test_what_has_spent_its_budget_may_fail(failed: Row, policies: dict[str, Any
     assert not [said for said in found if "given up after" in said]
 
 
-def test_a_long_outage_may_cost_runs_but_no_workers() -> None:
-    outage = Outage(slot(0), slot(0) + 7 * SECOND)
-    assert violations(history(lives=healthy(), outages=[outage])) == [
-        "worker b1 was given up, and was well"
-    ]
+@pytest.mark.parametrize("category", ["lost", "crash", "memory", "timeout"])
+def test_what_has_returned_may_still_be_killed(category: str) -> None:
+    failed = row(1, "failed", attempt=2, losses=1, failures=2, category=category)
+    found = violations(with_first(failed, tasks={"t": task(timeout=1)}))
+    assert not [said for said in found if "has returned" in said]
 
 
 @pytest.mark.parametrize("harm", ["killed", "stopped", "frozen", "cut off"])
