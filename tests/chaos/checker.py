@@ -152,9 +152,10 @@ def what_failed_has_spent_its_budget(history: History) -> Iterator[str]:
 
 
 def nothing_overlaps_that_may_not(history: History) -> Iterator[str]:
-    """Hold that no run began beside another where they may not overlap, by the kernel's word.
+    """Hold that no run was beside another, or what that had started, where they may not overlap.
 
-    A thread cannot be killed: those of a worker that was cut off, frozen or stopped may go on.
+    That is by the kernel's word. A thread cannot be killed: those of a worker that was cut off,
+    frozen or stopped may go on.
     """
     for line in history.journal:
         task = history.tasks[line.task]
@@ -164,8 +165,8 @@ def nothing_overlaps_that_may_not(history: History) -> Iterator[str]:
         if task.executor == "thread" and other and other.may("costs_the_worker", by=line.at):
             continue
         yield (
-            f"{line.task}: #{line.execution} attempt {line.attempt} of {line.worker} began "
-            f"beside one of {line.beside}"
+            f"{line.task}: #{line.execution} attempt {line.attempt} of {line.worker} has "
+            f"{line.what} beside one of {line.beside}"
         )
 
 

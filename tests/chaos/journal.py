@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,16 +22,17 @@ from scheduled_tasks import TaskContext
 #: In the environment of the workers, and so of all that comes from them.
 FOLDER, WORKER = "CHAOS_FOLDER", "CHAOS_WORKER"
 JOURNAL, LOCKS = "journal", "locks"
-BEGUN, KEPT, ENDED = "begun", "kept", "ended"
+BEGUN, STARTED, KEPT, ENDED = "begun", "started", "kept", "ended"
 RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What one attempt wrote: that it has begun, kept a checkpoint, or ended.
+    """What one attempt wrote: that it has begun, started a process, kept a checkpoint, or ended.
 
     ``value`` is the checkpoint that it found, or kept, or how it ended. ``beside`` says of one
-    that has begun whose attempt of the same task was running: a worker's label.
+    that has begun whose attempt of the same task was running, and of one that has started a
+    process whose process was still there: a worker's label.
     """
 
     what: str
@@ -57,9 +59,9 @@ def attended(context: TaskContext) -> Iterator[None]:
 
 
 @contextmanager
-def lock_of(task: str) -> Iterator[str | None]:
-    """Hold a task's lock, if it is free; say which worker holds it otherwise."""
-    with (Path(os.environ[FOLDER]) / LOCKS / task).open("a+") as file:
+def lock_of(name: str) -> Iterator[str | None]:
+    """Hold the lock of a name, if it is free; say which worker holds it otherwise."""
+    with lock_file(name).open("a+") as file:
         beside = holder(file)
         try:
             yield beside
@@ -68,17 +70,38 @@ def lock_of(task: str) -> Iterator[str | None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def leave_behind(
+    context: TaskContext, command: Sequence[str], *, apart: bool
+) -> subprocess.Popen[bytes]:
+    """Start a process that is waited for by nobody, in a session of its own if it is ``apart``.
+
+    It holds a lock as long as it lives, so that it is noticed if an attempt before has left one.
+    """
+    with lock_file(f"left by {context.task_name}").open("a+") as file:
+        beside = holder(file)
+        write(context, STARTED, beside=beside)
+        return subprocess.Popen(command, pass_fds=[file.fileno()], start_new_session=apart)
+
+
+def lock_file(name: str) -> Path:
+    return Path(os.environ[FOLDER]) / LOCKS / name
+
+
 def holder(file: TextIO) -> str | None:
     """Take the lock in the name of this worker, or return who has it."""
-    while not locks(file.fileno()):
-        file.seek(0)
-        if worker := file.read():
-            return worker
-        time.sleep(0.001)  # whoever has it has only just got it
-    file.truncate(0)
-    file.write(os.environ[WORKER])
-    file.flush()
-    return None
+    with Path(f"{file.name}.gate").open("a") as gate:
+        # Whoever has the lock has written its name by then, over that of one that was killed.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        try:
+            if not locks(file.fileno()):
+                file.seek(0)
+                return file.read()
+            file.truncate(0)
+            file.write(os.environ[WORKER])
+            file.flush()
+            return None
+        finally:
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
 
 def locks(file: int) -> bool:

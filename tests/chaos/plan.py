@@ -13,6 +13,8 @@ from typing import Any
 #: In seconds.
 LEASE = 6.0
 MINUTE = 60
+#: What lasts goes on for long after others may have given its worker up.
+LASTS = 2.5 * LEASE
 #: In the environment of the workers: seed, first moment and seconds of the plan.
 PLAN = "CHAOS_PLAN"
 
@@ -22,8 +24,9 @@ MISFIRES = ("once", "skip", "all")
 #: How many tasks there are for each policy of overlap and each executor.
 OF_EACH_KIND = 24
 INTERVALS = (8, 9, 11, 13, 17, 20, MINUTE)
-#: What takes long has slots that are so far apart, in seconds, or more and more would wait.
-FAR_APART = 20
+#: What takes long has slots that are so far apart, in seconds, or more and more would wait. Where
+#: it may overlap it does, so that the locks have something to show.
+FAR_APART, TOO_CLOSE = 20, 13
 LONG = ("lasting", "stubborn")
 #: What is done, how often among the tasks of a kind beyond the first, and whether it takes a
 #: process of its own.
@@ -37,6 +40,7 @@ HANDLERS = {
     "talkative": (2, False),
     "patient": (2, False),
     "crashing": (2, True),
+    "careless": (2, True),
     "stubborn": (0, True),
 }
 
@@ -116,7 +120,7 @@ def draw(rng: Random, number: int, *, handler: str, **given: Any) -> Planned:
     return Planned(
         name=name.replace("_", "-"),
         handler=handler,
-        every=FAR_APART if handler in LONG else rng.choice(INTERVALS),
+        every=draw_distance(rng, handler, given["overlap"]),
         misfire=rng.choice(MISFIRES),
         grace=rng.choice((None, None, None, 5)),
         on_lost=rng.choice(("retry", "retry", "fail")),
@@ -127,6 +131,13 @@ def draw(rng: Random, number: int, *, handler: str, **given: Any) -> Planned:
         payload={"seconds": round(rng.uniform(0.2, 2.0), 1)} if handler == "slow" else {},
         **given,
     )
+
+
+def draw_distance(rng: Random, handler: str, overlap: str) -> int:
+    """Draw how many seconds the slots of a task are apart."""
+    if handler not in LONG:
+        return rng.choice(INTERVALS)
+    return TOO_CLOSE if overlap == "allow" else FAR_APART
 
 
 def in_words(seed: int, starts_at: datetime, seconds: int) -> str:

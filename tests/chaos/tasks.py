@@ -18,8 +18,8 @@ from scheduled_tasks import (
     scheduled_task,
 )
 from scheduled_tasks.exceptions import RunInterrupted
-from tests.chaos.journal import KEPT, attended, write
-from tests.chaos.plan import LEASE, MINUTE, Planned, of_this_worker
+from tests.chaos.journal import KEPT, attended, leave_behind, write
+from tests.chaos.plan import LASTS, MINUTE, Planned, of_this_worker
 
 STEPS = 5
 
@@ -48,7 +48,7 @@ def slow(context: TaskContext, seconds: float) -> float:
 def lasting(context: TaskContext) -> None:
     """Go on for long after others may have given its worker up."""
     with attended(context):
-        rest(2.5 * LEASE)
+        rest(LASTS)
 
 
 @scheduled_task
@@ -111,6 +111,14 @@ def crashing(context: TaskContext) -> None:
                 os._exit(3)
             case 1:
                 os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@scheduled_task
+def careless(context: TaskContext) -> None:
+    """Leave a process behind that would go on for long, every second time out of reach."""
+    with attended(context):
+        leave_behind(context, ("sleep", "600"), apart=drawn(context, 2) == 0)
+        rest(0.5)
 
 
 @scheduled_task

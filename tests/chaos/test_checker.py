@@ -23,7 +23,7 @@ from tests.chaos.histories import (
     with_first,
 )
 from tests.chaos.history import Harm, History, Row
-from tests.chaos.journal import BEGUN, ENDED
+from tests.chaos.journal import BEGUN, ENDED, STARTED
 
 
 def test_right_histories_pass() -> None:
@@ -136,7 +136,11 @@ WRONG: dict[str, tuple[History, str]] = {
                 *history().journal[3:],
             ]
         ),
-        "t: #1 attempt 2 of a1 began beside one of b1",
+        "t: #1 attempt 2 of a1 has begun beside one of b1",
+    ),
+    "a process that outlives its run": (
+        history(journal=[*history().journal, line(STARTED, 1, attempt=2, beside="b1")]),
+        "t: #1 attempt 2 of a1 has started beside one of b1",
     ),
     "two threads at once of healthy workers": (
         history(
@@ -144,7 +148,7 @@ WRONG: dict[str, tuple[History, str]] = {
             tasks={"t": task(executor="thread")},
             journal=[*returned(1, 3), *returned(2)[1:], line(BEGUN, 2, beside="a1")],
         ),
-        "t: #2 attempt 1 of a1 began beside one of a1",
+        "t: #2 attempt 1 of a1 has begun beside one of a1",
     ),
     "two threads at once, before the worker of one was stopped": (
         history(
@@ -153,7 +157,7 @@ WRONG: dict[str, tuple[History, str]] = {
             journal=[*returned(1, 3), *returned(2)[1:], line(BEGUN, 2, at=at(5), beside="a1")],
             lives=healthy("a1", Harm("stopped", at(100))),
         ),
-        "t: #2 attempt 1 of a1 began beside one of a1",
+        "t: #2 attempt 1 of a1 has begun beside one of a1",
     ),
     "an attempt that is not on record": (
         history(tried=[]),

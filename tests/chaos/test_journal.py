@@ -17,8 +17,10 @@ from tests.chaos.journal import (
     FOLDER,
     LOCKS,
     RETURNED,
+    STARTED,
     WORKER,
     attended,
+    leave_behind,
     lines,
     lock_of,
 )
@@ -87,3 +89,19 @@ def test_a_run_beside_another_process_is_noticed_until_that_is_dead() -> None:
         other.wait()
         with lock_of("t") as beside:
             assert beside is None
+
+
+def test_what_an_attempt_has_left_behind_is_noticed_until_it_is_dead(folder: Path) -> None:
+    left = [leave_behind(context(), ["sleep", "600"], apart=apart) for apart in (True, False)]
+    for process in left:
+        process.kill()
+        process.wait()
+    leave_behind(context(), ["true"], apart=False).wait()
+    found = [(line.what, line.beside) for line in lines(folder)]
+    assert found == [(STARTED, None), (STARTED, "a1"), (STARTED, None)]
+
+
+def test_nobody_is_told_the_name_of_one_that_was_killed(folder: Path) -> None:
+    (folder / LOCKS / "t").write_text("killed")
+    with lock_of("t") as first, lock_of("t") as second:
+        assert (first, second) == (None, "a1")

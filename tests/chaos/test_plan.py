@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 
-from tests.chaos.plan import EXECUTORS, HANDLERS, MINUTE, OVERLAPS, plan
+from tests.chaos.plan import EXECUTORS, HANDLERS, LASTS, MINUTE, OVERLAPS, plan
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -31,3 +31,9 @@ def test_slots_are_at_equal_distances_or_at_whole_minutes() -> None:
         distances = {after - before for before, after in pairwise(slots)}
         assert distances == {timedelta(seconds=task.every)}
         assert slots[-1] < task.ends_at <= slots[-1] + timedelta(seconds=task.every)
+
+
+def test_what_lasts_overlaps_where_it_may() -> None:
+    lasting = [task for task in plan(1, NOON, 120) if task.handler == "lasting"]
+    assert {task.every < LASTS for task in lasting if task.may_overlap} == {True}
+    assert {task.every < LASTS for task in lasting if not task.may_overlap} == {False}
