@@ -99,6 +99,9 @@ def nothing_is_left(history: History) -> Iterator[str]:
     for label, state in history.states.items():
         if state not in ("stopped", "lost"):
             yield f"worker {label} is still {state} on record"
+    for label, life in history.lives.items():
+        if life.exit_code is None:
+            yield f"worker {label} has not ended"
     for process in history.left:
         yield f"process {process} was left behind"
 

@@ -85,13 +85,15 @@ class Fleet:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop all workers politely, and wait until they have ended."""
+        """Stop all workers politely, and wait until they have ended, but not for ever."""
         self._stop_supervising()
         for worker in self.workers:
             worker.process.terminate()
-        for worker in self.workers:
-            worker.process.wait(LONGEST_END)
-            assert worker.ended
+        deadline = time.monotonic() + LONGEST_END
+        waiting = self.workers
+        while waiting and time.monotonic() < deadline:
+            time.sleep(LOOKS_EVERY)
+            waiting = [worker for worker in waiting if not worker.ended]
 
     def close(self) -> None:
         """Kill what is still there."""
@@ -126,10 +128,18 @@ class Fleet:
 
 
 def children(pid: int) -> list[psutil.Process]:
+    """Return the children of a process that live, none where there is no such process."""
     try:
-        return psutil.Process(pid).children()
+        return [child for child in psutil.Process(pid).children() if lives(child)]
     except psutil.Error:
         return []
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def name_of(process: psutil.Process) -> str:

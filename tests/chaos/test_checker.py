@@ -87,6 +87,10 @@ WRONG: dict[str, tuple[History, str]] = {
         history(states={"a1": "stopped", "b1": "running"}),
         "worker b1 is still running on record",
     ),
+    "a worker that does not end": (
+        history(lives=healthy("b1", Harm("stopped", at(5)), exit_code=None)),
+        "worker b1 has not ended",
+    ),
     "a process left behind": (history(left=["12 run-1"]), "process 12 run-1 was left behind"),
     "an attempt begun twice": (
         history(journal=[*history().journal, line(BEGUN, 1, worker="c1")]),

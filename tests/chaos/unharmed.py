@@ -52,5 +52,5 @@ def by_an_outage(history: History, one: Tried | Row) -> bool:
 def nobody_dies_by_itself(history: History) -> Iterator[str]:
     """Hold that workers to which nothing was done go on until they are stopped, and end well."""
     for label, life in history.lives.items():
-        if life.exit_code != 0 and not life.may("costs_the_worker", by=life.ended_at):
+        if life.exit_code not in (0, None) and not life.may("costs_the_worker", by=life.ended_at):
             yield f"worker {label} ended with {life.exit_code}, and was well"
