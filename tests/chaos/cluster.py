@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -52,16 +52,20 @@ class Cluster:
         """Start it, and wait until it takes connections."""
         self.server.ensure_postgres_running()
 
-    def terminate_connections(self, *, most: int) -> int:
-        """End the connections of clients, at most so many; return how many."""
+    def clients(self) -> list[int]:
+        """Return the connections of clients by their process ids, the oldest first."""
         with self.connect() as connection:
             found = connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity"
-                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-                " ORDER BY random() LIMIT %s) AS victims",
-                [most],
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid() ORDER BY backend_start, pid"
             )
-            return len(found.fetchall())
+            return [pid for (pid,) in found]
+
+    def terminate(self, clients: Sequence[int]) -> int:
+        """End connections of clients; return how many there were."""
+        with self.connect() as connection:
+            asked = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
+            return sum(ended for (ended,) in connection.execute(asked, [list(clients)]))
 
 
 @contextmanager

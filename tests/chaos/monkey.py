@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sched
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,10 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import Fleet, Running
 from tests.chaos.history import Harm, Outage
 from tests.chaos.proxy import Proxy
-from tests.chaos.script import Act, acts
+from tests.chaos.script import FOR_LONG, PAUSES, Act, acts
+
+#: An act is tried so often, in seconds, until there is somebody to do it to.
+TRIED_EVERY = 0.1
 
 
 class Monkey:
@@ -38,23 +42,35 @@ class Monkey:
         self._in_trouble: set[object] = set()
 
     def play(self, seed: int, seconds: float) -> None:
-        """Do what follows from the seed for so long, and undo all that lasts."""
-        over = time.monotonic() + seconds
+        """Do what follows from the seed for so long, and undo all that lasts.
+
+        An act that finds nobody to do it to waits for somebody, and those after it for that.
+        """
+        begun = free = time.monotonic()
+        over = begun + seconds
         for act in acts(seed):
-            self._wait(min(time.monotonic() + act.after, over))
-            if time.monotonic() >= over:
+            self._wait(min(max(begun + act.at, free), over))
+            if not (did := self._insist(act, over)):
                 break
-            if did := self.perform(act):
-                self.done.append(act.what)
-            line = json.dumps({"at": time.time(), **asdict(act), "did": did})
+            free = time.monotonic() + PAUSES[0] + act.rest
+            self.done.append(act.what)
+            line = json.dumps({**asdict(act), "done_at": time.time(), "did": did})
             with self._log.open("a") as file:
                 file.write(f"{line}\n")
         self.heal()
 
+    def _insist(self, act: Act, over: float) -> str:
+        """Do one thing as soon as it can be; return what was done, "" if the time is over."""
+        while (left := over - time.monotonic()) > 0:
+            if did := self.perform(act):
+                return did
+            self._wait(time.monotonic() + min(left, TRIED_EVERY))
+        return ""
+
     def perform(self, act: Act) -> str:
         """Do one thing; return what was done, "" where there was nobody to do it to."""
         try:
-            return str(getattr(self, act.what.removesuffix("_for_long"))(act))
+            return str(getattr(self, act.what.removesuffix(FOR_LONG))(act))
         except (psutil.Error, psycopg.OperationalError):  # it is gone, or away
             return ""
 
@@ -135,11 +151,12 @@ class Monkey:
 
     def terminate_connection(self, act: Act) -> str:
         """Have the database end one connection, whosever it is."""
-        return f"{self.cluster.terminate_connections(most=1)} connection"
+        victim = act.choose(self.cluster.clients())
+        return self._terminate([] if victim is None else [victim])
 
     def terminate_all_connections(self, act: Act) -> str:
         """Have the database end all connections."""
-        return f"{self.cluster.terminate_connections(most=1000)} connections"
+        return self._terminate(self.cluster.clients())
 
     def restart_database(self, act: Act) -> str:
         """Stop the database in good order, and start it."""
@@ -154,7 +171,7 @@ class Monkey:
     def cut_off(self, act: Act) -> str:
         """Let nothing through between a worker and the database, and no end of a connection."""
         victim = self.fleet.workers[0]
-        if victim in self._in_trouble:
+        if victim not in self.victims:
             return ""
         since = time.time()
         self.proxy.hold()
@@ -163,7 +180,12 @@ class Monkey:
 
     def drop_connections(self, act: Act) -> str:
         """End the connections of the worker behind the proxy."""
-        return f"{self.proxy.drop()} connections"
+        ended = self.proxy.drop()
+        return f"{ended} connections" if ended else ""
+
+    def _terminate(self, clients: Sequence[int]) -> str:
+        ended = self.cluster.terminate(clients)
+        return f"{ended} connections" if ended else ""
 
     def _freeze(self, worker: Running, process: psutil.Process, what: str, act: Act) -> str:
         since = time.time()
@@ -174,7 +196,7 @@ class Monkey:
     def _thaw(self, worker: Running, process: psutil.Process, what: str, since: float) -> None:
         self._in_trouble.discard(worker)
         worker.life.harms.append(Harm(what, since, time.time() - since))
-        if process.is_running():
+        with suppress(psutil.NoSuchProcess):  # somebody has killed it meanwhile
             process.resume()
 
     def _reconnect(self, worker: Running, since: float) -> None:

@@ -66,6 +66,11 @@ class Planned:
     payload: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """Return what runs, and where."""
+        return self.handler, self.executor
+
+    @property
     def may_overlap(self) -> bool:
         """Say whether its executions may run beside each other."""
         return self.overlap == "allow"
