@@ -8,6 +8,7 @@ from datetime import datetime
 from math import inf
 
 from tests.chaos.journal import Line
+from tests.chaos.people import Deed
 from tests.chaos.plan import LEASE, Planned
 
 #: Whoever is silent for less, in seconds, loses nothing, even if it happens twice in a row.
@@ -124,4 +125,5 @@ class History:
     journal: Sequence[Line] = ()
     lives: Mapping[str, Life] = field(default_factory=dict)
     outages: Sequence[Outage] = ()
+    deeds: Sequence[Deed] = ()
     left: Sequence[str] = ()

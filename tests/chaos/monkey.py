@@ -1,4 +1,4 @@
-"""Does harm to workers, their processes, their connections and their database, by a seed."""
+"""Does harm to workers, their processes, connections and database, and sends people, by a seed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import psycopg
 from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import Fleet, Running
 from tests.chaos.history import Harm, Outage
+from tests.chaos.people import People
 from tests.chaos.proxy import Proxy
 from tests.chaos.script import FOR_LONG, PAUSES, Act, acts
 
@@ -31,10 +32,13 @@ class Monkey:
     database that is away. The worker in the first place is the one behind the proxy.
     """
 
-    def __init__(self, fleet: Fleet, cluster: Cluster, proxy: Proxy, log: Path) -> None:
+    def __init__(
+        self, fleet: Fleet, cluster: Cluster, proxy: Proxy, people: People, log: Path
+    ) -> None:
         self.fleet = fleet
         self.cluster = cluster
         self.proxy = proxy
+        self.people = people
         self.outages: list[Outage] = []
         self.done: list[str] = []
         self._log = log
@@ -182,6 +186,12 @@ class Monkey:
         """End the connections of the worker behind the proxy."""
         ended = self.proxy.drop()
         return f"{ended} connections" if ended else ""
+
+    def ask_people(self, act: Act) -> str:
+        """Let somebody do something with the tasks, as one may at any time."""
+        return self.people.ask(act.what, act.pick, act.seconds)
+
+    run_now = cancel = requeue = pause = ask_people
 
     def _terminate(self, clients: Sequence[int]) -> str:
         ended = self.cluster.terminate(clients)

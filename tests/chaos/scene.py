@@ -17,6 +17,7 @@ from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.fleet import Fleet, name_of
 from tests.chaos.history import History
 from tests.chaos.monkey import Monkey
+from tests.chaos.people import People
 from tests.chaos.plan import PLAN, Planned, in_words, plan
 from tests.chaos.proxy import Proxy
 from tests.processes import ROOT
@@ -66,6 +67,7 @@ class Scene:
                 journal=journal.lines(self.folder),
                 lives=self.fleet.lives,
                 outages=self.monkey.outages,
+                deeds=self.monkey.people.deeds,
                 left=[f"{one.pid} {name_of(one)}" for one in self.fleet.processes()],
             )
 
@@ -80,11 +82,13 @@ def scene(folder: Path, *, seed: int, seconds: int) -> Iterator[Scene]:
         tasks = write_tasks(folder, database, environment, seed=seed, seconds=seconds)
         proxy = Proxy(database.socket / ".s.PGSQL.5432")
         through = f"postgres://postgres:@127.0.0.1:{proxy.port}/postgres"
+        people = People(folder, {**environment, "DATABASE_URL": database.url})
         fleet = Fleet([through, *[database.url] * (WORKERS - 1)], folder, environment)
         try:
-            monkey = Monkey(fleet, database, proxy, folder / "monkey.log")
+            monkey = Monkey(fleet, database, proxy, people, folder / "monkey.log")
             yield Scene(folder, database, fleet, monkey, tasks)
         finally:
+            people.close()
             fleet.close()
             proxy.close()
 

@@ -32,8 +32,12 @@ DECK: dict[str, tuple[int, tuple[float, float]]] = {
     "cut_off": (2, SHORT),
     "cut_off_for_long": (1, LONG),
     "drop_connections": (1, SHORT),
+    "run_now": (3, SHORT),
+    "cancel": (3, SHORT),
+    "requeue": (2, SHORT),
+    "pause": (1, (1.0, 2.0)),
 }
-PAUSES = (0.3, 1.5)
+PAUSES = (0.3, 1.3)
 #: No round takes longer, in seconds, so that within them all has been done that can be.
 LONGEST_ROUND = sum(
     times * (PAUSES[1] + (longest if longest == LONG[1] else 0))
