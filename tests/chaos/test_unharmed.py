@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.checker import violations
-from tests.chaos.histories import SECOND, at, healthy, history, row, slot, with_first
+from tests.chaos.histories import SECOND, at, healthy, history, row, slot, tried, with_first
 from tests.chaos.history import Harm, History, Life, Outage
 
 WRONG: dict[str, tuple[History, str]] = {
@@ -27,6 +27,14 @@ WRONG: dict[str, tuple[History, str]] = {
     ),
     "a last run lost by a healthy worker": (
         with_first(row(1, "failed", attempt=2, losses=2)),
+        "#1 was lost by worker a1, which was well",
+    ),
+    "a run given back by a healthy worker": (
+        history(lives=healthy(), tried=[tried(1, 1, "given_back", worker="b1")]),
+        "#1 was lost by worker b1, which was well",
+    ),
+    "a last run given back by a healthy worker": (
+        with_first(row(1, "failed", attempt=2, losses=1, category="lost")),
         "#1 was lost by worker a1, which was well",
     ),
     "a run lost by a short outage": (
@@ -59,3 +67,8 @@ def test_a_long_outage_may_cost_runs_but_no_workers() -> None:
     assert violations(history(lives=healthy(), outages=[outage])) == [
         "worker b1 was given up, and was well"
     ]
+
+
+def test_what_has_not_begun_may_be_given_back_by_anybody() -> None:
+    rows, journal = [row(1, attempt=2), *history().rows[1:]], history().journal[2:]
+    assert violations(history(rows=rows, journal=journal, tried=[tried(1, 1, "given_back")])) == []

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import chain
 from math import inf
 
 from tests.chaos.history import HARMLESS, History, Row, Tried
+from tests.chaos.journal import BEGUN
 from tests.chaos.plan import LEASE
 
 #: A worker's clock is set by an answer of the database, which may have been under way for as long
@@ -29,15 +29,29 @@ def nobody_healthy_is_given_up(history: History) -> Iterator[str]:
 
 def nobody_healthy_loses_runs(history: History) -> Iterator[str]:
     """Hold that runs are lost only by what was done to their worker, or by a long outage."""
-    taken = [one for one in history.tried if one.outcome == "lost"]
-    counted = Counter(one.execution for one in taken)
-    last = [row for row in history.rows if row.losses > counted[row.id]]
-    for one in chain(taken, last):
+    for one in lost(history):
         life = history.lives.get(one.worker)
         by = one.finished_at.timestamp() + BEHIND if one.finished_at else inf
         if not (life and life.may("costs_runs", by=by)) and not by_an_outage(history, one):
             number = one.execution if isinstance(one, Tried) else one.id
             yield f"#{number} was lost by worker {one.worker}, which was well"
+
+
+def lost(history: History) -> Iterator[Tried | Row]:
+    """Yield what was lost, and what had begun and was given back.
+
+    What has not begun may be given back by anybody who was not told that he had claimed it.
+    """
+    begun = {(line.execution, line.attempt) for line in history.journal if line.what == BEGUN}
+    charged = Counter(one.execution for one in history.tried if one.outcome == "lost")
+    for one in history.tried:
+        given_back = one.outcome == "given_back" and (one.execution, one.number) in begun
+        if one.outcome == "lost" or given_back:
+            yield one
+    for row in history.rows:
+        given_back = row.failed and row.category == "lost" and (row.id, row.attempt) in begun
+        if row.losses > charged[row.id] or given_back:
+            yield row
 
 
 def by_an_outage(history: History, one: Tried | Row) -> bool:
