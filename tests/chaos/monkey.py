@@ -21,9 +21,6 @@ from tests.chaos.people import People
 from tests.chaos.proxy import Proxy
 from tests.chaos.script import FOR_LONG, PAUSES, Act, acts
 
-#: An act is tried so often, in seconds, until there is somebody to do it to.
-TRIED_EVERY = 0.1
-
 
 class Monkey:
     """Performs acts, each written into a log; what lasts for a while is undone in time.
@@ -44,32 +41,33 @@ class Monkey:
         self._log = log
         self._timer = sched.scheduler(time.monotonic)
         self._in_trouble: set[object] = set()
+        self._free = 0.0
 
     def play(self, seed: int, seconds: float) -> None:
         """Do what follows from the seed for so long, and undo all that lasts.
 
-        An act that finds nobody to do it to waits for somebody, and those after it for that.
+        An act that finds nobody to do it to is put off until there is somebody.
         """
-        begun = free = time.monotonic()
+        begun = self._free = time.monotonic()
         over = begun + seconds
+        put_off: list[Act] = []
         for act in acts(seed):
-            self._wait(min(max(begun + act.at, free), over))
-            if not (did := self._insist(act, over)):
+            self._wait(min(begun + act.at, over))
+            put_off = [one for one in [*put_off, act] if not self._does(one, over)]
+            if time.monotonic() >= over:
                 break
-            free = time.monotonic() + PAUSES[0] + act.rest
-            self.done.append(act.what)
-            line = json.dumps({**asdict(act), "done_at": time.time(), "did": did})
-            with self._log.open("a") as file:
-                file.write(f"{line}\n")
         self.heal()
 
-    def _insist(self, act: Act, over: float) -> str:
-        """Do one thing as soon as it can be; return what was done, "" if the time is over."""
-        while (left := over - time.monotonic()) > 0:
-            if did := self.perform(act):
-                return did
-            self._wait(time.monotonic() + min(left, TRIED_EVERY))
-        return ""
+    def _does(self, act: Act, over: float) -> bool:
+        """Do one thing, once everybody was left alone for long enough; say whether it was done."""
+        self._wait(min(self._free, over))
+        if time.monotonic() >= over or not (did := self.perform(act)):
+            return False
+        self._free = time.monotonic() + PAUSES[0] + act.rest
+        self.done.append(act.what)
+        with self._log.open("a") as file:
+            file.write(f"{json.dumps({**asdict(act), 'done_at': time.time(), 'did': did})}\n")
+        return True
 
     def perform(self, act: Act) -> str:
         """Do one thing; return what was done, "" where there was nobody to do it to."""

@@ -56,7 +56,7 @@ def do(deed: Deed, pick: float) -> None:
     """
     match deed.what:
         case people.RUN_NOW:
-            if task := chosen(list_tasks().order_by("pk"), pick):
+            if task := chosen(list_tasks().exclude(schedule="").order_by("pk"), pick):
                 deed.execution = run_task_now(task, triggered_by=SOMEBODY).pk
                 deed.confirmed = True
         case people.CANCEL:
