@@ -11,7 +11,6 @@ import pytest
 from django.db import connection
 
 from scheduled_tasks.wakeup import Listener
-from tests.database_proxy import proxy_before_the_database  # noqa: F401 -- for test_wakeup
 from tests.processes import LONG, wait_until
 
 

@@ -16,6 +16,7 @@ from scheduled_tasks import wakeup
 from scheduled_tasks.listening import OWN_PARAMETERS, Line
 from scheduled_tasks.models.waking import CHANNEL, WAKE, notify, wake_workers
 from tests.chaos.proxy import Proxy
+from tests.database_proxy import proxy_before_the_database
 from tests.listening import (
     Heard,
     address,
@@ -23,7 +24,6 @@ from tests.listening import (
     listening,
     listening_well,
     needs_postgresql,
-    proxy_before_the_database,
 )
 from tests.processes import LONG, wait_until
 
