@@ -8,6 +8,7 @@ from tests.chaos.checker import violations
 from tests.chaos.histories import SECOND, at, healthy, history, row, slot, tried, with_first
 from tests.chaos.history import Harm, History, Life, Outage
 
+TWO_KILLED = (Harm("fork server killed", at(1)), Harm("fork server killed", at(2)))
 WRONG: dict[str, tuple[History, str]] = {
     "a healthy worker given up": (
         history(lives=healthy("b1", Harm("frozen", at(5), 1.0))),
@@ -49,6 +50,16 @@ WRONG: dict[str, tuple[History, str]] = {
         history(lives={**history().lives, "c1": Life(label="c1", exit_code=1)}),
         "worker c1 ended with 1, and was well",
     ),
+    "a worker that died after one fork server was killed": (
+        history(
+            lives=healthy("b1", Harm("fork server killed", at(1)), ended_at=at(5), exit_code=1)
+        ),
+        "worker b1 ended with 1, and was well",
+    ),
+    "a worker that died long after two fork servers were killed": (
+        history(lives=healthy("b1", *TWO_KILLED, ended_at=at(50), exit_code=1)),
+        "worker b1 ended with 1, and was well",
+    ),
     "a worker that died before it was harmed": (
         history(lives=healthy("b1", Harm("stopped", at(100)), ended_at=at(5), exit_code=1)),
         "worker b1 ended with 1, and was well",
@@ -72,3 +83,8 @@ def test_a_long_outage_may_cost_runs_but_no_workers() -> None:
 def test_what_has_not_begun_may_be_given_back_by_anybody() -> None:
     rows, journal = [row(1, attempt=2), *history().rows[1:]], history().journal[2:]
     assert violations(history(rows=rows, journal=journal, tried=[tried(1, 1, "given_back")])) == []
+
+
+def test_a_worker_may_end_whose_fork_servers_are_killed_one_after_the_other() -> None:
+    ends = healthy("b1", *TWO_KILLED, ended_at=at(5), exit_code=1)
+    assert violations(history(lives=ends)) == []
