@@ -33,8 +33,9 @@ LONGEST_SLEEP = 1 / 6
 REST, SHORTEST_REST, LONGEST_REST = 0.5, 0.002, 0.02
 #: What is overdue, since it could not be written, ends no sleep before so many seconds.
 LEAST_SLEEP = 0.05
-#: After an error of the database the loop waits, from the first number of seconds to the second.
-FIRST_RECOVERY, LONGEST_RECOVERY = 0.5, 30.0
+#: After an error of the database the loop waits, from the first number of seconds to the second, or
+#: to the third while it has no heartbeat yet, which would wake it when the database is back.
+FIRST_RECOVERY, LONGEST_RECOVERY, LONGEST_UNTOLD = 0.5, 30.0, 5.0
 #: How long what was abandoned may take to end before the worker leaves without it, in seconds.
 LONGEST_END = 10.0
 
@@ -170,7 +171,8 @@ class Scheduler(Engine):
 
     def recover(self, error: Exception, failures: int) -> float:
         """Drop this thread's connections after an error; return the seconds to wait."""
-        longest = min(FIRST_RECOVERY * 2.0 ** min(failures - 1, 30), LONGEST_RECOVERY)
+        most = LONGEST_RECOVERY if self.heartbeat.running else LONGEST_UNTOLD
+        longest = min(FIRST_RECOVERY * 2.0 ** min(failures - 1, 30), most)
         pause = longest * random.uniform(0.5, 1)  # noqa: S311
         logger.error("database error, tried again in %.1f s: %s", pause, error)
         connections.close_all()

@@ -12,6 +12,7 @@ import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from scheduled_tasks.engine import NOTHING_AHEAD, Coming, Tick
+from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
 from tests.attempts import NOTHING
@@ -221,7 +222,12 @@ def test_what_is_overdue_does_not_keep_the_loop_awake(
     assert LEAST_SLEEP <= time.monotonic() - begun < LONG
 
 
-def test_an_outage_may_last_for_ever(scheduler: MakeScheduler) -> None:
+@pytest.mark.parametrize(("beats", "longest"), [(True, 30), (False, 5)])
+def test_an_outage_may_last_for_ever(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, *, beats: bool, longest: int
+) -> None:
+    """Who does not beat yet is not told when it is over."""
+    monkeypatch.setattr(Heartbeat, "running", beats)
     pauses = [scheduler().recover(OperationalError("gone"), tries) for tries in (1, 10, 10**6)]
     assert 0.25 <= pauses[0] <= 0.5
-    assert all(15 <= pause <= 30 for pause in pauses[1:])
+    assert all(longest / 2 <= pause <= longest for pause in pauses[1:])
