@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def postgresql(settings: Any) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("Only connections of PostgreSQL can be cut.")
-    settings.SCHEDULED_TASKS = {"LEASE": 12}
+    settings.SCHEDULED_TASKS = {"LEASE": 12, "HEARTBEAT_INTERVAL": 1}
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_server_that_accepts_and_says_nothing_ends_the_connecting(
 def test_connecting_is_bounded_unless_the_project_says_how(
     settings: Any, lease: int, given: dict[str, int], expected: int
 ) -> None:
-    settings.SCHEDULED_TASKS = {"LEASE": lease, "HEARTBEAT_INTERVAL": 0.5}
+    settings.SCHEDULED_TASKS = {"LEASE": lease, "HEARTBEAT_INTERVAL": 0.25}
     before = connection.settings_dict
     connection.settings_dict = {**before, "OPTIONS": {**before["OPTIONS"], **given}}
     try:

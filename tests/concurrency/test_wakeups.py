@@ -16,7 +16,7 @@ from tests.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SELDOM = options(POLL_INTERVAL=600, HEARTBEAT_INTERVAL=30, LEASE=60)
+SELDOM = options(POLL_INTERVAL=600, HEARTBEAT_INTERVAL=15, LEASE=60)
 
 
 @pytest.fixture(autouse=True)
