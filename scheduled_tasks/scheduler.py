@@ -75,6 +75,7 @@ class Scheduler(Engine):
         try:
             self.watchdog.start()
             while not (self._stops_asked or self.worn_out):
+                self.watchdog.rounds.begin()
                 try:
                     if not self.heartbeat.running:
                         self.start()
@@ -101,6 +102,7 @@ class Scheduler(Engine):
             self.start()
             self.heartbeat.start()
             while not (self._stops_asked or self.worn_out):
+                self.watchdog.rounds.begin()
                 tick = self.tick(self.clock.now())
                 if tick.idle and self.executor.free == self.executor.concurrency:
                     break
@@ -187,6 +189,7 @@ class Scheduler(Engine):
         """
         deadline = time.monotonic() + self.shutdown_timeout
         while not self.try_to_leave(deadline):
+            self.watchdog.rounds.begin()
             left = deadline - time.monotonic()
             self.sleep(min(left, self.poll_interval) if left > 0 else self.poll_interval)
 

@@ -4,6 +4,8 @@
 (a TaskContext). ``execution_finished`` is sent by the worker once the end is committed, with
 ``execution`` (the row). Both have the handler's function as sender, so ``connect(receiver,
 sender=cleanup)`` hears of one handler only; a receiver that raises is logged and otherwise ignored.
+Receivers of ``execution_finished`` are called in the loop of the worker, which does nothing else
+meanwhile: they should be quick, and must never wait without a timeout.
 """
 
 from __future__ import annotations

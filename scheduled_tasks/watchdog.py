@@ -1,11 +1,14 @@
-"""Ends the waiting for a database that neither answers nor breaks the connection."""
+"""Ends what a worker would wait for without end: its database, or its own loop."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -25,6 +28,11 @@ LOOKS = 12
 CUT_AFTER = 6
 #: After so many, should that not have helped, it ends the process, within the lease.
 END_AFTER = 11
+#: A loop hangs that has not come round for so many seconds, or for a lease where that is longer: in
+#: a receiver of a signal, perhaps.
+LONGEST_ROUND = 300.0
+#: How long the log may take to hear why the process ends, in seconds.
+LONGEST_SAYING = 5.0
 #: Connecting to an address may take a sixth of a lease, within these bounds in seconds.
 LEAST_CONNECTING, MOST_CONNECTING = 2, 10
 #: What a worker exits with that could not be freed.
@@ -32,14 +40,17 @@ HANGS = 1
 
 
 class Watchdog:
-    """Watches the threads of a worker that must never wait for their database for ever.
+    """Watches the threads of a worker that must never wait for ever.
 
-    Behind a proxy a connection can go dead without a sign, and no keepalive notices. What waits
-    on it is told that the server has gone, by shutting down the socket under it, and recovers as
-    from any other outage. PostgreSQL with psycopg 3 only: other drivers have options for that.
+    A loop that notes its ``rounds`` has to come round, or the process ends: others would go on
+    believing its heartbeat. Nor may anybody wait for the database without end. Behind a proxy a
+    connection can go dead without a sign, and no keepalive notices. What waits on it is told that
+    the server has gone, by shutting down the socket under it, and recovers as from any other
+    outage. That is for PostgreSQL with psycopg 3 only: other drivers have options for it.
     """
 
     def __init__(self) -> None:
+        self.rounds = Rounds()
         self._watched: list[Watched] = []
         self._changing = threading.Lock()
         self._callers = ExitStack()
@@ -81,7 +92,7 @@ class Watchdog:
                     self._watched.remove(watched)
 
     def look(self) -> None:
-        """Look once at each connection; cut the ones that hang, or end the process."""
+        """Look once at each connection, and cut those that hang, and at the loop; or end it all."""
         with self._changing:
             all_watched = list(self._watched)
         for watched in all_watched:
@@ -90,12 +101,56 @@ class Watchdog:
                 watched.cut()
                 logger.error("the database has not answered for half a lease: connection cut")
             if looks >= END_AFTER:
-                logger.critical("waiting for the database cannot be ended, so the process ends")
-                os._exit(HANGS)
+                end_process("waiting for the database cannot be ended")
+        longest = max(LONGEST_ROUND, app_settings.LEASE)
+        if self.rounds.look() >= math.ceil(longest / interval()):
+            end_process(f"the loop of this worker hangs, at\n{self.rounds.where}")
 
     def _run(self) -> None:
-        while not self._stop.wait(max(app_settings.LEASE, SHORTEST_LEASE) / LOOKS):
+        while not self._stop.wait(interval()):
             self.look()
+
+
+def interval() -> float:
+    """Return how many seconds are between two looks."""
+    return max(app_settings.LEASE, SHORTEST_LEASE) / LOOKS
+
+
+def end_process(why: str) -> None:
+    """Say why, unless that hangs as well, and end the process."""
+    said = ("the process ends since %s", why)
+    saying = threading.Thread(target=logger.critical, args=said, daemon=True)
+    saying.start()
+    saying.join(LONGEST_SAYING)
+    os._exit(HANGS)
+
+
+class Rounds:
+    """How often a loop has come round, and how many looks in a row have found it in one round."""
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._seen = 0
+        self._looks = 0
+        self._thread = 0
+
+    def begin(self) -> None:
+        """Note that the loop of the calling thread begins another round."""
+        self._thread = threading.get_ident()
+        self._begun += 1
+
+    def look(self) -> int:
+        """Return how many looks ago the present round was first seen; 0 before the first."""
+        same = self._begun and self._begun == self._seen
+        self._looks = self._looks + 1 if same else 0
+        self._seen = self._begun
+        return self._looks
+
+    @property
+    def where(self) -> str:
+        """Return what the loop does, as the stack of its thread."""
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 -- the way to it
+        return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class Watched:

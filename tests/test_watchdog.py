@@ -172,7 +172,7 @@ def test_a_process_that_hangs_all_the_same_is_ended(
         assert codes == []
         look(patient.watchdog, 1)
     assert codes == [HANGS]
-    assert "so the process ends" in caplog.text
+    assert "the process ends" in caplog.text
     patient.proxy.let_go()
     assert answer.result(timeout=LONG) == 2
 
