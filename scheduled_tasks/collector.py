@@ -52,9 +52,14 @@ class Collector:
         """Say whether something is kept."""
         return bool(self._said or self._said_held_up or self._ended or self._ended_held_up)
 
+    @property
+    def full(self) -> bool:
+        """Say whether it keeps so much of what runs say that it fetches nothing more from them."""
+        return len(self._said) + len(self._said_held_up) >= MOST_MESSAGES
+
     def collect(self) -> int:
         """Write everything; return how many executions ended or went back to the queue."""
-        if len(self._said) + len(self._said_held_up) < MOST_MESSAGES:
+        if not self.full:
             # The endings are fetched first: what a run says before its end has come in by then.
             self._ended += self.source.finished()
             self._said += self.source.messages()
@@ -107,7 +112,7 @@ class Collector:
     def record(self, messages: Sequence[Sent], *, skip: bool) -> set[Claim]:
         """Write what runs say, and answer them; return the claims of which it is held up."""
         unwritten = Execution.objects.record(messages, self.worker, skip=skip)
-        held_up = unwritten & self.claims_on_record() if unwritten else set()
+        held_up = {claim for claim, still_held in unwritten.items() if still_held}
         for sent in messages:
             if sent.answer is not None and claim_of(sent) not in held_up:
                 sent.answer(claim_of(sent) not in unwritten)

@@ -14,7 +14,7 @@ from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.collector import Collector
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.base import NEVER, Executor
 from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.housekeeping import Housekeeping
@@ -186,8 +186,8 @@ class Engine:
 
     @property
     def takes(self) -> bool:
-        """Say whether there is a free place for an execution."""
-        return self.executor.free > 0 and not self.executor.stuck
+        """Say whether there is a free place for an execution, and somebody to hear it."""
+        return self.executor.free > 0 and not self.executor.stuck and not self.collector.full
 
     def fire(
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
@@ -223,6 +223,11 @@ class Engine:
             announce_start(run)
             self.executor.submit(run)
         time.sleep(0)  # so that threads which were given runs begin before this one goes on
+
+    @property
+    def messages_due(self) -> float:
+        """Return when, by the monotonic clock, what runs have said has to be written."""
+        return NEVER if self.collector.full else self.executor.messages_due
 
     def note_beat(self, until: float) -> None:
         """Let runs go on until then, and wake the loop if it waits for the database: it is back."""

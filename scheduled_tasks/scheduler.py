@@ -126,7 +126,7 @@ class Scheduler(Engine):
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, there is something to do, or to write."""
         soonest = time.monotonic() + LEAST_SLEEP
-        if self.alarm.sleep(seconds, until=lambda: max(self.executor.messages_due, soonest)):
+        if self.alarm.sleep(seconds, until=lambda: max(self.messages_due, soonest)):
             self.rest()
         self.alarm.hush()
 
@@ -140,7 +140,9 @@ class Scheduler(Engine):
     def wait_out(self, seconds: float) -> None:
         """Leave the database alone so long, whatever ends meanwhile, or until it answers a beat."""
         end = time.monotonic() + seconds
-        while not (self._stops_asked or self.answered) and (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0:
+            if self._stops_asked or self.answered or self.heartbeat.lost:
+                break
             self.alarm.sleep(left, until=lambda: end)
 
     @cached_property

@@ -53,7 +53,7 @@ class Listener:
     ``proven`` is true while it is certain to hear: a message that was sent as all others are sent
     has come back, little more than a minute ago. Otherwise the worker depends on polling, as it
     does on every database but PostgreSQL; one warning says why. ``on_wake`` is called as well when
-    it hears again, or no longer, for what it may have missed.
+    it hears again, or finds that it does not, for what it may have missed.
     """
 
     def __init__(self, on_wake: Callable[[], None]) -> None:
@@ -111,7 +111,7 @@ class Listener:
 
     def _give_up(self, line: Line) -> NoReturn:
         """Say why it is deaf: its line is dead, or was none from the beginning."""
-        if self.proven:
+        if self._proven_until:  # even if that is over: it has heard by this line
             raise ConnectionError("its connection has died in silence.")
         self._unlisten(line.backend)
         raise DeafError

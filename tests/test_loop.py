@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
+from scheduled_tasks.collector import Collector
 from scheduled_tasks.engine import NOTHING_AHEAD, Coming, Tick
+from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
@@ -197,6 +199,35 @@ def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
     Worker.objects.update(state=Worker.State.LOST)
     worker.heartbeat.beat(now)
     assert worker.alarm.hush()
+
+
+def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    worker = scheduler()
+    worker.start(now)
+    worker.lose_sight()
+    Worker.objects.update(state=Worker.State.LOST)
+    worker.heartbeat.beat(now)
+    begun = time.monotonic()
+    worker.wait_out(LONG)
+    assert time.monotonic() - begun < LONG / 2
+
+
+def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task("sum", "jobs.nothing", "every 5 minutes")
+    worker = scheduler()
+    worker.tick(now)
+    [executor] = worker.executor.executors.values()
+    executor.messages_due = 0.0
+    with monkeypatch.context() as full:
+        full.setattr(Collector, "full", True)
+        assert worker.tick(now + 5 * MINUTE).claimed == 0
+        assert worker.messages_due == NEVER
+    assert worker.messages_due == 0.0
+    assert worker.tick(now + 5 * MINUTE).claimed == 1
 
 
 def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:

@@ -47,7 +47,7 @@ def sent(execution: Execution, *messages: Message, attempt: int | None = None) -
 
 def record(worker: Worker, execution: Execution, *messages: Message) -> Execution:
     """Record messages of one execution, and return it as it is stored."""
-    assert Execution.objects.record(sent(execution, *messages), worker) == set()
+    assert Execution.objects.record(sent(execution, *messages), worker) == {}
     return Execution.objects.get(pk=execution.pk)
 
 
@@ -120,7 +120,7 @@ def test_one_batch_of_many_runs_is_written_in_one_transaction(
     with CaptureQueriesContext(connection) as few:
         Execution.objects.record(batch[:12], worker)
     with CaptureQueriesContext(connection) as many:
-        assert Execution.objects.record(batch, worker) == set()
+        assert Execution.objects.record(batch, worker) == {}
     written = [query["sql"] for query in many if not query["sql"].startswith("INSERT")]
     assert len(written) == len([q for q in few if not q["sql"].startswith("INSERT")])
     for execution in running:
@@ -132,7 +132,7 @@ def test_nothing_said_costs_nothing(
     worker: Worker, django_assert_num_queries: Callable[[int], Any]
 ) -> None:
     with django_assert_num_queries(0):
-        assert Execution.objects.record([], worker) == set()
+        assert Execution.objects.record([], worker) == {}
 
 
 def everything() -> list[Message]:
@@ -157,7 +157,7 @@ def test_another_worker_may_not_speak_for_an_execution(
 ) -> None:
     other = Worker.objects.create(label="other", host="h", pid=2)
     batch = sent(running[0], *everything())
-    assert Execution.objects.record(batch, other) == {(running[0].pk, 1)}
+    assert Execution.objects.record(batch, other) == {(running[0].pk, 1): False}
     assert_unspoken(running[0])
 
 
@@ -168,7 +168,7 @@ def test_another_attempt_may_not_speak_for_an_execution(
     late = sent(running[0], *everything(), attempt=attempt)
     good = sent(running[1], line("mine"))
     refused = Execution.objects.record([*late[:3], *good, *late[3:]], worker)
-    assert refused == {(running[0].pk, attempt)}
+    assert refused == {(running[0].pk, attempt): False}
     assert_unspoken(running[0])
     assert logged(running[1]) == ["mine"]
 
@@ -180,7 +180,7 @@ def test_the_attempt_that_is_held_is_told_from_the_one_before(
     Execution.objects.end([loss(first)], worker, now)
     again = claim(worker, now)
     batch = [*sent(first, line("late")), *sent(again, line("second"))]
-    assert Execution.objects.record(batch, worker) == {(first.pk, 1)}
+    assert Execution.objects.record(batch, worker) == {(first.pk, 1): False}
     assert logged(first) == ["second"]
     assert first.log_lines.get().attempt == 2
 
@@ -192,7 +192,9 @@ def test_what_has_ended_or_gone_speaks_no_more(
     Execution.objects.filter(pk=ended.pk).update(status="failed")
     batch = [*sent(ended, *everything()), *sent(gone, *everything())]
     Execution.objects.filter(pk=gone.pk).delete()
-    assert Execution.objects.record(batch, worker) == {(ended.pk, 1), (gone.pk, 1)}
+    assert Execution.objects.record(batch, worker) == dict.fromkeys(
+        [(ended.pk, 1), (gone.pk, 1)], False
+    )
     assert not ExecutionLog.objects.exists()
 
 
@@ -214,7 +216,7 @@ def test_a_claim_lost_between_the_look_and_the_write_has_them_looked_at_again(
     batch = [*sent(first, *everything()), *sent(second, *everything())]
     # Rolling back what lost the race takes back what took the claim, too, so here the second look
     # finds both held.
-    assert Execution.objects.record(batch, worker) == set()
+    assert Execution.objects.record(batch, worker) == {}
     assert len(calls) == 2
     assert logged(first) == logged(second) == ["done"]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
@@ -276,7 +278,7 @@ def test_a_message_that_cannot_be_written_stops_no_other(
         *sent(second, line("b"), bad, line("c"), Progress(done=1)),
         *sent(third, line("d")),
     ]
-    assert Execution.objects.record(batch, worker) == set()
+    assert Execution.objects.record(batch, worker) == {}
     assert [logged(execution) for execution in running] == [["a"], ["b", "c"], ["d"]]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
     assert Execution.objects.get(pk=second.pk).progress["done"] == 1

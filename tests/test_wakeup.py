@@ -129,6 +129,13 @@ def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.Monkey
         go.set()
 
 
+def test_a_line_that_has_heard_once_is_dead_and_not_wrong() -> None:
+    listener = wakeup.Listener(on_wake=lambda: None)
+    listener._proven_until = time.monotonic() - 1
+    with pytest.raises(ConnectionError, match="died in silence"):
+        listener._give_up(None)  # type: ignore[arg-type]
+
+
 def test_a_connection_that_died_in_silence_is_found_out(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: Proxy
 ) -> None:

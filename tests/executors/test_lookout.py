@@ -66,7 +66,9 @@ def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
     assert [watched.after(1000) == "" for _ in range(4)] == [True, True, True, False]
 
 
-def test_nothing_is_held_against_it_while_nobody_listens(watched: Watched) -> None:
+@pytest.mark.parametrize("loaded", [True, False])
+def test_nothing_is_held_against_it_while_nobody_listens(*, loaded: bool) -> None:
+    watched = Watched(loaded=loaded)
     for _ in range(100):
         watched.lookout.ask()
         assert watched.after(10, listens=False) == ""
@@ -78,7 +80,7 @@ def test_one_that_does_not_load_hangs_whatever_the_lease() -> None:
         watched = Watched(loaded=False)
         for _ in range(3):
             watched.lookout.ask()
-            assert watched.after(LONGEST_LOADING / 4, lease=lease, listens=False) == ""
+            assert watched.after(LONGEST_LOADING / 4, lease=lease) == ""
         assert watched.after(LONGEST_LOADING / 4, lease=lease) == "it did not load within 120 s"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,6 +14,7 @@ import pytest
 from scheduled_tasks.executors import process
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
+from tests.processes import LONG, wait_until
 
 TRIED = "It was given to 3 processes, none of which began it; the last was"
 
@@ -58,6 +61,24 @@ def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
     psutil.Process(spare).suspend()
     assert hand.run("answer", value=1).result == 1
     assert not psutil.pid_exists(spare)
+
+
+def test_a_run_that_begins_while_nobody_listens_has_begun(
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_BEGINNING", 3)
+    hand = take_in_hand(2)
+    talk = hand.start("log_many", count=200_000, width=1_000)
+    wait_until(lambda: hand.executor.full, within=LONG)
+    time.sleep(0.5)  # what the worker does not read fills the way to it
+    begun = tmp_path / "begun"
+    number = hand.start("write_pid", path=str(begun))
+    wait_until(begun.exists, within=LONG)
+    time.sleep(3)
+    assert psutil.pid_exists(int(begun.read_text()))
+    for each in (talk, number):
+        hand.cancel(each)
+    assert hand.outcome_of(number).status == "cancelled"
 
 
 def test_the_time_to_begin_says_nothing_of_the_run_itself(

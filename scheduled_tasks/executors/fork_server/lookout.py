@@ -51,7 +51,7 @@ class Lookout:
         now = self._monotonic()
         with self._changing:
             passed, self._looked = now - self._looked, now
-            if self.loaded and not (self._owed and listens):
+            if not listens or (self.loaded and not self._owed):
                 self._silence = 0.0
                 return ""
             self._silence += min(passed, allowed / FEWEST_LOOKS)

@@ -266,7 +266,9 @@ class ForkServer:
         if child.begun:
             self.reports.timed_out(child)
             self.end(child, "timeout", grace=self.rules.grace)
-        else:
+            return
+        self.hear_child(child)  # it may have said so while nobody listened to children
+        if not child.begun:
             child.overdue, child.deadline = self.rules.beginning, None
             child.kill()
 

@@ -30,15 +30,18 @@ MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
 class RecordingQuerySet(ClaimingQuerySet):
     """Adds the verb that writes what running executions say."""
 
-    def record(self, sent: Sequence[Sent], worker: Worker, *, skip: bool = False) -> set[Claim]:
+    def record(
+        self, sent: Sequence[Sent], worker: Worker, *, skip: bool = False
+    ) -> dict[Claim, bool]:
         """Write messages of runs; return the (execution id, attempt) of which none were written.
 
-        Those are not held by this worker under that attempt any more, or another transaction has
-        locked their rows: these are left out at once with ``skip``, otherwise after one wait. A
-        message that cannot be written is dropped with a line in the log, and stops no other.
+        True stands for those that this worker still holds, of which another transaction has locked
+        the row: they are left out at once with ``skip``, otherwise after one wait. False stands for
+        those that it does not hold under that attempt any more. A message that cannot be written is
+        dropped with a line in the log, and stops no other.
         """
         if not sent:
-            return set()
+            return {}
         using = self.write_alias
         try:
             return waiting_once(
@@ -54,25 +57,29 @@ class RecordingQuerySet(ClaimingQuerySet):
                     "dropped a message that cannot be written, execution=%s attempt=%s",
                     *claim_of(sent[0]),
                 )
-                return set()
+                return {}
         middle = len(sent) // 2
         first, second = sent[:middle], sent[middle:]
         return self.record(first, worker, skip=skip) | self.record(second, worker, skip=skip)
 
-    def write_messages(self, sent: Sequence[Sent], worker: Worker, *, skip: bool) -> set[Claim]:
-        """Write messages within a transaction; return the claims of which it wrote none."""
+    def write_messages(
+        self, sent: Sequence[Sent], worker: Worker, *, skip: bool
+    ) -> dict[Claim, bool]:
+        """Write messages within a transaction; return as ``record`` the claims left out."""
         messages: dict[Claim, list[Message]] = {}
         for each in sent:
             messages.setdefault(claim_of(each), []).append(each.message)
         ids = {execution_id for execution_id, _ in messages}
-        rows = self.held_by(str(worker.pk)).filter(pk__in=ids)
-        rows = rows.only("attempt", "worker", "processed_count", "error_count")
-        rows = rows.locked(skip=skip)
+        mine = self.held_by(str(worker.pk)).filter(pk__in=ids)
+        rows = mine.only("attempt", "worker", "processed_count", "error_count").locked(skip=skip)
         held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
         self.write_columns({row: messages[claim] for claim, row in held.items()})
         lines = [log_line(each) for each in sent if claim_of(each) in held]
         ExecutionLog.objects.using(self.db).bulk_create([line for line in lines if line])
-        return set(messages).difference(held)
+        if not (left_out := set(messages).difference(held)):
+            return {}
+        still_held = set(mine.values_list("pk", "attempt"))
+        return {claim: claim in still_held for claim in left_out}
 
     def write_columns(self, messages: Mapping[Execution, Sequence[Message]]) -> None:
         """Write what messages change on held rows, those that change the same columns together.
