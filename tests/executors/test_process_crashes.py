@@ -175,7 +175,7 @@ def small_group() -> Iterator[Path]:
     except OSError as error:
         if group.is_dir():
             group.rmdir()
-        pytest.skip(f"no control group with a limit can be made here: {error}")
+        pytest.skip(f"it takes root and control groups that can be written to: {error}")
     yield group
     group.rmdir()
 

@@ -231,7 +231,7 @@ def test_descriptors_do_not_leak_where_no_process_can_be_made(hand: Hand) -> Non
         (group / "cgroup.procs").write_text(str(hand.server.pid))
         (group / "pids.max").write_text("1")
     except OSError as error:
-        pytest.skip(f"processes cannot be counted here: {error}")
+        pytest.skip(f"it takes root and control groups of version 1 to bound processes: {error}")
     try:
         numbers = [hand.start("answer", value=1) for _ in range(4)]
         hand.wait(lambda: len(hand.endings) == 2)
