@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from scheduled_tasks import scheduled_task
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.life import ExecutionQuerySet
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.scheduler import Scheduler
 from scheduled_tasks.signals import execution_finished
+from tests.attempts import NOTHING
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 
 def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
@@ -24,17 +24,13 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    @scheduled_task(name="jobs.answer")
-    def answer() -> str:
-        return "done"
-
     claim = ExecutionQuerySet.claim
 
     def claim_and_lose_the_answer(*given: Any, **options: Any) -> list[Execution]:
         claim(*given, **options)
         raise OperationalError("server closed the connection unexpectedly")
 
-    make_task("answer", "jobs.answer")
+    make_task("answer", NOTHING)
     execution = run_task_now("answer")
     now: datetime = execution.run_after
     worker = scheduler()
@@ -57,11 +53,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    @scheduled_task(name="jobs.answer")
-    def answer() -> str:
-        return "done"
-
-    make_task("answer", "jobs.answer")
+    make_task("answer", NOTHING)
     execution = run_task_now("answer")
     worker = scheduler(poll_interval=0.01)
     worker.start(execution.run_after)
@@ -81,10 +73,6 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
 ) -> None:
     told: list[int] = []
 
-    @scheduled_task(name="jobs.answer")
-    def answer() -> str:
-        return "done"
-
     def tell(execution: Execution, **_: Any) -> None:
         told.append(execution.pk)
 
@@ -94,7 +82,7 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
         end(*given, **options)
         raise OperationalError("server closed the connection unexpectedly")
 
-    make_task("answer", "jobs.answer")
+    make_task("answer", NOTHING)
     execution = run_task_now("answer")
     worker = scheduler()
     execution_finished.connect(tell)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import scheduled_task, watchdog
+from scheduled_tasks import watchdog
 from scheduled_tasks.models import Task
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.scheduler import Scheduler
 from scheduled_tasks.signals import execution_finished
 from scheduled_tasks.watchdog import HANGS, LONGEST_ROUND, Watchdog
+from tests.attempts import NOTHING
 from tests.processes import LONG, wait_until
 
 #: As many looks are made in the longest round, by the lease that is the default.
@@ -94,7 +95,7 @@ def hanging() -> Iterator[threading.Event]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("nothing")
 def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],
@@ -102,11 +103,7 @@ def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
     codes: list[int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    @scheduled_task(name="jobs.answer")
-    def answer() -> str:
-        return "done"
-
-    make_task("answer", "jobs.answer")
+    make_task("answer", NOTHING)
     run_task_now("answer")
     worker = scheduler()
 
