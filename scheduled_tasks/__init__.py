@@ -15,8 +15,10 @@ from scheduled_tasks.exceptions import (
     RetryLater,
     RunCancelled,
     RunInterrupted,
+    Skip,
     TimeLimitExceeded,
 )
+from scheduled_tasks.partial import Partial
 from scheduled_tasks.registry import declare, scheduled_task
 from scheduled_tasks.retries import Retry
 from scheduled_tasks.schedules import Cron, Interval, Once
@@ -41,11 +43,13 @@ __all__ = [
     "Interval",
     "LeaseLost",
     "Once",
+    "Partial",
     "PermanentError",
     "Retry",
     "RetryLater",
     "RunCancelled",
     "RunInterrupted",
+    "Skip",
     "TaskContext",
     "TimeLimitExceeded",
     "__version__",

@@ -55,6 +55,22 @@ class Options:
     BATCH_SIZE: int = 200
     #: Results, errors and tracebacks longer than this many characters are cut.
     MAX_STORED_LENGTH: int = 100_000
+    #: Lines of log that are kept of one execution, and characters of each.
+    MAX_LOG_LINES: int = 10_000
+    MAX_LOG_LINE_LENGTH: int = 10_000
+    #: What stands beside these names, in texts and in JSON, is not shown; regular expressions.
+    REDACT: tuple[str, ...] = (
+        "passw(or)?d",
+        "passphrase",
+        "secret",
+        "token",
+        "api[-_ ]?key",
+        "access[-_ ]?key",
+        "private[-_ ]?key",
+        "authorization",
+        "cookie",
+        "credentials?",
+    )
 
 
 def load() -> Options:

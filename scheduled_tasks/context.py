@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.cancellation import Cancellation
-from scheduled_tasks.messages import Checkpoint, Counts, Message, Progress, Recorder
+from scheduled_tasks.messages import (
+    Checkpoint,
+    Counts,
+    Message,
+    Presence,
+    Progress,
+    Recorder,
+)
 from scheduled_tasks.storable import whole_json
 
 
@@ -29,7 +37,10 @@ class TaskContext:
     A handler asks by naming a parameter ``context`` or by annotating any parameter with this
     class. ``scheduled_for`` is the slot of a scheduled run and the moment of asking of one
     started by hand; do date arithmetic with it, never with the clock, so that a late run does
-    the work of its own slot. ``attempt`` counts from 1.
+    the work of its own slot. ``attempt`` counts from 1. ``execution_count`` says how many runs of
+    the task have ended before this one, ``last_success_at`` when the last of them began that
+    succeeded: what has changed since then has been seen by none. In ``test_mode`` somebody only
+    tries the handler.
 
     What a handler says here survives a rollback of its own transactions. It raises LeaseLost
     where the execution is no longer this worker's, so that the handler stops.
@@ -43,9 +54,16 @@ class TaskContext:
     schedule: str = ""
     triggered_by: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
+    test_mode: bool = False
+    execution_count: int = 0
+    last_success_at: datetime | None = None
+    counts: Counts = field(default_factory=Counts, repr=False)
     recorder: Recorder = field(default_factory=NoRecorder, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
+    _counting: threading.RLock = field(
+        default_factory=threading.RLock, init=False, repr=False, compare=False
+    )
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -73,10 +91,26 @@ class TaskContext:
         self.recorder.send(Progress(done=done, total=total, text=str(text)))
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
-        """Count items that were processed, and those of them that had errors."""
+        """Count more items that were processed, and those of them that had errors.
+
+        A run that returns and has counted errors has succeeded in part. What an attempt before
+        this one has counted goes on counting where that has left a checkpoint.
+        """
         if not all(isinstance(number, int) for number in (processed, errors)):
             raise TypeError(f"record() takes whole numbers, not {processed!r} and {errors!r}.")
-        self.recorder.send(Counts(processed=processed, errors=errors))
+        with self._counting:
+            counted = self.counts
+            self.counts = Counts(
+                processed=counted.processed + processed, errors=counted.errors + errors
+            )
+            self.recorder.send(self.counts)
+
+    def heartbeat(self) -> None:
+        """Make sure that the execution is still this attempt's, as before what cannot be undone.
+
+        It asks the worker, who asks the database. Raise LeaseLost if it is not.
+        """
+        self.recorder.confirm(Presence())
 
     @property
     def checkpoint(self) -> Any:

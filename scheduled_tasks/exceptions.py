@@ -8,6 +8,7 @@ ScheduledTasksError
 ├── InvalidSettings      (ImproperlyConfigured)
 ├── PermanentError       raised by a handler: trying again cannot mend it
 ├── RetryLater           raised by a handler: run me again after this time
+├── Skip                 raised by a handler: there is nothing to do
 ├── AlreadyRunning       (RuntimeError)  a task that may not overlap runs already
 ├── UnknownHandler       (LookupError)   no handler is registered under that name
 └── UnknownTask          (LookupError)   no task of that name is in the database
@@ -66,6 +67,13 @@ class RetryLater(ScheduledTasksError):
             )
         self.delay = timedelta(seconds=seconds)
         super().__init__(reason or f"It asked to be run again after {self.delay}.")
+
+
+class Skip(ScheduledTasksError):
+    """Raise it in a handler that has nothing to do: its execution is skipped, for this reason."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "Its handler had nothing to do.")
 
 
 class AlreadyRunning(RuntimeError, ScheduledTasksError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import traceback as traceback_module
 from types import TracebackType
@@ -12,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from scheduled_tasks import cancellation
 from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
+from scheduled_tasks.runs import fingerprint
 from scheduled_tasks.storable import storable_text
 
 SHORT_TEXT = 2_000
@@ -81,11 +81,6 @@ def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
     place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return fingerprint(f"{kind} {place}")
-
-
-def fingerprint(text: str) -> str:
-    """Return a short key for a cause of failures that is told in words."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def without_frames_of(modules: set[str], frames: TracebackType | None) -> TracebackType | None:

@@ -41,10 +41,23 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many more items were processed, and how many more of them had errors."""
+    """How many items were processed so far, and how many of them had errors.
+
+    Takes the place of what was said before, so that it does no harm if it is written twice.
+    """
 
     processed: int = 0
     errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Afresh:
+    """An attempt that begins from the start: how far the one before came no longer counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Nothing but the question whether the execution is still this attempt's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +67,7 @@ class Note:
     text: str
 
 
-Message = LogLine | Progress | Checkpoint | Counts | Note
+Message = LogLine | Progress | Checkpoint | Counts | Afresh | Presence | Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,15 +17,17 @@ from scheduled_tasks.exceptions import (
     RetryLater,
     RunCancelled,
     RunInterrupted,
+    Skip,
     TimeLimitExceeded,
 )
-from scheduled_tasks.failures import failure_of, fingerprint
+from scheduled_tasks.failures import failure_of
 from scheduled_tasks.log_capture import captured
-from scheduled_tasks.messages import Recorder
+from scheduled_tasks.messages import Afresh, Counts, Recorder
+from scheduled_tasks.partial import Partial
 from scheduled_tasks.registry import registry
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.runs import Outcome, Run, fingerprint
 from scheduled_tasks.signals import execution_started
-from scheduled_tasks.storable import storable_json
+from scheduled_tasks.storable import storable_json, storable_text
 
 Call = Callable[[Run, TaskContext], Any]
 
@@ -49,7 +51,11 @@ def perform(
     context = context_of(run, recorder, cancellation)
     try:
         with captured(recorder):
-            ending = succeeded(cancellation.call(lambda: call(run, context)))
+            if run.attempt > 1 and run.checkpoint is None:
+                recorder.send(Afresh())
+            ending = ended_well(cancellation.call(lambda: call(run, context)), context)
+    except Skip as skip:
+        ending = {"status": "skipped", "reason": storable_text(str(skip))}
     except KeyboardInterrupt:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
@@ -90,14 +96,30 @@ def context_of(run: Run, recorder: Recorder, cancellation: Cancellation) -> Task
         trigger=run.trigger,
         triggered_by=run.triggered_by,
         payload=run.payload,
+        test_mode=run.test_mode,
+        execution_count=run.execution_count,
+        last_success_at=run.last_success_at,
         last_checkpoint=run.checkpoint,
+        counts=counts_so_far(run),
         recorder=recorder,
         cancellation=cancellation,
     )
 
 
-def succeeded(result: Any) -> dict[str, Any]:
-    return {"status": "success", "result": storable_json(result)}
+def counts_so_far(run: Run) -> Counts:
+    """Return what an attempt goes on counting from: from nothing, unless it goes on itself."""
+    if run.checkpoint is None:
+        return Counts()
+    return Counts(processed=run.processed_count, errors=run.error_count)
+
+
+def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
+    """Return what the end of a run says whose handler has returned."""
+    if isinstance(result, Partial):
+        reason = storable_text(result.reason)
+        return {"status": "partial", "result": storable_json(result.result), "reason": reason}
+    status = "partial" if context.counts.errors else "success"
+    return {"status": status, "result": storable_json(result)}
 
 
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
@@ -115,7 +137,7 @@ def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]
     cancelled is no failure; what it raised of its own is kept.
     """
     if cancellation.error is RunCancelled:
-        if ending["status"] == "success":
+        if ending["status"] != "failed":
             return {}
         return {
             "status": "cancelled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ class Run:
     """One attempt to be made. ``attempt`` is the fencing token of its claim.
 
     ``executor`` names where it runs, "" is the worker's own choice. ``timeout`` is in seconds.
+    ``execution_count`` and ``last_success_at`` are the task's as it is claimed; the counts and the
+    number of messages and of log lines are what attempts before this one have left on record.
     """
 
     execution_id: int
@@ -24,7 +27,14 @@ class Run:
     schedule: str = ""
     triggered_by: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
+    test_mode: bool = False
+    execution_count: int = 0
+    last_success_at: datetime | None = None
     checkpoint: Any = None
+    processed_count: int = 0
+    error_count: int = 0
+    message_count: int = 0
+    log_count: int = 0
     executor: str = ""
     timeout: float | None = None
     memory_limit_mb: int | None = None
@@ -97,3 +107,8 @@ class Loss:
 
 
 Ending = Outcome | Loss
+
+
+def fingerprint(cause: str) -> str:
+    """Return a short key for a cause of failures that is told in words."""
+    return hashlib.sha256(cause.encode("utf-8", "replace")).hexdigest()[:32]

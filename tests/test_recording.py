@@ -12,7 +12,16 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
+from scheduled_tasks.messages import (
+    Afresh,
+    Checkpoint,
+    Counts,
+    LogLine,
+    Message,
+    Note,
+    Progress,
+    Sent,
+)
 from scheduled_tasks.models import Execution, ExecutionLog, Worker
 from scheduled_tasks.models.life import recording
 from tests.attempts import claim, loss
@@ -84,18 +93,15 @@ def test_each_kind_of_message_goes_where_it_belongs(
         assert logged(other) == []
 
 
-def test_what_was_said_last_stands_and_counts_add_up(
-    running: list[Execution], worker: Worker
-) -> None:
+def test_what_was_said_last_stands(running: list[Execution], worker: Worker) -> None:
     record(worker, running[0], Progress(done=1), Progress(done=2, text="two"), Counts(processed=5))
     stored = record(
         worker,
         running[0],
         Checkpoint(value=[1]),
         Checkpoint(value=None),
-        Counts(processed=1),
-        Counts(errors=1),
-        Counts(processed=3, errors=1),
+        Counts(processed=8, errors=2),
+        Counts(processed=9, errors=2),
     )
     assert stored.progress == {"done": 2, "total": None, "text": "two"}
     assert stored.checkpoint is None
@@ -106,6 +112,16 @@ def test_counts_stay_within_what_a_column_holds(running: list[Execution], worker
     stored = record(worker, running[0], Counts(processed=10**30, errors=-5))
     assert (stored.processed_count, stored.error_count) == (recording.MOST_COUNTED, 0)
     assert record(worker, running[0], Counts(processed=1, errors=1)).error_count == 1
+
+
+def test_an_attempt_that_begins_from_the_start_forgets_how_far_the_one_before_came(
+    running: list[Execution], worker: Worker
+) -> None:
+    record(worker, running[0], Progress(done=1), Counts(processed=5, errors=1), line("kept"))
+    stored = record(worker, running[0], Afresh())
+    assert (stored.progress, stored.processed_count, stored.error_count) == (None, 0, 0)
+    assert logged(stored) == ["kept"]
+    assert record(worker, running[0], Afresh(), Counts(processed=2)).processed_count == 2
 
 
 def test_one_batch_of_many_runs_is_written_in_one_transaction(

@@ -58,7 +58,7 @@ def test_a_due_slot_runs_and_is_on_record(
     assert task.state.next_run_at == now + 10 * MINUTE
     assert task.state.last_status == "success"
     assert task.state.execution_count == 1
-    assert task.state.last_success_at == execution.finished_at
+    assert task.state.last_success_at == execution.started_at
 
 
 def test_nothing_due_is_an_idle_tick(

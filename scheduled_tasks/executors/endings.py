@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.failures import fingerprint
-from scheduled_tasks.runs import Loss, Outcome, Run
+from scheduled_tasks.runs import Loss, Outcome, Run, fingerprint
 from scheduled_tasks.storable import storable_text
 
 LEASE_LOST = "The execution is no longer this worker's."

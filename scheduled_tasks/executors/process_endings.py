@@ -23,7 +23,7 @@ from scheduled_tasks.runs import Ending, Outcome, Run
 #: The longest time, in seconds, after which a handler may ask to be run again.
 LONGEST_RETRY_AFTER = RetryLater.LONGEST.total_seconds()
 #: The statuses with which a handler can end.
-ENDINGS_OF_RUNS = ("success", "failed", "cancelled")
+ENDINGS_OF_RUNS = ("success", "partial", "skipped", "failed", "cancelled")
 
 
 def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:

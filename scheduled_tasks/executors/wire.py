@@ -13,9 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress
+from scheduled_tasks.messages import (
+    Afresh,
+    Checkpoint,
+    Counts,
+    LogLine,
+    Message,
+    Note,
+    Presence,
+    Progress,
+)
 from scheduled_tasks.runs import Outcome, Run
 
 Frame = dict[str, Any]
@@ -28,7 +37,7 @@ LONGEST = 1 << 28
 CHUNK = 1 << 18
 
 MESSAGES: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (LogLine, Progress, Checkpoint, Counts, Note)
+    kind.__name__: kind for kind in (LogLine, Progress, Checkpoint, Counts, Afresh, Presence, Note)
 }
 
 
@@ -121,9 +130,13 @@ class Channel:
         self.stream.close()
 
 
-#: The fields of each kind that hold a moment.
+def holds_moment(hint: Any) -> bool:
+    return hint is datetime or datetime in get_args(hint)
+
+
+#: The fields of each kind that hold a moment, or may.
 MOMENTS: dict[Any, frozenset[str]] = {
-    kind: frozenset(name for name, hint in get_type_hints(kind).items() if hint is datetime)
+    kind: frozenset(name for name, hint in get_type_hints(kind).items() if holds_moment(hint))
     for kind in (Run, Outcome, *MESSAGES.values())
 }
 
@@ -142,7 +155,7 @@ def unpacked(kind: type[Value], given: Mapping[str, Any]) -> Value:
     build: Any = kind
     value: Value = build(
         **{
-            name: datetime.fromisoformat(item) if name in moments else item
+            name: datetime.fromisoformat(item) if name in moments and item is not None else item
             for name, item in given.items()
         }
     )

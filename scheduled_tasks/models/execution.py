@@ -88,6 +88,8 @@ class Execution(models.Model):
     checkpoint = models.JSONField(_("checkpoint"), null=True)
     processed_count = models.PositiveBigIntegerField(_("processed"), default=0)
     error_count = models.PositiveBigIntegerField(_("errors"), default=0)
+    message_count = models.PositiveBigIntegerField(_("messages"), default=0)
+    log_count = models.PositiveBigIntegerField(_("log lines"), default=0)
     result = models.JSONField(_("result"), null=True)
     reason = models.TextField(_("reason"), blank=True)
     error_category = models.CharField(_("error category"), max_length=20, blank=True)
@@ -125,7 +127,12 @@ class Execution(models.Model):
         "status",
         "run_after",
         "payload",
+        "test_mode",
         "checkpoint",
+        "processed_count",
+        "error_count",
+        "message_count",
+        "log_count",
         "attempt",
         "worker",
         "claimed_at",
@@ -138,6 +145,8 @@ class Execution(models.Model):
         "task__overlap_policy",
         "task__paused_until",
         "task__misfire_grace",
+        "task__state__execution_count",
+        "task__state__last_success_at",
     )
     #: The columns that an ending reads, to decide how a row goes on and to tell about it.
     READ_TO_END = (
@@ -145,6 +154,7 @@ class Execution(models.Model):
         "task_name",
         "handler",
         "status",
+        "test_mode",
         "attempt",
         "failures",
         "losses",
@@ -332,6 +342,12 @@ class Execution(models.Model):
             trigger=self.trigger,
             triggered_by=self.triggered_by,
             payload=self.payload,
+            test_mode=self.test_mode,
             checkpoint=self.checkpoint,
+            processed_count=self.processed_count,
+            error_count=self.error_count,
+            message_count=self.message_count,
+            log_count=self.log_count,
             **(self.task.terms_of_runs if self.task else {}),
+            **(self.task.state.so_far if hasattr(self.task, "state") else {}),
         )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -91,7 +91,7 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Take in, and write, how executions ended on the locked states of their tasks."""
         touched: dict[int, TaskState] = {}
         for row in ended:
-            if row.task_id is not None and row.task_id in states:
+            if row.task_id is not None and row.task_id in states and not row.test_mode:
                 touched[row.task_id] = states[row.task_id]
                 touched[row.task_id].note(row)
         self.write_results(touched.values())
@@ -124,6 +124,8 @@ class TaskState(models.Model):
     ``next_run_at`` is the first slot that nobody has decided, and null whenever the task may not
     fire: disabled, parked, manual, over. ``last_slot`` is the last that was decided; ``covering``
     the id of the execution that covers it, where the next look may go on with that row.
+    ``last_success_at`` is when the last run began that succeeded, not in part but whole: what has
+    changed since then has been seen by none. Runs in test mode leave no trace here.
     """
 
     task = models.OneToOneField(
@@ -152,6 +154,8 @@ class TaskState(models.Model):
         "next_run_at",
         "last_slot",
         "covering",
+        "last_success_at",
+        "execution_count",
         "parked_at",
         "task__name",
         "task__handler",
@@ -251,6 +255,11 @@ class TaskState(models.Model):
         TaskChange.objects.note(self.task, TaskChange.Action.UNPARKED, now, by=by)
         self.restart(now)
 
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """Return the fields of a Run that say how the runs before it went."""
+        return {"execution_count": self.execution_count, "last_success_at": self.last_success_at}
+
     def note(self, execution: Execution) -> None:
         """Take in how an execution ended; the caller saves RESULT_FIELDS of many at once."""
         self.last_run_at = execution.started_at
@@ -258,7 +267,9 @@ class TaskState(models.Model):
         self.last_duration_ms = execution.duration_ms
         self.execution_count += 1
         if execution.succeeded:
-            self.last_success_at = execution.finished_at
             self.consecutive_failures = 0
+            if execution.status == execution.Status.SUCCESS and execution.started_at is not None:
+                known = self.last_success_at or execution.started_at
+                self.last_success_at = max(known, execution.started_at)
         elif execution.status == execution.Status.FAILED:
             self.consecutive_failures += 1

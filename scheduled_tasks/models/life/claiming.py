@@ -92,7 +92,7 @@ class ClaimingQuerySet(FiringQuerySet):
         """
         due = self.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
         due = due.not_held_back(now) if without_held_back else due.not_paused(now)
-        read = due.select_related("task").only(*self.model.READ_TO_CLAIM).locked(skip=True)
+        read = due.select_related("task__state").only(*self.model.READ_TO_CLAIM).locked(skip=True)
         return read.order_by("-priority", "pk")[:looked_at]
 
     def claim_first(

@@ -49,6 +49,7 @@ class SlotRow:
             trigger=self.values["trigger"],
             payload=task.payload,
             **task.terms_of_runs,
+            **self.fired.state.so_far,
         )
 
     def may_run(self, now: datetime) -> bool:

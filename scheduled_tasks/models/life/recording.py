@@ -9,7 +9,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress, Sent
+from scheduled_tasks.messages import (
+    Afresh,
+    Checkpoint,
+    Counts,
+    LogLine,
+    Message,
+    Note,
+    Progress,
+    Sent,
+)
 from scheduled_tasks.models.life.claiming import ClaimingQuerySet
 from scheduled_tasks.models.life.sets import Claim, claim_of
 from scheduled_tasks.models.locking import AWAY, LostRaceError, waiting_once
@@ -71,7 +80,7 @@ class RecordingQuerySet(ClaimingQuerySet):
             messages.setdefault(claim_of(each), []).append(each.message)
         ids = {execution_id for execution_id, _ in messages}
         mine = self.held_by(str(worker.pk)).filter(pk__in=ids)
-        rows = mine.only("attempt", "worker", "processed_count", "error_count").locked(skip=skip)
+        rows = mine.only("attempt", "worker").locked(skip=skip)
         held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
         self.write_columns({row: messages[claim] for claim, row in held.items()})
         lines = [log_line(each) for each in sent if claim_of(each) in held]
@@ -98,9 +107,8 @@ class RecordingQuerySet(ClaimingQuerySet):
 
 
 def changes(row: Execution, messages: Sequence[Message]) -> dict[str, Any]:
-    """Return the columns that messages change: what was said last, and counts added up."""
+    """Return the columns that messages change, and to what was said last."""
     values: dict[str, Any] = {}
-    counted = Counts(processed=row.processed_count, errors=row.error_count)
     for message in messages:
         match message:
             case Progress():
@@ -110,9 +118,10 @@ def changes(row: Execution, messages: Sequence[Message]) -> dict[str, Any]:
             case Note():
                 values["reason"] = storable_text(message.text)
             case Counts():
-                counted = total(counted, message)
-                values["processed_count"] = counted.processed
-                values["error_count"] = counted.errors
+                values["processed_count"] = bounded(message.processed)
+                values["error_count"] = bounded(message.errors)
+            case Afresh():
+                values |= {"progress": None, "processed_count": 0, "error_count": 0}
     return values
 
 
@@ -121,11 +130,8 @@ def progress(said: Progress) -> Any:
     return {"done": storable_json(said.done), "total": storable_json(said.total), "text": text}
 
 
-def total(so_far: Counts, more: Counts) -> Counts:
-    return Counts(
-        processed=min(max(so_far.processed + more.processed, 0), MOST_COUNTED),
-        errors=min(max(so_far.errors + more.errors, 0), MOST_COUNTED),
-    )
+def bounded(count: int) -> int:
+    return min(max(int(count), 0), MOST_COUNTED)
 
 
 def log_line(sent: Sent) -> ExecutionLog | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.retries import NEVER_RETRIED
-from scheduled_tasks.runs import Ending, Loss, Outcome
+from scheduled_tasks.runs import Ending, Loss, Outcome, fingerprint
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -105,13 +105,14 @@ def take_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     row.losses += loss.charged
     if row.cancel_requested_at is None:
         row.reason = ""  # it spoke of an attempt that went on
-    row.error_category, row.error, row.error_fingerprint = "lost", loss.reason, ""
+    row.error_category, row.error = "lost", loss.reason
+    row.error_fingerprint = fingerprint(f"lost {row.handler}")
     row.finished_at = now
     row.started_at = row.claimed_at or now
     row.duration_ms = milliseconds(row.finished_at - row.started_at)
     task = row.task
     if row.cancel_requested_at is not None:
-        row.status, row.error_category = row.Status.CANCELLED, ""
+        row.status, row.error_category, row.error_fingerprint = row.Status.CANCELLED, "", ""
         return None
     within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
     if task and task.on_lost == task.OnLost.RETRY and within_budget:
@@ -126,8 +127,7 @@ def queue_again(row: Execution, now: datetime, seconds: float, outcome: str) -> 
     made = Attempt.of(row, outcome)
     row.status, row.run_after = row.Status.QUEUED, now + timedelta(seconds=seconds)
     row.started_at = row.finished_at = row.duration_ms = row.result = row.peak_memory_mb = None
-    row.traceback = row.error_fingerprint = ""
-    row.reason = ""
+    row.traceback = row.reason = ""  # the fingerprint stays: there may be no other attempt
     return made
 
 
