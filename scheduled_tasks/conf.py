@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -62,7 +63,7 @@ class Options:
     REDACT: tuple[str, ...] = (
         "passw(or)?d",
         "passphrase",
-        "secret",
+        "secret([-_ ]?key)?",
         "token",
         "api[-_ ]?key",
         "access[-_ ]?key",
@@ -92,6 +93,13 @@ def load() -> Options:
             f"{LEAST_BEATS} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): otherwise "
             "workers that live may be taken for lost, and lost ones never noticed."
         )
+    for name in loaded.REDACT:
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise InvalidSettings(
+                f"SCHEDULED_TASKS['REDACT'] holds {name!r}, not a regular expression: {error}."
+            ) from None
     return loaded
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, overload
 
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.messages import (
@@ -18,7 +19,13 @@ from scheduled_tasks.messages import (
     Progress,
     Recorder,
 )
-from scheduled_tasks.storable import whole_json
+from scheduled_tasks.progress import Loop, Pace
+from scheduled_tasks.storable import readable_text, whole_json
+
+Item = TypeVar("Item")
+
+#: Of what is said beside progress, so many characters are kept.
+LONGEST_TEXT = 500
 
 
 class NoRecorder:
@@ -61,9 +68,13 @@ class TaskContext:
     recorder: Recorder = field(default_factory=NoRecorder, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
+    pace: Pace = field(init=False, repr=False, compare=False)
     _counting: threading.RLock = field(
         default_factory=threading.RLock, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.recorder)
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -84,11 +95,39 @@ class TaskContext:
         """
         return self.cancellation.requested
 
-    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
-        """Say how far the run has come: so much of ``total``, where that is known."""
-        if not all(isinstance(number, (int, float)) for number in (done, total or 0)):
-            raise TypeError(f"progress() takes numbers, not {done!r} of {total!r}.")
-        self.recorder.send(Progress(done=done, total=total, text=str(text)))
+    @overload
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None: ...
+
+    @overload
+    def progress(
+        self,
+        done: Iterable[Item] | AsyncIterable[Item],
+        total: float | None = None,
+        text: str = "",
+    ) -> Loop[Item]: ...
+
+    def progress(
+        self,
+        done: float | Iterable[Item] | AsyncIterable[Item],
+        total: float | None = None,
+        text: str = "",
+    ) -> Loop[Item] | None:
+        """Say how far the run has come: so much of ``total``, where that is known.
+
+        Or wrap what a loop goes through, ``for page in context.progress(pages)``, also with
+        ``async for``: each item that the loop has done counts. It is written twice a second at
+        most, however often it is said. Raise TypeError for anything else.
+        """
+        text = readable_text(str(text), limit=LONGEST_TEXT)
+        if total is None or isinstance(total, (int, float)):
+            if isinstance(done, (int, float)):
+                self.pace.say(partial(Progress, done=done, total=total, text=text))
+                return None
+            if isinstance(done, (Iterable, AsyncIterable)) and not isinstance(done, (str, bytes)):
+                return Loop(self.pace, done, total, text)
+        raise TypeError(
+            f"progress() takes numbers, or what a loop goes through, not {done!r} of {total!r}."
+        )
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
         """Count more items that were processed, and those of them that had errors.

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from scheduled_tasks import cancellation
 from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
 from scheduled_tasks.runs import fingerprint
-from scheduled_tasks.storable import storable_text
+from scheduled_tasks.storable import readable_text
 
 SHORT_TEXT = 2_000
 #: Libraries all of whose exceptions come from the network; they are looked at by name, not used.
@@ -28,8 +28,8 @@ def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
     return {
         "status": "failed",
         "error_category": category_of(error),
-        "error": storable_text(short_text(error), limit=SHORT_TEXT),
-        "traceback": storable_text(long_text(error, frames)),
+        "error": readable_text(short_text(error), limit=SHORT_TEXT),
+        "traceback": readable_text(long_text(error, frames)),
         "error_fingerprint": fingerprint_of(error, frames),
     }
 

@@ -1,4 +1,4 @@
-"""What a handler logs becomes messages to the worker, and goes on to the project's own logging."""
+"""What is logged in a run becomes lines of its log, and goes on to the project's own logging."""
 
 from __future__ import annotations
 
@@ -8,55 +8,159 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from scheduled_tasks.messages import LogLine, Recorder
-from scheduled_tasks.storable import storable_text
+from scheduled_tasks.messages import LogLine
+from scheduled_tasks.run_log import RunLog, text_of_line
+from scheduled_tasks.runs import Run
+from scheduled_tasks.storable import safe_repr
 
 #: Every ``context.logger`` is a child of this one.
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
+#: The parent of those that say what is printed, ``stdout`` and ``stderr``.
+OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
+#: The loggers to which everything comes, unless it does not propagate.
+EVERYTHING = (logging.getLogger(), logging.getLogger("scheduled_tasks"))
+CAUGHT = "_scheduled_tasks_caught"
 
-recorder: ContextVar[Recorder] = ContextVar("recorder")
+of_context: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
+
+
+class Process:
+    """What this process is for: ``only`` is the log of the one run that is all it does."""
+
+    only: RunLog | None = None
+
+
+def current_log() -> RunLog | None:
+    """Return the log of the run that this code is part of, None outside of runs."""
+    return of_context.get() or Process.only
 
 
 class LogCapture(logging.Handler):
-    """Sends each record to the recorder of the run that it was logged in."""
+    """Hands each record to the log of the run that it was logged in."""
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Send a record without the lock of other handlers: a run that waits stops no other."""
+        """Take a record without the lock of other handlers: a run that waits stops no other."""
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; a line that cannot be formatted is said on stderr, as logging does."""
-        target = recorder.get(None)
-        if target is None:
+        """Take a record, once."""
+        if CAUGHT in record.__dict__:
             return
+        record.__dict__[CAUGHT] = True
+        if (log := current_log()) is not None:
+            log.take(self.line_of(record))
+        if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
+            logging.lastResort.handle(record)
+
+    def line_of(self, record: logging.LogRecord) -> LogLine:
+        """Return the line that a record becomes."""
+        return LogLine(
+            logged_at=datetime.fromtimestamp(record.created, UTC),
+            level=record.levelno,
+            logger=record.name.removeprefix(f"{OUTPUT_LOGGER.name}."),
+            message=text_of_line(self.formatted(record)),
+        )
+
+    def formatted(self, record: logging.LogRecord) -> str:
+        """Return the words of a record; where they do not fit together, as they came."""
         try:
-            line = LogLine(
-                logged_at=datetime.fromtimestamp(record.created, UTC),
-                level=record.levelno,
-                logger=record.name,
-                message=storable_text(self.format(record)),
-            )
-        except Exception:  # noqa: BLE001 -- a log line never fails the run
-            self.handleError(record)
-        else:
-            target.send(line)
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 -- a log line never fails the run
+            why = f"[it could not be formatted: {type(error).__name__}]"
+            return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
+
+
+class RunFilter(logging.Filter):
+    """Lets every record pass, and tells formatters which run it comes from.
+
+    ``%(run)s`` is ``task=cleanup execution=4711`` in a run and "" elsewhere; ``task``,
+    ``execution`` and ``attempt`` are attributes of the records of runs.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Label a record."""
+        known = record.__dict__
+        if log := current_log():
+            for name, value in labels_of(log.run).items():
+                known.setdefault(name, value)
+        is_of_run = "task" in known and "execution" in known
+        known.setdefault(
+            "run", f"task={known['task']} execution={known['execution']}" if is_of_run else ""
+        )
+        return True
+
+
+LABELS = RunFilter()
+
+
+def labels_of(run: Run) -> dict[str, str | int]:
+    """Return what tells a run's records from those of others."""
+    return {"task": run.task_name, "execution": run.execution_id, "attempt": run.attempt}
 
 
 def install() -> None:
-    """Let ``context.logger`` be captured, from INFO up unless the project says otherwise."""
-    if not any(isinstance(handler, LogCapture) for handler in RUN_LOGGER.handlers):
-        RUN_LOGGER.addHandler(LogCapture())
-    if RUN_LOGGER.level == logging.NOTSET:
-        RUN_LOGGER.setLevel(logging.INFO)
+    """Catch what is logged in runs, and label it for the handlers of the project.
+
+    ``context.logger`` and what is printed count from INFO up, unless the project says otherwise.
+    """
+    for logger in EVERYTHING:
+        if not any(isinstance(handler, LogCapture) for handler in logger.handlers):
+            logger.addHandler(LogCapture())
+    for logger in (RUN_LOGGER, OUTPUT_LOGGER):
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+    label_all()
+
+
+def label_all() -> None:
+    """Let the handlers that there are know of each record which run it comes from."""
+    for handler in all_handlers():
+        if LABELS not in handler.filters:
+            handler.addFilter(LABELS)
+
+
+def all_handlers() -> list[logging.Handler]:
+    """Return every handler that there is, also those that stand behind another."""
+    references = list(logging._handlerList)  # type: ignore[attr-defined]  # noqa: SLF001
+    return [handler for reference in references if (handler := reference()) is not None]
+
+
+def pass_on(run: Run, line: LogLine) -> None:
+    """Log what has come to no logger of a run's process, as if it had."""
+    logger = OUTPUT_LOGGER.getChild(line.logger)
+    if logger.isEnabledFor(line.level):
+        logger.log(line.level, "%s", line.message, extra=labels_of(run))
+
+
+def leave_run() -> None:
+    """Take no part in the run any more, as a process that a handler has forked."""
+    of_context.set(None)
+    Process.only = None
+
+
+def is_shown_by_nobody(record: logging.LogRecord, level: int) -> bool:
+    """Say whether a record, from a level up, comes to no handler but ours."""
+    if record.levelno < level:
+        return False
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(not isinstance(handler, LogCapture) for handler in logger.handlers):
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
 
 
 @contextmanager
-def captured(target: Recorder) -> Iterator[None]:
-    """Send what is logged inside to a recorder."""
+def logged_to(log: RunLog, *, alone: bool) -> Iterator[None]:
+    """Let a log take what is logged inside; where the run is ``alone``, by any of its threads."""
     install()
-    token = recorder.set(target)
+    token = of_context.set(log)
+    if alone:
+        Process.only = log
     try:
         yield
     finally:
-        recorder.reset(token)
+        if alone:
+            Process.only = None
+        of_context.reset(token)

@@ -15,12 +15,16 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line of the execution's log. ``level`` is a number of the logging module."""
+    """One line of the execution's log. ``level`` is a number of the logging module.
+
+    An ``unheard`` line has come to no logger of the run's process: the worker logs it.
+    """
 
     logged_at: datetime
     level: int
     logger: str
     message: str
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +78,14 @@ Message = LogLine | Progress | Checkpoint | Counts | Afresh | Presence | Note
 class Sent:
     """A message on its way: from which attempt, and what to call when its fate is known.
 
-    ``answer(True)`` says that it is written, ``answer(False)`` that the worker no longer holds
-    the execution and wrote nothing.
+    ``number`` counts the messages of an execution, from 1 and through its attempts, so that none
+    is written twice. ``answer(True)`` says that it is written, ``answer(False)`` that the worker
+    no longer holds the execution and wrote nothing.
     """
 
     execution_id: int
     attempt: int
+    number: int
     message: Message
     answer: Callable[[bool], None] | None = field(default=None, compare=False)
 

@@ -21,15 +21,20 @@ from scheduled_tasks.exceptions import (
     TimeLimitExceeded,
 )
 from scheduled_tasks.failures import failure_of
-from scheduled_tasks.log_capture import captured
+from scheduled_tasks.log_capture import logged_to
 from scheduled_tasks.messages import Afresh, Counts, Recorder
+from scheduled_tasks.output import printed_to
 from scheduled_tasks.partial import Partial
 from scheduled_tasks.registry import registry
+from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Outcome, Run, fingerprint
 from scheduled_tasks.signals import execution_started
-from scheduled_tasks.storable import storable_json, storable_text
+from scheduled_tasks.storable import readable_json, readable_text
 
 Call = Callable[[Run, TaskContext], Any]
+
+#: How runs end whose handler came to an end of its own choice.
+WELL_ENDED = ("success", "partial", "skipped")
 
 
 def perform(
@@ -39,29 +44,33 @@ def perform(
     recorder: Recorder,
     cancellation: Cancellation,
     call: Call | None = None,
+    alone: bool = False,
 ) -> Outcome:
     """Make one attempt and return how it ended; whatever the handler raises is in the outcome.
 
     What the handler says of itself goes to the recorder. The cancellation, while it is not
     requested, does nothing; what is requested too late changes nothing. ``call`` takes the place
-    of the handler.
+    of the handler. ``alone`` says that whatever happens in this process is part of the run.
     """
     call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
     context = context_of(run, recorder, cancellation)
+    log = RunLog(run, recorder)
     try:
-        with captured(recorder):
+        with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
                 recorder.send(Afresh())
             ending = ended_well(cancellation.call(lambda: call(run, context)), context)
     except Skip as skip:
-        ending = {"status": "skipped", "reason": storable_text(str(skip))}
+        ending = {"status": "skipped", "reason": readable_text(str(skip))}
     except KeyboardInterrupt:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
         ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
         if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
             ending["error"] = ""  # the reason says it
+    context.pace.close()
+    log.close()
     ending |= interruption_of(cancellation, run, ending)
     return Outcome(
         execution_id=run.execution_id,
@@ -116,10 +125,10 @@ def counts_so_far(run: Run) -> Counts:
 def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
     """Return what the end of a run says whose handler has returned."""
     if isinstance(result, Partial):
-        reason = storable_text(result.reason)
-        return {"status": "partial", "result": storable_json(result.result), "reason": reason}
+        reason = readable_text(str(result.reason))
+        return {"status": "partial", "result": readable_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
-    return {"status": status, "result": storable_json(result)}
+    return {"status": status, "result": readable_json(result)}
 
 
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]
     cancelled is no failure; what it raised of its own is kept.
     """
     if cancellation.error is RunCancelled:
-        if ending["status"] != "failed":
+        if ending["status"] in WELL_ENDED:
             return {}
         return {
             "status": "cancelled",

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.redaction import redacted_json, redacted_text
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,16 @@ def storable_json(value: Any) -> Any:
     return json.loads(text)
 
 
+def readable_text(text: str, *, limit: int | None = None) -> str:
+    """Return the text as it may be stored and read by people: storable, without secrets."""
+    return redacted_text(storable_text(text, limit=limit))
+
+
+def readable_json(value: Any) -> Any:
+    """Return the value as it may be stored and read by people: storable, without secrets."""
+    return redacted_json(storable_json(value))
+
+
 def whole_json(value: Any) -> Any:
     """Return the value as JSON can hold it, like ``storable_json``, but whole or not at all.
 
@@ -86,6 +97,7 @@ def plain(value: Any) -> Any:
 
 
 def safe_repr(value: Any) -> str:
+    """Return the repr of anything, whatever its own does."""
     try:
         return repr(value)
     except Exception as error:  # noqa: BLE001 -- a broken __repr__ must not fail the run

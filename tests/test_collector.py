@@ -311,7 +311,9 @@ def test_no_more_is_fetched_than_can_be_kept(
     source = scheduler().executor
     collector = Collector(source, Worker(label="w"), Clock())
     monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
-    collector._said = [Sent(execution_id=1, attempt=1, message=Note(text="x"))] * MOST_MESSAGES
+    collector._said = [
+        Sent(execution_id=1, attempt=1, number=1, message=Note(text="x"))
+    ] * MOST_MESSAGES
     monkeypatch.setattr(collector, "record", lambda sent, skip: {(1, 1)})
     collector.collect()
     collector.collect()

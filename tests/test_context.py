@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -13,27 +12,9 @@ from django.test import override_settings
 from scheduled_tasks import TaskContext
 from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
-from scheduled_tasks.log_capture import captured
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Progress
+from scheduled_tasks.messages import Checkpoint, Counts, Presence, Progress
 from tests.executors.runs import NOW
-
-
-class FakeRecorder:
-    """Hears what a run says; refuses it, if told to."""
-
-    def __init__(self) -> None:
-        self.sent: list[Message] = []
-        self.confirmed: list[Message] = []
-        self.refuses = False
-
-    def send(self, message: Message) -> None:
-        if self.refuses:
-            raise LeaseLost
-        self.sent.append(message)
-
-    def confirm(self, message: Message) -> None:
-        self.send(message)
-        self.confirmed.append(self.sent.pop())
+from tests.recorders import FakeRecorder
 
 
 @pytest.fixture
@@ -57,15 +38,25 @@ def context_of(**fields: Any) -> TaskContext:
     )
 
 
-def test_progress_is_sent(context: TaskContext, recorder: FakeRecorder) -> None:
-    context.progress(1)
-    context.progress(2.5, 10, "half of five")
-    context.progress(3, text=ValueError("any"))  # type: ignore[arg-type]
-    assert recorder.sent == [
-        Progress(done=1),
-        Progress(done=2.5, total=10, text="half of five"),
-        Progress(done=3, text="any"),
-    ]
+@pytest.mark.parametrize(
+    ("say", "sent"),
+    [
+        (lambda context: context.progress(1), Progress(done=1)),
+        (
+            lambda context: context.progress(2.5, 10, "half of five"),
+            Progress(done=2.5, total=10, text="half of five"),
+        ),
+        (lambda context: context.progress(3, text=ValueError("any")), Progress(done=3, text="any")),
+    ],
+)
+def test_progress_is_sent(
+    context: TaskContext,
+    recorder: FakeRecorder,
+    say: Callable[[TaskContext], None],
+    sent: Progress,
+) -> None:
+    say(context)
+    assert recorder.sent == [sent]
 
 
 def test_counts_are_sent(context: TaskContext, recorder: FakeRecorder) -> None:
@@ -136,9 +127,9 @@ def test_a_refused_message_raises_where_it_was_said(
     for say in (
         lambda: context.progress(1),
         lambda: context.record(processed=1),
-        lambda: context.logger.info("x"),
+        context.heartbeat,
     ):
-        with captured(recorder), pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLost):
             say()
 
 
@@ -161,50 +152,6 @@ def test_a_context_made_by_hand_says_it_to_nobody() -> None:
     assert "recorder" not in repr(context)
 
 
-def test_lines_of_the_logger_are_sent_and_logged_as_ever(
-    context: TaskContext, recorder: FakeRecorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    with captured(recorder):
-        context.logger.info("one of %s", 4)
-        context.logger.debug("not from DEBUG")
-        logging.getLogger("elsewhere").error("not from elsewhere")
-        try:
-            raise ZeroDivisionError  # noqa: TRY301
-        except ZeroDivisionError:
-            context.logger.exception("it failed")
-    context.logger.info("after the run")
-    first, second = recorder.sent
-    assert isinstance(first, LogLine)
-    assert isinstance(second, LogLine)
-    assert (first.level, first.message) == (logging.INFO, "one of 4")
-    assert first.logger == "scheduled_tasks.run.one"
-    assert first.logged_at.utcoffset() is not None
-    assert second.message.startswith("it failed\nTraceback")
-    assert second.message.endswith("ZeroDivisionError")
-    assert "one of 4" in caplog.messages
-
-
-def test_lines_of_two_runs_at_a_time_go_each_to_its_own(context: TaskContext) -> None:
-    outer, inner = FakeRecorder(), FakeRecorder()
-    with captured(outer):
-        with captured(inner):
-            context.logger.info("inner")
-        context.logger.info("outer")
-    assert [line.message for line in inner.sent if isinstance(line, LogLine)] == ["inner"]
-    assert [line.message for line in outer.sent if isinstance(line, LogLine)] == ["outer"]
-
-
-def test_a_line_that_cannot_be_formatted_is_said_on_stderr_and_raises_nothing(
-    context: TaskContext,
-    recorder: FakeRecorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(logging.getLogger("scheduled_tasks.run"), "propagate", False)
-    with captured(recorder):
-        context.logger.info("%d", "x")
-        context.logger.info("nul \0")
-    [line] = recorder.sent
-    assert isinstance(line, LogLine)
-    assert line.message == "nul \N{REPLACEMENT CHARACTER}"
-    assert "Logging error" in capsys.readouterr().err
+def test_a_heartbeat_waits_for_its_answer(context: TaskContext, recorder: FakeRecorder) -> None:
+    context.heartbeat()
+    assert (recorder.sent, recorder.confirmed) == ([], [Presence()])

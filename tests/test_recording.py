@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
@@ -47,10 +48,14 @@ def line(message: str = "done", **fields: Any) -> LogLine:
     )
 
 
+NUMBERS = count(1)
+
+
 def sent(execution: Execution, *messages: Message, attempt: int | None = None) -> list[Sent]:
     number = execution.attempt if attempt is None else attempt
     return [
-        Sent(execution_id=execution.pk, attempt=number, message=message) for message in messages
+        Sent(execution_id=execution.pk, attempt=number, number=next(NUMBERS), message=message)
+        for message in messages
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -322,11 +321,3 @@ def test_the_start_is_announced_to_receivers_and_one_that_raises_stops_nothing(
         execution_started.disconnect(listen, sender=handler)
         execution_started.disconnect(elsewhere, sender=deaf)
     assert [context.execution_id for context in heard] == [7]
-
-
-def test_stdout_is_left_alone(outcome_of: Perform, capsys: pytest.CaptureFixture[str]) -> None:
-    def handler() -> None:
-        sys.stdout.write("printed")
-
-    outcome_of(handler)
-    assert capsys.readouterr().out == "printed"

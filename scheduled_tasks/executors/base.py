@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -55,6 +56,9 @@ class Executor(ABC):
         self.messages_due = NEVER
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
         self._messages: queue.SimpleQueue[Sent] = queue.SimpleQueue()
+        #: The number of the last message of each attempt in hand.
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._numbering = threading.Lock()
 
     def open(self) -> None:
         """Get ready to take runs; return when it is. Raise ExecutorBrokenError with the reason."""
@@ -112,6 +116,7 @@ class Executor(ABC):
             run = self.in_hand.get(ending.execution_id)
             if run is not None and run.attempt == ending.attempt:
                 del self.in_hand[ending.execution_id]
+                self._numbers.pop((ending.execution_id, ending.attempt), None)
                 endings.append(ending)
         return endings
 
@@ -127,10 +132,17 @@ class Executor(ABC):
 
     def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
         """Take a message from a run, from any thread; it should wait while this is ``full``."""
-        sent = Sent(
-            execution_id=run.execution_id, attempt=run.attempt, message=message, answer=answer
-        )
-        self._messages.put(sent)
+        claim = run.execution_id, run.attempt
+        with self._numbering:
+            number = self._numbers[claim] = self._numbers.get(claim, run.message_count) + 1
+            sent = Sent(
+                execution_id=run.execution_id,
+                attempt=run.attempt,
+                number=number,
+                message=message,
+                answer=answer,
+            )
+            self._messages.put(sent)
         if self.messages_due == NEVER:
             self.messages_due = time.monotonic() + GATHER_MESSAGES
             self.on_message()

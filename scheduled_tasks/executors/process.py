@@ -22,7 +22,8 @@ from scheduled_tasks.executors.fork_server import lookout
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process_endings import ending_of
 from scheduled_tasks.executors.wire import Frame, packed, unpacked_message
-from scheduled_tasks.messages import Note, Sent
+from scheduled_tasks.log_capture import label_all, pass_on
+from scheduled_tasks.messages import LogLine, Note, Sent
 from scheduled_tasks.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ProcessExecutor(Executor):
     def open(self) -> None:
         """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
         if self._server is None:
+            label_all()
             try:
                 with self._changing_server:
                     self._start_server()
@@ -192,6 +194,8 @@ class ProcessExecutor(Executor):
         except (KeyError, TypeError, ValueError, AttributeError):
             logger.warning("a run said what is no message execution=%s", run.execution_id)
             return
+        if isinstance(message, LogLine) and message.unheard:
+            pass_on(run, message)
         self.take(run, message, partial(self._answer, run, number))
         if number is not None:
             self.on_finished()

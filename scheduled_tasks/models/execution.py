@@ -349,5 +349,5 @@ class Execution(models.Model):
             message_count=self.message_count,
             log_count=self.log_count,
             **(self.task.terms_of_runs if self.task else {}),
-            **(self.task.state.so_far if hasattr(self.task, "state") else {}),
+            **(self.task.so_far if self.task else {}),
         )

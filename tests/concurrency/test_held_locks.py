@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -259,6 +260,7 @@ class Spoken:
         self.said: list[Sent] = []
         self.endings: list[Ending] = []
         self.answers: list[bool] = []
+        self.numbers = count(1)
 
     def say(self, execution: Execution, text: str) -> None:
         """Let a run log a line."""
@@ -267,6 +269,7 @@ class Spoken:
             Sent(
                 execution_id=execution.pk,
                 attempt=execution.attempt,
+                number=next(self.numbers),
                 message=line,
                 answer=self.answers.append,
             )

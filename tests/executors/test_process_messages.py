@@ -33,10 +33,10 @@ def test_all_that_a_handler_says_arrives_in_order_whatever_it_rolls_back(hand: H
     checkpoint = {"before": {"page": 3}, "attempt": 1}
     assert hand.outcome_of(number).result == {"checkpoint": checkpoint}
     *lines, progress, first, second, last = hand.said[number]
-    assert lines_of(hand, number) == ["line 0", "line 1", "line 2"]
-    for line in lines:
-        assert isinstance(line, LogLine)
-        assert (line.level, line.logger) == (logging.INFO, "scheduled_tasks.run.one")
+    assert lines_of(hand, number) == ["line 0", "line 1", "line 2", "from elsewhere"]
+    *own, other = [(line.level, line.logger) for line in lines if isinstance(line, LogLine)]
+    assert own == [(logging.INFO, "scheduled_tasks.run.one")] * 3
+    assert other == (logging.WARNING, "elsewhere")
     assert progress == Progress(done=1, total=4, text="one of four")
     assert [first, second] == [Counts(processed=3, errors=1), Counts(processed=7, errors=1)]
     assert last == Checkpoint(value=checkpoint)
@@ -156,11 +156,16 @@ def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> N
     assert hand.outcome_of(flood).status == "success"
     hand.executor.close()
     drain.join(LONG)
-    assert drain.count == 64 << 20
+    assert drain.count == 0, "it is in the log, and nowhere else"
+    assert 10_000 < len(lines_of(hand, flood)) < 10_200
 
 
-def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(hand: Hand) -> None:
+def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = 100_000
+    monkeypatch.setenv("TEST_OPTIONS", f'{{"MAX_LOG_LINES": {count}}}')
+    hand = take_in_hand(2)
     server = hand.server
     before = server.memory_info().rss
     number = hand.start("log_many", count=count, width=300)
@@ -190,7 +195,9 @@ def test_forked_processes_and_threads_that_log_do_not_garble_what_is_said(hand: 
 def test_a_line_that_cannot_be_formatted_fails_no_run(hand: Hand) -> None:
     number = hand.start("log_oddly")
     assert hand.outcome_of(number).status == "success"
-    assert lines_of(hand, number) == ["a\N{REPLACEMENT CHARACTER}b?", "after"]
+    first, second, third = lines_of(hand, number)
+    assert (first, third) == ("a\N{REPLACEMENT CHARACTER}b?", "after")
+    assert "it could not be formatted" in second
 
 
 def test_a_run_that_cleans_up_is_not_interrupted_by_each_of_its_refused_messages(

@@ -199,7 +199,7 @@ def tell(context: TaskContext, lines: int = 3) -> dict[str, Any]:
         for number in range(lines):
             context.logger.info("line %s", number)
         context.logger.debug("not said")
-        logging.getLogger("elsewhere").warning("not captured")
+        logging.getLogger("elsewhere").warning("from elsewhere")
         context.progress(1, 4, "one of four")
         context.record(processed=3, errors=1)
         context.record(processed=4)
@@ -223,7 +223,7 @@ def keep_telling(context: TaskContext, path: str) -> None:
     append(path, str(os.getpid()))
     try:
         while True:
-            context.progress(1)
+            context.record(processed=1)
             time.sleep(0.01)
     except BaseException as error:
         append(path, type(error).__name__)
@@ -271,7 +271,7 @@ def raise_in_turn(context: TaskContext, *, gives_up: bool = False) -> str:
     return "done"
 
 
-from tests.jobs import hostile  # noqa: E402, F401 -- it uses what stands above
+from tests.jobs import hostile, talkative  # noqa: E402, F401 -- they use what stands above
 
 
 @scheduled_task

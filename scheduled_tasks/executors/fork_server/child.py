@@ -34,6 +34,7 @@ from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     timeout_reason,
 )
+from scheduled_tasks.executors.fork_server.streams import divert
 from scheduled_tasks.executors.leftovers import (
     drop_open_transactions,
     holds_the_only_write_lock,
@@ -75,11 +76,15 @@ class RunProcess:
         self._order: tuple[type[RunInterrupted], str] | None = None
         self._reasons: Mapping[bytes, tuple[type[RunInterrupted], str]] = {}
 
-    def live(self, server: int, *, runs: int) -> NoReturn:
-        """Make so many runs, or fewer if the server goes away; does not return."""
+    def live(self, server: int, pipes: Mapping[str, int], *, runs: int) -> NoReturn:
+        """Make so many runs, or fewer if the server goes away; does not return.
+
+        ``pipes`` are where standard output and error are to lead.
+        """
         code = BROKEN
         try:
             self.settle(server)
+            divert(pipes)
             rehearse()
             while runs and (frame := self.receive("run")) is not None:
                 platform.set_name(f"run-{frame['run']['execution_id']}")
@@ -128,7 +133,12 @@ class RunProcess:
         recorder = PipeRecorder(self, self._cancellation)
         clock = Clock.at(frame["clock"])
         outcome = perform(
-            run, clock=clock.now, recorder=recorder, cancellation=self._cancellation, call=call
+            run,
+            clock=clock.now,
+            recorder=recorder,
+            cancellation=self._cancellation,
+            call=call,
+            alone=True,
         )
         self._reasons = {}
         if os.getpid() != recorder.owner:

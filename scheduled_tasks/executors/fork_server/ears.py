@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from scheduled_tasks.executors.fork_server.family import Child
+from scheduled_tasks.executors.fork_server.outlets import Outlet
 from scheduled_tasks.executors.wire import Channel
 
 #: Children are not listened to while the worker has so many bytes to read.
@@ -19,9 +20,16 @@ MOST_UNREAD = 1 << 22
 class Ears:
     """Waits for whatever happens first. ``alarmed`` turns true when a child has ended."""
 
-    def __init__(self, worker: Channel, *, on_child: Callable[[Child], object]) -> None:
+    def __init__(
+        self,
+        worker: Channel,
+        *,
+        on_child: Callable[[Child], object],
+        on_outlet: Callable[[Child, Outlet], object],
+    ) -> None:
         self.worker = worker
         self.on_child = on_child
+        self.on_outlet = on_outlet
         self.worker_process = -1
         self.alarmed = False
         self.deaf = False
@@ -60,19 +68,30 @@ class Ears:
 
     def follow(self, child: Child) -> None:
         """Listen to a child, unless this is deaf just now."""
-        if not self.deaf:
-            hear = partial(self.on_child, child)
-            self.selector.register(child.channel, selectors.EVENT_READ, hear)
+        if self.deaf:
+            return
+        hear = partial(self.on_child, child)
+        self.selector.register(child.channel, selectors.EVENT_READ, hear)
+        for outlet in child.outlets:
+            if outlet.open:
+                read = partial(self.on_outlet, child, outlet)
+                self.selector.register(outlet, selectors.EVENT_READ, read)
 
-    def leave(self, source: Child | Channel | int) -> None:
-        """Listen no more."""
+    def leave(self, child: Child) -> None:
+        """Listen to a child no more."""
+        sources: tuple[Channel | Outlet, ...] = (child.channel, *child.outlets)
+        for source in sources:
+            self.leave_source(source)
+
+    def leave_source(self, source: Channel | Outlet | int) -> None:
+        """Listen to one of the things that can be listened to no more."""
         with suppress(KeyError, ValueError):
-            self.selector.unregister(source.channel if isinstance(source, Child) else source)
+            self.selector.unregister(source)
 
     def lose_worker(self) -> None:
         """Listen to the worker no more."""
-        self.leave(self.worker)
-        self.leave(self.worker_process)
+        self.leave_source(self.worker)
+        self.leave_source(self.worker_process)
 
     def heed(self, children: Iterable[Child]) -> None:
         """Be deaf to children while the worker does not keep up with what they say."""

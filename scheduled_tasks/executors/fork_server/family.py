@@ -13,8 +13,10 @@ from pathlib import Path
 
 from scheduled_tasks import cancellation, executors, runner
 from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.fork_server.outlets import Outlet
 from scheduled_tasks.executors.memory import Usage, resident_of, usage_of
 from scheduled_tasks.executors.wire import Channel, Frame
+from scheduled_tasks.run_log import RunLog
 
 #: As much is read of what a dying child says of where it was, in bytes.
 LONGEST_TRACE = 1 << 18
@@ -39,13 +41,15 @@ class Child:
     ``stopped`` says why it is being ended, by whichever came first; ``reason`` what to put on
     record for that, where the worker has said so. ``deadline`` is when it must have begun its run,
     then the run's timeout; ``overdue`` says after how many seconds it had not begun, and is killed
-    for it. ``steps`` are the moments at which it is asked more firmly, and how.
+    for it. ``steps`` are the moments at which it is asked more firmly, and how. ``log`` takes
+    what comes out of its ``outlets`` in a run.
     """
 
     pid: int
     channel: Channel
     orders: int
     trace: int
+    outlets: list[Outlet]
     run: Frame | None = None
     begun: bool = False
     outcome: Frame | None = None
@@ -59,6 +63,7 @@ class Child:
     usage_at_start: Usage = field(default_factory=Usage)
     oom_kills_at_start: int = 0
     peak: int = 0
+    log: RunLog | None = None
 
     @property
     def claim(self) -> Frame:
@@ -78,7 +83,7 @@ class Child:
 
     def take(self, run: Frame) -> None:
         """Begin a run."""
-        self.run, self.begun, self.outcome, self.peak = run, False, None, 0
+        self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
         if self.runs_made:
             platform.forget_highest_resident(self.pid)
         self.oom_kills_at_start = platform.oom_kills()
@@ -145,6 +150,8 @@ class Child:
     def forget(self) -> None:
         """Close what leads to it in this process."""
         self.channel.close()
+        for outlet in self.outlets:
+            outlet.close()
         for descriptor in (self.orders, self.trace):
             os.close(descriptor)
 

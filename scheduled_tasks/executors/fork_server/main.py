@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from scheduled_tasks.console_log import show_on_console
@@ -21,10 +22,16 @@ from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
 REHEARSALS = 20
 
 
-def boot(*, stream: int, orders: int | None = None, trace: int | None = None) -> NoReturn:
-    """Become a fork server, or with ``orders`` and ``trace`` one of its children."""
+def boot(
+    *,
+    stream: int,
+    orders: int | None = None,
+    trace: int | None = None,
+    pipes: Mapping[str, int] = MappingProxyType({}),
+) -> NoReturn:
+    """Become a fork server, or with ``orders``, ``trace`` and ``pipes`` one of its children."""
     parent = os.getppid()
-    for descriptor in (stream, orders, trace):
+    for descriptor in (stream, orders, trace, *pipes.values()):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=stream)
@@ -41,7 +48,8 @@ def boot(*, stream: int, orders: int | None = None, trace: int | None = None) ->
     # Only here, because these modules need the project to be loaded.
     from scheduled_tasks.executors.fork_server.child import RunProcess  # noqa: PLC0415
 
-    RunProcess(channel, orders, trace).live(parent, runs=setup["executions_per_child"])
+    runs = setup["executions_per_child"]
+    RunProcess(channel, orders, trace).live(parent, pipes, runs=runs)
 
 
 def first_frame(stream: socket.socket) -> Frame:

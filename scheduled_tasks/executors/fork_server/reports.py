@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from contextlib import suppress
 
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.fork_server.family import Child, claim_of
 from scheduled_tasks.executors.memory import MEGABYTE
-from scheduled_tasks.executors.wire import Channel, Frame
+from scheduled_tasks.executors.wire import Channel, Frame, packed_message, unpacked
+from scheduled_tasks.messages import Message
+from scheduled_tasks.output import LEVELS
+from scheduled_tasks.run_log import RunLog, written_line
+from scheduled_tasks.runs import Run
+
+
+class ChildRecorder:
+    """Sends on to the worker what is said in place of a child."""
+
+    def __init__(self, reports: Reports, child: Child) -> None:
+        self.reports = reports
+        self.child = child
+
+    def send(self, message: Message) -> None:
+        """Pass a message on."""
+        self.reports.said(self.child, {"kind": "message", "message": packed_message(message)})
+
+    confirm = send
+
 
 #: Ends are not held back for orphans that cannot be killed for longer than this, in seconds.
 LONGEST_HOLD = 5.0
@@ -43,6 +63,24 @@ class Reports:
     def said(self, child: Child, frame: Frame) -> None:
         """Pass a message on."""
         self.worker.send({**frame, **child.claim})
+
+    def printed(self, child: Child, stream: str, lines: Iterable[str]) -> None:
+        """Pass on lines that a child, or a process that it has started, has written."""
+        if child.run is None:
+            sys.stderr.writelines(f"{line}\n" for line in lines)
+            return
+        for line in lines:
+            if child.log is None:
+                run = unpacked(Run, child.run["run"])
+                child.log = RunLog(run, ChildRecorder(self, child))
+            child.log.take(written_line(stream, LEVELS[stream], line, unheard=True))
+
+    def last_printed(self, child: Child) -> None:
+        """Pass on what is left of it at the end of a run."""
+        for outlet in child.outlets:
+            self.printed(child, outlet.name, outlet.drain())
+        if child.log is not None:
+            child.log.close()
 
     def ended(self, child: Child, *, peak: int, **facts: object) -> None:
         """Tell how a run ended, once no orphan is left."""

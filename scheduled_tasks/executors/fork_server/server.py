@@ -16,6 +16,7 @@ from scheduled_tasks.executors.fork_server.child import ABANDONED, CANCELLED, RE
 from scheduled_tasks.executors.fork_server.ears import Ears
 from scheduled_tasks.executors.fork_server.family import Child, claim_of
 from scheduled_tasks.executors.fork_server.limits import MemoryLimits
+from scheduled_tasks.executors.fork_server.outlets import Outlet
 from scheduled_tasks.executors.fork_server.reports import Reports
 from scheduled_tasks.executors.fork_server.spawning import Spawn
 from scheduled_tasks.executors.fork_server.waiting import Waiting
@@ -68,7 +69,7 @@ class ForkServer:
         self.spawn = spawn
         self.children: dict[int, Child] = {}
         self.spares: deque[Child] = deque()
-        self.ears = Ears(worker, on_child=self.hear_child)
+        self.ears = Ears(worker, on_child=self.hear_child, on_outlet=self.hear_outlet)
         self.reports = Reports(worker, self.children)
         self.waiting = Waiting(self.reports)
         self.lease_until = rules.lease_until
@@ -185,10 +186,16 @@ class ForkServer:
             child.kill()
             frames = None
         if frames is None:
-            self.ears.leave(child)
+            self.ears.leave_source(child.channel)
         for frame in frames or ():
             self.hear_frame(child, frame)
         return bool(frames)
+
+    def hear_outlet(self, child: Child, outlet: Outlet) -> None:
+        """Pass on what a child writes below Python."""
+        self.reports.printed(child, outlet.name, outlet.read())
+        if not outlet.open:
+            self.ears.leave_source(outlet)
 
     def hear_frame(self, child: Child, frame: Frame) -> None:
         if child.run is None:
@@ -213,6 +220,7 @@ class ForkServer:
         if child.stopped or platform.children_of(child.pid):
             child.dismiss()
             return
+        self.reports.last_printed(child)
         self.reports.ended(child, peak=child.peak_of(child.highest_resident()))
         child.run, child.steps = None, []
         self.spares.append(child)
@@ -291,6 +299,7 @@ class ForkServer:
         child.signal(signal.SIGKILL)
         while self.hear_child(child):
             pass
+        self.reports.last_printed(child)
         with suppress(ValueError):
             self.spares.remove(child)
         signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

@@ -13,6 +13,8 @@ from typing import Protocol
 from scheduled_tasks.executors.fork_server.child import RunProcess
 from scheduled_tasks.executors.fork_server.family import Child, trace_file
 from scheduled_tasks.executors.fork_server.interpreter import command
+from scheduled_tasks.executors.fork_server.outlets import Outlet
+from scheduled_tasks.executors.fork_server.streams import DESCRIPTORS
 from scheduled_tasks.executors.wire import Channel, Frame
 
 
@@ -28,17 +30,20 @@ Spawn = Callable[[Server], Child]
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What leads to a child: ``stream``, ``orders`` and ``trace``; and its own ends of it."""
+    """What leads to a child: ``stream``, ``orders``, ``trace``, ``outlets``; and its ends of it."""
 
     stream: socket.socket
     child_stream: socket.socket
     orders: int
     child_orders: int
     trace: int
+    outlets: dict[str, int]
+    child_pipes: dict[str, int]
 
     def child(self, pid: int) -> Child:
         """Return the child that they lead to."""
-        return Child(pid, Channel(self.stream), self.orders, self.trace)
+        outlets = [Outlet(name, descriptor) for name, descriptor in self.outlets.items()]
+        return Child(pid, Channel(self.stream), self.orders, self.trace, outlets)
 
 
 @contextmanager
@@ -48,13 +53,22 @@ def ways_to_child() -> Iterator[Ways]:
         stream, child_stream = socket.socketpair()
         ours.callback(stream.close)
         ends.callback(child_stream.close)
-        child_orders, orders = os.pipe()
-        ours.callback(os.close, orders)
-        ends.callback(os.close, child_orders)
+        child_orders, orders = pipe(ends, ours)
+        outlets, child_pipes = {}, {}
+        for name in DESCRIPTORS:
+            outlets[name], child_pipes[name] = pipe(ours, ends)
         trace = trace_file()
         ours.callback(os.close, trace)
-        yield Ways(stream, child_stream, orders, child_orders, trace)
+        yield Ways(stream, child_stream, orders, child_orders, trace, outlets, child_pipes)
         ours.pop_all()
+
+
+def pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """Open a pipe, whose ends these stacks close."""
+    ends = os.pipe()
+    for stack, end in zip((reading, writing), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
 
 def forking(setup: Frame) -> Spawn:
@@ -71,9 +85,10 @@ def forking(setup: Frame) -> Spawn:
                     os.setpgid(0, 0)
                     server.leave_to_child()
                     ways.stream.close()
-                    os.close(ways.orders)
+                    for descriptor in (ways.orders, *ways.outlets.values()):
+                        os.close(descriptor)
                 child = RunProcess(ways.child_stream, ways.child_orders, ways.trace)
-                child.live(parent, runs=setup["executions_per_child"])
+                child.live(parent, ways.child_pipes, runs=setup["executions_per_child"])
             with suppress(OSError):
                 os.setpgid(pid, pid)
             return ways.child(pid)
@@ -86,10 +101,11 @@ def starting_afresh(setup: Frame) -> Spawn:
 
     def spawn(server: Server) -> Child:
         with ways_to_child() as ways:
-            for descriptor in (ways.child_stream.fileno(), ways.child_orders, ways.trace):
+            stream, pipes = ways.child_stream.fileno(), ways.child_pipes
+            for descriptor in (stream, ways.child_orders, ways.trace, *pipes.values()):
                 os.set_inheritable(descriptor, True)
             arguments = command(
-                stream=ways.child_stream.fileno(), orders=ways.child_orders, trace=ways.trace
+                stream=stream, orders=ways.child_orders, trace=ways.trace, pipes=pipes
             )
             pid = os.posix_spawn(arguments[0], arguments, os.environ, setpgroup=0)
             os.set_inheritable(ways.trace, False)

@@ -14,7 +14,6 @@ from scheduled_tasks.messages import (
     Checkpoint,
     Counts,
     LogLine,
-    Message,
     Note,
     Progress,
     Sent,
@@ -75,22 +74,23 @@ class RecordingQuerySet(ClaimingQuerySet):
         self, sent: Sequence[Sent], worker: Worker, *, skip: bool
     ) -> dict[Claim, bool]:
         """Write messages within a transaction; return as ``record`` the claims left out."""
-        messages: dict[Claim, list[Message]] = {}
+        messages: dict[Claim, list[Sent]] = {}
         for each in sent:
-            messages.setdefault(claim_of(each), []).append(each.message)
+            messages.setdefault(claim_of(each), []).append(each)
         ids = {execution_id for execution_id, _ in messages}
         mine = self.held_by(str(worker.pk)).filter(pk__in=ids)
-        rows = mine.only("attempt", "worker").locked(skip=skip)
+        rows = mine.only("attempt", "worker", "message_count", "log_count").locked(skip=skip)
         held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
-        self.write_columns({row: messages[claim] for claim, row in held.items()})
-        lines = [log_line(each) for each in sent if claim_of(each) in held]
+        new = {row: unwritten(row, messages[claim]) for claim, row in held.items()}
+        self.write_columns({row: said for row, said in new.items() if said})
+        lines = [log_line(each) for said in new.values() for each in said]
         ExecutionLog.objects.using(self.db).bulk_create([line for line in lines if line])
         if not (left_out := set(messages).difference(held)):
             return {}
         still_held = set(mine.values_list("pk", "attempt"))
         return {claim: claim in still_held for claim in left_out}
 
-    def write_columns(self, messages: Mapping[Execution, Sequence[Message]]) -> None:
+    def write_columns(self, messages: Mapping[Execution, Sequence[Sent]]) -> None:
         """Write what messages change on held rows, those that change the same columns together.
 
         Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
@@ -98,19 +98,27 @@ class RecordingQuerySet(ClaimingQuerySet):
         """
         together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
         for row, said in messages.items():
-            if values := dict(sorted(changes(row, said).items())):
-                guard = row.guard | {"status": row.Status.RUNNING}
-                together.setdefault(tuple(values), []).append((values, guard))
+            values = dict(sorted(changes(row, said).items()))
+            guard = row.guard | {"status": row.Status.RUNNING}
+            together.setdefault(tuple(values), []).append((values, guard))
         for pairs in together.values():
             if update_each(self.model, pairs, using=self.db) != len(pairs):
                 raise LostRaceError("Another worker took an execution meanwhile.")
 
 
-def changes(row: Execution, messages: Sequence[Message]) -> dict[str, Any]:
+def unwritten(row: Execution, sent: Sequence[Sent]) -> list[Sent]:
+    """Return what is not written yet: a lost answer to a COMMIT has it come here once more."""
+    return [each for each in sent if each.number > row.message_count]
+
+
+def changes(row: Execution, sent: Sequence[Sent]) -> dict[str, Any]:
     """Return the columns that messages change, and to what was said last."""
-    values: dict[str, Any] = {}
-    for message in messages:
-        match message:
+    lines = sum(isinstance(each.message, LogLine) for each in sent)
+    values: dict[str, Any] = {"message_count": sent[-1].number}
+    if lines:
+        values["log_count"] = row.log_count + lines
+    for each in sent:
+        match message := each.message:
             case Progress():
                 values["progress"] = progress(message)
             case Checkpoint():

@@ -1,0 +1,73 @@
+"""What nobody should read, taken out of what runs say: values beside names such as "password"."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from scheduled_tasks.conf import app_settings
+
+MARK = "[redacted]"
+
+SCHEME = "(?:basic|bearer|digest|negotiate|token)"
+#: What stands between a name and its value, the scheme of an authorization included.
+BETWEEN = (
+    r"(?P<between>[\"']?\s*(?:=>|=(?!=)|:(?![/:]))\s*"
+    rf"(?:{SCHEME}\s+)?)(?!{SCHEME}\s)"
+)
+#: A value: quoted, or up to what separates it from the next.
+VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',;&<>(){}\[\]]+)"""
+#: Headers of which the whole line is the value.
+IN_HEADER = r"(?P<header>\b(?:(?:set-)?cookie|(?:proxy-)?authorization):[ ]*)(?![\"'])[^\r\n]+"
+#: The password in the address of a server.
+IN_ADDRESS = r"(?P<address>://[^\s/:@]*:)[^\s/@]+(?=@)"
+
+
+def redacted_text(text: str) -> str:
+    """Return the text without the values that stand beside names in REDACT.
+
+    Passwords within addresses go, too: ``postgres://shop:[redacted]@db``.
+    """
+    if ":" not in text and "=" not in text:
+        return text
+    return beside_names(app_settings.REDACT).sub(without_value, text)
+
+
+def redacted_json(value: Any) -> Any:
+    """Return a JSON value without what stands under keys in REDACT, or beside them in its texts."""
+    match value:
+        case dict():
+            names = names_alone(app_settings.REDACT)
+            return {
+                key: MARK if item is not None and names.search(str(key)) else redacted_json(item)
+                for key, item in value.items()
+            }
+        case list():
+            return [redacted_json(item) for item in value]
+        case str():
+            return redacted_text(value)
+    return value
+
+
+def without_value(found: re.Match[str]) -> str:
+    kept = found["header"] or found["address"] or f"{found['name']}{found['between']}"
+    return f"{kept}{MARK}"
+
+
+@cache
+def beside_names(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds names that are followed by a value."""
+    named = rf"(?P<name>(?:{alternatives(names)})(?!\w)){BETWEEN}{VALUE}"
+    return re.compile(f"{IN_HEADER}|{named}|{IN_ADDRESS}", re.IGNORECASE)
+
+
+@cache
+def names_alone(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds a name at the end of a key."""
+    return re.compile(rf"(?:{alternatives(names)})\Z", re.IGNORECASE)
+
+
+def alternatives(names: tuple[str, ...]) -> str:
+    """Return one expression for all of the names; for none, one that finds nothing."""
+    return "|".join(f"(?:{name})" for name in names) or r"(?!)"

@@ -1,0 +1,88 @@
+"""The log of one run: so many lines and no more, but the last ones in any case."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import RunInterrupted
+from scheduled_tasks.lines import Lines
+from scheduled_tasks.messages import LogLine, Recorder
+from scheduled_tasks.runs import Run
+from scheduled_tasks.storable import readable_text
+
+#: So many of the lines for which there was no room are kept until the run ends, the last ones.
+LAST_LINES = 100
+#: Under this name stand the lines that are not the handler's.
+OWN_NAME = "scheduled_tasks"
+
+
+class RunLog:
+    """Takes the lines of one attempt, from any of its threads, and hands them to its recorder."""
+
+    def __init__(self, run: Run, recorder: Recorder) -> None:
+        self.run = run
+        self.recorder = recorder
+        self._room = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
+        self._left_out = 0
+        self._last: deque[LogLine] = deque(maxlen=LAST_LINES)
+        self._printed = {"stdout": Lines(), "stderr": Lines()}
+        # Re-entrant: a handler of signals may log while the thread that it interrupts does.
+        self._lock = threading.RLock()
+
+    def take(self, line: LogLine) -> None:
+        """Keep a line, or where there is no room, keep it in case that it is one of the last."""
+        with self._lock:
+            if self._room > 0:
+                self._room -= 1
+                self.recorder.send(line)
+                return
+            if not self._left_out:
+                self._mark(
+                    f"Cut here: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines of an "
+                    f"execution, and the last {LAST_LINES} of each attempt."
+                )
+            self._left_out += 1
+            self._last.append(line)
+
+    def print(self, stream: str, text: str) -> list[str]:
+        """Take a piece of what is printed; return the lines that are whole by it."""
+        with self._lock:
+            return self._printed[stream].feed(text)
+
+    def last_printed(self, stream: str) -> list[str]:
+        """Return what was printed without an end, as a line, if there is anything."""
+        with self._lock:
+            return self._printed[stream].end()
+
+    def close(self) -> None:
+        """Hand over the last lines, and say how many are missing before them."""
+        with suppress(RunInterrupted), self._lock:
+            if missing := self._left_out - len(self._last):
+                self._mark(f"{missing} lines are left out here.")
+            while self._last:
+                self.recorder.send(self._last.popleft())
+            self._left_out = 0
+
+    def _mark(self, text: str) -> None:
+        self.recorder.send(written_line(OWN_NAME, logging.WARNING, text))
+
+
+def written_line(name: str, level: int, text: str, *, unheard: bool = False) -> LogLine:
+    """Return a line that is written just now."""
+    return LogLine(
+        logged_at=datetime.now(UTC),
+        level=level,
+        logger=name,
+        message=text_of_line(text),
+        unheard=unheard,
+    )
+
+
+def text_of_line(text: str) -> str:
+    """Return a line's text as it may be stored and read."""
+    return readable_text(text, limit=app_settings.MAX_LOG_LINE_LENGTH)

@@ -1,0 +1,96 @@
+"""Handlers that write wherever a process can write."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+from scheduled_tasks import TaskContext, scheduled_task
+
+logger = logging.getLogger("shop.orders")
+
+SECRET = "hunter2xyz"
+
+
+@scheduled_task
+def print_everywhere(context: TaskContext) -> str:
+    """Log, print, and write below Python, and let others do so."""
+    context.logger.info("from the context")
+    logger.warning("from a module")
+    print("printed")
+    print("printed to stderr", file=sys.stderr)
+    thread = threading.Thread(target=logger.error, args=("from a thread",))
+    thread.start()
+    thread.join()
+    os.write(1, b"below \xff Python\n")
+    subprocess.run(["/bin/sh", "-c", "echo from a shell; echo in trouble >&2"], check=True)
+    forked = multiprocessing.get_context("fork").Process(target=print, args=("from a fork",))
+    forked.start()
+    forked.join()
+    os.write(2, b"without an end")
+    return "said"
+
+
+@scheduled_task
+def print_and_crash() -> None:
+    """Print, also what has no end, and crash."""
+    print("before the crash", end="")
+    os.write(1, b"below, before the crash\n")
+    os.abort()
+
+
+@scheduled_task
+def print_strange_things(context: TaskContext) -> str:
+    """Log and print what no database takes."""
+    context.logger.info("nul \0 and \udcff")
+    context.logger.info("x" * 1_000_000)
+    print("nul \0 and \udcff")
+    print("y" * 1_000_000)
+    os.write(1, b"nul \0 and \xff\n")
+    for _ in range(10):
+        os.write(1, b"z" * 100_000)
+    os.write(1, b"\n")
+    warnings.warn("mind the gap", stacklevel=1)
+    context.logger.info("%d", "no number")
+    return "done"
+
+
+@scheduled_task
+def log_lines(context: TaskContext, count: int) -> int:
+    """Log so many lines."""
+    for number in range(count):
+        context.logger.info("line %d of the many that this run has to say", number)
+    return count
+
+
+@scheduled_task
+def pour(megabytes: int) -> str:
+    """Let a process write so much, line after line."""
+    command = f"yes a line of the flood | head -c {megabytes}M"
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    return "over"
+
+
+@scheduled_task
+def say_and_wait(release: str) -> str:
+    """Print a line, and wait until a file appears."""
+    print("seen while it goes on", flush=True)
+    while not os.path.exists(release):  # noqa: PTH110 -- it is asked hundreds of times
+        time.sleep(0.01)
+    return "released"
+
+
+@scheduled_task
+def tell_secrets(context: TaskContext) -> None:
+    """Let a secret out wherever there is a way."""
+    context.logger.info("login password=%s", SECRET)
+    print(f"token: {SECRET}")
+    os.write(1, f"api_key={SECRET}\n".encode())
+    context.progress(1, 2, f"secret={SECRET}")
+    raise PermissionError(f"login refused, password={SECRET}")

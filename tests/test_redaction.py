@@ -1,0 +1,132 @@
+"""Secrets are taken out of what people read, and nothing else is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.redaction import redacted_json, redacted_text
+
+SECRET = "hunter2xyz"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=hunter2xyz",
+        "PASSWORD = hunter2xyz, next",
+        "db_password: hunter2xyz",
+        "login(user='ann', passwd='hunter2xyz')",
+        '{"password": "hunter2xyz", "user": "ann"}',
+        "{'api_token': 'hunter2xyz'}",
+        '{"secret": "it\\"s hunter2xyz"}',
+        "accessToken=>hunter2xyz",
+        "GET /?api_key=hunter2xyz&page=2",
+        "X-Api-Key: hunter2xyz",
+        "AWS_SECRET_ACCESS_KEY=hunter2xyz",
+        "Authorization: Bearer hunter2xyz",
+        "authorization: Token hunter2xyz trailing hunter2xyz",
+        "{'Authorization': 'Basic hunter2xyz', 'Accept': '*/*'}",
+        "Cookie: a=1; sessionid=hunter2xyz",
+        "token = Bearer hunter2xyz",
+        "postgres://shop:hunter2xyz@db.internal:5432/shop",
+        "https://:hunter2xyz@example.com/",
+        "SECRET_KEY = 'hunter2xyz'",
+        "credentials=hunter2xyz",
+        "passphrase:hunter2xyz",
+    ],
+)
+def test_secrets_are_taken_out(text: str) -> None:
+    clean = redacted_text(text)
+    assert SECRET not in clean
+    assert "[redacted]" in clean
+    assert redacted_text(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tokens=1500 token_count: 3 max_tokens=7",
+        "the secretary: Ann",
+        "if token == expected:",
+        "password reset for ann",
+        "see https://example.com/a:b@c or mail ann@example.com",
+        "12:30:01 all is well; a=b, c: d",
+        "monkeys=3",
+        "",
+        "token:",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redacted_text(text) == text
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    text = 'login user=ann password="hunter2 xyz" from 10.0.0.1 ok'
+    assert redacted_text(text) == "login user=ann password=[redacted] from 10.0.0.1 ok"
+    assert redacted_text("Cookie: a=1\nAccept: b") == "Cookie: [redacted]\nAccept: b"
+
+
+def test_values_under_secret_keys_are_taken_out_of_json_at_any_depth() -> None:
+    value = {
+        "user": "ann",
+        "password": SECRET,
+        "nested": [{"api-key": {"id": 1}, "note": f"token={SECRET}"}],
+        "token": None,
+        "tokens": 5,
+        1: "password: x",
+    }
+    assert redacted_json(value) == {
+        "user": "ann",
+        "password": "[redacted]",
+        "nested": [{"api-key": "[redacted]", "note": "token=[redacted]"}],
+        "token": None,
+        "tokens": 5,
+        1: "password: [redacted]",
+    }
+
+
+def test_the_names_are_a_setting() -> None:
+    with override_settings(SCHEDULED_TASKS={"REDACT": ["iban", "pin code"]}):
+        assert redacted_text("IBAN: DE123 pin code=1234 password=x") == (
+            "IBAN: [redacted] pin code=[redacted] password=x"
+        )
+        assert redacted_json({"iban": 1, "token": 2}) == {"iban": "[redacted]", "token": 2}
+    with override_settings(SCHEDULED_TASKS={"REDACT": []}):
+        assert redacted_text("password=x") == "password=x"
+
+
+def test_a_name_that_is_no_expression_is_refused() -> None:
+    with (
+        override_settings(SCHEDULED_TASKS={"REDACT": ["pass("]}),
+        pytest.raises(InvalidSettings, match=r"REDACT.*'pass\('"),
+    ):
+        _ = app_settings.REDACT
+
+
+@given(st.text())
+def test_any_text_can_be_looked_through(text: str) -> None:
+    assert redacted_text(redacted_text(text)) == redacted_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token=" * 20_000,
+        "=" * 100_000,
+        "token " * 20_000 + "=",
+        "://a" * 25_000,
+        'password="' * 9_000,
+    ],
+)
+def test_no_text_takes_long(text: Any) -> None:
+    begun = time.process_time()
+    redacted_text(text)
+    assert time.process_time() - begun < 2
