@@ -123,15 +123,24 @@ def run_task_now(
     *,
     triggered_by: str = "",
     trigger: str = Execution.Trigger.MANUAL,
+    test_mode: bool = False,
     now: datetime | None = None,
 ) -> Execution:
     """Queue one execution of a task for the next free worker and return it.
 
     ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled or
-    paused task can be run too. Where the task may not overlap, it waits for what runs. Raise
-    UnknownTask, UnknownHandler or InvalidPayload.
+    paused task can be run too. Where the task may not overlap, it waits for what runs. In
+    ``test_mode`` the handler is told that somebody only tries it, and how it ends does not count
+    for the task. Raise UnknownTask, UnknownHandler or InvalidPayload.
     """
-    execution = prepare(name, payload, triggered_by=triggered_by, trigger=trigger, now=now)
+    execution = prepare(
+        name,
+        payload,
+        triggered_by=triggered_by,
+        trigger=trigger,
+        test_mode=test_mode,
+        now=now,
+    )
     Execution.objects.queue(execution)
     return execution
 
@@ -142,6 +151,7 @@ def prepare(
     *,
     triggered_by: str = "",
     trigger: str = Execution.Trigger.MANUAL,
+    test_mode: bool = False,
     now: datetime | None = None,
 ) -> Execution:
     """Build an execution asked for by somebody, checked but not saved."""
@@ -154,6 +164,7 @@ def prepare(
         now=now or timezone.now(),
         payload=given,
         triggered_by=triggered_by,
+        test_mode=test_mode,
     )
 
 

@@ -59,7 +59,7 @@ class ExecutionAdmin(ExecutionColumns, PatientAdmin):
         "duration",
         "worker_label",
     )
-    list_filter = (OneTaskFilter, "status", "trigger", QueueFilter)
+    list_filter = (OneTaskFilter, "status", "trigger", "test_mode", QueueFilter)
     search_fields = ("task_name__startswith",)
     search_help_text = _("The beginning of a task's name")
     sortable_by = ("number",)  # no index serves the other orders

@@ -28,7 +28,7 @@ class ExecutionColumns(HistoryAdmin):
     @admin.display(description=_("status"))
     def status_badge(self, execution: Execution) -> str:
         """Return the status in colour."""
-        return display.badge(execution.status, execution.get_status_display())
+        return status_badge(execution)
 
     @admin.display(description=_("status"))
     def status_and_why(self, execution: Any) -> str:
@@ -138,6 +138,14 @@ class ExecutionColumns(HistoryAdmin):
     def traceback_text(self, execution: Execution) -> str:
         """Return where the exception came from."""
         return display.preformatted(execution.traceback)
+
+
+def status_badge(execution: Execution) -> str:
+    """Return the status in colour, and a mark where somebody only tried the handler."""
+    status = display.badge(execution.status, execution.get_status_display())
+    if not execution.test_mode:
+        return status
+    return format_html("{} {}", status, display.badge("test", _g("test")))
 
 
 def slots_of(execution: Execution) -> str:

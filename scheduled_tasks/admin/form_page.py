@@ -26,14 +26,13 @@ class FormPage:
         self, form: Form, *, title: str, verb: str, way_back: str, **more: Any
     ) -> TemplateResponse:
         """Show the form; ``verb`` stands on its button, ``way_back`` is where Cancel leads."""
-        fields = [field.name for field in form.visible_fields()]
         context = {
             **self.site.each_context(self.request),
             "opts": self.opts,
             "title": title,
             "verb": verb,
             "form": form,
-            "adminform": AdminForm(form, [(None, {"fields": fields})], {}),  # type: ignore[arg-type]
+            "adminform": as_fieldset(form),
             "media": self.media + form.media,
             "way_back": way_back,
             **more,
@@ -41,3 +40,9 @@ class FormPage:
         # What the url tag goes by, so that its links stay within this site.
         self.request.current_app = self.site.name
         return TemplateResponse(self.request, self.template, context)
+
+
+def as_fieldset(form: Form) -> AdminForm:
+    """Return the visible fields of a form as the admin's templates show them."""
+    fields = [field.name for field in form.visible_fields()]
+    return AdminForm(form, [(None, {"fields": fields})], {})  # type: ignore[arg-type]

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.forms import Form
+from django.forms import BooleanField, Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from scheduled_tasks.admin.form_page import FormPage
+from scheduled_tasks.admin.form_page import FormPage, as_fieldset
 from scheduled_tasks.admin.links import may_view, url
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
@@ -21,6 +22,20 @@ from scheduled_tasks.registry import registry
 
 if TYPE_CHECKING:
     from scheduled_tasks.admin.task import TaskAdmin
+
+
+class HowToRun(Form):
+    """What the page asks besides the handler's arguments, which may have any name."""
+
+    prefix = "run"
+
+    test_mode = BooleanField(
+        label=gettext_lazy("Test mode"),
+        required=False,
+        help_text=gettext_lazy(
+            "Only try it: the handler is told so, and how it ends does not count for the task."
+        ),
+    )
 
 
 class RunNowView(FormPage):
@@ -32,6 +47,7 @@ class RunNowView(FormPage):
         super().__init__(admin, request)
         self.admin = admin
         self.task = self.find(object_id)
+        self.how = HowToRun(request.POST if request.method == "POST" else None)
 
     def find(self, object_id: str) -> Task:
         """Return the task, if the user may run it."""
@@ -68,7 +84,12 @@ class RunNowView(FormPage):
     def queue(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:
         """Queue the run and go to its page; None if the payload was refused after all."""
         try:
-            execution = self.admin.queue_run(self.request, self.task, spec.payload_from(form))
+            execution = self.admin.queue_run(
+                self.request,
+                self.task,
+                spec.payload_from(form),
+                test_mode=self.how.is_valid() and self.how.cleaned_data["test_mode"],
+            )
         except InvalidPayload as error:
             for field, sentences in error.errors.items():
                 form.add_error(field if field in form.fields else None, sentences)
@@ -87,6 +108,7 @@ class RunNowView(FormPage):
             verb=_("Run now"),
             way_back=self.way_back(),
             original=self.task,
+            how=as_fieldset(self.how),
             has_view_permission=self.admin.has_view_permission(self.request, self.task),
         )
 

@@ -107,11 +107,19 @@ class TaskActions(admin.ModelAdmin):
             self.message_user(request, f"{task.name}: {error}", messages.ERROR)
 
     def queue_run(
-        self, request: HttpRequest, task: Task, payload: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        task: Task,
+        payload: dict[str, Any] | None = None,
+        *,
+        test_mode: bool = False,
     ) -> Execution:
         """Queue an execution in the user's name, with a log entry."""
-        execution = run_task_now(task, payload, triggered_by=user_of(request))
-        self.log_change(request, task, _g("Run now: execution #%d.") % execution.pk)
+        execution = run_task_now(task, payload, triggered_by=user_of(request), test_mode=test_mode)
+        said = _g("Run now: execution #%d.")
+        if test_mode:
+            said = _g("Run now in test mode: execution #%d.")
+        self.log_change(request, task, said % execution.pk)
         return execution
 
     def report(self, request: HttpRequest, said: str, count: int) -> None:

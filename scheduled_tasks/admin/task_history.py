@@ -9,7 +9,7 @@ from django.contrib.admin import AdminSite
 
 from scheduled_tasks.admin import changes, display
 from scheduled_tasks.admin.execution import for_lists
-from scheduled_tasks.admin.execution_columns import delay, remarks, slots_of
+from scheduled_tasks.admin.execution_columns import delay, remarks, slots_of, status_badge
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.models import Task, TaskChange
 
@@ -41,7 +41,7 @@ def row(execution: Any, site: AdminSite) -> Row:
     return Row(
         number=execution.pk,
         url=url(site, "execution_change", execution.pk),
-        status=display.badge(execution.status, execution.get_status_display()),
+        status=status_badge(execution),
         trigger=execution.get_trigger_display(),
         why=[display.remark(said) for said in remarks(execution)],
         scheduled_for=slots_of(execution),

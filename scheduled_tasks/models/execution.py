@@ -252,6 +252,7 @@ class Execution(models.Model):
         slot: datetime | None = None,
         payload: dict[str, Any] | None = None,
         triggered_by: str = "",
+        test_mode: bool = False,
     ) -> Execution:
         """Build a queued execution of a task as it is defined now; the caller saves it."""
         row = cls(
@@ -259,6 +260,7 @@ class Execution(models.Model):
             **{name: getattr(task, of) for name, of in cls.SNAPSHOTS.items()},
             trigger=trigger,
             triggered_by=triggered_by,
+            test_mode=test_mode,
             slot=slot,
             scheduled_for=slot or now,
             run_after=slot or now,

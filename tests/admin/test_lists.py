@@ -123,6 +123,8 @@ def test_executions_are_listed_newest_first(
         ("?status__exact=failed", ["b"]),
         ("?trigger__exact=manual", ["c"]),
         ("?queue=slow", ["c"]),
+        ("?test_mode__exact=1", ["c"]),
+        ("?test_mode__exact=0", ["b", "a"]),
         ("?q=b", ["b"]),
         ("?q=nothing", []),
         ("?task={a}", ["a"]),
@@ -135,9 +137,24 @@ def test_executions_are_filtered_and_found(
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
     make_execution(a)
     make_execution(b, status="failed")
-    make_execution(make_task("c", "shop.plain", queue="slow"), trigger="manual")
+    c = make_task("c", "shop.plain", queue="slow")
+    make_execution(c, trigger="manual", test_mode=True)
     rows = listed(admin_client, "execution_changelist", query.format(a=a.pk))
     assert [row.partition(" ")[0] for row in rows] == found
+
+
+def test_executions_in_test_mode_are_marked_wherever_they_are_shown(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    mark = '<span class="st-badge st-test">test</span>'
+    task = make_task("nightly", "shop.cleanup")
+    real = make_execution(task)
+    pages = [page("execution_changelist"), page("task_change", task.pk)]
+    for url in (*pages, page("execution_change", real.pk)):
+        assert mark not in text(admin_client.get(url))
+    tried = make_execution(task, test_mode=True)
+    for url in (*pages, page("execution_change", tried.pk)):
+        assert text(admin_client.get(url)).count(mark) == 1
 
 
 def test_a_filter_by_nonsense_is_no_error(admin_client: Client) -> None:

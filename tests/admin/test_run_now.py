@@ -165,6 +165,38 @@ def test_a_payload_that_is_refused_after_all_is_told(
     assert not Execution.objects.exists()
 
 
+def test_test_mode_is_asked_for_beside_the_arguments(admin_client: Client, make_task: Make) -> None:
+    @scheduled_task(name="shop.tried")
+    def tried(*, test_mode: str = "") -> None: ...
+
+    task = make_task("tried", "shop.tried")
+    said = text(admin_client.get(page("task_run", task.pk)))
+    assert '<input type="checkbox" name="run-test_mode"' in said
+    assert 'for="id_run-test_mode"' in said
+    assert 'id="id_run-test_mode_helptext"' in said
+    assert "how it ends does not count for the task" in said
+
+    run(admin_client, task, test_mode="on")
+    execution = Execution.objects.latest("pk")
+    assert (execution.test_mode, execution.payload) == (False, {"test_mode": "on"})
+
+    admin_client.post(page("task_run", task.pk), {"run-test_mode": "on", "payload-test_mode": ""})
+    execution = Execution.objects.latest("pk")
+    assert (execution.test_mode, execution.payload) == (True, {})
+    assert f"Run now in test mode: execution #{execution.pk}." in text(
+        admin_client.get(page("task_history", task.pk))
+    )
+
+
+def test_test_mode_stays_checked_while_arguments_are_corrected(
+    admin_client: Client, make_task: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    posted = {"run-test_mode": "on", "payload-days": "many"}
+    said = text(admin_client.post(page("task_run", task.pk), posted))
+    assert 'id="id_run-test_mode" checked' in said
+
+
 def test_a_handler_that_is_gone_is_told_on_the_page_of_the_task(
     admin_client: Client, make_task: Make, registry: HandlerRegistry
 ) -> None:

@@ -239,6 +239,7 @@ def test_json_is_all_that_is_printed(command: Command) -> None:
         "id": Execution.objects.get().pk,
         "task": "weekly",
         "status": "success",
+        "test_mode": False,
         "attempt": 1,
         "duration_ms": record["duration_ms"],
         "result": {"days": 30},

@@ -17,7 +17,6 @@ from scheduled_tasks.registry import registry
 from scheduled_tasks.storable import storable_text
 from scheduled_tasks.sync import sync
 
-CLI = Execution.Trigger.CLI
 #: Of tasks and handlers; an argument can be longer, and need not even be text.
 LONGEST_NAME = 200
 
@@ -38,20 +37,28 @@ class Command(BaseCommand):
         parser.add_argument(
             "--queue", action="store_true", help="Hand it to a worker instead, and do not wait."
         )
+        parser.add_argument(
+            "--test-mode",
+            action="store_true",
+            help="Only try it: the handler is told so, and how it ends does not count.",
+        )
         parser.add_argument("--json", action="store_true", help="Print the execution as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the task here, or queue it."""
         log_to_console(options["verbosity"])
         payload = None if options["payload"] is None else json_object(options["payload"])
-        asked_by = f"cli:{user_name()}"
+        asked = {
+            "triggered_by": f"cli:{user_name()}",
+            "trigger": Execution.Trigger.CLI,
+            "test_mode": options["test_mode"],
+        }
         try:
             task = find_task(storable_text(options["name"], limit=LONGEST_NAME))
             if options["queue"]:
-                queued = run_task_now(task, payload, triggered_by=asked_by, trigger=CLI)
-                self.show(queued, as_json=options["json"])
+                self.show(run_task_now(task, payload, **asked), as_json=options["json"])
                 return
-            execution = run_here(prepare(task, payload, triggered_by=asked_by, trigger=CLI))
+            execution = run_here(prepare(task, payload, **asked))
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])
@@ -66,7 +73,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(as_record(execution), indent=2))
             return
         seconds = f" in {execution.duration_ms / 1000:.1f} s" if execution.duration_ms else ""
-        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}")
+        tried = " in test mode" if execution.test_mode else ""
+        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}{tried}")
         if execution.result is not None:
             self.stdout.write(json.dumps(execution.result, indent=2))
         if execution.error or execution.reason:
@@ -101,6 +109,7 @@ def as_record(execution: Execution) -> dict[str, Any]:
         "id": execution.pk,
         "task": execution.task_name,
         "status": execution.status,
+        "test_mode": execution.test_mode,
         "attempt": execution.attempt,
         "duration_ms": execution.duration_ms,
         "result": execution.result,
