@@ -1,35 +1,63 @@
-"""Run one execution in the calling process, on record like any other."""
+"""Run one execution of a task in the calling process, on record like any other."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from django.db import connections
 
 from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.collector import Collector
+from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
-from scheduled_tasks.models import Execution, Worker
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.operations import get_task
 from scheduled_tasks.registry import registry
 from scheduled_tasks.runs import Ending, Outcome
+from scheduled_tasks.sync import sync
 
 
-def run_here(execution: Execution) -> Execution:
+def find_task(name: str) -> Task:
+    """Return the task of that name or of that handler; one that is only in code is synced."""
+    try:
+        return get_task(name)
+    except UnknownTask as error:
+        no_such_task = str(error)
+    try:
+        key = registry.get(name).key
+    except UnknownHandler as error:
+        raise UnknownTask(f"{no_such_task} {error}") from None
+    tasks = Task.objects.filter(handler=key).select_related("state")
+    if not tasks:
+        sync()
+    match list(tasks.all()[:2]):
+        case [task]:
+            return task
+        case []:
+            raise UnknownTask(f"No task uses the handler {key}: make one in the admin.")
+        case _:
+            names = ", ".join(tasks.values_list("name", flat=True)[:10])
+            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
+
+
+def run_here(execution: Execution, *, now: datetime | None = None) -> Execution:
     """Run an unsaved execution to its end and return it as it is recorded.
 
     It is claimed from the start, so no worker takes it, and this process beats meanwhile, so that
-    nobody takes it for lost.
+    nobody takes it for lost: by the database's time, unless the caller says what time it is.
     """
     worker = Worker.of_this_process()
     worker.handlers = sorted(registry.handlers)
     worker.label = f"runtask {worker.label}"
     worker.save(force_insert=True)
     heartbeat = Heartbeat(worker, Clock())
-    heartbeat.beat()
-    heartbeat.start()
+    heartbeat.beat(now)
+    if now is None:
+        heartbeat.start()
     try:
         run_for(worker, heartbeat, execution)
     finally:

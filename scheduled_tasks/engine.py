@@ -80,9 +80,10 @@ class Engine:
         executor: type[Executor] | None = None,
         syncs: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self.queues = list(queues)
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.alarm = Alarm()
         self.worker = Worker.of_this_process(label=worker_name)
         self.worker.queues = self.queues

@@ -45,12 +45,14 @@ def perform(
     cancellation: Cancellation,
     call: Call | None = None,
     alone: bool = False,
+    on_error: Callable[[BaseException], None] = lambda error: None,
 ) -> Outcome:
     """Make one attempt and return how it ended; whatever the handler raises is in the outcome.
 
     What the handler says of itself goes to the recorder. The cancellation, while it is not
     requested, does nothing; what is requested too late changes nothing. ``call`` takes the place
-    of the handler. ``alone`` says that whatever happens in this process is part of the run.
+    of the handler; ``on_error`` is told what failed it. ``alone`` says that whatever happens in
+    this process is part of the run.
     """
     call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
@@ -66,6 +68,7 @@ def perform(
     except KeyboardInterrupt:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
+        on_error(error)
         ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
         if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
             ending["error"] = ""  # the reason says it

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.leftovers import unbroken_transactions
 from scheduled_tasks.executors.local import LocalRun
 from scheduled_tasks.messages import Message
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runs import Outcome, Run
 
 
 class InlineExecutor(Executor):
@@ -17,7 +18,15 @@ class InlineExecutor(Executor):
 
     def begin(self, run: Run) -> None:
         """Make the attempt."""
-        self.deliver(LocalRun(self, run).perform())
+        self.deliver(self.attempt(run))
+
+    def attempt(self, run: Run) -> Outcome:
+        """Make the attempt and return how it ended."""
+        with unbroken_transactions():
+            return LocalRun(self, run, on_error=self.note_error).perform()
+
+    def note_error(self, error: BaseException) -> None:
+        """Learn what a handler has raised; its words are in the outcome."""
 
     def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
         """Take a message that nobody writes before the run has ended."""

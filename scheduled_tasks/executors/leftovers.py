@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from django.db import connections
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,33 @@ def drop_open_transactions() -> None:
             logger.warning("rolled back a transaction that a handler left open")
             connection.close()
             del connections[connection.alias]
+
+
+@contextmanager
+def unbroken_transactions() -> Iterator[None]:
+    """Let what is called inside break no transaction of the caller's, as a TestCase has one.
+
+    After a statement that the database has refused, a transaction is good for nothing more. What
+    was done inside is rolled back then.
+    """
+    inside = [each for each in connections.all(initialized_only=True) if each.in_atomic_block]
+    points = [(connection, connection.savepoint()) for connection in inside]
+    try:
+        yield
+    finally:
+        for connection, point in points:
+            if point is not None:
+                keep_or_roll_back(connection, point)
+
+
+def keep_or_roll_back(connection: BaseDatabaseWrapper, point: str) -> None:
+    """Release a savepoint; where the transaction is broken by now, go back to it."""
+    try:
+        connection.savepoint_commit(point)
+    except Error:
+        logger.warning("rolled back what a handler did, since it broke a transaction around it")
+        connection.needs_rollback = False
+        connection.savepoint_rollback(point)
 
 
 def holds_the_only_write_lock() -> bool:

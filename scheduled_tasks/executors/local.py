@@ -24,11 +24,17 @@ class LocalRun:
     """One run in a thread. It is its own recorder: what it says goes to the executor's queue."""
 
     def __init__(
-        self, executor: Executor, run: Run, *, on_ignored: Callable[[], None] = lambda: None
+        self,
+        executor: Executor,
+        run: Run,
+        *,
+        on_ignored: Callable[[], None] = lambda: None,
+        on_error: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.executor = executor
         self.run = run
         self.on_ignored = on_ignored
+        self.on_error = on_error
         self.cancellation = Cancellation()
         self.started_at = executor.clock()
         self._refused = False
@@ -46,6 +52,7 @@ class LocalRun:
                 clock=self.executor.clock,
                 recorder=self,
                 cancellation=self.cancellation,
+                on_error=self.on_error,
             )
         finally:
             with self._timing:

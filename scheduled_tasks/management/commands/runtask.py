@@ -8,14 +8,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduled_tasks.by_hand import run_here
-from scheduled_tasks.exceptions import ScheduledTasksError, UnknownHandler, UnknownTask
+from scheduled_tasks.by_hand import find_task, run_here
+from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
-from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations import get_task, prepare, run_task_now
-from scheduled_tasks.registry import registry
+from scheduled_tasks.models import Execution
+from scheduled_tasks.operations import prepare, run_task_now
 from scheduled_tasks.storable import storable_text
-from scheduled_tasks.sync import sync
 
 #: Of tasks and handlers; an argument can be longer, and need not even be text.
 LONGEST_NAME = 200
@@ -79,29 +77,6 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(execution.result, indent=2))
         if execution.error or execution.reason:
             self.stderr.write(execution.error or execution.reason)
-
-
-def find_task(name: str) -> Task:
-    """Return the task of that name or of that handler; one that is only in code is synced."""
-    try:
-        return get_task(name)
-    except UnknownTask as error:
-        no_such_task = str(error)
-    try:
-        key = registry.get(name).key
-    except UnknownHandler as error:
-        raise UnknownTask(f"{no_such_task} {error}") from None
-    tasks = Task.objects.filter(handler=key).select_related("state")
-    if not tasks:
-        sync()
-    match list(tasks.all()[:2]):
-        case [task]:
-            return task
-        case []:
-            raise UnknownTask(f"No task uses the handler {key}: make one in the admin.")
-        case _:
-            names = ", ".join(tasks.values_list("name", flat=True)[:10])
-            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
 
 
 def as_record(execution: Execution) -> dict[str, Any]:

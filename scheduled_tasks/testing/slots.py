@@ -1,0 +1,68 @@
+"""Ask what is scheduled, and assert it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import islice
+
+from scheduled_tasks.by_hand import find_task
+from scheduled_tasks.models import Task
+from scheduled_tasks.models.task import MICROSECOND
+from scheduled_tasks.schedules.zones import zone
+from scheduled_tasks.testing.moments import Moment, moment_of, moment_or_now
+
+
+def upcoming(name: str, count: int = 1, *, after: Moment | None = None) -> list[datetime]:
+    """Return the next slots of a task after a moment (the present one), in UTC; fewer if it ends.
+
+    There are none of a task that is disabled, parked, or only run by hand, and none before the end
+    of its pause. The name may be that of the task's handler; a task that is only in code is written
+    into the database first. Raise UnknownTask.
+    """
+    return slots_of(find_task(name), count, moment_or_now(after))
+
+
+def assert_scheduled(name: str, *moments: Moment, after: Moment | None = None) -> None:
+    """Raise AssertionError unless these are the next slots of a task after a moment, in order."""
+    if not moments:
+        raise TypeError("assert_scheduled() takes the slots to expect, at least one.")
+    task = find_task(name)
+    expected = [moment_of(moment) for moment in moments]
+    found = slots_of(task, len(expected), moment_or_now(after))
+    if found != expected:
+        raise AssertionError(
+            f"{task} is scheduled for {shown(task, found)}, not for {shown(task, expected)}."
+        )
+
+
+def assert_not_scheduled(name: str, *moments: Moment, after: Moment | None = None) -> None:
+    """Raise AssertionError if one of these moments is a slot of a task.
+
+    If none is given: if the task has any slot after a moment.
+    """
+    task, begin = find_task(name), moment_or_now(after)
+    if moments:
+        found = [slot for slot in map(moment_of, moments) if is_slot(task, slot)]
+    else:
+        found = slots_of(task, 1, begin)
+    if found:
+        raise AssertionError(f"{task} is scheduled for {shown(task, found)}.")
+
+
+def slots_of(task: Task, count: int, after: datetime) -> list[datetime]:
+    if not task.enabled or task.state.parked_at is not None:
+        return []
+    if task.paused_until is not None:
+        after = max(after, task.paused_until - MICROSECOND)
+    return list(islice(task.slots_after(after), count))
+
+
+def is_slot(task: Task, moment: datetime) -> bool:
+    return slots_of(task, 1, moment - MICROSECOND) == [moment]
+
+
+def shown(task: Task, slots: Sequence[datetime]) -> str:
+    """Return slots as people who read the task's schedule expect them."""
+    own = [slot.astimezone(zone(task.timezone)) for slot in slots]
+    return ", ".join(f"{slot:%Y-%m-%d %H:%M:%S %Z}" for slot in own) or "nothing"
