@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from scheduled_tasks import Partial, Retry, RetryLater, Skip, TaskContext, scheduled_task
 from scheduled_tasks.exceptions import InvalidPayload, TimeLimitExceeded, UnknownHandler
 from scheduled_tasks.messages import Counts, Progress
 from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.testing import run_handler
+from scheduled_tasks.testing import HandlerRun, run_handler
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -40,6 +42,18 @@ def test_a_handler_that_is_async_is_awaited() -> None:
     run = run_handler(wait, attempt=3)
     assert (run.status, run.result, run.log[0].message) == ("success", 3, "waiting")
     assert isinstance(run_handler(wait, {"fails": True}).exception, LookupError)
+
+
+def test_in_an_event_loop_it_runs_beside_it() -> None:
+    @scheduled_task(name="shop.wait")
+    async def wait() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def from_a_thread() -> HandlerRun:
+        return await sync_to_async(run_handler)(wait)
+
+    assert asyncio.run(from_a_thread()).result == "done"
 
 
 def test_the_context_is_what_the_test_says() -> None:
