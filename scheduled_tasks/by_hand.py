@@ -30,7 +30,10 @@ def find_task(name: str) -> Task:
     try:
         key = registry.get(name).key
     except UnknownHandler as error:
-        raise UnknownTask(f"{no_such_task} {error}") from None
+        if name not in {declaration.name for declaration in registry.declarations}:
+            raise UnknownTask(f"{no_such_task} {error}") from None
+        sync()
+        return get_task(name)
     tasks = Task.objects.filter(handler=key).select_related("state")
     if not tasks:
         sync()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Min, QuerySet
 
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.engine import Engine
@@ -36,7 +36,7 @@ class TaskClock:
     def __init__(self, moment: Moment) -> None:
         self.now = moment_of(moment)
         self._engine = PlayedEngine()
-        self._told: set[int] = set()
+        self._told = {row.pk for row in finished()}
         sync(now=self.now)
         with transaction.atomic(using=TaskState.objects.all().write_alias):
             for state in TaskState.objects.select_related("task").locked():
@@ -84,8 +84,7 @@ class TaskClock:
 
     def ended_since(self, moment: datetime) -> list[Execution]:
         """Return what has ended since a moment and was not returned before."""
-        unfinished = Q(status__in=Execution.UNFINISHED)
-        rows = Execution.objects.filter(finished_at__range=(moment, self.now)).exclude(unfinished)
+        rows = finished().filter(finished_at__range=(moment, self.now))
         ended = [row for row in rows if row.pk not in self._told]
         self._told.update(row.pk for row in ended)
         turn = {number: turn for turn, number in enumerate(self._engine.begun)}
@@ -123,6 +122,10 @@ class StillClock(Clock):
         return self._base[0]
 
 
+def finished() -> QuerySet[Execution]:
+    return Execution.objects.exclude(status__in=Execution.UNFINISHED)
+
+
 def begin_at(state: TaskState, moment: datetime) -> None:
     """Let a task begin at a moment, as if it were made then."""
     task = state.task
@@ -130,6 +133,8 @@ def begin_at(state: TaskState, moment: datetime) -> None:
     if task.schedule and not anchored and isinstance(task.parse_schedule(), Interval):
         task.anchor = moment
         Task.objects.filter(pk=task.pk).update(anchor=moment)
+    state.last_slot = None  # by another clock it may lie ahead
+    state.save(update_fields=["last_slot"])
     state.restart(moment)
 
 

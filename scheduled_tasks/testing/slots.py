@@ -41,11 +41,13 @@ def assert_not_scheduled(name: str, *moments: Moment, after: Moment | None = Non
 
     If none is given: if the task has any slot after a moment.
     """
-    task, begin = find_task(name), moment_or_now(after)
+    if moments and after is not None:
+        raise TypeError("assert_not_scheduled() takes moments or after=, not both.")
+    task = find_task(name)
     if moments:
         found = [slot for slot in map(moment_of, moments) if is_slot(task, slot)]
     else:
-        found = slots_of(task, 1, begin)
+        found = slots_of(task, 1, moment_or_now(after))
     if found:
         raise AssertionError(f"{task} is scheduled for {shown(task, found)}.")
 

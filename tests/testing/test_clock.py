@@ -202,6 +202,16 @@ def test_a_clock_may_stand_in_the_future() -> None:
     assert row.started_at == utc("2040-01-02 00:00")
 
 
+def test_another_clock_may_begin_before() -> None:
+    @scheduled_task("0 2 * * *", name="nightly")
+    def nightly() -> None: ...
+
+    for year in (2030, 2026):
+        clock = TaskClock(datetime(year, 3, 1, tzinfo=UTC))
+        assert [row.slot for row in clock.move_by(days=1)] == [datetime(year, 3, 1, 2, tzinfo=UTC)]
+    assert TaskClock(MARCH).move_by(days=1) == []  # that slot has run
+
+
 def test_disabled_and_parked_tasks_do_not_fire() -> None:
     @scheduled_task("0 * * * *", name="hourly")
     def hourly() -> None: ...

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import override_settings
 
-from scheduled_tasks import Interval, disable_task, get_task, register_task, scheduled_task
+from scheduled_tasks import Interval, declare, disable_task, get_task, register_task, scheduled_task
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Task
 from scheduled_tasks.registry import HandlerRegistry
@@ -37,6 +37,11 @@ def test_a_task_that_is_only_in_code_is_found_by_its_name_and_its_handlers() -> 
     assert all(slot.tzinfo is UTC for slot in upcoming("nightly", 3))
     with pytest.raises(UnknownTask):
         upcoming("nigtly")
+
+
+def test_a_task_that_code_declares_besides_is_found_by_its_name() -> None:
+    declare("nightly", "0 4 * * *", name="once-more", timezone="UTC")
+    assert_scheduled("once-more", "2026-03-01 04:00+00:00", after="2026-03-01 00:00+00:00")
 
 
 def test_without_a_moment_it_is_what_comes_after_now() -> None:
@@ -76,6 +81,8 @@ def test_slots_that_there_are_not() -> None:
         assert_not_scheduled("nightly", "2026-06-02 02:30+00:00", "2026-06-02 02:30+02:00")
     with pytest.raises(AssertionError, match="nightly is scheduled for 2026-06-02"):
         assert_not_scheduled("nightly", after="2026-06-01 12:00+00:00")
+    with pytest.raises(TypeError, match="not both"):
+        assert_not_scheduled("nightly", "2026-06-02", after="2026-06-01")
     register_task("over", "nightly", "0 0 * * *", ends_at=datetime(2026, 6, 2, tzinfo=UTC))
     assert_not_scheduled("over", after="2026-06-02 00:00+00:00")
 
