@@ -7,6 +7,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import pytest
+from django.contrib.auth.models import User
+
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.inline import InlineExecutor
@@ -116,6 +119,27 @@ def test_nothing_that_it_holds_can_be_cancelled(registry: HandlerRegistry) -> No
     executor.submit(run_of(1))
     executor.cancel(1, 1, "No longer wanted.")
     assert [outcome.result for outcome in outcomes_of(executor)] == ["done"]
+
+
+@pytest.mark.django_db
+def test_a_transaction_around_it_stays_whole(
+    registry: HandlerRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    @scheduled_task(name="shop.job")
+    def job(*, breaks: bool) -> None:
+        user = User.objects.create(username=f"breaks={breaks}")
+        if breaks:
+            User.objects.create(pk=user.pk, username="another")
+
+    executor = InlineExecutor(concurrency=2, clock=clock)
+    User.objects.create(username="before")
+    for number, breaks in enumerate([True, False]):
+        executor.submit(replace(run_of(number), payload={"breaks": breaks}))
+    assert [outcome.error_category for outcome in outcomes_of(executor)] == ["database", ""]
+    assert {user.username for user in User.objects.all()} == {"before", "breaks=False"}
+    assert caplog.messages == [
+        "rolled back what a handler did, since it broke a transaction around it"
+    ]
 
 
 def outcomes_of(executor: InlineExecutor) -> list[Outcome]:
