@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,15 +14,24 @@ from django.db import connections
 from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.collector import Collector
+from scheduled_tasks.companion import Companion
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.executors.leftovers import drop_open_transactions
 from scheduled_tasks.heartbeat import Heartbeat
+from scheduled_tasks.messages import Message
 from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models.locking import AWAY
 from scheduled_tasks.operations import get_task
 from scheduled_tasks.registry import registry
 from scheduled_tasks.runs import Ending, Outcome
 from scheduled_tasks.sync import sync
+
+logger = logging.getLogger(__name__)
+
+#: What could not be written is tried again after so many seconds.
+TRY_AGAIN = 0.5
 
 
 def find_task(name: str) -> Task:
@@ -47,11 +60,18 @@ def find_task(name: str) -> Task:
             raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
 
 
-def run_here(execution: Execution, *, now: datetime | None = None) -> Execution:
+def run_here(
+    execution: Execution,
+    *,
+    now: datetime | None = None,
+    on_said: Callable[[Message], None] = lambda message: None,
+) -> Execution:
     """Run an unsaved execution to its end and return it as it is recorded.
 
     It is claimed from the start, so no worker takes it, and this process beats meanwhile, so that
     nobody takes it for lost: by the database's time, unless the caller says what time it is.
+    ``on_said`` hears what the run says, at once. It is also written at once, and a person can
+    cancel the run, unless the caller is in a transaction, of which no other connection knows.
     """
     worker = Worker.of_this_process()
     worker.handlers = sorted(registry.handlers)
@@ -62,7 +82,7 @@ def run_here(execution: Execution, *, now: datetime | None = None) -> Execution:
     if now is None:
         heartbeat.start()
     try:
-        run_for(worker, heartbeat, execution)
+        run_for(worker, heartbeat, execution, on_said)
     finally:
         heartbeat.stop()
         worker.move_to(Worker.State.STOPPED)
@@ -70,17 +90,60 @@ def run_here(execution: Execution, *, now: datetime | None = None) -> Execution:
     return execution
 
 
-def run_for(worker: Worker, heartbeat: Heartbeat, execution: Execution) -> None:
-    Execution.objects.begin(execution, worker, heartbeat.clock.now())
-    executor = InlineExecutor(concurrency=1, clock=heartbeat.clock.now)
+def run_for(
+    worker: Worker, heartbeat: Heartbeat, execution: Execution, on_said: Callable[[Message], None]
+) -> None:
     inside = any(connection.in_atomic_block for connection in connections.all())
+    Execution.objects.begin(execution, worker, heartbeat.clock.now())
+    executor = InlineExecutor(
+        concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_said
+    )
+    collector = Collector(LastAttempts(executor), worker, heartbeat.clock)
     run = execution.as_run()
     announce_start(run)
-    executor.submit(run)
-    if not inside:  # where the caller has no transaction, what is open or broken is the handler's
-        drop_open_transactions()
-        connections.close_all()
-    Collector(LastAttempts(executor), worker, heartbeat.clock).collect()
+    if inside:
+        executor.submit(run)
+        collector.collect()
+        return
+    with accompanied(executor, collector):
+        executor.submit(run)
+    # The caller has no transaction: what is open or broken is the handler's.
+    drop_open_transactions()
+    connections.close_all()
+    write_end(collector)
+
+
+@contextmanager
+def accompanied(executor: InlineExecutor, collector: Collector) -> Iterator[None]:
+    """Let a thread write what a run says as long as it goes on."""
+    companion = Companion(executor, collector)
+    executor.on_finished = companion.stirred.set
+    companion.start()
+    try:
+        yield
+    finally:
+        companion.leave()
+
+
+def write_end(collector: Collector) -> None:
+    """Write how a run ended, and what is left of what it said, as soon as the database lets it.
+
+    It is given up after a lease: by then somebody else has taken the execution.
+    """
+    deadline = time.monotonic() + app_settings.LEASE
+    while True:
+        try:
+            collector.collect()
+            if not collector.unwritten:
+                return
+        except AWAY:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("the database is away; the end of the run is written when it is back")
+            connections.close_all()
+        time.sleep(TRY_AGAIN)
+        if time.monotonic() > deadline:
+            return
 
 
 class LastAttempts:

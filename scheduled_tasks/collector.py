@@ -62,13 +62,18 @@ class Collector:
         if not self.full:
             # The endings are fetched first: what a run says before its end has come in by then.
             self._ended += self.source.finished()
-            self._said += self.source.messages()
-        self.write_messages()
+        self.collect_messages()
         written = len(self.write_held_up())
         while endings := self._ended[: app_settings.BATCH_SIZE]:
             written += len(self.write(endings))
             del self._ended[: len(endings)]
         return written
+
+    def collect_messages(self) -> None:
+        """Write what runs have said, and nothing of how they ended."""
+        if not self.full:
+            self._said += self.source.messages()
+        self.write_messages()
 
     def write_messages(self) -> None:
         """Write what runs have said; what others keep from being written stays, in its order."""
