@@ -26,6 +26,8 @@ from scheduled_tasks.version import __version__
 
 if TYPE_CHECKING:
     from scheduled_tasks.operations import (
+        cancel_execution,
+        dead_letters,
         disable_task,
         enable_task,
         get_task,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         list_tasks,
         recent_executions,
         register_task,
+        requeue_execution,
+        resolve_execution,
         run_task_now,
         task_history,
         unregister_task,
@@ -53,6 +57,8 @@ __all__ = [
     "TaskContext",
     "TimeLimitExceeded",
     "__version__",
+    "cancel_execution",
+    "dead_letters",
     "declare",
     "disable_task",
     "enable_task",
@@ -61,6 +67,8 @@ __all__ = [
     "list_tasks",
     "recent_executions",
     "register_task",
+    "requeue_execution",
+    "resolve_execution",
     "run_task_now",
     "scheduled_task",
     "task_history",

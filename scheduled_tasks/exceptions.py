@@ -10,8 +10,10 @@ ScheduledTasksError
 ├── RetryLater           raised by a handler: run me again after this time
 ├── Skip                 raised by a handler: there is nothing to do
 ├── AlreadyRunning       (RuntimeError)  a task that may not overlap runs already
+├── TooLate              (RuntimeError)  an execution that somebody or something settled before
 ├── UnknownHandler       (LookupError)   no handler is registered under that name
-└── UnknownTask          (LookupError)   no task of that name is in the database
+├── UnknownTask          (LookupError)   no task of that name is in the database
+└── UnknownExecution     (LookupError)   no execution of that number is in the database
 
 RunInterrupted           (BaseException) raised inside a handler that has to stop
 ├── TimeLimitExceeded                    its timeout is over
@@ -80,12 +82,20 @@ class AlreadyRunning(RuntimeError, ScheduledTasksError):
     """An execution of a task that may not overlap was to begin while another one runs."""
 
 
+class TooLate(RuntimeError, ScheduledTasksError):
+    """An execution was to be cancelled, requeued or resolved that can be so no more."""
+
+
 class UnknownHandler(LookupError, ScheduledTasksError):
     """No handler is registered under the given name, or several share it."""
 
 
 class UnknownTask(LookupError, ScheduledTasksError):
     """No task of the given name is in the database."""
+
+
+class UnknownExecution(LookupError, ScheduledTasksError):
+    """No execution of the given number is in the database."""
 
 
 class ErrorsByField(ValueError, ScheduledTasksError):

@@ -1,4 +1,4 @@
-"""What Python code may do with tasks: define, switch, run and look up."""
+"""What Python code may do with tasks and executions: define, switch, run, settle and look up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from scheduled_tasks.declarations import as_fields, as_json, refuse_error_classes
-from scheduled_tasks.exceptions import UnknownTask
+from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.change import BY_CODE
+from scheduled_tasks.models.life.too_late import why_not_cancelled, why_not_settled
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.task import NAME
 from scheduled_tasks.registry import Handler, registry
@@ -165,6 +166,61 @@ def prepare(
         payload=given,
         triggered_by=triggered_by,
         test_mode=test_mode,
+    )
+
+
+def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
+    """Cancel an execution and return it: what is queued ends at once, what runs is asked to stop.
+
+    ``reason`` is on record, with ``by`` whom it was. Raise UnknownExecution, and TooLate if it has
+    ended, or somebody else has cancelled it.
+    """
+    if Execution.objects.cancel([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_cancelled(get_execution(execution_id)))
+
+
+def requeue_execution(
+    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
+) -> Execution:
+    """Queue what failed for good once more, with its own payload or another; return the new one.
+
+    The failed one is resolved by it. Raise UnknownExecution, UnknownHandler, InvalidPayload, and
+    TooLate if it has not failed, somebody else has settled it, or its task is deleted.
+    """
+    failed = get_execution(execution_id)
+    given = None if payload is None else as_json("payload", dict(payload))
+    if failed.may_be_requeued:
+        failed.check_payload(given)
+        again = Execution.objects.requeue(execution_id, timezone.now(), by=by, payload=given)
+        if again is not None:
+            return again
+        failed = get_execution(execution_id)
+    raise TooLate(why_not_settled(failed))
+
+
+def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
+    """Settle what failed for good, without another run, and return it.
+
+    ``reason`` says how, and stays on record with ``by`` whom it was. Raise UnknownExecution,
+    ValueError without a reason, and TooLate if it has not failed, or somebody else has settled it.
+    """
+    if Execution.objects.resolve([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_settled(get_execution(execution_id)))
+
+
+def dead_letters() -> QuerySet[Execution]:
+    """Return the executions that failed for good and wait for somebody, newest first."""
+    return Execution.objects.dead()
+
+
+def get_execution(execution_id: int) -> Execution:
+    """Return the execution of that number, as it is on record. Raise UnknownExecution."""
+    if row := Execution.objects.on_record().filter(pk=execution_id).first():
+        return row
+    raise UnknownExecution(
+        f"No execution has the number {execution_id}: it was deleted, or never was."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.change import TaskChange
+from scheduled_tasks.models.dead_letter import DeadLetter
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.log import ExecutionLog
 from scheduled_tasks.models.pause import Pause
@@ -13,6 +14,7 @@ from scheduled_tasks.models.worker import Worker
 
 __all__ = [
     "Attempt",
+    "DeadLetter",
     "Execution",
     "ExecutionLog",
     "Pause",

@@ -10,10 +10,15 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.decisions import Cover
 from scheduled_tasks.models.life import ExecutionQuerySet
+from scheduled_tasks.registry import registry
 from scheduled_tasks.runs import Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
+
+
+#: What failed for good and waits for somebody; runs in test mode concern nobody.
+DEAD = models.Q(status="failed", resolved_at__isnull=True, test_mode=False)
 
 
 class Execution(models.Model):
@@ -103,6 +108,7 @@ class Execution(models.Model):
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
     resolved_at = models.DateTimeField(_("resolved at"), null=True)
     resolution = models.TextField(_("resolution"), blank=True)
+    resolved_by = models.CharField(_("resolved by"), max_length=200, blank=True)
 
     objects = ExecutionQuerySet.as_manager()
 
@@ -202,9 +208,9 @@ class Execution(models.Model):
         indexes = (
             models.Index(fields=["task", "-id"], name="scheduled_tasks_history"),
             models.Index(
-                fields=["error_fingerprint"],
+                fields=["error_fingerprint", "-id"],
                 name="scheduled_tasks_fingerprint",
-                condition=models.Q(status="failed"),
+                condition=DEAD,
             ),
             models.Index(
                 fields=["requeue_of"],
@@ -234,7 +240,7 @@ class Execution(models.Model):
             models.Index(
                 fields=["-id"],
                 name="scheduled_tasks_dead",
-                condition=models.Q(status="failed", resolved_at__isnull=True),
+                condition=DEAD,
             ),
         )
 
@@ -304,6 +310,13 @@ class Execution(models.Model):
             created_at=now,
         )
 
+    def check_payload(self, payload: Any = None) -> None:
+        """Check that its handler takes its payload, or another.
+
+        Raise UnknownHandler or InvalidPayload.
+        """
+        registry.get(self.handler).spec.clean(self.payload if payload is None else payload)
+
     @property
     def succeeded(self) -> bool:
         """Say whether it did its work, if only in part."""
@@ -313,6 +326,22 @@ class Execution(models.Model):
     def finished(self) -> bool:
         """Say whether it has come to its end."""
         return self.status not in self.UNFINISHED
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Say whether it has not come to its end, and nobody has asked it to stop."""
+        return not self.finished and self.cancel_requested_at is None
+
+    @property
+    def dead(self) -> bool:
+        """Say whether it failed for good and waits for somebody, as ``dead()`` finds it."""
+        failed = self.status == self.Status.FAILED
+        return failed and self.resolved_at is None and not self.test_mode
+
+    @property
+    def may_be_requeued(self) -> bool:
+        """Say whether it waits for somebody, and has a task still."""
+        return self.dead and self.task_id is not None
 
     @property
     def of_slot(self) -> bool:

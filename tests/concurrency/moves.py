@@ -10,7 +10,16 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.life.places import Places
-from tests.concurrency.world import BY_HAND, HANDLER, MINUTE, NOW, Status, World, outcome
+from tests.concurrency.world import (
+    BY_HAND,
+    HANDLER,
+    MINUTE,
+    NOW,
+    RESOLUTION,
+    Status,
+    World,
+    outcome,
+)
 
 #: An operation on a world; the number says which of those in play it is.
 Move = Callable[[World, int], Any]
@@ -79,6 +88,14 @@ def requeue(world: World, number: int) -> Execution | None:
     if again := Execution.objects.requeue(failed, NOW, by="ann"):
         world.requeued.append(again)
     return again
+
+
+def resolve(world: World, number: int) -> list[int]:
+    """Settle what has failed without another run."""
+    failed = world.ids(Status.FAILED, task=world.alone)
+    resolved = Execution.objects.resolve(failed, NOW, reason=RESOLUTION, by="bob")
+    world.resolved += resolved
+    return resolved
 
 
 def run_now(world: World, number: int) -> None:

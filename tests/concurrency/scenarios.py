@@ -23,6 +23,7 @@ MOVES: tuple[Move, ...] = (
     moves.reap,
     moves.cancel,
     moves.requeue,
+    moves.resolve,
     moves.run_now,
     moves.reschedule,
     moves.disable,
@@ -39,6 +40,7 @@ OF_ENGINE = (
     moves.reap,
     moves.cancel,
     moves.requeue,
+    moves.resolve,
 )
 #: The moves, and those that differ from one of them in what they take or by which clock.
 WITH_VARIANTS = (*MOVES, moves.claim_by_hand, moves.fire_later)

@@ -48,5 +48,6 @@ def race(scenario: Scenario, processes: Racers, apart: float) -> None:
     for _, known in raced:
         world.claims += known.claims
         world.requeued += known.requeued
+        world.resolved += known.resolved
     complaints += two_running() + unsound(world)
     assert not complaints, f"{scenario} {apart * 1000:.1f} ms apart: {complaints}"

@@ -22,6 +22,8 @@ DUE = [NOW - 2 * MINUTE, NOW - MINUTE, NOW]
 HANDLER = "jobs.answer"
 #: The queue of what was asked for by hand, as after an edit of the task's queue.
 BY_HAND = "by-hand"
+#: How failures are settled without another run.
+RESOLUTION = "It was mended by hand."
 #: From the rows that refer to others to those that are referred to.
 TABLES = ("attempt", "taskchange", "execution", "taskstate", "task", "worker")
 Status, Trigger = Execution.Status, Execution.Trigger
@@ -39,6 +41,7 @@ class World:
     #: What operations did, by the order in which they came back: (execution, attempt) each.
     claims: list[tuple[int, int]] = field(default_factory=list)
     requeued: list[Execution] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
 
     def ids(self, *statuses: str, task: Task | None = None) -> list[int]:
         """Return the executions that the world began with, by what they were then."""
@@ -98,7 +101,7 @@ class KeptWorlds:
             ]
         with connection.cursor() as cursor:
             cursor.execute("; ".join(statements))
-        return replace(self.kept[key], claims=[], requeued=[])
+        return replace(self.kept[key], claims=[], requeued=[], resolved=[])
 
     def close(self) -> None:
         """Drop the copies."""

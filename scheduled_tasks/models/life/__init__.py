@@ -7,12 +7,12 @@ for correctness.
 
 from __future__ import annotations
 
-from scheduled_tasks.models.life.requeueing import RequeueingQuerySet
+from scheduled_tasks.models.life.resolving import ResolvingQuerySet
 
 
-class ExecutionQuerySet(RequeueingQuerySet):
+class ExecutionQuerySet(ResolvingQuerySet):
     """Sets of executions, and the verbs that move them from one status to another.
 
     Each module here adds its verbs to those of the one before: sets, stopping, firing, claiming,
-    recording, ending, requeueing.
+    recording, ending, requeueing, resolving.
     """

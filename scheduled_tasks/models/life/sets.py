@@ -41,8 +41,10 @@ class ExecutionSets(LockingQuerySet["Execution"]):
         return self.filter(status__in=self.model.UNFINISHED)
 
     def dead(self) -> Self:
-        """Keep what failed for good and nobody has resolved yet."""
-        return self.filter(status=self.model.Status.FAILED, resolved_at=None)
+        """Keep what failed for good and nobody has resolved yet, but for runs in test mode."""
+        return self.filter(
+            status=self.model.Status.FAILED, resolved_at__isnull=True, test_mode=False
+        )
 
     def of_slots(self) -> Self:
         """Keep what the schedule asked for, not a person."""

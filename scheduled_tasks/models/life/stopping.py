@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import models
 
+from scheduled_tasks.models.life.batches import batches
 from scheduled_tasks.models.life.sets import ExecutionSets
 from scheduled_tasks.models.life.transitions import DELETED, GIVING_UP_FIELDS, give_up
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.waking import wake_workers
+from scheduled_tasks.storable import storable_text
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -22,23 +25,23 @@ if TYPE_CHECKING:
 class StoppingQuerySet(ExecutionSets):
     """Adds the verbs that keep executions from going on."""
 
-    def cancel(self, ids: Collection[int], now: datetime, *, reason: str) -> int:
-        """Cancel executions; return how many were still to be stopped.
+    def cancel(self, ids: Collection[int], now: datetime, *, reason: str = "", by: str = "") -> int:
+        """Cancel executions, a batch at a time; return how many were still to be stopped.
 
         What is queued ends at once. What runs is asked to stop by its worker, and ends when it
-        has; ``reason`` is on record from now on.
+        has; ``reason``, and ``by`` whom, is on record from now on.
         """
 
-        def operation() -> int:
+        def operation(batch: Collection[int]) -> int:
+            rows = self.using(using).filter(pk__in=batch).unfinished()
             rows.lock_states()
-            stopped = rows.stop(now, reason=reason)
+            stopped = rows.stop(now, reason=why_cancelled(reason, by))
             if stopped:
                 wake_workers(using)
             return stopped
 
         using = self.write_alias
-        rows = self.using(using).filter(pk__in=ids).unfinished()
-        return in_transaction(operation, using=using)
+        return sum(in_transaction(partial(operation, batch), using=using) for batch in batches(ids))
 
     def stop(self, now: datetime, *, reason: str) -> int:
         """Cancel the unfinished executions of this set, within a transaction; return how many."""
@@ -96,6 +99,13 @@ class StoppingQuerySet(ExecutionSets):
     def cancel_waiting(self, task_id: int, now: datetime) -> int:
         """Cancel all that waits of a task that is being deleted, within a transaction."""
         return self.filter(task=task_id).queued().stop(now, reason=DELETED)
+
+
+def why_cancelled(reason: str, by: str) -> str:
+    """Return what is on record of an execution that somebody has cancelled."""
+    if not by:
+        return storable_text(reason) or "Cancelled."
+    return storable_text(f"Cancelled by {by}: {reason}" if reason else f"Cancelled by {by}.")
 
 
 ASKED_TO_STOP = Prepared(StoppingQuerySet.held_and_asked_to_stop, "workers")
