@@ -13,10 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.conflicts import PatientAdmin
+from scheduled_tasks.admin.execution_actions import ExecutionActions
 from scheduled_tasks.admin.execution_attempts import attempts_of
 from scheduled_tasks.admin.execution_columns import ExecutionColumns, awaited_attempt
 from scheduled_tasks.admin.execution_log import log_of
-from scheduled_tasks.admin.filters import OneTaskFilter, QueueFilter
+from scheduled_tasks.admin.execution_settling import ExecutionSettling
+from scheduled_tasks.admin.filters import CauseFilter, DeadFilter, OneTaskFilter, QueueFilter
 from scheduled_tasks.models import Execution
 
 #: Columns that may be long: lists leave them in the database.
@@ -46,7 +48,7 @@ SELDOM: dict[str, Callable[[Execution], bool]] = {
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ExecutionColumns, PatientAdmin):
+class ExecutionAdmin(ExecutionActions, ExecutionSettling, ExecutionColumns, PatientAdmin):
     """The history of all tasks, newest first."""
 
     list_display = (
@@ -59,7 +61,15 @@ class ExecutionAdmin(ExecutionColumns, PatientAdmin):
         "duration",
         "worker_label",
     )
-    list_filter = (OneTaskFilter, "status", "trigger", "test_mode", QueueFilter)
+    list_filter = (
+        DeadFilter,
+        OneTaskFilter,
+        CauseFilter,
+        "status",
+        "trigger",
+        "test_mode",
+        QueueFilter,
+    )
     search_fields = ("task_name__startswith",)
     search_help_text = _("The beginning of a task's name")
     sortable_by = ("number",)  # no index serves the other orders
@@ -138,6 +148,7 @@ class ExecutionAdmin(ExecutionColumns, PatientAdmin):
     ) -> HttpResponse:
         """Show the attempts before the last one, and the log, under the execution."""
         if (execution := context["original"]) is not None:
+            context |= self.buttons(request, execution)
             context["attempts"] = attempts_of(execution)
             context["log"] = log_of(execution)
         return super().render_change_form(request, context, *args, **options)

@@ -54,9 +54,10 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("resolved"))
     def resolution_text(self, execution: Execution) -> str:
-        """Return how a failure was settled, and when."""
+        """Return how a failure was settled, when and by whom."""
         moment = display.moment(execution.resolved_at)
-        return format_html("{} {}", execution.resolution, moment)
+        by = _g("by %s") % execution.resolved_by if execution.resolved_by else ""
+        return format_html("{} {} {}", execution.resolution, moment, by)
 
     @admin.display(description=_("task"))
     def task_link(self, execution: Execution) -> str:

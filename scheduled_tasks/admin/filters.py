@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.execution import DEAD
 
 NONE = "-"
 
@@ -107,6 +108,51 @@ class OneTaskFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""
         return queryset.filter(task=int(task_id)) if (task_id := self.value()) else queryset
+
+
+class DeadFilter(admin.SimpleListFilter):
+    """Executions that failed for good and wait for somebody."""
+
+    title = _("dead letter")
+    parameter_name = "dead"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Offer what waits."""
+        return [("1", _("waits for somebody"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow the list."""
+        return queryset.filter(DEAD) if self.value() else queryset
+
+
+class CauseFilter(admin.SimpleListFilter):
+    """Dead letters of the one cause from whose group somebody came; offers no other.
+
+    Only what waits for somebody is found: there is an index for that.
+    """
+
+    title = _("cause")
+    parameter_name = "cause"
+
+    @classmethod
+    def key(cls, fingerprint: str) -> str:
+        """Return what stands for a fingerprint in an address."""
+        return fingerprint or NONE
+
+    @classmethod
+    def fingerprint(cls, key: str) -> str:
+        """Return the fingerprint for which something stands in an address."""
+        return "" if key == NONE else key
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Offer the cause that the address names."""
+        return [(key, _("as chosen"))] if (key := self.value()) else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow the list."""
+        if not (key := self.value()):
+            return queryset
+        return queryset.filter(DEAD, error_fingerprint=self.fingerprint(key))
 
 
 class QueueFilter(admin.SimpleListFilter):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_permission_codename
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -25,6 +24,7 @@ from scheduled_tasks.admin.pause_banner import banner_context
 from scheduled_tasks.admin.pausing import PAUSE_FIELDS
 from scheduled_tasks.admin.people import user_of
 from scheduled_tasks.admin.run_now import RunNowView
+from scheduled_tasks.admin.running import RunPermission
 from scheduled_tasks.admin.task_actions import TaskActions
 from scheduled_tasks.admin.task_columns import TaskColumns
 from scheduled_tasks.admin.task_form import TaskForm
@@ -44,7 +44,7 @@ PAUSE = _("Pause")
 
 
 @admin.register(Task)
-class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
+class TaskAdmin(TaskColumns, TaskActions, RunPermission, PatientAdmin):
     """Tasks, with what they do next and what they did last."""
 
     form = TaskForm
@@ -95,11 +95,6 @@ class TaskAdmin(TaskColumns, TaskActions, PatientAdmin):
             {"fields": ("anchor", ("queue", "priority"), "metadata"), "classes": ("collapse",)},
         ),
     )
-
-    def has_run_permission(self, request: HttpRequest, task: Task | None = None) -> bool:
-        """Say whether the user may run tasks: a permission of its own, run_task."""
-        codename = get_permission_codename("run", self.opts)
-        return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
         """Keep tasks that code declares: sync would make them again. Disable them instead."""

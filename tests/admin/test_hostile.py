@@ -60,6 +60,17 @@ def pages(  # noqa: PLR0917
         error=SCRIPT,
         traceback=SCRIPT,
     )
+    failed = make_execution(
+        task,
+        status="failed",
+        payload={"days": SCRIPT},
+        resolved_at=None,
+        error_category=SCRIPT[:20],
+        **fields | {"handler": "shop.cleanup"},
+    )
+    resolved = make_execution(
+        task, status="failed", resolved_at=now, resolution=SCRIPT, resolved_by=SCRIPT
+    )
     Pause.objects.begin(now, reason=SCRIPT, by=SCRIPT)
     paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=later)
     Task.objects.filter(pk=paused.pk).update(pause_reason=SCRIPT)
@@ -78,6 +89,14 @@ def pages(  # noqa: PLR0917
         "executions": page("execution_changelist"),
         "of one task": page("execution_changelist") + f"?task={task.pk}",
         "execution": page("execution_change", execution.pk),
+        "failed": page("execution_change", failed.pk),
+        "resolved": page("execution_change", resolved.pk),
+        "requeueing": page("execution_requeue_payload", failed.pk),
+        "resolving": page("execution_resolve", failed.pk),
+        "cancelling": page("execution_cancel", execution.pk),
+        "dead letters": page("deadletter_changelist"),
+        "requeueing a group": page("deadletter_requeue", "-"),
+        "resolving a group": page("deadletter_resolve", "-"),
         "workers": page("worker_changelist"),
         "worker": page("worker_change", worker.pk),
         "pauses": page("pause_changelist"),
@@ -113,6 +132,24 @@ def test_defaults_of_handlers_are_shown_as_text(admin_client: Client, make_task:
     said = text(admin_client.get(page("task_run", make_task("page", "shop.page").pk)))
     assert "<script>alert" not in said
     assert "Default: &lt;script&gt;" in said
+
+
+def test_messages_about_executions_show_scripts_as_text(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(
+        make_task("evil", "shop.cleanup"), status="failed", payload={SCRIPT: 1}, task_name=SCRIPT
+    )
+    admin_client.post(page("execution_requeue", execution.pk))
+    selected = {"action": "requeue", "_selected_action": [execution.pk]}
+    admin_client.post(page("execution_changelist"), selected)
+    resolved = {"answer": "Go", "reason": SCRIPT}
+    for _ in range(2):
+        admin_client.post(page("execution_resolve", execution.pk), resolved)
+    said = text(admin_client.get(page("execution_changelist")))
+    assert "<script>alert" not in said
+    for part in (": unknown argument", "Requeue", "&lt;/script&gt;"):
+        assert part in said
 
 
 def test_messages_show_scripts_as_text(admin_client: Client, make_task: Make) -> None:

@@ -30,6 +30,9 @@ def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> N
         page("task_run", task.pk),
         page("worker_changelist"),
         page("pause_resume"),
+        page("execution_requeue", 1),
+        page("deadletter_changelist"),
+        page("deadletter_resolve", "-"),
     ):
         response = client.post(url)
         assert response.status_code == 302
@@ -37,8 +40,11 @@ def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> N
     assert not Execution.objects.exists()
 
 
-def test_staff_without_permissions_sees_nothing(staff: Staff, make_task: Make) -> None:
+def test_staff_without_permissions_sees_nothing(
+    staff: Staff, make_task: Make, make_execution: Make
+) -> None:
     task, client = make_task("a", "shop.plain"), staff()
+    execution = make_execution(task, status="failed")
     for url in (
         page("task_changelist"),
         page("task_change", task.pk),
@@ -49,10 +55,12 @@ def test_staff_without_permissions_sees_nothing(staff: Staff, make_task: Make) -
         page("pause_add"),
         page("pause_resume"),
         page("taskchange_changelist"),
+        *settling(execution),
+        page("deadletter_changelist"),
     ):
         assert client.get(url).status_code == 403
         assert client.post(url).status_code == 403
-    assert not Execution.objects.exists()
+    assert Execution.objects.get().dead
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,48 @@ def test_only_permitted_actions_are_offered_and_done(
         act(client, action, task)
         assert Task.objects.get().enabled
         assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "permissions", [["view_execution"], ["run_task"], ["view_execution", "change_task"]]
+)
+def test_only_who_sees_executions_and_may_run_tasks_settles_them(
+    staff: Staff, make_task: Make, make_execution: Make, permissions: list[str]
+) -> None:
+    client = staff(*permissions)
+    execution = make_execution(make_task("a", "shop.plain"), status="failed")
+    for url in settling(execution):
+        assert client.get(url).status_code == 403
+        assert client.post(url, {"answer": "Go", "reason": "Mended."}).status_code == 403
+    for action in ("cancel", "requeue", "resolve"):
+        data = {"action": action, "_selected_action": [execution.pk], "answer": "Go", "reason": "x"}
+        client.post(page("execution_changelist"), data)
+    assert Execution.objects.get().dead
+    if "view_execution" in permissions:
+        assert "Resolve" not in text(client.get(page("execution_change", execution.pk)))
+        assert "Resolve" not in text(client.get(page("deadletter_changelist")))
+
+
+def test_who_sees_executions_and_may_run_tasks_settles_them(
+    staff: Staff, make_task: Make, make_execution: Make
+) -> None:
+    client = staff("view_execution", "run_task")
+    execution = make_execution(make_task("a", "shop.plain"), status="failed")
+    form = client.get(page("execution_changelist")).context["action_form"]
+    offered = {name for name, _ in form.fields["action"].choices if name}
+    assert offered == {"cancel", "requeue", "resolve"}
+    assert "Resolve" in text(client.get(page("deadletter_changelist")))
+    client.post(page("execution_requeue", execution.pk))
+    assert Execution.objects.get(requeue_of=execution).triggered_by == "user:staff"
+
+
+def settling(execution: Execution) -> list[str]:
+    """Return the addresses at which an execution, or the group that it is in, is settled."""
+    ways = ("cancel", "requeue", "requeue_payload", "resolve")
+    return [
+        *(page(f"execution_{way}", execution.pk) for way in ways),
+        *(page(f"deadletter_{way}", "-") for way in ("requeue", "resolve")),
+    ]
 
 
 def test_a_viewer_reads_and_changes_nothing(staff: Staff, make_task: Make) -> None:

@@ -72,6 +72,41 @@ def test_a_list_of_executions_costs_the_same_for_five_and_for_fifty(
     assert counts[0] <= 6
 
 
+def test_dead_letters_cost_the_same_for_five_and_for_fifty(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    url = page("deadletter_changelist")
+    admin_client.get(url)
+    counts = []
+    for number in range(50):
+        task = make_task(f"task-{number}", "shop.cleanup")
+        make_execution(task, error="x", status="failed", error_fingerprint=f"{number:032}")
+        if number in {4, 49}:
+            asked = queries(admin_client, url)
+            counts.append(len(asked))
+    assert counts[0] == counts[1]
+    about = [sql for sql in asked if "scheduled_tasks_execution" in sql]
+    assert len(about) == 3
+    for sql in about:
+        assert not columns(sql)
+
+
+@pytest.mark.parametrize("action", ["cancel", "requeue", "resolve"])
+def test_settling_many_asks_as_often_as_settling_few(
+    admin_client: Client, make_task: Make, make_execution: Make, action: str
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    status = "queued" if action == "cancel" else "failed"
+    counts = []
+    for size in (3, 30):
+        rows = [make_execution(task, status=status, finished_at=None).pk for _ in range(size)]
+        data = {"action": action, "_selected_action": rows, "answer": "Go", "reason": "Mended."}
+        with CaptureQueriesContext(connection) as captured:
+            assert admin_client.post(page("execution_changelist"), data).status_code == 302
+        counts.append(sum(query["sql"].startswith("SELECT") for query in captured))
+    assert counts[0] == counts[1]
+
+
 def columns(sql: str) -> set[str]:
     """Return which of the long columns a statement reads in full."""
     quote = connection.ops.quote_name

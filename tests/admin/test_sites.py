@@ -104,6 +104,36 @@ def test_a_site_without_executions_works(admin_client: Client, make_task: Make) 
     assert f'href="/tasks/scheduled_tasks/task/{task.pk}/run/"' in messages(response)[-1]
 
 
+def test_all_links_of_executions_and_dead_letters_stay_within_the_site(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    execution = make_execution(make_task("plain", "shop.plain"), status="failed")
+    for url in (
+        page("execution_changelist", site="whole"),
+        page("execution_change", execution.pk, site="whole"),
+        page("execution_cancel", execution.pk, site="whole"),
+        page("execution_resolve", execution.pk, site="whole"),
+        page("execution_requeue_payload", execution.pk, site="whole"),
+        page("deadletter_changelist", site="whole"),
+        page("deadletter_requeue", "-", site="whole"),
+    ):
+        response = admin_client.get(url)
+        assert response.status_code == 200
+        assert links_of(text(response)) == {"whole"}, url
+    response = admin_client.post(page("execution_requeue", execution.pk, site="whole"))
+    assert response.url.startswith("/whole/")
+
+
+def test_a_site_of_dead_letters_alone_works(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    make_execution(make_task("plain", "shop.plain"), status="failed")
+    response = admin_client.get(page("deadletter_changelist", site="letters_only"))
+    assert response.status_code == 200
+    assert links_of(text(response)) == {"letters"}
+    assert "plain" in text(response)
+
+
 def test_a_site_without_tasks_works(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:

@@ -1,4 +1,4 @@
-"""Two sites of a project's own, neither of them Django's: one with all models, one with one."""
+"""Sites of a project's own, none of them Django's: one with all models, others with one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from django.contrib.admin import AdminSite
 from django.urls import path
 
 from scheduled_tasks.admin import (
+    DeadLetterAdmin,
     ExecutionAdmin,
     PauseAdmin,
     TaskAdmin,
     TaskChangeAdmin,
     WorkerAdmin,
 )
-from scheduled_tasks.models import Execution, Pause, Task, TaskChange, Worker
+from scheduled_tasks.models import DeadLetter, Execution, Pause, Task, TaskChange, Worker
 
 whole = AdminSite(name="whole")
 whole.register(Task, TaskAdmin)
@@ -20,6 +21,7 @@ whole.register(Execution, ExecutionAdmin)
 whole.register(Worker, WorkerAdmin)
 whole.register(TaskChange, TaskChangeAdmin)
 whole.register(Pause, PauseAdmin)
+whole.register(DeadLetter, DeadLetterAdmin)
 
 tasks_only = AdminSite(name="tasks_only")
 tasks_only.register(Task, TaskAdmin)
@@ -27,8 +29,12 @@ tasks_only.register(Task, TaskAdmin)
 history_only = AdminSite(name="history_only")
 history_only.register(Execution, ExecutionAdmin)
 
+letters_only = AdminSite(name="letters_only")
+letters_only.register(DeadLetter, DeadLetterAdmin)
+
 urlpatterns = [
     path("whole/", whole.urls),
     path("tasks/", tasks_only.urls),
     path("history/", history_only.urls),
+    path("letters/", letters_only.urls),
 ]
