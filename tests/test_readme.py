@@ -34,6 +34,9 @@ def test_the_examples_work(registry: HandlerRegistry) -> None:
     task = Task.objects.get(name="cleanup-eu")
     assert (task.handler, task.timezone, task.enabled) == ("shop.cleanup", "Europe/Berlin", False)
     assert Execution.objects.get(task=task).payload == {"dry_run": True}
+    Execution.objects.update(status="failed", error_category="network")
+    exec(snippet("dead_letters"), names)
+    assert Execution.objects.get(trigger="requeue").payload == {"dry_run": True}
 
 
 def test_the_settings_are_ones_that_exist() -> None:
