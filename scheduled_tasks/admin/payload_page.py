@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.contrib import messages
@@ -20,7 +21,7 @@ from scheduled_tasks.payloads import PayloadSpec
 from scheduled_tasks.registry import registry
 
 
-class PayloadPage(FormPage):
+class PayloadPage(FormPage, ABC):
     """One request to such a page; those derived from it say what it is about, and start it."""
 
     #: The name of the view that shows what it is about.
@@ -76,13 +77,13 @@ class PayloadPage(FormPage):
         self.admin.message_user(self.request, str(error), messages.ERROR)
         return HttpResponseRedirect(self.way_back())
 
+    @abstractmethod
     def start(self, payload: dict[str, Any]) -> Execution:
         """Queue the run and return it. Raise InvalidPayload, or what else stands against it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, form: Form) -> HttpResponse:
         """Show the form."""
-        raise NotImplementedError
 
     def way_back(self) -> str:
         """Return the address of the page it is about, or of one that the user may see."""
