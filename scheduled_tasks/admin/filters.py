@@ -142,7 +142,8 @@ class CauseFilter(admin.SimpleListFilter):
     @classmethod
     def fingerprint(cls, key: str) -> str:
         """Return the fingerprint for which something stands in an address."""
-        return "" if key == NONE else key
+        # Some databases refuse to be asked for what they cannot hold.
+        return "" if key == NONE else key.replace("\0", NONE)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Offer the cause that the address names."""
