@@ -14,9 +14,16 @@ def queue_a_run(
     handler: str, payload: dict[str, Any] | None = None, *, name: str = "", **fields: Any
 ) -> Execution:
     """Make a task, named like its handler unless ``name`` says otherwise, and ask for a run."""
+    return run_task_now(make_task_of(handler, payload, name=name, **fields).name)
+
+
+def make_task_of(
+    handler: str, payload: dict[str, Any] | None = None, *, name: str = "", **fields: Any
+) -> Task:
+    """Make a task, named like its handler unless ``name`` says otherwise."""
     task = Task(name=name or handler, handler=f"jobs.{handler}", payload=payload or {}, **fields)
     task.save()
-    return run_task_now(task.name)
+    return task
 
 
 def fresh(execution: Execution) -> Execution:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 from scheduled_tasks import TaskContext, scheduled_task
 
@@ -81,7 +82,7 @@ def pour(megabytes: int) -> str:
 def say_and_wait(release: str) -> str:
     """Print a line, and wait until a file appears."""
     print("seen while it goes on", flush=True)
-    while not os.path.exists(release):  # noqa: PTH110 -- it is asked hundreds of times
+    while not Path(release).exists():
         time.sleep(0.01)
     return "released"
 
@@ -94,3 +95,25 @@ def tell_secrets(context: TaskContext) -> None:
     os.write(1, f"api_key={SECRET}\n".encode())
     context.progress(1, 2, f"secret={SECRET}")
     raise PermissionError(f"login refused, password={SECRET}")
+
+
+@scheduled_task
+def say_all_and_wait(context: TaskContext, release: str) -> str:
+    """Say everything that a run can say, and wait until a file appears."""
+    context.logger.info("begun")
+    print("printed")
+    context.progress(1, 4, "a quarter")
+    context.record(processed=3)
+    context.checkpoint = {"page": 1}
+    while not Path(release).exists():
+        time.sleep(0.01)
+    return "released"
+
+
+@scheduled_task
+def show_progress(context: TaskContext) -> str:
+    """Go through a loop, and log now and then."""
+    for number in context.progress(range(3), text="pages"):
+        context.logger.info("page %s", number)
+        time.sleep(0.6)
+    return "read"

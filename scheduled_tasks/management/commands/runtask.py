@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.by_hand import find_task, run_here
 from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.management.bar import bar_on
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations import prepare, run_task_now
@@ -56,7 +57,9 @@ class Command(BaseCommand):
             if options["queue"]:
                 self.show(run_task_now(task, payload, **asked), as_json=options["json"])
                 return
-            execution = run_here(prepare(task, payload, **asked))
+            prepared = prepare(task, payload, **asked)
+            with bar_on(sys.stderr, shown=options["verbosity"] > 0) as hear:
+                execution = run_here(prepared, on_said=hear)
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])

@@ -1,0 +1,73 @@
+"""A run by hand while it goes on: what it says is there, and it can be cancelled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from scheduled_tasks.models import Execution
+from tests.concurrency.runs import fresh, make_task_of
+from tests.processes import LONG, manage, options, running, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def saying_all(release: Path, **task: Any) -> Iterator[tuple[subprocess.Popen[str], Execution]]:
+    """Run a task by hand that says all there is to say, until a file appears."""
+    made = make_task_of("say_all_and_wait", payload={"release": str(release)}, **task)
+    process = manage("runtask", made.name, TEST_OPTIONS=options())
+    try:
+        wait_until(lambda: Execution.objects.filter(checkpoint__isnull=False).exists(), within=LONG)
+        yield process, Execution.objects.get()
+    finally:
+        process.kill()
+        process.communicate(timeout=LONG)
+
+
+def logged(execution: Execution) -> list[str]:
+    return list(execution.log_lines.values_list("message", flat=True))
+
+
+def test_what_it_says_is_there_while_it_goes_on(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    with saying_all(release) as (process, execution):
+        assert execution.status == "running"
+        assert execution.checkpoint == {"page": 1}
+        assert execution.progress["text"] == "a quarter"
+        assert execution.processed_count == 3
+        assert logged(execution) == ["begun", "printed"]
+        release.touch()
+        output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 0, output
+    execution.refresh_from_db()
+    assert (execution.status, execution.result) == ("success", "released")
+    assert logged(execution) == ["begun", "printed"], "written once"
+
+
+def test_it_is_cancelled_like_any_other(tmp_path: Path) -> None:
+    with saying_all(tmp_path / "release") as (process, execution):
+        Execution.objects.cancel([execution.pk], timezone.now(), reason="No longer wanted.")
+        output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 1, output
+    execution.refresh_from_db()
+    assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
+
+
+def test_when_it_is_killed_a_worker_goes_on_where_it_was(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    with saying_all(release) as (process, execution):
+        process.send_signal(signal.SIGKILL)
+        release.touch()
+        with running():
+            wait_until(lambda: fresh(execution).finished, within=LONG)
+    assert (execution.status, execution.attempt) == ("success", 2)
+    assert logged(execution) == ["begun", "printed"] * 2
+    assert execution.processed_count == 6, "the second attempt went on counting"
