@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -52,6 +52,11 @@ def relative(value: datetime, now: datetime) -> str:
         return _("now")
     amount = length(abs(seconds))
     return _("in %s") % amount if seconds > 0 else _("%s ago") % amount
+
+
+def length_of(time: timedelta) -> str:
+    """Return a length of time in its largest whole unit."""
+    return length(time.total_seconds())
 
 
 def length(seconds: float) -> str:
@@ -118,6 +123,16 @@ def progress(value: Any) -> str:
         case _:
             return EMPTY
     return f"{amount}, {text}" if text else amount
+
+
+def progress_bar(value: Any, part: float | None) -> str | SafeString:
+    """Return how far a run has come, with a bar where ``part`` says how much of it is done."""
+    said = progress(value)
+    if part is None:
+        return said
+    return format_html(
+        '<progress class="st-progress" value="{}"></progress>{}', f"{part:.3f}", said
+    )
 
 
 def number(value: Any) -> str:

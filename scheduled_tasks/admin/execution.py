@@ -17,8 +17,10 @@ from scheduled_tasks.admin.execution_actions import ExecutionActions
 from scheduled_tasks.admin.execution_attempts import attempts_of
 from scheduled_tasks.admin.execution_columns import ExecutionColumns, awaited_attempt
 from scheduled_tasks.admin.execution_log import log_of
+from scheduled_tasks.admin.execution_log_file import ExecutionLogFile
 from scheduled_tasks.admin.execution_settling import ExecutionSettling
 from scheduled_tasks.admin.filters import CauseFilter, DeadFilter, OneTaskFilter, QueueFilter
+from scheduled_tasks.admin.links import url
 from scheduled_tasks.models import Execution
 
 #: Columns that may be long: lists leave them in the database.
@@ -41,15 +43,24 @@ SELDOM: dict[str, Callable[[Execution], bool]] = {
     "resolution_text": lambda execution: execution.resolved_at is not None,
     "reason": lambda execution: bool(execution.reason),
     "triggered_by": lambda execution: bool(execution.triggered_by),
-    "progress_text": lambda execution: execution.progress is not None,
+    "progress_text": lambda execution: (
+        execution.progress is not None or execution.status == Execution.Status.RUNNING
+    ),
     "counts": lambda execution: bool(execution.processed_count or execution.error_count),
     "checkpoint_text": lambda execution: execution.checkpoint is not None,
 }
 
 
 @admin.register(Execution)
-class ExecutionAdmin(ExecutionActions, ExecutionSettling, ExecutionColumns, PatientAdmin):
+class ExecutionAdmin(
+    ExecutionActions, ExecutionSettling, ExecutionLogFile, ExecutionColumns, PatientAdmin
+):
     """The history of all tasks, newest first."""
+
+    class Media:
+        """What keeps the page of an execution up to date."""
+
+        js = ("scheduled_tasks/live.js",)
 
     list_display = (
         "number",
@@ -149,8 +160,10 @@ class ExecutionAdmin(ExecutionActions, ExecutionSettling, ExecutionColumns, Pati
         """Show the attempts before the last one, and the log, under the execution."""
         if (execution := context["original"]) is not None:
             context |= self.buttons(request, execution)
-            context["attempts"] = attempts_of(execution)
-            context["log"] = log_of(execution)
+            context["attempts"] = attempts = attempts_of(execution)
+            context["log"] = log_of(execution, attempts.made)
+            context["log_url"] = url(self.admin_site, "execution_log", execution.pk)
+            context["live"] = not execution.finished
         return super().render_change_form(request, context, *args, **options)
 
     def get_deleted_objects(

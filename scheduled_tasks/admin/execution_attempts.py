@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models.functions import Right
@@ -31,11 +32,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """The latest of the attempts that another one followed, oldest first.
+    """The latest of the attempts that another one followed, oldest first, and as rows to show.
 
     ``left_out`` says whether there are older ones.
     """
 
+    made: Sequence[Attempt]
     rows: list[Row]
     left_out: bool
 
@@ -44,8 +46,10 @@ def attempts_of(execution: Execution) -> Attempts:
     """Return the attempts of an execution before its last one."""
     rows = execution.attempts.defer("traceback").annotate(end=Right("traceback", CHARACTERS + 1))
     newest = list(rows.order_by("-number")[: SHOWN + 1])
+    made = list(reversed(newest[:SHOWN]))
     return Attempts(
-        rows=[row(attempt, attempt.end) for attempt in reversed(newest[:SHOWN])],
+        made=made,
+        rows=[row(attempt, attempt.end) for attempt in made],
         left_out=len(newest) > SHOWN,
     )
 

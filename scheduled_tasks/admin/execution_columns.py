@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +16,8 @@ from scheduled_tasks.admin import display
 from scheduled_tasks.admin.history import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.models import Execution
+from scheduled_tasks.models.estimates import part_done, remaining
+from scheduled_tasks.redaction import redacted_json
 
 
 class ExecutionColumns(HistoryAdmin):
@@ -106,8 +109,12 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("progress"))
     def progress_text(self, execution: Execution) -> str:
-        """Return how far the run has come."""
-        return display.progress(execution.progress)
+        """Return how far the run has come, and how long it will still take, about."""
+        said = display.progress_bar(execution.progress, part_done(execution.progress))
+        if (left := remaining(execution, timezone.now())) is None:
+            return said
+        about = _g("about %s left") % display.length_of(left)
+        return about if said == display.EMPTY else format_html("{} ({})", said, about)
 
     @admin.display(description=_("counted"))
     def counts(self, execution: Execution) -> str:
@@ -118,12 +125,12 @@ class ExecutionColumns(HistoryAdmin):
     @admin.display(description=_("checkpoint"))
     def checkpoint_text(self, execution: Execution) -> str:
         """Return where the next attempt may go on."""
-        return display.pretty_json(execution.checkpoint)
+        return display.pretty_json(redacted_json(execution.checkpoint))
 
     @admin.display(description=_("payload"))
     def payload_text(self, execution: Execution) -> str:
-        """Return the keyword arguments."""
-        return display.pretty_json(execution.payload)
+        """Return the keyword arguments, without secrets."""
+        return display.pretty_json(redacted_json(execution.payload))
 
     @admin.display(description=_("result"))
     def result_text(self, execution: Execution) -> str:

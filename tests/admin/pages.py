@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.messages import get_messages
+from django.db.models import F
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -130,3 +131,5 @@ def say(execution: Execution, *messages: str, **fields: Any) -> None:
         )
         for message in messages
     )
+    rows = Execution.objects.filter(pk=execution.pk)
+    rows.update(log_count=F("log_count") + len(messages))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin import execution_log
-from scheduled_tasks.models import Execution, ExecutionLog
+from scheduled_tasks.admin import execution_log_file
+from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from tests.admin.pages import change, page, say, shown, text
 
 Make = Callable[..., Any]
@@ -51,7 +51,18 @@ def test_what_there_is_not_is_left_out(admin_client: Client, execution: Executio
     said = shown(admin_client, execution)
     for name in ("reason", "progress_text", "counts", "checkpoint_text"):
         assert f"field-{name}" not in said
-    assert "st-log" not in said
+    assert "The whole log" not in said
+    assert "data-st-live" not in said
+    change(execution, status="skipped", attempt=0)
+    assert 'class="module st-log"' not in shown(admin_client, execution)
+
+
+def test_the_page_of_what_goes_on_keeps_itself_up_to_date(
+    admin_client: Client, execution: Execution
+) -> None:
+    for status in ("queued", "running"):
+        change(execution, status=status)
+        assert "data-st-live" in shown(admin_client, execution)
 
 
 @pytest.mark.parametrize("checkpoint", [0, False, [], {}])
@@ -79,34 +90,79 @@ def test_the_log_is_shown_oldest_first(admin_client: Client, execution: Executio
     ]
     places = [said.index(part) for part in parts]
     assert places == sorted(places)
-    assert "There are more lines" not in said
-    assert "Attempt</th>" not in said
+    assert "These are the last lines" not in said
 
 
-def test_the_log_of_a_repeated_execution_says_of_which_attempt_each_line_is(
+def test_the_log_says_where_each_attempt_begins_and_ends(
+    admin_client: Client, execution: Execution
+) -> None:
+    say(execution, "first words")
+    Attempt.of(execution, Attempt.Outcome.LOST).save()
+    change(execution, attempt=2, worker_label="second-worker", duration_ms=2_400)
+    say(execution, "second words", attempt=2)
+    said = shown(admin_client, execution)
+    log = said[said.index('class="module st-log"') :]
+    parts = [
+        "attempt 1",
+        "first words",
+        "lost after",
+        "attempt 2 on second-worker",
+        "second words",
+        "success after 2.4 s",
+    ]
+    places = [log.index(part) for part in parts]
+    assert places == sorted(places)
+    change(execution, status="running", finished_at=None)
+    assert "success after" not in shown(admin_client, execution)
+
+
+def test_lines_of_attempts_that_are_gone_are_shown(
     admin_client: Client, execution: Execution
 ) -> None:
     change(execution, attempt=1234)
-    say(execution, "first")
-    say(execution, "second", attempt=1234)
-    said = shown(admin_client, execution)
-    assert "Attempt</th>" in said
-    assert '<td class="st-number">1</td>' in said
-    assert '<td class="st-number">1234</td>' in said
+    say(execution, "an old one", attempt=1)
+    assert "an old one" in shown(admin_client, execution)
 
 
-def test_only_the_last_lines_are_shown(
-    admin_client: Client, execution: Execution, monkeypatch: pytest.MonkeyPatch
+def test_the_whole_log_is_a_file_of_text(
+    admin_client: Client,
+    staff: Callable[..., Client],
+    execution: Execution,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(execution_log_file, "AT_ONCE", 3)
+    say(execution, *(f"line {number}" for number in range(7)))
+    say(execution, "<b>two\nlines</b>", level=logging.ERROR, attempt=2)
+    said = shown(admin_client, execution)
+    assert "The whole log: 8 lines" in said
+    address = page("execution_log", execution.pk)
+    assert address in said
+    response = admin_client.get(address)
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    text = response.getvalue().decode()  # type: ignore[attr-defined]
+    assert [line.partition(": ")[2] for line in text.splitlines()[:7]] == [
+        f"line {number}" for number in range(7)
+    ]
+    assert "#2 ERROR shop.letters: <b>two\nlines</b>\n" in text
+    assert staff("view_task").get(address).status_code == 403
+    assert admin_client.get(page("execution_log", execution.pk + 1)).status_code == 404
+
+
+def test_secrets_of_what_went_in_are_not_shown(admin_client: Client, execution: Execution) -> None:
+    change(execution, payload={"api_key": "hunter2xyz"}, checkpoint={"token": "hunter2xyz"})
+    said = shown(admin_client, execution)
+    assert "hunter2xyz" not in said
+    assert said.count("[redacted]") == 2
+
+
+def test_only_the_last_lines_are_shown(admin_client: Client, execution: Execution) -> None:
     say(execution, *(f"line-{number:03}." for number in range(200)))
-    assert "There are more lines" not in shown(admin_client, execution)
+    assert "These are the last lines" not in shown(admin_client, execution)
     say(execution, "line-200.")
     said = shown(admin_client, execution)
-    assert "There are more lines; these are the last 200." in said
+    assert "These are the last lines." in said
     assert "line-000." not in said
     assert said.index("line-001.") < said.index("line-200.")
-    monkeypatch.setattr(execution_log, "LINES", 1)
-    assert "this is the last one" in shown(admin_client, execution)
 
 
 def test_a_long_line_is_cut_in_the_database(admin_client: Client, execution: Execution) -> None:

@@ -28,7 +28,8 @@
 
   // Columns are narrow: there the zone is said once, above the list.
   const showAbsolute = (note) => {
-    for (const element of document.querySelectorAll(".st-moment time")) {
+    for (const element of document.querySelectorAll(".st-moment time:not([data-local])")) {
+      element.dataset.local = "";
       const date = new Date(element.dateTime);
       const [text, zone] = [clock.format(date), zoneAt(date)];
       element.parentElement.title = `${text} ${zone} = ${element.textContent}`;
@@ -56,6 +57,10 @@
     showAbsolute(note);
     showRelative();
     setInterval(showRelative, 1000);
+    document.addEventListener("st-replaced", () => {
+      showAbsolute(note);
+      showRelative();
+    });
     if (note && document.querySelector("#result_list .st-moment")) {
       showZone(note);
     }
