@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 
 from scheduled_tasks.messages import LogLine
-from scheduled_tasks.run_log import RunLog, text_of_line
+from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Run
 from scheduled_tasks.storable import safe_repr
 
@@ -17,6 +16,7 @@ from scheduled_tasks.storable import safe_repr
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
 #: The parent of those that say what is printed, ``stdout`` and ``stderr``.
 OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
+OUTPUT_PREFIX = f"{OUTPUT_LOGGER.name}."
 #: The loggers to which everything comes, unless it does not propagate.
 EVERYTHING = (logging.getLogger(), logging.getLogger("scheduled_tasks"))
 CAUGHT = "_scheduled_tasks_caught"
@@ -49,23 +49,17 @@ class LogCapture(logging.Handler):
             return
         record.__dict__[CAUGHT] = True
         if (log := current_log()) is not None:
-            log.take(self.line_of(record))
+            name = record.name.removeprefix(OUTPUT_PREFIX)
+            log.take(name, record.levelno, self.words_of(record), at=record.created)
         if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
             logging.lastResort.handle(record)
 
-    def line_of(self, record: logging.LogRecord) -> LogLine:
-        """Return the line that a record becomes."""
-        return LogLine(
-            logged_at=datetime.fromtimestamp(record.created, UTC),
-            level=record.levelno,
-            logger=record.name.removeprefix(f"{OUTPUT_LOGGER.name}."),
-            message=text_of_line(self.formatted(record)),
-        )
-
-    def formatted(self, record: logging.LogRecord) -> str:
+    def words_of(self, record: logging.LogRecord) -> str:
         """Return the words of a record; where they do not fit together, as they came."""
         try:
-            return self.format(record)
+            if record.exc_info or record.exc_text or record.stack_info:
+                return self.format(record)
+            return record.getMessage()  # which is all that the format of a line would be
         except Exception as error:  # noqa: BLE001 -- a log line never fails the run
             why = f"[it could not be formatted: {type(error).__name__}]"
             return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"

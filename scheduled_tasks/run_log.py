@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scheduled_tasks.conf import app_settings
@@ -29,17 +31,25 @@ class RunLog:
         self.recorder = recorder
         self._room = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
         self._left_out = 0
-        self._last: deque[LogLine] = deque(maxlen=LAST_LINES)
+        self._last: deque[Words] = deque(maxlen=LAST_LINES)
         self._printed = {"stdout": Lines(), "stderr": Lines()}
         # Re-entrant: a handler of signals may log while the thread that it interrupts does.
         self._lock = threading.RLock()
 
-    def take(self, line: LogLine) -> None:
-        """Keep a line, or where there is no room, keep it in case that it is one of the last."""
+    def take(
+        self, name: str, level: int, text: str, *, at: float | None = None, unheard: bool = False
+    ) -> None:
+        """Keep a line, or where there is no room, keep it in case that it is one of the last.
+
+        ``at`` is the moment of it, in seconds of Unix; otherwise it is now.
+        """
+        if len(text) > app_settings.MAX_LOG_LINE_LENGTH:
+            text = text_of_line(text)
+        words = Words(name, level, text, time.time() if at is None else at, unheard)
         with self._lock:
             if self._room > 0:
                 self._room -= 1
-                self.recorder.send(line)
+                self.recorder.send(words.line())
                 return
             if not self._left_out:
                 self._mark(
@@ -47,7 +57,7 @@ class RunLog:
                     f"execution, and the last {LAST_LINES} of each attempt."
                 )
             self._left_out += 1
-            self._last.append(line)
+            self._last.append(words)
 
     def print(self, stream: str, text: str) -> list[str]:
         """Take a piece of what is printed; return the lines that are whole by it."""
@@ -65,22 +75,33 @@ class RunLog:
             if missing := self._left_out - len(self._last):
                 self._mark(f"{missing} lines are left out here.")
             while self._last:
-                self.recorder.send(self._last.popleft())
+                self.recorder.send(self._last.popleft().line())
             self._left_out = 0
 
     def _mark(self, text: str) -> None:
-        self.recorder.send(written_line(OWN_NAME, logging.WARNING, text))
+        mark = Words(OWN_NAME, logging.WARNING, text, time.time(), unheard=False)
+        self.recorder.send(mark.line())
 
 
-def written_line(name: str, level: int, text: str, *, unheard: bool = False) -> LogLine:
-    """Return a line that is written just now."""
-    return LogLine(
-        logged_at=datetime.now(UTC),
-        level=level,
-        logger=name,
-        message=text_of_line(text),
-        unheard=unheard,
-    )
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a line will say, if it is kept: most of what makes it takes place only then."""
+
+    name: str
+    level: int
+    text: str
+    at: float
+    unheard: bool
+
+    def line(self) -> LogLine:
+        """Return the line."""
+        return LogLine(
+            logged_at=datetime.fromtimestamp(self.at, UTC),
+            level=self.level,
+            logger=self.name,
+            message=text_of_line(self.text),
+            unheard=self.unheard,
+        )
 
 
 def text_of_line(text: str) -> str:

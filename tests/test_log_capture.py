@@ -13,8 +13,9 @@ import pytest
 from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.log_capture import LogCapture, RunFilter, leave_run, logged_to, pass_on
-from scheduled_tasks.run_log import RunLog, written_line
-from tests.executors.runs import run_of
+from scheduled_tasks.messages import LogLine
+from scheduled_tasks.run_log import RunLog
+from tests.executors.runs import NOW, run_of
 from tests.recorders import FakeRecorder
 from tests.test_context import context_of
 
@@ -207,7 +208,8 @@ def test_the_filter_can_be_named_in_the_settings(listener: Listener) -> None:
 def test_what_no_logger_has_heard_is_passed_on_with_its_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pass_on(run_of(7), written_line("stderr", logging.WARNING, "100 % full", unheard=True))
+    line = LogLine(logged_at=NOW, level=logging.WARNING, logger="stderr", message="100 % full")
+    pass_on(run_of(7), line)
     [record] = caplog.records
     assert (record.name, record.getMessage()) == ("scheduled_tasks.output.stderr", "100 % full")
     assert (record.task, record.execution) == ("one", 7)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from django.test import override_settings
 
-from scheduled_tasks.run_log import LAST_LINES, RunLog, text_of_line, written_line
+from scheduled_tasks.run_log import LAST_LINES, RunLog, text_of_line
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 
@@ -20,7 +20,7 @@ def logged(count: int, *, before: int = 0) -> list[str]:
     with override_settings(SCHEDULED_TASKS={"MAX_LOG_LINES": 5}):
         log = RunLog(replace(run_of(7), log_count=before), recorder)
         for number in range(count):
-            log.take(written_line("shop", logging.INFO, str(number)))
+            log.take("shop", logging.INFO, str(number))
         log.close()
     return recorder.texts
 
@@ -45,7 +45,7 @@ def test_the_attempts_before_have_used_up_some_of_the_room() -> None:
 def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
-    log.take(written_line("shop", logging.INFO, "last"))
+    log.take("shop", logging.INFO, "last")
     log.close()
     log.close()
     assert recorder.texts[1:] == ["last"]
@@ -54,7 +54,7 @@ def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
 def test_the_end_of_a_run_that_is_refused_is_still_an_end() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
-    log.take(written_line("shop", logging.INFO, "last"))
+    log.take("shop", logging.INFO, "last")
     recorder.refuses = True
     log.close()
 

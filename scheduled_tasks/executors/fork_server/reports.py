@@ -15,7 +15,7 @@ from scheduled_tasks.executors.memory import MEGABYTE
 from scheduled_tasks.executors.wire import Channel, Frame, packed_message, unpacked
 from scheduled_tasks.messages import Message
 from scheduled_tasks.output import LEVELS
-from scheduled_tasks.run_log import RunLog, written_line
+from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Run
 
 
@@ -73,7 +73,7 @@ class Reports:
             if child.log is None:
                 run = unpacked(Run, child.run["run"])
                 child.log = RunLog(run, ChildRecorder(self, child))
-            child.log.take(written_line(stream, LEVELS[stream], line, unheard=True))
+            child.log.take(stream, LEVELS[stream], line, unheard=True)
 
     def last_printed(self, child: Child) -> None:
         """Pass on what is left of it at the end of a run."""
