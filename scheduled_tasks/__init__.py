@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import (
     LeaseLost,
+    LockLost,
+    LockTimeout,
     PermanentError,
     RetryLater,
     RunCancelled,
@@ -25,6 +27,7 @@ from scheduled_tasks.schedules import Cron, Interval, Once
 from scheduled_tasks.version import __version__
 
 if TYPE_CHECKING:
+    from scheduled_tasks.locks import lock
     from scheduled_tasks.operations import (
         cancel_execution,
         dead_letters,
@@ -46,6 +49,8 @@ __all__ = [
     "Cron",
     "Interval",
     "LeaseLost",
+    "LockLost",
+    "LockTimeout",
     "Once",
     "Partial",
     "PermanentError",
@@ -65,6 +70,7 @@ __all__ = [
     "get_task",
     "list_handlers",
     "list_tasks",
+    "lock",
     "recent_executions",
     "register_task",
     "requeue_execution",
@@ -78,5 +84,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("scheduled_tasks.operations"), name)
+        module = "locks" if name == "lock" else "operations"
+        return getattr(import_module(f"scheduled_tasks.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

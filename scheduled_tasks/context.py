@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, overload
 
 from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks.exceptions import WrongTransaction
+from scheduled_tasks.idempotency import Ledger, NoLedger, OnceBlock, checked_text, checked_ttl
 from scheduled_tasks.messages import (
     Checkpoint,
     Counts,
@@ -66,6 +69,7 @@ class TaskContext:
     last_success_at: datetime | None = None
     counts: Counts = field(default_factory=Counts, repr=False)
     recorder: Recorder = field(default_factory=NoRecorder, repr=False)
+    ledger: Ledger = field(default_factory=NoLedger, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
     pace: Pace = field(init=False, repr=False, compare=False)
@@ -149,7 +153,7 @@ class TaskContext:
 
         It asks the worker, who asks the database. Raise LeaseLost if it is not.
         """
-        self.recorder.confirm(Presence())
+        self._confirm(Presence())
 
     @property
     def checkpoint(self) -> Any:
@@ -165,5 +169,46 @@ class TaskContext:
         stored: half a checkpoint is none.
         """
         stored = whole_json(value)
-        self.recorder.confirm(Checkpoint(value=stored))
+        self._confirm(Checkpoint(value=stored))
         self.last_checkpoint = stored
+
+    async def acheckpoint(self, value: Any) -> None:
+        """Leave a checkpoint as an assignment does, while the event loop goes on."""
+        stored = whole_json(value)
+        await asyncio.to_thread(self.recorder.confirm, Checkpoint(value=stored))
+        self.last_checkpoint = stored
+
+    def checkpoint_in_transaction(self, value: Any) -> None:
+        """Leave a checkpoint that is committed, or rolled back, with the step that it is about.
+
+        It is written on the handler's own connection, inside ``transaction.atomic()``, and
+        ``checkpoint`` shows it once that is committed. Until then the worker can write nothing of
+        this run: do it last, and end the transaction soon. Raise WrongTransaction outside one,
+        LeaseLost where another attempt may have begun, and what ``checkpoint`` raises.
+        """
+        stored = whole_json(value)
+
+        def show() -> None:
+            self.last_checkpoint = stored
+
+        self.ledger.checkpoint(stored, show)
+
+    def once(self, key: str, ttl: float | timedelta | None = None) -> OnceBlock:
+        """Return a block, for ``with`` or ``async with``, that says whether it is the first.
+
+        The key, one of the task's, is taken for this execution. It is used up when the block ends
+        without an exception, for ``ttl`` in seconds or for ever; an exception, or the end of the
+        attempt, frees it. Who comes meanwhile, or later, is told False. Inside
+        ``transaction.atomic()`` it is committed with what is done, exactly once; without, that is
+        done at least once. The block raises LeaseLost if somebody else has taken the key.
+        """
+        return OnceBlock(self.ledger.key(checked_text("key", key)), checked_ttl(ttl))
+
+    def _confirm(self, message: Message) -> None:
+        if self.ledger.pending:
+            # The worker would wait for this transaction, and this transaction for the worker.
+            raise WrongTransaction(
+                "checkpoint_in_transaction() was called in the transaction that is open: until it "
+                "ends, the worker can confirm nothing of this run. End it first."
+            )
+        self.recorder.confirm(message)

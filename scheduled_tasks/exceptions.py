@@ -9,6 +9,9 @@ ScheduledTasksError
 ├── PermanentError       raised by a handler: trying again cannot mend it
 ├── RetryLater           raised by a handler: run me again after this time
 ├── Skip                 raised by a handler: there is nothing to do
+├── LockTimeout          (TimeoutError)  a lock was not to be had in time
+├── LockLost             (RuntimeError)  a lock that was held is somebody else's by now
+├── WrongTransaction     (RuntimeError)  a checkpoint, and no transaction that it can be part of
 ├── AlreadyRunning       (RuntimeError)  a task that may not overlap runs already
 ├── TooLate              (RuntimeError)  an execution that somebody or something settled before
 ├── UnknownHandler       (LookupError)   no handler is registered under that name
@@ -76,6 +79,18 @@ class Skip(ScheduledTasksError):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "Its handler had nothing to do.")
+
+
+class LockTimeout(TimeoutError, ScheduledTasksError):
+    """A lock was held by somebody else for as long as the caller could wait."""
+
+
+class LockLost(RuntimeError, ScheduledTasksError):
+    """A lock was not renewed in time, or somebody else has it: what is done now is not alone."""
+
+
+class WrongTransaction(RuntimeError, ScheduledTasksError):
+    """A checkpoint is written outside the transaction that it needs, or waits for its end."""
 
 
 class AlreadyRunning(RuntimeError, ScheduledTasksError):

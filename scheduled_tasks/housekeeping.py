@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models import Execution, TaskState, Worker
+from scheduled_tasks.models import Execution, Lock, OnceKey, TaskState, Worker
 from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.registry import registry
 from scheduled_tasks.sync import sync
@@ -17,8 +17,12 @@ from scheduled_tasks.watch import Watch
 logger = logging.getLogger(__name__)
 
 
+#: Rows that are deleted in one go.
+AT_ONCE = 1000
+
+
 class Housekeeping:
-    """Writes declarations, takes back what lost workers held, parks tasks without a handler."""
+    """Writes declarations, takes back what lost workers held, parks, prunes."""
 
     def __init__(
         self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
@@ -52,6 +56,7 @@ class Housekeeping:
             self._last_sweep = now
             self.reap(now)
             self.park_orphans(now)
+            self.prune(now)
 
     def sync_declarations(self, now: datetime) -> None:
         """Write the declarations once, as soon as no live worker has newer ones."""
@@ -79,6 +84,11 @@ class Housekeeping:
         """Take back the executions of workers that are lost, or whose row is gone."""
         if count := Execution.objects.reap(now):
             logger.error("took back %s executions of lost workers", count)
+
+    def prune(self, now: datetime) -> None:
+        """Delete some of the keys that have expired, and of the locks that nobody gave back."""
+        OnceKey.objects.prune(now, at_most=AT_ONCE)
+        Lock.objects.prune(now, at_most=AT_ONCE)
 
     def park_orphans(self, now: datetime) -> None:
         """Park the tasks whose handler no worker has known for HANDLER_GRACE seconds.

@@ -21,6 +21,8 @@ from scheduled_tasks.exceptions import (
     TimeLimitExceeded,
 )
 from scheduled_tasks.failures import failure_of
+from scheduled_tasks.idempotency import Ledger
+from scheduled_tasks.ledger import RunLedger
 from scheduled_tasks.log_capture import logged_to
 from scheduled_tasks.messages import Afresh, Counts, Recorder
 from scheduled_tasks.output import printed_to
@@ -56,7 +58,7 @@ def perform(
     """
     call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
-    context = context_of(run, recorder, cancellation)
+    context = context_of(run, recorder, cancellation, RunLedger(run, clock))
     log = RunLog(run, recorder)
     try:
         with logged_to(log, alone=alone), printed_to(log):
@@ -98,7 +100,9 @@ def call_handler(run: Run, context: TaskContext) -> Any:
     return result
 
 
-def context_of(run: Run, recorder: Recorder, cancellation: Cancellation) -> TaskContext:
+def context_of(
+    run: Run, recorder: Recorder, cancellation: Cancellation, ledger: Ledger
+) -> TaskContext:
     return TaskContext(
         task_name=run.task_name,
         execution_id=run.execution_id,
@@ -114,6 +118,7 @@ def context_of(run: Run, recorder: Recorder, cancellation: Cancellation) -> Task
         last_checkpoint=run.checkpoint,
         counts=counts_so_far(run),
         recorder=recorder,
+        ledger=ledger,
         cancellation=cancellation,
     )
 

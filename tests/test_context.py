@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -150,6 +151,40 @@ def test_a_context_made_by_hand_says_it_to_nobody() -> None:
     assert context.checkpoint == [1]
     assert not context.cancelled
     assert "recorder" not in repr(context)
+
+
+def test_a_context_made_by_hand_keeps_keys_and_checkpoints_in_memory() -> None:
+    context = context_of()
+    context.checkpoint_in_transaction((1, 2))
+    assert context.checkpoint == [1, 2]
+    with pytest.raises(ZeroDivisionError), context.once("mail", ttl=60):
+        raise ZeroDivisionError
+    told = []
+    for key in ("mail", "mail", "letter"):
+        with context.once(key) as first, context.once(key) as inner:
+            told.append((first, inner))
+    assert told == [(True, False), (False, False), (True, False)]
+    with context_of().once("mail") as first:
+        assert first
+    assert "ledger" not in repr(context)
+
+
+def test_it_can_be_awaited(recorder: FakeRecorder) -> None:
+    context = context_of(recorder=recorder)
+
+    async def handler() -> tuple[bool, Any]:
+        async with context.once("mail") as first:
+            await context.acheckpoint((1, 2))
+        return first, context.checkpoint
+
+    assert asyncio.run(handler()) == (True, [1, 2])
+    assert recorder.confirmed == [Checkpoint(value=[1, 2])]
+    recorder.refuses = True
+    with pytest.raises(LeaseLost):
+        asyncio.run(context.acheckpoint(3))
+    with pytest.raises(TypeError, match="no JSON form"):
+        asyncio.run(context.acheckpoint(object()))
+    assert context.checkpoint == [1, 2]
 
 
 def test_a_heartbeat_waits_for_its_answer(context: TaskContext, recorder: FakeRecorder) -> None:

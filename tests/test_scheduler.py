@@ -11,7 +11,7 @@ import pytest
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.engine import WorkerLostError
-from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.models import Execution, Lock, OnceKey, Task, TaskState, Worker
 from scheduled_tasks.operations import run_task_now
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.scheduler import Scheduler
@@ -130,6 +130,28 @@ def test_a_task_whose_handler_is_gone_is_parked_and_its_slots_say_why(
     skipped = Execution.objects.get(task=gone)
     assert (skipped.status, skipped.reason) == ("skipped", gone.state.parked_reason)
     assert Execution.objects.get(task_name="good").status == "success"
+
+
+def test_keys_that_have_expired_and_locks_that_nobody_gave_back_are_deleted_once_a_lease(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    def leave() -> None:
+        held = {"task_name": "one", "execution_id": 1, "attempt": 1, "taken_at": now}
+        OnceKey.objects.create(**held, key="mail", final=True, expires_at=now)
+        long_ago = now - timedelta(days=2)
+        Lock.objects.create(name="import", acquired_at=long_ago, expires_at=long_ago)
+
+    worker = scheduler()
+    leave()
+    worker.tick(now)
+    assert not OnceKey.objects.exists()
+    assert not Lock.objects.exists()
+    leave()
+    worker.tick(now + timedelta(seconds=30))
+    assert (OnceKey.objects.count(), Lock.objects.count()) == (1, 1)
+    worker.tick(now + timedelta(seconds=60))
+    assert not OnceKey.objects.exists()
+    assert not Lock.objects.exists()
 
 
 def test_a_handler_that_another_worker_knew_lately_parks_nothing(

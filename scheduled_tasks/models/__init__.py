@@ -1,4 +1,4 @@
-"""The rows: tasks and what changed them, executions, attempts and logs, workers, pauses."""
+"""The rows: tasks and their changes, executions, attempts, logs, workers, pauses, keys, locks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.dead_letter import DeadLetter
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.lock import Lock
 from scheduled_tasks.models.log import ExecutionLog
+from scheduled_tasks.models.once_key import OnceKey
 from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.task import Task
@@ -17,6 +19,8 @@ __all__ = [
     "DeadLetter",
     "Execution",
     "ExecutionLog",
+    "Lock",
+    "OnceKey",
     "Pause",
     "Task",
     "TaskChange",

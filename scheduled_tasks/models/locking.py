@@ -85,11 +85,11 @@ class LockingQuerySet(models.QuerySet[Row]):
         return self.db
 
 
-def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:
+def in_transaction(operation: Callable[[], Result], *, using: str, limited: bool = True) -> Result:
     """Run the operation in one transaction, again after a conflict that trying again can mend.
 
     On PostgreSQL no statement of it lasts for ever, and no lock of it outlives a process that
-    was frozen: the server ends what goes beyond LIMITS.
+    was frozen: the server ends what goes beyond LIMITS, if it is to be ``limited``.
 
     Inside a transaction of the caller's there is nothing to begin anew: it runs once, in a
     savepoint, without limits, and the conflict is the caller's to handle.
@@ -100,7 +100,7 @@ def in_transaction(operation: Callable[[], Result], *, using: str) -> Result:
         tries_left -= 1
         try:
             with transaction.atomic(using=using):
-                if not inside:
+                if limited and not inside:
                     set_limits(connections[using])
                 return operation()
         except DatabaseError as error:

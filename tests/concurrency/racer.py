@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
@@ -37,13 +38,15 @@ class Racers:
 
 
 @contextmanager
-def racers(count: int, environment: Mapping[str, str]) -> Iterator[Racers]:
-    """Start processes that have this environment; end them whatever happens."""
+def racers(
+    count: int, environment: Mapping[str, str], *, moves: str = "tests.concurrency.moves"
+) -> Iterator[Racers]:
+    """Start processes that have this environment, and moves; end them whatever happens."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(count)
     mine, theirs = zip(*(context.Pipe() for _ in range(count)), strict=True)
     processes: list[BaseProcess] = [
-        context.Process(target=run, args=(pipe, barrier, dict(environment)), daemon=True)
+        context.Process(target=run, args=(pipe, barrier, dict(environment), moves), daemon=True)
         for pipe in theirs
     ]
     try:
@@ -60,12 +63,11 @@ def racers(count: int, environment: Mapping[str, str]) -> Iterator[Racers]:
             process.close()
 
 
-def run(pipe: Connection, barrier: Barrier, environment: Mapping[str, str]) -> None:
+def run(pipe: Connection, barrier: Barrier, environment: Mapping[str, str], moves: str) -> None:
     """Make one move after the other, each together with the other processes, until told no more."""
     os.environ.update(environment)
     django.setup()
-    from tests.concurrency import moves  # noqa: PLC0415 -- it needs the models
-
+    module = import_module(moves)  # it needs the models
     while True:
         try:
             name, world, number, pause = pipe.recv()
@@ -75,7 +77,7 @@ def run(pipe: Connection, barrier: Barrier, environment: Mapping[str, str]) -> N
         time.sleep(pause)
         raised = ""
         try:
-            getattr(moves, name)(world, number)
+            getattr(module, name)(world, number)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the test tells it
             raised = repr(error)
         pipe.send((raised, world))

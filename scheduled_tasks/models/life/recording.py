@@ -36,7 +36,16 @@ MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
 
 
 class RecordingQuerySet(ClaimingQuerySet):
-    """Adds the verb that writes what running executions say."""
+    """Adds the verbs that write what running executions say."""
+
+    def leave_checkpoint(self, claim: Claim, value: Any) -> bool:
+        """Write the checkpoint of a running attempt as part of its handler's transaction.
+
+        False says that the execution is not running under that attempt any more.
+        """
+        pk, attempt = claim
+        mine = self.on_record().running().filter(pk=pk, attempt=attempt)
+        return bool(mine.update(checkpoint=value))
 
     def record(
         self, sent: Sequence[Sent], worker: Worker, *, skip: bool = False

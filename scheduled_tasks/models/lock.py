@@ -1,0 +1,85 @@
+"""Locks by name: each held by one process for as long as it renews it, by the database's time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.idempotency import KEY_LENGTH
+from scheduled_tasks.models.locking import LockingQuerySet, in_transaction
+
+
+class LockQuerySet(LockingQuerySet["Lock"]):
+    """Sets of locks. The moments in them come from the database, so clocks may differ."""
+
+    def acquire(self, wanted: Lock, *, lease: float) -> bool:
+        """Let somebody have a lock for a lease, unless somebody else has it; say whether."""
+        using = self.write_alias
+        rows = self.using(using)
+        return in_transaction(lambda: rows.acquire_now(wanted, lease=lease), using=using)
+
+    def acquire_now(self, wanted: Lock, *, lease: float) -> bool:
+        """Take a lock within a transaction: one that is new, or whose lease is over."""
+        lock = self.filter(name=wanted.name)
+        others = lock.exclude(token=wanted.token)
+        if others.filter(expires_at__gt=Now()).exists():
+            return False
+        held = {"acquired_at": Now(), "expires_at": Now() + timedelta(seconds=lease)}
+        mine = {"token": wanted.token, "holder": wanted.holder, **held}
+        if lock.filter(expires_at__lte=Now()).update(**mine):
+            return True
+        self.bulk_create([self.model(name=wanted.name, **mine)], ignore_conflicts=True)
+        return lock.filter(token=wanted.token).exists()
+
+    def renew(self, held: Lock, *, lease: float) -> bool:
+        """Hold a lock for another lease; False says that it is the caller's no more."""
+        until = Now() + timedelta(seconds=lease)
+        rows = self.on_record().held_as(held)
+        return in_transaction(lambda: bool(rows.update(expires_at=until)), using=rows.db)
+
+    def release(self, held: Lock) -> bool:
+        """Give a lock back; False says that it was the caller's no more."""
+        rows = self.on_record().held_as(held)
+        return in_transaction(lambda: bool(rows.delete()[0]), using=rows.db)
+
+    def held_as(self, row: Lock) -> LockQuerySet:
+        """Keep the row of a lock while whoever has its token holds it."""
+        return self.filter(name=row.name, token=row.token)
+
+    def described(self, name: str) -> str:
+        """Say who holds a lock."""
+        holder = self.on_record().filter(name=name).values_list("holder", flat=True).first()
+        return f"The lock {name!r} is held by {holder or 'somebody'}"
+
+    def prune(self, now: datetime, *, at_most: int) -> int:
+        """Delete what nobody has given back long after its lease is over; return how many."""
+        rows = self.on_record()
+        long_ago = rows.filter(expires_at__lte=now - timedelta(days=1))
+
+        def operation() -> int:
+            first = list(long_ago.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+            return long_ago.filter(pk__in=first).delete()[0] if first else 0
+
+        return in_transaction(operation, using=rows.db)
+
+
+class Lock(models.Model):
+    """One lock that is held, or was by somebody who died. ``token`` is one holding's own."""
+
+    name = models.CharField(_("name"), max_length=KEY_LENGTH, unique=True)
+    token = models.CharField(_("token"), max_length=32)
+    holder = models.CharField(_("holder"), max_length=300)
+    acquired_at = models.DateTimeField(_("acquired at"))
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    objects = LockQuerySet.as_manager()
+
+    class Meta:
+        """The unique name is what excludes."""
+
+        verbose_name = _("lock")
+        verbose_name_plural = _("locks")
+        default_permissions = ()

@@ -1,0 +1,131 @@
+"""What must not be done twice: keys that runs take, and use up when it is done."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.idempotency import KEY_LENGTH
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.locking import TRIES, LockingQuerySet, LostRaceError, in_transaction
+
+
+class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
+    """Sets of keys."""
+
+    def take(self, wanted: OnceKey, now: datetime) -> bool:
+        """Let a run have a key unless it is used up or somebody may still use it; say whether.
+
+        It waits for a transaction that is about to take the same key, however long that lasts.
+        """
+        wanted.token, wanted.taken_at = uuid.uuid4().hex, now
+        using = self.write_alias
+        rows = self.using(using)
+        return in_transaction(lambda: rows.take_now(wanted), using=using, limited=False)
+
+    def take_now(self, wanted: OnceKey) -> bool:
+        """Take a key within a transaction, or raise LostRaceError.
+
+        The row is read without a lock: who is refused may be in a transaction that lasts long, and
+        whoever holds the key has to be able to finish.
+        """
+        for _again in range(TRIES):
+            self.bulk_create([wanted], ignore_conflicts=True)
+            found = self.filter(task_name=wanted.task_name, key=wanted.key).first()
+            if found is None:
+                continue  # it was freed in between
+            if found.token == wanted.token:
+                return True
+            if not found.is_free_for(wanted):
+                return False
+            if self.held_as(found).update(**wanted.holding):
+                return True
+        raise LostRaceError(f"The key {wanted.key!r} changed hands again and again meanwhile.")
+
+    def held_as(self, row: OnceKey) -> OnceKeyQuerySet:
+        """Keep the row of a key while it is as somebody has read, or written, it."""
+        return self.filter(task_name=row.task_name, key=row.key, token=row.token, final=row.final)
+
+    def prune(self, now: datetime, *, at_most: int) -> int:
+        """Delete keys that have expired and that nobody takes just now; return how many."""
+        using = self.write_alias
+        expired = self.using(using).filter(expires_at__lte=now)
+
+        def operation() -> int:
+            first = list(expired.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+            locked = expired.filter(pk__in=first).locked(skip=True)
+            ids = list(locked.values_list("pk", flat=True))
+            return self.using(using).filter(pk__in=ids).delete()[0] if ids else 0
+
+        return in_transaction(operation, using=using)
+
+
+class OnceKey(models.Model):
+    """One key of a task, held by one block of one attempt until it is ``final``.
+
+    ``token`` is that block's own: whoever has it may finish. What ``expires_at`` is null is final
+    for ever.
+    """
+
+    task_name = models.CharField(_("task name"), max_length=100)
+    key = models.CharField(_("key"), max_length=KEY_LENGTH)
+    execution_id = models.BigIntegerField(_("execution"))
+    attempt = models.PositiveIntegerField(_("attempt"))
+    token = models.CharField(_("token"), max_length=32)
+    taken_at = models.DateTimeField(_("taken at"))
+    final = models.BooleanField(_("final"), default=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True)
+
+    objects = OnceKeyQuerySet.as_manager()
+
+    class Meta:
+        """The unique key is what makes it once. No foreign key: keys outlive executions."""
+
+        verbose_name = _("key of what is done once")
+        verbose_name_plural = _("keys of what is done once")
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["task_name", "key"], name="scheduled_tasks_once"),
+        )
+        indexes = (
+            models.Index(
+                fields=["expires_at"],
+                name="scheduled_tasks_once_expires",
+                condition=models.Q(expires_at__isnull=False),
+            ),
+        )
+
+    @property
+    def holding(self) -> dict[str, object]:
+        """Return the columns that say who holds it, and since when."""
+        names = ("execution_id", "attempt", "token", "taken_at", "final", "expires_at")
+        return {name: getattr(self, name) for name in names}
+
+    def is_free_for(self, wanted: OnceKey) -> bool:
+        """Say whether it has expired, or is held by an attempt that will not finish it."""
+        if self.final:
+            return self.expires_at is not None and self.expires_at <= wanted.taken_at
+        if self.execution_id == wanted.execution_id:
+            return self.attempt < wanted.attempt
+        holder = Execution.objects.on_record().unfinished().filter(pk=self.execution_id)
+        return not holder.exists()
+
+    def finish(self, expires_at: datetime | None) -> bool:
+        """Make it final until a moment or for ever; False says that somebody else has taken it."""
+        row, using = self.held, self.held.db
+        return in_transaction(
+            lambda: bool(row.update(final=True, expires_at=expires_at)), using=using, limited=False
+        )
+
+    def free(self) -> None:
+        """Delete it, unless somebody else has taken it."""
+        row, using = self.held, self.held.db
+        in_transaction(row.delete, using=using, limited=False)
+
+    @property
+    def held(self) -> OnceKeyQuerySet:
+        """Return the row while it is held by the block that has this token."""
+        return type(self).objects.on_record().held_as(self)
