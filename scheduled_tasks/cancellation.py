@@ -6,12 +6,15 @@ import asyncio
 import ctypes
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TypeVar
 
 from scheduled_tasks.exceptions import RunInterrupted
 
 T = TypeVar("T")
+#: Of the run that is being made here.
+current: ContextVar[Cancellation] = ContextVar("cancellation")
 
 
 class Cancellation:
@@ -62,6 +65,7 @@ class Cancellation:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function that may be interrupted, and let nothing that comes after it be."""
+        token = current.set(self)
         self._thread = threading.get_ident()
         try:
             self.check()
@@ -70,6 +74,7 @@ class Cancellation:
             # One step, and the first: what a signal requests after it changes nothing.
             self._ended = True
             self._settle()
+            current.reset(token)
 
     async def awaited(self, result: Awaitable[T]) -> T:
         """Await what may be cancelled."""
@@ -111,6 +116,17 @@ class Cancellation:
             self._thread = None
         if self._raised_from_afar:
             swallow_pending()
+
+
+def start_uninterrupted(start: Callable[[], None]) -> None:
+    """Start a thread from within a run, if it is within one, which nothing interrupts meanwhile.
+
+    The interpreter takes a thread for the one that starts it until it goes on by itself: what is
+    raised in the one may kill the other, for which the first would wait for ever.
+    """
+    cancellation = current.get(None)
+    with cancellation.shielded() if cancellation else nullcontext():
+        start()
 
 
 class PendingError(RunInterrupted):

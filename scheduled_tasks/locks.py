@@ -12,6 +12,7 @@ from typing import Self
 
 from django.db import connections, router
 
+from scheduled_tasks.cancellation import start_uninterrupted
 from scheduled_tasks.clock import lifetime
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LockLost
@@ -118,7 +119,11 @@ class NamedLock:
             keeper = KeeperThread(row, timeout=self.timeout)
             # An exception may come between the lock and its block, which then has no end.
             weakref.finalize(self, keeper.stop).atexit = False
-        keeper.start()
+        try:
+            start_uninterrupted(keeper.start)
+        except BaseException:
+            keeper.stop()
+            raise
         return keeper
 
     def _settle(self, keeper: Keeper) -> None:
