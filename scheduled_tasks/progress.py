@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from scheduled_tasks.cancellation import start_uninterrupted
 from scheduled_tasks.exceptions import RunInterrupted
 from scheduled_tasks.messages import Progress, Recorder
 
@@ -46,7 +47,7 @@ class Pace:
                 self._timer = threading.Timer(wait, self._send_in_time)
                 self._timer.daemon = True
                 self._timer.name = "progress"
-                self._timer.start()
+                start_uninterrupted(self._timer.start)
 
     def close(self) -> None:
         """Send the last word, if there is one that is not sent."""

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import RunInterrupted
@@ -30,6 +30,7 @@ class RunLog:
         self.run = run
         self.recorder = recorder
         self._room = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
+        self._longest = app_settings.MAX_LOG_LINE_LENGTH
         self._left_out = 0
         self._last: deque[Words] = deque(maxlen=LAST_LINES)
         self._printed = {"stdout": Lines(), "stderr": Lines()}
@@ -43,9 +44,9 @@ class RunLog:
 
         ``at`` is the moment of it, in seconds of Unix; otherwise it is now.
         """
-        if len(text) > app_settings.MAX_LOG_LINE_LENGTH:
+        if len(text) > self._longest:
             text = text_of_line(text)
-        words = Words(name, level, text, time.time() if at is None else at, unheard)
+        words = Words(name, level, text, at or time.time(), unheard)
         with self._lock:
             if self._room > 0:
                 self._room -= 1
@@ -83,8 +84,7 @@ class RunLog:
         self.recorder.send(mark.line())
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """What a line will say, if it is kept: most of what makes it takes place only then."""
 
     name: str
