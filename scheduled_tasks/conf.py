@@ -19,6 +19,19 @@ MOST = 1_000_000_000
 #: A lease is so many heartbeats long at least. Workers look at each other once a heartbeat and the
 #: longest sleep, and their watch of half a lease must not break by that alone.
 LEAST_BEATS = 4
+#: At the end of what names a secret, as regular expressions.
+SECRET_NAMES = (
+    "passw(or)?d",
+    "passphrase",
+    "secret([-_ ]?key)?",
+    "token",
+    "api[-_ ]?key",
+    "access[-_ ]?key",
+    "private[-_ ]?key",
+    "authorization",
+    "cookie",
+    "credentials?",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +73,7 @@ class Options:
     MAX_LOG_LINES: int = 10_000
     MAX_LOG_LINE_LENGTH: int = 10_000
     #: What stands beside these names, in texts and in JSON, is not shown; regular expressions.
-    REDACT: tuple[str, ...] = (
-        "passw(or)?d",
-        "passphrase",
-        "secret([-_ ]?key)?",
-        "token",
-        "api[-_ ]?key",
-        "access[-_ ]?key",
-        "private[-_ ]?key",
-        "authorization",
-        "cookie",
-        "credentials?",
-    )
+    REDACT: tuple[str, ...] = SECRET_NAMES
 
 
 def load() -> Options:

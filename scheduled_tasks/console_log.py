@@ -31,6 +31,7 @@ def show_on_console(level: int) -> None:
     handler = ConsoleHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(LABELS)
+    handler.setLevel(level)
     ROOT.addHandler(handler)
     ROOT.setLevel(max(level, logging.INFO))
     OURS.setLevel(level)

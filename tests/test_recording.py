@@ -341,3 +341,15 @@ def test_lines_stay_in_the_order_in_which_they_were_said(
     earlier = line("second", logged_at=START - timedelta(hours=1))
     record(worker, running[0], line("first"), earlier)
     assert logged(record(worker, running[0], line("third"))) == ["first", "second", "third"]
+
+
+def test_what_was_written_is_not_written_again(running: list[Execution], worker: Worker) -> None:
+    said = sent(running[0], line("one"), Counts(processed=1), line("two"))
+    assert Execution.objects.record(said, worker) == {}
+    more = [*said, *sent(running[0], line("three"))]
+    assert Execution.objects.record(more, worker) == {}, "as when the answer to a COMMIT was lost"
+    assert logged(running[0]) == ["one", "two", "three"]
+    stored = Execution.objects.get(pk=running[0].pk)
+    assert (stored.log_count, stored.message_count) == (3, more[-1].number)
+    assert Execution.objects.record(said, worker) == {}
+    assert logged(running[0]) == ["one", "two", "three"]

@@ -89,11 +89,11 @@ def test_a_queued_one_is_retried_like_any_other_and_stays_in_test_mode(
     assert state_of(task)["consecutive_failures"] == 0
 
 
-def test_a_requeue_stays_in_test_mode(
+def test_a_run_in_test_mode_that_failed_is_nobodys_to_settle(
     task: Task, scheduler: Callable[..., Scheduler], now: datetime
 ) -> None:
     failed = run_task_now("play", {"how": "failed"}, test_mode=True, now=now)
     scheduler().tick(now)
-    again = Execution.objects.requeue(failed.pk, now)
-    assert again is not None
-    assert again.test_mode
+    assert Execution.objects.get(pk=failed.pk).status == "failed"
+    assert not Execution.objects.dead().exists()
+    assert Execution.objects.requeue(failed.pk, now) is None

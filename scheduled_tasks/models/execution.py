@@ -179,7 +179,6 @@ class Execution(models.Model):
         "queue",
         "priority",
         "scheduled_for",
-        "test_mode",
     )
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
