@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.databases import DATABASES, prepared
 from benchmarks.report import markdown
 
-SUITES = ("throughput", "latency", "burst", "scale", "idle", "processes", "history")
+SUITES = ("throughput", "latency", "burst", "scale", "idle", "processes", "logs", "history")
 RESULTS = Path("benchmark-results.json")
 
 

@@ -1,12 +1,26 @@
-"""The handler that scheduled-tasks runs in the benchmarks."""
+"""The handlers that scheduled-tasks runs in the benchmarks."""
 
 from __future__ import annotations
 
+import logging
+import time
+
 from benchmarks import marks
 from scheduled_tasks import scheduled_task
+
+logger = logging.getLogger(__name__)
 
 
 @scheduled_task
 def mark(*, due: float) -> None:
     """Leave a mark and do nothing else."""
     marks.leave(due)
+
+
+@scheduled_task
+def talk(*, lines: int) -> None:
+    """Log so many lines, and leave a mark of when it began and ended."""
+    begun = time.time()
+    for number in range(lines):
+        logger.info("line %d of the many that this run has to say", number)
+    marks.leave(begun)

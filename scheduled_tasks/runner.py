@@ -23,12 +23,12 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.failures import failure_of
 from scheduled_tasks.idempotency import Ledger
 from scheduled_tasks.ledger import RunLedger
-from scheduled_tasks.log_capture import logged_to
+from scheduled_tasks.logs.capture import logged_to
+from scheduled_tasks.logs.output import printed_to
+from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import Afresh, Counts, Recorder
-from scheduled_tasks.output import printed_to
 from scheduled_tasks.partial import Partial
 from scheduled_tasks.registry import registry
-from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Outcome, Run, fingerprint
 from scheduled_tasks.signals import execution_started
 from scheduled_tasks.storable import readable_json, readable_text

@@ -61,8 +61,8 @@ def test_the_example_succeeds_in_part(registry: HandlerRegistry) -> None:
 
 IN_A_RUN = """
 import logging.config
-from scheduled_tasks.log_capture import logged_to
-from scheduled_tasks.run_log import RunLog
+from scheduled_tasks.logs.capture import logged_to
+from scheduled_tasks.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 

@@ -14,7 +14,6 @@ from django.db import connections
 
 from scheduled_tasks.clock import Clock
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.console_log import level_on_console
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import lost, still_running_reason
@@ -22,7 +21,8 @@ from scheduled_tasks.executors.fork_server import lookout
 from scheduled_tasks.executors.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process_endings import ending_of
 from scheduled_tasks.executors.wire import Frame, packed, unpacked_message
-from scheduled_tasks.log_capture import label_all, pass_on
+from scheduled_tasks.logs.capture import label_all, pass_on
+from scheduled_tasks.logs.console import level_on_console
 from scheduled_tasks.messages import LogLine, Note, Sent
 from scheduled_tasks.runs import Run
 

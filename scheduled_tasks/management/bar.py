@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from scheduled_tasks.log_capture import all_handlers
+from scheduled_tasks.logs.capture import all_handlers
 from scheduled_tasks.messages import Message, Progress
 
 

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from scheduled_tasks.conf import MOST
-from scheduled_tasks.console_log import show_on_console
+from scheduled_tasks.logs.console import show_on_console
 from scheduled_tasks.models import Pause
 
 Number = TypeVar("Number", int, float)

@@ -16,7 +16,7 @@ from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.fork_server.outlets import Outlet
 from scheduled_tasks.executors.memory import Usage, resident_of, usage_of
 from scheduled_tasks.executors.wire import Channel, Frame
-from scheduled_tasks.run_log import RunLog
+from scheduled_tasks.logs.run_log import RunLog
 
 #: As much is read of what a dying child says of where it was, in bytes.
 LONGEST_TRACE = 1 << 18

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from scheduled_tasks.console_log import show_on_console
 from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.wire import LENGTH, Channel, Frame, encode
+from scheduled_tasks.logs.console import show_on_console
 
 #: The interpreter makes code faster, by changing it, within so many calls. What the server has not
 #: changed would be copied and changed in each child.

@@ -6,7 +6,7 @@ import codecs
 import os
 
 from scheduled_tasks.executors.wire import CHUNK
-from scheduled_tasks.lines import Lines
+from scheduled_tasks.logs.lines import Lines
 
 #: Something that a run has left behind may write on and on.
 MOST_READS = 64

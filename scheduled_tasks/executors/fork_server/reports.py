@@ -13,9 +13,9 @@ from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.fork_server.family import Child, claim_of
 from scheduled_tasks.executors.memory import MEGABYTE
 from scheduled_tasks.executors.wire import Channel, Frame, packed_message, unpacked
+from scheduled_tasks.logs.output import LEVELS
+from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import Message
-from scheduled_tasks.output import LEVELS
-from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Run
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
-from scheduled_tasks.log_capture import all_handlers, leave_run
+from scheduled_tasks.logs.capture import all_handlers, leave_run
 
 DESCRIPTORS = {"stdout": 1, "stderr": 2}
 

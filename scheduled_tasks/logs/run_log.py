@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import RunInterrupted
-from scheduled_tasks.lines import Lines
+from scheduled_tasks.logs.lines import Lines
 from scheduled_tasks.messages import LogLine, Recorder
 from scheduled_tasks.runs import Run
 from scheduled_tasks.storable import readable_text

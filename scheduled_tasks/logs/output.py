@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
 
-from scheduled_tasks.log_capture import OUTPUT_LOGGER, current_log
-from scheduled_tasks.run_log import RunLog
+from scheduled_tasks.logs.capture import OUTPUT_LOGGER, current_log
+from scheduled_tasks.logs.run_log import RunLog
 
 #: The streams, and the levels that their lines get.
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}

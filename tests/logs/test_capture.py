@@ -12,9 +12,9 @@ import pytest
 
 from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.log_capture import LogCapture, RunFilter, leave_run, logged_to, pass_on
+from scheduled_tasks.logs.capture import LogCapture, RunFilter, leave_run, logged_to, pass_on
+from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import LogLine
-from scheduled_tasks.run_log import RunLog
 from tests.executors.runs import NOW, run_of
 from tests.recorders import FakeRecorder
 from tests.test_context import context_of

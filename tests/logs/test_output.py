@@ -11,10 +11,10 @@ from io import StringIO
 
 import pytest
 
-from scheduled_tasks.lines import LONGEST_LINE, Lines
-from scheduled_tasks.log_capture import logged_to
-from scheduled_tasks.output import RunOutput, printed_to
-from scheduled_tasks.run_log import RunLog
+from scheduled_tasks.logs.capture import logged_to
+from scheduled_tasks.logs.lines import LONGEST_LINE, Lines
+from scheduled_tasks.logs.output import RunOutput, printed_to
+from scheduled_tasks.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from scheduled_tasks.log_capture import LABELS, LogCapture
+from scheduled_tasks.logs.capture import LABELS, LogCapture
+from scheduled_tasks.redaction import redacted_text
 
 ROOT = logging.getLogger()
 OURS = logging.getLogger("scheduled_tasks")
 
 
 class ConsoleHandler(logging.StreamHandler):
-    """Writes lines to standard error, each with the run that it comes from."""
+    """Writes lines to standard error, each with the run that it comes from, without secrets."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write a line, unless another handler has shown it already."""
@@ -21,7 +22,7 @@ class ConsoleHandler(logging.StreamHandler):
 
     def format(self, record: logging.LogRecord) -> str:
         """Put the run behind the line."""
-        return f"{super().format(record)} {getattr(record, 'run', '')}".rstrip()
+        return redacted_text(f"{super().format(record)} {getattr(record, 'run', '')}".rstrip())
 
 
 def show_on_console(level: int) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import LogLine
-from scheduled_tasks.run_log import RunLog
 from scheduled_tasks.runs import Run
 from scheduled_tasks.storable import safe_repr
 
