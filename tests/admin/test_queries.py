@@ -98,13 +98,13 @@ def test_settling_many_asks_as_often_as_settling_few(
     task = make_task("nightly", "shop.cleanup")
     status = "queued" if action == "cancel" else "failed"
     counts = []
-    for size in (3, 30):
+    for size in (1, 3, 30):  # the first time some things are read that are kept in memory then
         rows = [make_execution(task, status=status, finished_at=None).pk for _ in range(size)]
         data = {"action": action, "_selected_action": rows, "answer": "Go", "reason": "Mended."}
         with CaptureQueriesContext(connection) as captured:
             assert admin_client.post(page("execution_changelist"), data).status_code == 302
         counts.append(sum(query["sql"].startswith("SELECT") for query in captured))
-    assert counts[0] == counts[1]
+    assert counts[1] == counts[2]
 
 
 def columns(sql: str) -> set[str]:

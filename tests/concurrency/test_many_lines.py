@@ -52,3 +52,18 @@ def test_no_line_before_the_cap_is_lost_and_memory_is_flat(executor: str) -> Non
     assert texts[KEPT + 2 :] == [said % number for number in range(COUNT - LAST, COUNT)]
     assert execution.log_count == len(texts) == KEPT + 2 + LAST
     assert sizes.growth < GROWTH, sizes.most
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_what_no_database_takes_is_stored_as_it_can_be(executor: str) -> None:
+    with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)):
+        below = {"below": executor == "process"}
+        execution = queue_a_run("print_strange_things", payload=below, executor=executor)
+        wait_until(lambda: fresh(execution).finished, within=LONG)
+    assert (execution.status, execution.result) == ("success", "done")
+    texts = list(execution.log_lines.values_list("message", flat=True))
+    assert texts.count("nul \N{REPLACEMENT CHARACTER} and ?") == 2, "logged and printed"
+    for letter in "xy":
+        [long] = [text for text in texts if text.startswith(letter * 100)]
+        assert "characters cut" in long
+    assert execution.log_count == len(texts)
