@@ -33,7 +33,7 @@ class RunLog:
         self._longest = app_settings.MAX_LOG_LINE_LENGTH
         self._left_out = 0
         self._last: deque[Words] = deque(maxlen=LAST_LINES)
-        self._printed = {"stdout": Lines(), "stderr": Lines()}
+        self._printed: dict[str, Lines] = {}
         # Re-entrant: a handler of signals may log while the thread that it interrupts does.
         self._lock = threading.RLock()
 
@@ -63,12 +63,12 @@ class RunLog:
     def print(self, stream: str, text: str) -> list[str]:
         """Take a piece of what is printed; return the lines that are whole by it."""
         with self._lock:
-            return self._printed[stream].feed(text)
+            return self._printed.setdefault(stream, Lines()).feed(text)
 
     def last_printed(self, stream: str) -> list[str]:
         """Return what was printed without an end, as a line, if there is anything."""
         with self._lock:
-            return self._printed[stream].end()
+            return self._printed[stream].end() if stream in self._printed else []
 
     def close(self) -> None:
         """Hand over the last lines, and say how many are missing before them."""
