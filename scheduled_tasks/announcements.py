@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scheduled_tasks.registry import registry
@@ -17,13 +18,14 @@ logger = logging.getLogger("scheduled_tasks.executions")
 
 def announce_start(run: Run) -> None:
     """Say that an attempt is handed to its executor."""
-    logger.info("start task=%s execution=%s attempt=%s", *name_of(run))
+    say(logging.INFO, "start task=%s execution=%s attempt=%s", *name_of(run))
 
 
 def announce_end(execution: Execution) -> None:
     """Say that an execution has ended, or was queued again, once that is committed."""
     if not execution.finished:
-        logger.warning(
+        say(
+            logging.WARNING,
             "queued again task=%s execution=%s attempt=%s: %s",
             *name_of(execution),
             execution.error,
@@ -33,7 +35,7 @@ def announce_end(execution: Execution) -> None:
         level, said = logging.ERROR, f"\n{execution.traceback or execution.error}"
     else:
         level, said = logging.INFO, ""
-    logger.log(
+    say(
         level,
         "%s task=%s execution=%s attempt=%s duration_ms=%s%s",
         execution.status,
@@ -47,11 +49,18 @@ def announce_end(execution: Execution) -> None:
 
 def announce_taken(execution_id: int, attempt: int) -> None:
     """Say that an end was not written because the execution is somebody else's by now."""
-    logger.warning(
+    say(
+        logging.WARNING,
         "dropped the end of execution=%s attempt=%s: it was taken from this worker",
         execution_id,
         attempt,
     )
+
+
+def say(level: int, text: str, *words: object) -> None:
+    """Log a line. What a handler of the project's raises must not keep others from running."""
+    with suppress(Exception):
+        logger.log(level, text, *words)
 
 
 def name_of(attempt: Run | Execution) -> tuple[str, int, int]:

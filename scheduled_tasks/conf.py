@@ -96,13 +96,28 @@ def load() -> Options:
             "workers that live may be taken for lost, and lost ones never noticed."
         )
     for name in loaded.REDACT:
-        try:
-            re.compile(name)
-        except re.error as error:
-            raise InvalidSettings(
-                f"SCHEDULED_TASKS['REDACT'] holds {name!r}, not a regular expression: {error}."
-            ) from None
+        refuse_unusable(name)
     return loaded
+
+
+def refuse_unusable(name: str) -> None:
+    """Raise InvalidSettings for what cannot be part of the one expression that finds secrets."""
+    try:
+        expression = re.compile(joined((name, name)))
+    except re.error as error:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['REDACT'] holds {name!r}, not a regular expression that can stand "
+            f"beside others: {error}. Case does not matter, and no flags can be given."
+        ) from None
+    if expression.groupindex or re.search(r"\\[1-9]", name):
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['REDACT'] holds {name!r}, which refers to its groups: use (?:…)."
+        )
+
+
+def joined(names: tuple[str, ...]) -> str:
+    """Return one expression for all of these; for none, one that finds nothing."""
+    return "|".join(f"(?:{name})" for name in names) or r"(?!)"
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -38,6 +38,16 @@ class NoRecorder:
         """Forget it."""
 
     confirm = send
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the task and the execution to the extras of each record."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Keep the extras of the caller, too."""
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
 @dataclass(kw_only=True)
@@ -87,9 +97,7 @@ class TaskContext:
         Its records carry the task and the execution as extras.
         """
         logger = logging.getLogger(f"scheduled_tasks.run.{self.task_name}")
-        return logging.LoggerAdapter(
-            logger, {"task": self.task_name, "execution": self.execution_id}
-        )
+        return RunLogger(logger, {"task": self.task_name, "execution": self.execution_id})
 
     @property
     def cancelled(self) -> bool:

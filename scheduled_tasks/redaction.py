@@ -6,22 +6,26 @@ import re
 from functools import cache
 from typing import Any
 
-from scheduled_tasks.conf import app_settings
+from scheduled_tasks.conf import app_settings, joined
 
 MARK = "[redacted]"
 
 SCHEME = "(?:basic|bearer|digest|negotiate|token)"
 #: What stands between a name and its value, the scheme of an authorization included.
 BETWEEN = (
-    r"(?P<between>[\"']?\s*(?:=>|=(?!=)|:(?![/:]))\s*"
+    r"(?P<between>\\*[\"']?\s*(?:=>|=(?!=)|:(?![/:]))\s*"
     rf"(?:{SCHEME}\s+)?)(?!{SCHEME}\s)"
 )
-#: A value: quoted, or up to what separates it from the next.
-VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',;&<>(){}\[\]]+)"""
+#: A value: quoted, also within quotes or without an end, or up to what separates it from the next.
+VALUE = (
+    r"""(?:[bru]{0,2}(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z))"""
+    r"""|\\+(?P<quote>["'])(?:(?!\\+(?P=quote)).)*(?:\\+(?P=quote)|\Z)"""
+    r"""|[^\s"',;&<>(){}\[\]]+)"""
+)
 #: Headers of which the whole line is the value.
 IN_HEADER = r"(?P<header>\b(?:(?:set-)?cookie|(?:proxy-)?authorization):[ ]*)(?![\"'])[^\r\n]+"
 #: The password in the address of a server.
-IN_ADDRESS = r"(?P<address>://[^\s/:@]*:)[^\s/@]+(?=@)"
+IN_ADDRESS = r"(?P<address>://[^\s/:@]*:)[^\s/]+(?=@)"
 
 
 def redacted_text(text: str) -> str:
@@ -58,16 +62,11 @@ def without_value(found: re.Match[str]) -> str:
 @cache
 def beside_names(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds names that are followed by a value."""
-    named = rf"(?P<name>(?:{alternatives(names)})(?!\w)){BETWEEN}{VALUE}"
+    named = rf"(?P<name>(?:{joined(names)})(?!\w)){BETWEEN}{VALUE}"
     return re.compile(f"{IN_HEADER}|{named}|{IN_ADDRESS}", re.IGNORECASE)
 
 
 @cache
 def names_alone(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds a name at the end of a key."""
-    return re.compile(rf"(?:{alternatives(names)})\Z", re.IGNORECASE)
-
-
-def alternatives(names: tuple[str, ...]) -> str:
-    """Return one expression for all of the names; for none, one that finds nothing."""
-    return "|".join(f"(?:{name})" for name in names) or r"(?!)"
+    return re.compile(rf"(?:{joined(names)})\Z", re.IGNORECASE)

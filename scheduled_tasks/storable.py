@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -13,6 +14,9 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.redaction import redacted_json, redacted_text
 
 logger = logging.getLogger(__name__)
+
+#: No text is looked through for secrets that is longer, in characters: its middle is left out.
+LONGEST_READ = 1_000_000
 
 
 def storable_text(text: str, *, limit: int | None = None) -> str:
@@ -31,33 +35,38 @@ def storable_text(text: str, *, limit: int | None = None) -> str:
     return (clean[: kept // 2] + mark + clean[len(clean) - kept // 2 :])[:limit]
 
 
-def storable_json(value: Any) -> Any:
+def storable_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: value) -> Any:
     """Return the value as JSON can hold it: dates, decimals and UUIDs become text.
 
     What has no JSON form, and what is too long, is kept as text with a warning in the log, so
-    that a result never fails the run that made it.
+    that a result never fails the run that made it. ``shown`` makes of JSON what may be stored.
     """
     if value is None:
         return None
     try:
         text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
+        value = shown(json.loads(text))
     except Exception as error:  # noqa: BLE001 -- a lazy text or a strange dict may raise anything
         logger.warning("result kept as text, it has no JSON form: %r", type(error).__name__)
         return storable_text(safe_repr(value))
     if len(text) > app_settings.MAX_STORED_LENGTH:
         logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)
-        return storable_text(text)
-    return json.loads(text)
+        return storable_text(json.dumps(value))
+    return value
 
 
 def readable_text(text: str, *, limit: int | None = None) -> str:
     """Return the text as it may be stored and read by people: storable, without secrets."""
-    return redacted_text(storable_text(text, limit=limit))
+    if len(text) > LONGEST_READ:
+        text = storable_text(text, limit=LONGEST_READ)
+    # Before it is cut: a name may go with the middle, and leave its value behind.
+    return storable_text(redacted_text(text), limit=limit)
 
 
 def readable_json(value: Any) -> Any:
     """Return the value as it may be stored and read by people: storable, without secrets."""
-    return redacted_json(storable_json(value))
+    kept = storable_json(value, shown=redacted_json)
+    return redacted_text(kept) if isinstance(kept, str) else kept
 
 
 def whole_json(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.redaction import redacted_json, redacted_text
+from scheduled_tasks.storable import readable_json, readable_text
 
 SECRET = "hunter2xyz"
 
@@ -41,6 +43,12 @@ SECRET = "hunter2xyz"
         "SECRET_KEY = 'hunter2xyz'",
         "credentials=hunter2xyz",
         "passphrase:hunter2xyz",
+        "{'Authorization': b'Bearer hunter2xyz'}",
+        "password=b'hunter2xyz', rb\"x\"",
+        r'{"body": "{\"password\": \"hunter2xyz\", \"user\": \"ann\"}"}',
+        '{"token": "hunter2xyz and it goes on',
+        "{'token': 'hunter2xyz and it goes on",
+        "postgres://shop:p@hunter2xyz@db/shop",
     ],
 )
 def test_secrets_are_taken_out(text: str) -> None:
@@ -103,12 +111,23 @@ def test_the_names_are_a_setting() -> None:
         assert redacted_text("password=x") == "password=x"
 
 
-def test_a_name_that_is_no_expression_is_refused() -> None:
+@pytest.mark.parametrize("name", ["pass(", "(?i)iban", "(?P<name>pin)", r"(a)\1"])
+def test_a_name_that_cannot_be_part_of_the_expression_is_refused(name: str) -> None:
     with (
-        override_settings(SCHEDULED_TASKS={"REDACT": ["pass("]}),
-        pytest.raises(InvalidSettings, match=r"REDACT.*'pass\('"),
+        override_settings(SCHEDULED_TASKS={"REDACT": ["token", name]}),
+        pytest.raises(InvalidSettings, match=rf"REDACT.*{re.escape(repr(name))}"),
     ):
         _ = app_settings.REDACT
+
+
+def test_a_text_is_cut_after_secrets_are_taken_out() -> None:
+    text = f'{"a" * 5_100} "token": "{SECRET * 1_000}" {"b" * 4_000}'
+    clean = readable_text(text, limit=10_000)
+    assert "hunter2" not in clean
+    assert len(clean) <= 10_000
+    with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 500}):
+        cut = readable_json([{"note": "x" * 600, "password": SECRET * 100}])
+    assert "hunter2" not in cut
 
 
 @given(st.text())

@@ -110,10 +110,15 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, PatientAdmin):
         return fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Say how a task stands once there is one, and show its pause if it has one."""
+        """Say how a task stands once there is one, and show its pause if it has one.
+
+        Who may only look sees no secrets.
+        """
         sets = super().get_fieldsets(request, obj)
         if obj is None:
             return sets[1:]
+        if not self.has_change_permission(request, obj):
+            sets = [(name, without_secrets(options)) for name, options in sets]
         if obj.paused_until is None:
             return sets
         shown = {"fields": PAUSE_FIELDS}
@@ -201,3 +206,12 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, PatientAdmin):
             context["changes_url"] = f"{changes}?task={task.pk}"
             context["recent_changes"] = recent_changes(task, self.admin_site)
         return context
+
+
+def without_secrets(options: Any) -> Any:
+    """Return a set of fields with what may hold secrets as those see it who may only look."""
+    shown = {"payload": "payload_shown", "metadata": "metadata_shown"}
+    fields = [
+        shown.get(name, name) if isinstance(name, str) else name for name in options["fields"]
+    ]
+    return {**options, "fields": fields}

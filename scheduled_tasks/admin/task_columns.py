@@ -18,6 +18,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import MICROSECOND
+from scheduled_tasks.redaction import redacted_json
 
 COMING_SLOTS = 5
 WORTH_COUNTING = 2
@@ -128,6 +129,16 @@ class TaskColumns(StyledAdmin):
         return format_html(
             '<span class="st-line">{} <span>{}</span></span>', self.last_status(task), said
         )
+
+    @admin.display(description=_("payload"))
+    def payload_shown(self, task: Task) -> str:
+        """Return the keyword arguments, without secrets."""
+        return display.pretty_json(redacted_json(task.payload))
+
+    @admin.display(description=_("metadata"))
+    def metadata_shown(self, task: Task) -> str:
+        """Return what the project keeps with the task, without secrets."""
+        return display.pretty_json(redacted_json(task.metadata))
 
 
 def pause_end(task: Task, now: datetime) -> datetime | None:

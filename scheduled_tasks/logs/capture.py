@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import Any
 
 from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import LogLine
@@ -16,10 +17,9 @@ from scheduled_tasks.storable import safe_repr
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
 #: The parent of those that say what is printed, ``stdout`` and ``stderr``.
 OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
-OUTPUT_PREFIX = f"{OUTPUT_LOGGER.name}."
-#: The loggers to which everything comes, unless it does not propagate.
-EVERYTHING = (logging.getLogger(), logging.getLogger("scheduled_tasks"))
-CAUGHT = "_scheduled_tasks_caught"
+OUR_PREFIX, OUTPUT_PREFIX = "scheduled_tasks.", f"{OUTPUT_LOGGER.name}."
+#: Everything comes to these, unless it does not propagate. A project may keep ours from the root.
+ROOT, OURS = logging.getLogger(), logging.getLogger("scheduled_tasks")
 
 of_context: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
 
@@ -36,7 +36,14 @@ def current_log() -> RunLog | None:
 
 
 class LogCapture(logging.Handler):
-    """Hands each record to the log of the run that it was logged in."""
+    """Hands each record to the log of the run that it was logged in.
+
+    There is one for the records of this app, and one for all others.
+    """
+
+    def __init__(self, *, ours: bool) -> None:
+        super().__init__()
+        self.ours = ours
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record without the lock of other handlers: a run that waits stops no other."""
@@ -44,25 +51,28 @@ class LogCapture(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, once."""
-        if CAUGHT in record.__dict__:
+        """Take a record, if it is this one's to take."""
+        if (record.name == OURS.name or record.name.startswith(OUR_PREFIX)) is not self.ours:
             return
-        record.__dict__[CAUGHT] = True
         if (log := current_log()) is not None:
             name = record.name.removeprefix(OUTPUT_PREFIX)
-            log.take(name, record.levelno, self.words_of(record), at=record.created)
+            log.take(name, record.levelno, words_of(record), at=record.created)
         if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
             logging.lastResort.handle(record)
 
-    def words_of(self, record: logging.LogRecord) -> str:
-        """Return the words of a record; where they do not fit together, as they came."""
-        try:
-            if record.exc_info or record.exc_text or record.stack_info:
-                return self.format(record)
-            return record.getMessage()  # which is all that the format of a line would be
-        except Exception as error:  # noqa: BLE001 -- a log line never fails the run
-            why = f"[it could not be formatted: {type(error).__name__}]"
-            return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
+
+FORMATTER = logging.Formatter()
+
+
+def words_of(record: logging.LogRecord) -> str:
+    """Return the words of a record; where they do not fit together, as they came."""
+    try:
+        if record.exc_info or record.exc_text or record.stack_info:
+            return FORMATTER.format(record)
+        return record.getMessage()  # which is all that the format of a line would be
+    except Exception as error:  # noqa: BLE001 -- a log line never fails the run
+        why = f"[it could not be formatted: {type(error).__name__}]"
+        return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
 
 
 class RunFilter(logging.Filter):
@@ -74,14 +84,14 @@ class RunFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Label a record."""
-        known = record.__dict__
-        if log := current_log():
-            for name, value in labels_of(log.run).items():
+        known, log = record.__dict__, current_log()
+        labels = labels_of(log.run) if log else known
+        if "task" in labels and "execution" in labels:
+            known.setdefault("run", f"task={labels['task']} execution={labels['execution']}")
+        known.setdefault("run", "")
+        if log:
+            for name, value in labels.items():
                 known.setdefault(name, value)
-        is_of_run = "task" in known and "execution" in known
-        known.setdefault(
-            "run", f"task={known['task']} execution={known['execution']}" if is_of_run else ""
-        )
         return True
 
 
@@ -98,9 +108,9 @@ def install() -> None:
 
     ``context.logger`` and what is printed count from INFO up, unless the project says otherwise.
     """
-    for logger in EVERYTHING:
+    for logger in (ROOT, OURS):
         if not any(isinstance(handler, LogCapture) for handler in logger.handlers):
-            logger.addHandler(LogCapture())
+            logger.addHandler(LogCapture(ours=logger is OURS))
     for logger in (RUN_LOGGER, OUTPUT_LOGGER):
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
@@ -122,9 +132,13 @@ def all_handlers() -> list[logging.Handler]:
 
 def pass_on(run: Run, line: LogLine) -> None:
     """Log what has come to no logger of a run's process, as if it had."""
-    logger = OUTPUT_LOGGER.getChild(line.logger)
-    if logger.isEnabledFor(line.level):
-        logger.log(line.level, "%s", line.message, extra=labels_of(run))
+    log_safely(line.logger, line.level, line.message, extra=labels_of(run))
+
+
+def log_safely(stream: str, level: int, text: str, **options: Any) -> None:
+    """Log what came through a stream. What a handler of the project's raises harms nobody."""
+    with suppress(Exception):
+        OUTPUT_LOGGER.getChild(stream).log(level, "%s", text, **options)
 
 
 def leave_run() -> None:

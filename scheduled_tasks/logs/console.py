@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from scheduled_tasks.logs.capture import LABELS, LogCapture
+from scheduled_tasks.logs.capture import LABELS, LogCapture, words_of
 from scheduled_tasks.redaction import redacted_text
 
 ROOT = logging.getLogger()
@@ -22,7 +22,11 @@ class ConsoleHandler(logging.StreamHandler):
 
     def format(self, record: logging.LogRecord) -> str:
         """Put the run behind the line."""
-        return redacted_text(f"{super().format(record)} {getattr(record, 'run', '')}".rstrip())
+        try:
+            said = super().format(record)
+        except Exception:  # noqa: BLE001 -- what does not fit together is shown as it came
+            said = f"{record.levelname} {words_of(record)}"
+        return redacted_text(f"{said} {getattr(record, 'run', '')}".rstrip())
 
 
 def show_on_console(level: int) -> None:
@@ -34,7 +38,7 @@ def show_on_console(level: int) -> None:
     handler.addFilter(LABELS)
     handler.setLevel(level)
     ROOT.addHandler(handler)
-    ROOT.setLevel(max(level, logging.INFO))
+    ROOT.setLevel(min(ROOT.level or logging.INFO, logging.INFO))
     OURS.setLevel(level)
 
 

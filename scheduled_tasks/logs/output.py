@@ -7,12 +7,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from types import FrameType
 from typing import Any, TextIO
 
-from scheduled_tasks.logs.capture import OUTPUT_LOGGER, current_log
+from scheduled_tasks.logs.capture import Process, current_log, log_safely
 from scheduled_tasks.logs.run_log import RunLog
 
+DESCRIPTORS = {"stdout": 1, "stderr": 2}
 #: The streams, and the levels that their lines get.
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}
 #: So many callers are looked at to see whether it is logging that writes.
@@ -33,6 +35,17 @@ class RunOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+    def fileno(self) -> int:
+        """Return the descriptor; in a run that has its process, of what is read as its output."""
+        return DESCRIPTORS[self.name] if Process.only else self.stream.fileno()
+
+    @property
+    def buffer(self) -> Any:
+        """Return what takes bytes, and leads to the same place."""
+        if Process.only:
+            return FileIO(self.fileno(), "w", closefd=False)
+        return self.stream.buffer
 
     def write(self, text: str) -> int:
         """Log the lines that are whole by it."""
@@ -92,7 +105,7 @@ def printed_to(log: RunLog) -> Iterator[None]:
 def say(name: str, lines: list[str]) -> None:
     """Log lines that came through the stream of this name."""
     for line in lines:
-        OUTPUT_LOGGER.getChild(name).log(LEVELS[name], "%s", line)
+        log_safely(name, LEVELS[name], line)
 
 
 def is_logging(frame: FrameType | None) -> bool:

@@ -55,7 +55,7 @@ class RunLog:
             if not self._left_out:
                 self._mark(
                     f"Cut here: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines of an "
-                    f"execution, and the last {LAST_LINES} of each attempt."
+                    f"execution, and the last {LAST_LINES} of an attempt that comes to its end."
                 )
             self._left_out += 1
             self._last.append(words)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models import Execution, Task, TaskChange
 from tests.admin.pages import act, messages, page, task_data, text
 
 Make = Callable[..., Any]
@@ -188,3 +188,17 @@ def test_workers_are_linked_for_those_who_may_see_them(
     said = text(staff("view_task").get(page("task_changelist")))
     assert "1 worker is alive" in said
     assert page("worker_changelist") not in said
+
+
+def test_who_may_only_look_sees_no_secrets(
+    staff: Callable[..., Client], make_task: Callable[..., Task]
+) -> None:
+    task = make_task("sync", "shop.cleanup")
+    task.metadata = {"api_key": "hunter2xyz"}
+    task.save()
+    client = staff("view_task", "view_taskchange")
+    pages = [page("task_change", task.pk), page("taskchange_changelist")]
+    pages += [page("taskchange_change", change.pk) for change in TaskChange.objects.all()]
+    said = "".join(text(client.get(each)) for each in pages)
+    assert "hunter2xyz" not in said
+    assert said.count("[redacted]") >= 2

@@ -47,6 +47,8 @@ def test_all_that_is_written_is_in_the_log_once(either_hand: Hand) -> None:
         ("stdout", INFO, "below \N{REPLACEMENT CHARACTER} Python"),
         ("stdout", INFO, "from a shell"),
         ("stderr", WARNING, "in trouble"),
+        ("stdout", INFO, "sent to stdout"),
+        ("stdout", INFO, "bytes for stdout"),
         ("stdout", INFO, "from a fork"),
         ("stderr", WARNING, "without an end"),
     ]
@@ -102,7 +104,7 @@ def test_each_run_of_a_process_has_its_own_lines(take_in_hand: TakeInHand) -> No
     numbers = [hand.start("print_everywhere") for _ in range(3)]
     for number in numbers:
         assert hand.outcome_of(number).result == "said"
-        assert len(lines_of(hand, number)) == 10
+        assert len(lines_of(hand, number)) == 12
 
 
 def test_secrets_do_not_leave_the_process(hand: Hand) -> None:

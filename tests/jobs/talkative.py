@@ -31,6 +31,8 @@ def print_everywhere(context: TaskContext) -> str:
     thread.join()
     os.write(1, b"below \xff Python\n")
     subprocess.run(["/bin/sh", "-c", "echo from a shell; echo in trouble >&2"], check=True)
+    subprocess.run(["/bin/sh", "-c", "echo sent to stdout"], stdout=sys.stdout, check=True)
+    sys.stdout.buffer.write(b"bytes for stdout\n")
     forked = multiprocessing.get_context("fork").Process(target=print, args=("from a fork",))
     forked.start()
     forked.join()

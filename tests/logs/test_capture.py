@@ -10,9 +10,11 @@ from contextvars import copy_context
 
 import pytest
 
+from scheduled_tasks.announcements import announce_start
 from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.logs.capture import LogCapture, RunFilter, leave_run, logged_to, pass_on
+from scheduled_tasks.logs.output import printed_to
 from scheduled_tasks.logs.run_log import RunLog
 from scheduled_tasks.messages import LogLine
 from tests.executors.runs import NOW, run_of
@@ -164,6 +166,38 @@ def test_a_line_raises_only_that_the_run_has_to_stop(
         context.logger.info("x")
 
 
+def test_the_extras_of_a_line_are_kept_beside_those_of_the_run(
+    context: TaskContext, recorder: FakeRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with captured(recorder):
+        context.logger.info("sent", extra={"customer": 7, "task": "another"})
+    [record] = caplog.records
+    assert (record.customer, record.task) == (7, "one")  # type: ignore[attr-defined]
+    ours = {"task", "execution", "attempt", "run", "customer"}
+    usual = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+    assert set(record.__dict__) - usual == ours, "nothing else comes to the handlers of a project"
+
+
+def test_a_handler_of_the_project_that_raises_fails_no_run_by_what_is_printed(
+    recorder: FakeRecorder,
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("broken")
+
+    root, broken = logging.getLogger(), Broken()
+    root.addHandler(broken)
+    try:
+        with captured(recorder) as log, printed_to(log):
+            print("printed")
+        line = LogLine(logged_at=NOW, level=logging.INFO, logger="stdout", message="below")
+        pass_on(run_of(7), line)
+        announce_start(run_of(7))
+    finally:
+        root.removeHandler(broken)
+    assert recorder.texts == ["printed"]
+
+
 class Listener(logging.Handler):
     """A handler of the project's, which shows lines as its formatter has them."""
 
@@ -193,7 +227,7 @@ def test_handlers_of_the_project_know_which_run_a_record_comes_from(
     shop.info("outside")
     assert listener.shown == [
         "within|task=one execution=7",
-        "own words|task=spring cleaning execution=7",
+        "own words|task=one execution=7",
         "outside|",
     ]
 

@@ -12,7 +12,10 @@ from scheduled_tasks.logs.run_log import LAST_LINES, RunLog, text_of_line
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 
-CUT = "Cut here: MAX_LOG_LINES keeps 5 lines of an execution, and the last 100 of each attempt."
+CUT = (
+    "Cut here: MAX_LOG_LINES keeps 5 lines of an execution, and the last 100 of an attempt that "
+    "comes to its end."
+)
 
 
 def logged(count: int, *, before: int = 0) -> list[str]:

@@ -14,8 +14,8 @@ from scheduled_tasks.executors.fork_server.child import RunProcess
 from scheduled_tasks.executors.fork_server.family import Child, trace_file
 from scheduled_tasks.executors.fork_server.interpreter import command
 from scheduled_tasks.executors.fork_server.outlets import Outlet
-from scheduled_tasks.executors.fork_server.streams import DESCRIPTORS
 from scheduled_tasks.executors.wire import Channel, Frame
+from scheduled_tasks.logs.output import DESCRIPTORS
 
 
 class Server(Protocol):

@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from scheduled_tasks.logs.capture import all_handlers, leave_run
-
-DESCRIPTORS = {"stdout": 1, "stderr": 2}
+from scheduled_tasks.logs.output import DESCRIPTORS
 
 
 def divert(pipes: Mapping[str, int]) -> None:

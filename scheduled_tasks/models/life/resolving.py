@@ -10,7 +10,7 @@ from scheduled_tasks.models.among import Among
 from scheduled_tasks.models.life.batches import batches
 from scheduled_tasks.models.life.requeueing import RequeueingQuerySet
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
-from scheduled_tasks.storable import storable_text
+from scheduled_tasks.storable import readable_text
 
 
 class ResolvingQuerySet(RequeueingQuerySet):
@@ -28,7 +28,7 @@ class ResolvingQuerySet(RequeueingQuerySet):
             rows = self.using(using).dead().filter(Among("pk", batch))
             found = list(rows.locked().values_list("pk", flat=True))
             settled = self.using(using).dead().filter(Among("pk", found))
-            values = {"resolved_at": now, "resolution": storable_text(said), "resolved_by": by}
+            values = {"resolved_at": now, "resolution": readable_text(said), "resolved_by": by}
             if found and settled.update(**values) != len(found):
                 raise LostRaceError("Somebody else resolved an execution meanwhile.")
             return found
