@@ -106,10 +106,13 @@ def run_for(
         collector.collect()
         return
     with accompanied(executor, collector):
-        executor.submit(run)
-    # The caller has no transaction: what is open or broken is the handler's.
-    drop_open_transactions()
-    connections.close_all()
+        try:
+            executor.submit(run)
+        finally:
+            # The caller has no transaction: what is open or broken is the handler's, and may keep
+            # its companion from writing.
+            drop_open_transactions()
+            connections.close_all()
     write_end(collector)
 
 

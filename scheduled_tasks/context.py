@@ -83,12 +83,18 @@ class TaskContext:
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
     pace: Pace = field(init=False, repr=False, compare=False)
-    _counting: threading.RLock = field(
+    counting: Pace = field(init=False, repr=False, compare=False)
+    _lock: threading.RLock = field(
         default_factory=threading.RLock, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        self.pace = Pace(self.recorder)
+        self.pace, self.counting = Pace(self.recorder), Pace(self.recorder)
+
+    def say_last(self) -> None:
+        """Say what has not been said yet, since it was said too soon after the message before."""
+        for pace in (self.pace, self.counting):
+            pace.close()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -145,16 +151,17 @@ class TaskContext:
         """Count more items that were processed, and those of them that had errors.
 
         A run that returns and has counted errors has succeeded in part. What an attempt before
-        this one has counted goes on counting where that has left a checkpoint.
+        this one has counted goes on counting where that has left a checkpoint. It is written twice
+        a second at most, like progress.
         """
         if not all(isinstance(number, int) for number in (processed, errors)):
             raise TypeError(f"record() takes whole numbers, not {processed!r} and {errors!r}.")
-        with self._counting:
+        with self._lock:
             counted = self.counts
             self.counts = Counts(
                 processed=counted.processed + processed, errors=counted.errors + errors
             )
-            self.recorder.send(self.counts)
+            self.counting.say(partial(getattr, self, "counts"))
 
     def heartbeat(self) -> None:
         """Make sure that the execution is still this attempt's, as before what cannot be undone.
@@ -183,6 +190,7 @@ class TaskContext:
     async def acheckpoint(self, value: Any) -> None:
         """Leave a checkpoint as an assignment does, while the event loop goes on."""
         stored = whole_json(value)
+        self.say_last()
         await asyncio.to_thread(self.recorder.confirm, Checkpoint(value=stored))
         self.last_checkpoint = stored
 
@@ -199,6 +207,7 @@ class TaskContext:
         def show() -> None:
             self.last_checkpoint = stored
 
+        self.say_last()
         self.ledger.checkpoint(stored, show)
 
     def once(self, key: str, ttl: float | timedelta | None = None) -> OnceBlock:
@@ -219,4 +228,5 @@ class TaskContext:
                 "checkpoint_in_transaction() was called in the transaction that is open: until it "
                 "ends, the worker can confirm nothing of this run. End it first."
             )
+        self.say_last()  # the next attempt goes on counting from there
         self.recorder.confirm(message)

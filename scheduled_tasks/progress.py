@@ -1,4 +1,4 @@
-"""How far a run has come, said twice a second at most."""
+"""How far a run has come, and what it has counted, said twice a second at most."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from scheduled_tasks.cancellation import start_uninterrupted
 from scheduled_tasks.exceptions import RunInterrupted
-from scheduled_tasks.messages import Progress, Recorder
+from scheduled_tasks.messages import Message, Progress, Recorder
 
 Item = TypeVar("Item")
 
@@ -19,14 +19,14 @@ PACE = 0.5
 
 
 class Pace:
-    """Sends how far a run has come, the last word of it in any case; safe from any thread."""
+    """Sends the latest of one kind of message, the last in any case; safe from any thread."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         #: Asks for the last word; None once it is sent.
-        self._latest: Callable[[], Progress] | None = None
+        self._latest: Callable[[], Message] | None = None
         self._timer: threading.Timer | None = None
-        self._sent: Progress | None = None
+        self._sent: Message | None = None
         self._sent_at = -PACE
         # Re-entrant: a handler of signals may say something while its thread does.
         self._lock = threading.RLock()
@@ -36,7 +36,7 @@ class Pace:
         """Say whether it will ask for the last word in a moment, without being told again."""
         return self._timer is not None
 
-    def say(self, latest: Callable[[], Progress]) -> None:
+    def say(self, latest: Callable[[], Message]) -> None:
         """Send what a function returns, now or when the next message may be sent."""
         with self._lock:
             self._latest = latest
@@ -66,8 +66,9 @@ class Pace:
         latest, self._latest = self._latest, None
         said = latest() if latest else self._sent
         if said is not None and said != self._sent:
-            self._sent, self._sent_at = said, time.monotonic()
+            self._latest, self._sent_at = latest, time.monotonic()
             self.recorder.send(said)
+            self._latest, self._sent = None, said
 
 
 class Loop(Generic[Item]):

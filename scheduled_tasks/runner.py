@@ -74,7 +74,7 @@ def perform(
         ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
         if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
             ending["error"] = ""  # the reason says it
-    context.pace.close()
+    context.say_last()
     log.close()
     ending |= interruption_of(cancellation, run, ending)
     return Outcome(

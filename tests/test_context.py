@@ -64,8 +64,9 @@ def test_counts_are_sent(context: TaskContext, recorder: FakeRecorder) -> None:
     context.record(processed=3)
     context.record(errors=1)
     context.record()
-    so_far = Counts(processed=3, errors=1)
-    assert recorder.sent == [Counts(processed=3), so_far, so_far]
+    assert context.counts == Counts(processed=3, errors=1)
+    context.say_last()
+    assert recorder.sent == [Counts(processed=3), Counts(processed=3, errors=1)]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,15 @@ def test_only_what_succeeded_in_earnest_lately_counts(
     assert left(running, now) == 4
 
 
+def test_numbers_beyond_all_measure_harm_nobody(
+    running: Execution, task: Task, now: datetime
+) -> None:
+    running.progress = {"done": 1, "total": 10**30, "text": ""}
+    assert remaining(running, now + MINUTE) is None
+    ran(task, now, 10)
+    assert left(running, now + MINUTE, 1e-300) is not None
+
+
 def test_what_does_not_run_takes_no_time(running: Execution, now: datetime) -> None:
     running.status = "success"
     assert left(running, now + MINUTE, 50) is None

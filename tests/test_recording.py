@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -25,6 +25,7 @@ from scheduled_tasks.messages import (
 )
 from scheduled_tasks.models import Execution, ExecutionLog, Worker
 from scheduled_tasks.models.life import recording
+from scheduled_tasks.models.life.sets import Claim
 from tests.attempts import claim, loss
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
@@ -353,3 +354,30 @@ def test_what_was_written_is_not_written_again(running: list[Execution], worker:
     assert (stored.log_count, stored.message_count) == (3, more[-1].number)
     assert Execution.objects.record(said, worker) == {}
     assert logged(running[0]) == ["one", "two", "three"]
+
+
+def test_what_a_run_says_is_written_in_its_order_though_a_batch_is_parted(
+    running: list[Execution], worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is held up in the first half of a batch is left alone in the second."""
+    locked, poisoned = running[:2]
+    said = [*sent(locked, line("one"), line("two")), *sent(poisoned, line("bad"), line("good"))]
+    said = [said[0], said[2], said[1], said[3]]
+    write, looks = recording.RecordingQuerySet.write_messages, count(1)
+
+    def parted(self: Any, batch: Sequence[Sent], *args: Any, **options: Any) -> dict[Claim, bool]:
+        if len(batch) > 1 and any(each is said[1] for each in batch):
+            raise ValueError("one of them cannot be written")
+        mine = [each for each in batch if each.execution_id == locked.pk]
+        if mine and next(looks) == 1:
+            rest = [each for each in batch if each not in mine]
+            held = {(locked.pk, locked.attempt): True}
+            return held | (write(self, rest, *args, **options) if rest else {})
+        result: dict[Claim, bool] = write(self, batch, *args, **options)
+        return result
+
+    monkeypatch.setattr(recording.RecordingQuerySet, "write_messages", parted)
+    assert Execution.objects.record(said, worker) == {(locked.pk, locked.attempt): True}
+    assert (logged(locked), logged(poisoned)) == ([], ["bad", "good"])
+    assert Execution.objects.record([said[0], said[2]], worker) == {}
+    assert logged(locked) == ["one", "two"]

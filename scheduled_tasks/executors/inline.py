@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from scheduled_tasks.executors.base import Executor
@@ -57,7 +58,8 @@ class InlineExecutor(Executor):
 
     def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
         """Take a message; one that nobody writes before the run has ended is as good as written."""
-        self.on_said(message)
+        with suppress(Exception):  # whoever looks on must not fail the run
+            self.on_said(message)
         super().take(run, message, answer)
         if not self.accompanied:
             answer(True)

@@ -19,8 +19,7 @@ def drop_open_transactions() -> None:
     connection itself is given up for a new one.
     """
     for connection in connections.all(initialized_only=True):
-        is_open = connection.connection is not None
-        if connection.in_atomic_block or (is_open and not connection.autocommit):
+        if connection.in_atomic_block or (is_open(connection) and not connection.autocommit):
             logger.warning("rolled back a transaction that a handler left open")
             connection.close()
             del connections[connection.alias]
@@ -59,6 +58,11 @@ def holds_the_only_write_lock() -> bool:
     Waiting there until the worker has written something would be waiting for oneself.
     """
     return any(
-        connection.vendor == "sqlite" and connection.in_atomic_block
+        connection.vendor == "sqlite"
+        and (connection.in_atomic_block or (is_open(connection) and not connection.autocommit))
         for connection in connections.all(initialized_only=True)
     )
+
+
+def is_open(connection: BaseDatabaseWrapper) -> bool:
+    return connection.connection is not None

@@ -12,6 +12,7 @@ from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceede
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
 from scheduled_tasks.executors.leftovers import holds_the_only_write_lock
+from scheduled_tasks.logs.output import is_handling
 from scheduled_tasks.messages import Message, Note
 from scheduled_tasks.runner import perform
 from scheduled_tasks.runs import Outcome, Run
@@ -102,7 +103,8 @@ class LocalRun:
 
     def _wait_for_room(self) -> None:
         self._raise_if_refused()
-        while self.executor.full:
+        # Nobody makes room for who keeps others from writing, or from logging.
+        while self.executor.full and not (holds_the_only_write_lock() or is_handling()):
             time.sleep(LOOK_UP)
             self._raise_if_refused()
 

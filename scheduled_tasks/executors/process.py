@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import sys
 import threading
 from datetime import datetime
@@ -66,6 +67,7 @@ class ProcessExecutor(Executor):
         self._changing_server = threading.Lock()
         self._lease_until = float("inf")
         self._begun: dict[int, datetime] = {}
+        self._unheard: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
 
     def open(self) -> None:
         """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
@@ -111,6 +113,9 @@ class ProcessExecutor(Executor):
     def messages(self) -> list[Sent]:
         """Return what runs have said since the last call, and listen to them again."""
         sent = super().messages()
+        # Not as they come in: a slow handler of logging would make this worker deaf meanwhile.
+        for _ in range(self._unheard.qsize()):
+            pass_on(*self._unheard.get())
         if self._server is not None:
             self._server.ring()
         return sent
@@ -195,7 +200,7 @@ class ProcessExecutor(Executor):
             logger.warning("a run said what is no message execution=%s", run.execution_id)
             return
         if isinstance(message, LogLine) and message.unheard:
-            pass_on(run, message)
+            self._unheard.put((run, message))
         self.take(run, message, partial(self._answer, run, number))
         if number is not None:
             self.on_finished()

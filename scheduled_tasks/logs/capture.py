@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from copy import copy
 from typing import Any
 
 from scheduled_tasks.logs.run_log import RunLog
@@ -52,11 +53,15 @@ class LogCapture(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, if it is this one's to take."""
-        if (record.name == OURS.name or record.name.startswith(OUR_PREFIX)) is not self.ours:
+        name = str(record.name)
+        if (name == OURS.name or name.startswith(OUR_PREFIX)) is not self.ours:
             return
-        if (log := current_log()) is not None:
-            name = record.name.removeprefix(OUTPUT_PREFIX)
-            log.take(name, record.levelno, words_of(record), at=record.created)
+        try:
+            if (log := current_log()) is not None:
+                name = record.name.removeprefix(OUTPUT_PREFIX)
+                log.take(name, record.levelno, words_of(record), at=record.created)
+        except Exception:  # noqa: BLE001 -- a log line never fails the run
+            self.handleError(record)
         if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
             logging.lastResort.handle(record)
 
@@ -68,7 +73,8 @@ def words_of(record: logging.LogRecord) -> str:
     """Return the words of a record; where they do not fit together, as they came."""
     try:
         if record.exc_info or record.exc_text or record.stack_info:
-            return FORMATTER.format(record)
+            # A copy: what a formatter makes of an exception is kept for the formatters after it.
+            return FORMATTER.format(copy(record))
         return record.getMessage()  # which is all that the format of a line would be
     except Exception as error:  # noqa: BLE001 -- a log line never fails the run
         why = f"[it could not be formatted: {type(error).__name__}]"

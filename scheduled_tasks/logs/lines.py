@@ -13,21 +13,42 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._rest = ""
+        self._pieces: list[str] = []
+        self._length = 0
 
     def feed(self, text: str) -> list[str]:
         """Take a piece; return the lines that are whole now."""
-        *whole, rest = (self._rest + text).split("\n")
-        lines = [shown for line in whole if (shown := as_shown(line))]
-        self._rest = rest if rest.endswith("\r") else rest.rpartition("\r")[2]
-        return lines if len(self._rest) < LONGEST_LINE else lines + self.end()
+        if "\n" not in text:
+            self._keep(text)
+            return self.end() if self._length >= LONGEST_LINE else []
+        *whole, rest = text.split("\n")
+        whole[0] = self._joined() + whole[0]
+        self._keep(rest)
+        if "\r" in text or "\r" in whole[0]:
+            whole = list(map(as_shown, whole))
+        lines = [line for line in whole if line and not line.isspace()]
+        return lines if self._length < LONGEST_LINE else lines + self.end()
 
     def end(self) -> list[str]:
         """Return what is left, as a line, if there is anything."""
-        rest, self._rest = as_shown(self._rest), ""
-        return [rest] if rest else []
+        rest = as_shown(self._joined())
+        return [rest] if rest and not rest.isspace() else []
+
+    def _keep(self, text: str) -> None:
+        """Keep a piece of a line, but for what is written over by now."""
+        if "\r" in text.rstrip("\r"):
+            text = text.rstrip("\r").rpartition("\r")[2] + "\r" * text.endswith("\r")
+            self._joined()
+        if text:
+            self._pieces.append(text)
+            self._length += len(text)
+
+    def _joined(self) -> str:
+        """Return all pieces, and keep none of them."""
+        text = "".join(self._pieces)
+        self._pieces, self._length = [], 0
+        return text
 
 
 def as_shown(line: str) -> str:
-    shown = line.rstrip("\r").rpartition("\r")[2]
-    return shown if shown.strip() else ""
+    return line.rstrip("\r").rpartition("\r")[2]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, TextIO
 
 from scheduled_tasks.logs.capture import Process, current_log, log_safely
@@ -19,7 +19,7 @@ DESCRIPTORS = {"stdout": 1, "stderr": 2}
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}
 #: So many callers are looked at to see whether it is logging that writes.
 MOST_CALLERS = 40
-LOGGING = (logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__)
+CALLED_HANDLERS, HANDLED = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
 
 
 class RunOutput:
@@ -97,9 +97,11 @@ def printed_to(log: RunLog) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in LEVELS:
-            say(name, log.last_printed(name))
-        stand_ins.end()
+        try:
+            for name in LEVELS:
+                say(name, log.last_printed(name))
+        finally:
+            stand_ins.end()
 
 
 def say(name: str, lines: list[str]) -> None:
@@ -109,11 +111,20 @@ def say(name: str, lines: list[str]) -> None:
 
 
 def is_logging(frame: FrameType | None) -> bool:
-    """Say whether a handler of logging is among the callers."""
+    """Say whether logging hands a record to handlers among these callers."""
+    return calls(frame, CALLED_HANDLERS, HANDLED)
+
+
+def is_handling() -> bool:
+    """Say whether a handler of logging, which then holds its lock, is among the callers."""
+    return calls(sys._getframe(1), HANDLED)  # noqa: SLF001
+
+
+def calls(frame: FrameType | None, *codes: CodeType) -> bool:
     for _ in range(MOST_CALLERS):
         if frame is None:
             return False
-        if frame.f_code in LOGGING:
+        if frame.f_code in codes:
             return True
         frame = frame.f_back
     return False

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -59,6 +60,21 @@ class RunLog:
                 )
             self._left_out += 1
             self._last.append(words)
+
+    def take_all(self, name: str, level: int, texts: Sequence[str]) -> None:
+        """Take lines that no logger has heard; of those for which there is no room only the last.
+
+        A process may write faster than anybody can look at it.
+        """
+        with self._lock:
+            # The first for which there is no room has the log marked.
+            hopeless = max(len(texts) - self._room - 1 - LAST_LINES, 0)
+            first = self._room + 1 if hopeless else len(texts)
+            for text in texts[:first]:
+                self.take(name, level, text, unheard=True)
+            self._left_out += hopeless
+            for text in texts[first + hopeless :]:
+                self.take(name, level, text, unheard=True)
 
     def print(self, stream: str, text: str) -> list[str]:
         """Take a piece of what is printed; return the lines that are whole by it."""

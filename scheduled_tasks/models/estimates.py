@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -23,13 +24,20 @@ def remaining(execution: Execution, now: datetime) -> timedelta | None:
         return None
     passed = max(now - begun, timedelta())
     typical, part = typical_duration(execution), part_done(execution.progress)
+    own = by_pace(passed, part) if part else None
     if typical is None:
-        return passed * (1 - part) / part if part else None
+        return (1 - part) * own if own is not None and part is not None else None
     if part is None:
         return typical - passed if typical > passed else None
-    by_own_pace = passed / part if part else typical
-    whole = part * by_own_pace + (1 - part) * typical
+    whole = part * (typical if own is None else own) + (1 - part) * typical
     return (1 - part) * whole
+
+
+def by_pace(passed: timedelta, part: float) -> timedelta | None:
+    """Return how long all of it takes if part of it took so long; None for ever."""
+    with suppress(OverflowError, ZeroDivisionError):
+        return passed / part
+    return None
 
 
 def typical_duration(execution: Execution) -> timedelta | None:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.messages import Checkpoint, Counts
+from scheduled_tasks.messages import Checkpoint, Presence
 from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.runs import Outcome
 from tests.executors.runs import clock, run_of
@@ -81,7 +81,7 @@ def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
     @scheduled_task(name="shop.job")
     def job(context: TaskContext) -> Any:
         for _ in range(MOST_MESSAGES + 10):
-            context.record(processed=1)
+            context.heartbeat()
         context.checkpoint = "last"
         return context.checkpoint
 
@@ -89,7 +89,7 @@ def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
     executor.submit(run_of(1))
     assert [ending.result for ending in outcomes_of(executor)] == ["last"]
     said = [sent.message for sent in executor.messages()]
-    assert said[0] == Counts(processed=1)
+    assert said[0] == Presence()
     assert said[-1] == Checkpoint(value="last")
     assert len(said) == MOST_MESSAGES + 11
 

@@ -14,7 +14,7 @@ from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.messages import Checkpoint, Counts, Note, Progress
+from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Note, Progress
 from scheduled_tasks.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.processes import LONG, wait_until
@@ -265,8 +265,8 @@ def test_a_run_that_says_too_much_waits_for_the_worker(
     monkeypatch.setattr(base, "MOST_MESSAGES", 10)
 
     def job(context: TaskContext) -> None:
-        for _ in range(35):
-            context.record(processed=1)
+        for number in range(35):
+            context.logger.info("%s", number)
 
     holder.start(job)
     wait_until(lambda: holder.executor.full, within=LONG)
@@ -274,4 +274,5 @@ def test_a_run_that_says_too_much_waits_for_the_worker(
         assert holder.executor._messages.qsize() <= 10
         time.sleep(0.01)
     assert holder.outcome().status == "success"
-    assert holder.said == {1: [Counts(processed=1 + done) for done in range(35)]}
+    lines = [said.message for said in holder.said[1] if isinstance(said, LogLine)]
+    assert lines == [str(number) for number in range(35)]

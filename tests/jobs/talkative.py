@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -12,7 +13,10 @@ import time
 import warnings
 from pathlib import Path
 
+from django.db import transaction
+
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.models import Worker
 
 logger = logging.getLogger("shop.orders")
 
@@ -33,6 +37,9 @@ def print_everywhere(context: TaskContext) -> str:
     subprocess.run(["/bin/sh", "-c", "echo from a shell; echo in trouble >&2"], check=True)
     subprocess.run(["/bin/sh", "-c", "echo sent to stdout"], stdout=sys.stdout, check=True)
     sys.stdout.buffer.write(b"bytes for stdout\n")
+    assert sys.__stdout__ is not None
+    sys.__stdout__.write("to Python's first stream\n")
+    ctypes.CDLL(None).printf(b"from C\n")
     forked = multiprocessing.get_context("fork").Process(target=print, args=("from a fork",))
     forked.start()
     forked.join()
@@ -117,3 +124,28 @@ def show_progress(context: TaskContext) -> str:
         context.logger.info("page %s", number)
         time.sleep(0.6)
     return "read"
+
+
+@scheduled_task
+def write_and_say(context: TaskContext, way: str, lines: int = 5) -> str:
+    """Write in a transaction, which may stay open, and say something the while."""
+    Worker.objects.filter(label="nobody").delete()
+    if way == "atomic":
+        with transaction.atomic():
+            Worker.objects.create(label="of the handler", host="h", pid=1)
+            say_much(context, lines)
+        return "committed"
+    if way == "open":
+        transaction.atomic().__enter__()
+    else:
+        transaction.set_autocommit(False)
+    Worker.objects.create(label="of the handler", host="h", pid=1)
+    say_much(context, lines)
+    return "left open"
+
+
+def say_much(context: TaskContext, lines: int) -> None:
+    for number in range(lines):
+        context.logger.info("line %s", number)
+    context.record(processed=lines)
+    context.checkpoint = lines

@@ -10,6 +10,8 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduled_tasks.logs.capture import logged_to
 from scheduled_tasks.logs.lines import LONGEST_LINE, Lines
@@ -108,6 +110,13 @@ def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
     assert lines.end() == []
     lines.feed("rest")
     assert lines.end() == ["rest"]
+
+
+@given(st.lists(st.text(alphabet="ab\r\n "), max_size=12))
+def test_lines_do_not_depend_on_the_pieces_in_which_they_come(pieces: list[str]) -> None:
+    whole, cut = Lines(), Lines()
+    at_once = whole.feed("".join(pieces)) + whole.end()
+    assert [line for piece in pieces for line in cut.feed(piece)] + cut.end() == at_once
 
 
 def test_a_line_that_never_ends_is_cut_off() -> None:

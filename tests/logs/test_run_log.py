@@ -40,6 +40,18 @@ def test_what_is_beyond_is_marked_and_the_last_lines_are_kept() -> None:
     assert len(texts) == 5 + 2 + LAST_LINES
 
 
+@pytest.mark.parametrize("count", [3, 5, 6, 7, 105, 106, 107, 1_000])
+@pytest.mark.parametrize("before", [0, 4, 5, 9])
+def test_many_lines_at_once_are_as_many_one_by_one(count: int, before: int) -> None:
+    recorder = FakeRecorder()
+    with override_settings(SCHEDULED_TASKS={"MAX_LOG_LINES": 5}):
+        log = RunLog(replace(run_of(7), log_count=before), recorder)
+        log.take_all("stdout", logging.INFO, [str(number) for number in range(count)])
+        log.close()
+    assert recorder.texts == logged(count, before=before)
+    assert all(line.unheard for line in recorder.lines if line.logger == "stdout")
+
+
 def test_the_attempts_before_have_used_up_some_of_the_room() -> None:
     assert logged(3, before=4) == ["0", CUT, "1", "2"]
     assert logged(1, before=1_000) == [CUT, "0"]

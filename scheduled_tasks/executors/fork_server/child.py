@@ -34,7 +34,7 @@ from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     timeout_reason,
 )
-from scheduled_tasks.executors.fork_server.streams import divert
+from scheduled_tasks.executors.fork_server.streams import divert, flush_below
 from scheduled_tasks.executors.leftovers import (
     drop_open_transactions,
     holds_the_only_write_lock,
@@ -145,6 +145,7 @@ class RunProcess:
             # Forked by the handler, and come back out of it: this run is not its own.
             os._exit(outcome.status != "success")
         recorder.close()
+        flush_below()
         drop_open_transactions()
         self.send({"kind": "outcome", "outcome": packed(outcome)})
 

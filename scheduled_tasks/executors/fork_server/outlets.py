@@ -38,6 +38,7 @@ class Outlet:
             if not (data := self._take()):
                 break
             lines += self._feed(data)
+        lines += self._lines.feed(self._decoder.decode(b"", final=True))
         return lines + self._lines.end()
 
     def close(self) -> None:

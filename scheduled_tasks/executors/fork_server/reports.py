@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Sequence
 from contextlib import suppress
 
 from scheduled_tasks.executors import platform
@@ -64,16 +64,15 @@ class Reports:
         """Pass a message on."""
         self.worker.send({**frame, **child.claim})
 
-    def printed(self, child: Child, stream: str, lines: Iterable[str]) -> None:
+    def printed(self, child: Child, stream: str, lines: Sequence[str]) -> None:
         """Pass on lines that a child, or a process that it has started, has written."""
         if child.run is None:
             sys.stderr.writelines(f"{line}\n" for line in lines)
             return
-        for line in lines:
-            if child.log is None:
-                run = unpacked(Run, child.run["run"])
-                child.log = RunLog(run, ChildRecorder(self, child))
-            child.log.take(stream, LEVELS[stream], line, unheard=True)
+        if lines and child.log is None:
+            child.log = RunLog(unpacked(Run, child.run["run"]), ChildRecorder(self, child))
+        if child.log is not None:
+            child.log.take_all(stream, LEVELS[stream], lines)
 
     def last_printed(self, child: Child) -> None:
         """Pass on what is left of it at the end of a run."""

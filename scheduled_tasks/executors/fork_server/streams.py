@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
@@ -23,6 +24,8 @@ def divert(pipes: Mapping[str, int]) -> None:
     for name, pipe in pipes.items():
         before = getattr(sys, name)
         if before is not None and (kept := kept_open(before, DESCRIPTORS[name])):
+            with suppress(AttributeError, OSError, ValueError):
+                before.reconfigure(line_buffering=True)  # who has kept it writes into the pipe
             setattr(sys, name, kept)
             for handler in all_handlers():
                 if isinstance(handler, logging.StreamHandler) and handler.stream is before:
@@ -34,12 +37,26 @@ def divert(pipes: Mapping[str, int]) -> None:
 
 def kept_open(stream: TextIO, descriptor: int) -> TextIO | None:
     """Return a stream to where a descriptor leads now, None where that is nowhere."""
-    with suppress(OSError, ValueError):
+    with suppress(AttributeError, OSError, ValueError):
         stream.flush()
+    with suppress(OSError, ValueError):
         return os.fdopen(
-            os.dup(descriptor), "w", buffering=1, encoding=stream.encoding, errors=stream.errors
+            os.dup(descriptor),
+            "w",
+            buffering=1,
+            encoding=getattr(stream, "encoding", None) or "utf-8",
+            errors=getattr(stream, "errors", None) or "backslashreplace",
         )
     return None
+
+
+def flush_below() -> None:
+    """Write into the pipes what Python's first streams, and those of C, keep back."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()  # type: ignore[union-attr]
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).fflush(None)
 
 
 def lead_below() -> None:
