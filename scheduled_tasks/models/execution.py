@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -112,6 +114,9 @@ class Execution(models.Model):
 
     objects = ExecutionQuerySet.as_manager()
 
+    #: Once it is claimed, how the runs of its task went before: fields of a Run.
+    so_far: Mapping[str, Any] = MappingProxyType({})
+
     UNFINISHED = (Status.QUEUED, Status.RUNNING)
     #: Triggers of what the schedule asked for; anything else was asked for by somebody.
     OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
@@ -151,8 +156,6 @@ class Execution(models.Model):
         "task__overlap_policy",
         "task__paused_until",
         "task__misfire_grace",
-        "task__state__execution_count",
-        "task__state__last_success_at",
     )
     #: The columns that an ending reads, to decide how a row goes on and to tell about it.
     READ_TO_END = (
@@ -379,5 +382,5 @@ class Execution(models.Model):
             message_count=self.message_count,
             log_count=self.log_count,
             **(self.task.terms_of_runs if self.task else {}),
-            **(self.task.so_far if self.task else {}),
+            **self.so_far,
         )

@@ -71,6 +71,10 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Return a query that locks those of these tasks' states that nobody holds, for ids."""
         return self.filter(Among("pk", tasks)).locked(skip=True).values_list("pk", flat=True)
 
+    def so_far_of(self, *, tasks: Collection[int]) -> models.QuerySet[TaskState, tuple[Any, ...]]:
+        """Return a query for how the runs of tasks went before, behind the task's id."""
+        return self.filter(Among("pk", tasks)).values_list("pk", *TaskState.SO_FAR)
+
     def advance(self, moves: Mapping[TaskState, datetime | None]) -> int:
         """Move ``next_run_at`` of each state on, with what goes with it; return how many moved.
 
@@ -115,6 +119,7 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 
 LONGEST_DUE = Prepared(TaskStateQuerySet.longest_due, "now")
 FREE_TO_LOCK = Prepared(TaskStateQuerySet.free_to_lock, "tasks")
+SO_FAR_OF = Prepared(TaskStateQuerySet.so_far_of, "tasks")
 NEXT_DUE = Prepared(TaskStateQuerySet.next_due)
 
 
@@ -181,6 +186,8 @@ class TaskState(models.Model):
     )
     #: The columns that ``note`` reads; it sets all others that the end of an execution writes.
     READ_TO_NOTE = ("last_success_at", "execution_count", "consecutive_failures")
+    #: The columns that runs are told, as fields of a Run.
+    SO_FAR = ("execution_count", "last_success_at")
     #: The columns that the end of an execution writes.
     RESULT_FIELDS = (
         "last_run_at",
@@ -258,7 +265,7 @@ class TaskState(models.Model):
     @property
     def so_far(self) -> dict[str, Any]:
         """Return the fields of a Run that say how the runs before it went."""
-        return {"execution_count": self.execution_count, "last_success_at": self.last_success_at}
+        return {name: getattr(self, name) for name in self.SO_FAR}
 
     def note(self, execution: Execution) -> None:
         """Take in how an execution ended; the caller saves RESULT_FIELDS of many at once."""

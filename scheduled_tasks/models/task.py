@@ -284,11 +284,6 @@ class Task(Policies):
             "memory_limit_mb": self.memory_limit_mb,
         }
 
-    @property
-    def so_far(self) -> dict[str, Any]:
-        """Return the fields of a Run that say how the runs before it went."""
-        return self.state.so_far if hasattr(self, "state") else {}
-
     def describe_schedule(self) -> str:
         """Return the schedule in English, also of a row that became bad."""
         try:

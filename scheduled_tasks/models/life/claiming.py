@@ -20,7 +20,7 @@ from scheduled_tasks.models.life.transitions import (
 from scheduled_tasks.models.locking import LostRaceError, in_transaction
 from scheduled_tasks.models.prepared import Prepared
 from scheduled_tasks.models.setwise import update_each
-from scheduled_tasks.models.state import FREE_TO_LOCK, TaskState
+from scheduled_tasks.models.state import FREE_TO_LOCK, SO_FAR_OF, TaskState
 from scheduled_tasks.models.waking import wake_workers
 from scheduled_tasks.models.worker import Worker
 
@@ -92,7 +92,7 @@ class ClaimingQuerySet(FiringQuerySet):
         """
         due = self.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
         due = due.not_held_back(now) if without_held_back else due.not_paused(now)
-        read = due.select_related("task__state").only(*self.model.READ_TO_CLAIM).locked(skip=True)
+        read = due.select_related("task").only(*self.model.READ_TO_CLAIM).locked(skip=True)
         return read.order_by("-priority", "pk")[:looked_at]
 
     def claim_first(
@@ -220,6 +220,21 @@ class ClaimingQuerySet(FiringQuerySet):
             raise LostRaceError(ANOTHER_CLAIMED) from error
         if claimed != len(changes):
             raise LostRaceError(ANOTHER_CLAIMED)
+        self.tell_past(rows)
+
+    def tell_past(self, rows: Sequence[Execution]) -> None:
+        """Let claimed rows know how the runs of their tasks went before.
+
+        It is asked for what is claimed only: to read it with all that is due costs more.
+        """
+        tasks = list({row.task_id for row in rows if row.task_id is not None})
+        if not tasks:
+            return
+        states = TaskState.objects.using(self.db)
+        past = {pk: past for pk, *past in SO_FAR_OF.rows(states, tasks=tasks)}
+        for row in rows:
+            if row.task_id in past:
+                row.so_far = dict(zip(TaskState.SO_FAR, past[row.task_id], strict=True))
 
 
 FIRST_DUE = Prepared(ClaimingQuerySet.first_due, "now", "handlers")
