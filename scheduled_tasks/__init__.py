@@ -1,6 +1,8 @@
 """Scheduled tasks for Django: exactly one run per slot, however many replicas.
 
-What works before apps are loaded is imported at once; what needs models, when first used.
+Importing the package imports nothing else, not even Django: each public name comes from its module
+when it is first used. Handlers and declarations work before apps are loaded; what needs models
+raises Django's ``AppRegistryNotReady`` until they are.
 """
 
 from __future__ import annotations
@@ -8,27 +10,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scheduled_tasks.context import TaskContext
-from scheduled_tasks.exceptions import (
-    LeaseLost,
-    LockLost,
-    LockTimeout,
-    PermanentError,
-    RetryLater,
-    RunCancelled,
-    RunInterrupted,
-    Skip,
-    TimeLimitExceeded,
-)
-from scheduled_tasks.partial import Partial
-from scheduled_tasks.registry import declare, scheduled_task
-from scheduled_tasks.retries import Retry
-from scheduled_tasks.schedules import Cron, Interval, Once
-from scheduled_tasks.version import __version__
-
 if TYPE_CHECKING:
-    from scheduled_tasks.locks import lock
-    from scheduled_tasks.operations import (
+    from scheduled_tasks.exceptions import (
+        LeaseLost,
+        LockLost,
+        LockTimeout,
+        PermanentError,
+        RetryLater,
+        RunCancelled,
+        RunInterrupted,
+        Skip,
+        TimeLimitExceeded,
+    )
+    from scheduled_tasks.handlers.registry import declare, scheduled_task
+    from scheduled_tasks.handlers.retries import Retry
+    from scheduled_tasks.operations.locks import lock
+    from scheduled_tasks.operations.tasks import (
         cancel_execution,
         dead_letters,
         disable_task,
@@ -44,6 +41,11 @@ if TYPE_CHECKING:
         task_history,
         unregister_task,
     )
+    from scheduled_tasks.runtime.context import TaskContext
+    from scheduled_tasks.runtime.runs import Partial
+    from scheduled_tasks.schedules import Cron, Interval, Once
+
+    __version__: str
 
 __all__ = [
     "Cron",
@@ -81,9 +83,57 @@ __all__ = [
     "unregister_task",
 ]
 
+#: The module that each public name comes from.
+MODULES = {
+    "exceptions": (
+        "LeaseLost",
+        "LockLost",
+        "LockTimeout",
+        "PermanentError",
+        "RetryLater",
+        "RunCancelled",
+        "RunInterrupted",
+        "Skip",
+        "TimeLimitExceeded",
+    ),
+    "handlers.registry": ("declare", "scheduled_task"),
+    "handlers.retries": ("Retry",),
+    "operations.locks": ("lock",),
+    "operations.tasks": (
+        "cancel_execution",
+        "dead_letters",
+        "disable_task",
+        "enable_task",
+        "get_task",
+        "list_handlers",
+        "list_tasks",
+        "recent_executions",
+        "register_task",
+        "requeue_execution",
+        "resolve_execution",
+        "run_task_now",
+        "task_history",
+        "unregister_task",
+    ),
+    "runtime.context": ("TaskContext",),
+    "runtime.runs": ("Partial",),
+    "schedules": ("Cron", "Interval", "Once"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        module = "locks" if name == "lock" else "operations"
-        return getattr(import_module(f"scheduled_tasks.{module}"), name)
+    globals()[name] = value = load(name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("scheduled-tasks")
+    for module, names in MODULES.items():
+        if name in names:
+            return getattr(import_module(f"scheduled_tasks.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ class ScheduledTasksConfig(AppConfig):
     def ready(self) -> None:
         """Import the modules with handlers, now that every app is loaded."""
         from scheduled_tasks.checks import all_checks  # noqa: PLC0415 -- needs loaded apps
-        from scheduled_tasks.registry import autodiscover  # noqa: PLC0415
+        from scheduled_tasks.handlers.registry import autodiscover  # noqa: PLC0415
 
         autodiscover()
         for check in all_checks:
@@ -37,7 +37,7 @@ def sync_after_migrate(
     """Write what code declares after ``migrate``; a ``flush`` only empties the tables."""
     from scheduled_tasks.conf import app_settings  # noqa: PLC0415 -- needs loaded apps
     from scheduled_tasks.models import TaskState  # noqa: PLC0415
-    from scheduled_tasks.sync import sync  # noqa: PLC0415
+    from scheduled_tasks.operations.sync import sync  # noqa: PLC0415
 
     migrated = options.get("plan") is not None and is_up_to_date(using)
     written_here = using == TaskState.objects.all().write_alias

@@ -12,10 +12,10 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from scheduled_tasks.conf import load
-from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
 from scheduled_tasks.executors import executor_class
-from scheduled_tasks.registry import registry
+from scheduled_tasks.handlers.declarations import Declaration
+from scheduled_tasks.handlers.registry import registry
 
 if TYPE_CHECKING:
     from scheduled_tasks.models import Task
@@ -99,7 +99,7 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
 
 def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
     """Say what would keep a declared task from being saved."""
-    from scheduled_tasks.sync import new_task  # noqa: PLC0415 -- needs loaded apps
+    from scheduled_tasks.operations.sync import new_task  # noqa: PLC0415 -- needs loaded apps
 
     task = new_task(declaration.name or "named-by-its-handler", declaration)
     try:
@@ -145,7 +145,7 @@ def check_platform(**_: Any) -> list[CheckMessage]:
                 id="scheduled_tasks.E009",
             )
         ]
-    from scheduled_tasks.executors.platform import missing  # noqa: PLC0415 -- only where it is used
+    from scheduled_tasks.executors.process.platform import missing  # noqa: PLC0415 -- only where it is used
 
     if not (lacks := missing()):
         return []

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.models import Execution, Worker
-from scheduled_tasks.runs import Loss, Outcome
+from scheduled_tasks.runtime.runs import Loss, Outcome
 
 #: The handler that the fixture ``nothing`` registers.
 NOTHING = "jobs.nothing"

@@ -10,10 +10,10 @@ import pytest
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import registry as global_registry
 from scheduled_tasks.models import Task, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.registry import registry as global_registry
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.attempts import NOTHING, make_worker
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from scheduled_tasks.wakeup import Listener
+from scheduled_tasks.worker.listener import Listener
 from tests.processes import LONG, wait_until
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.messages import LogLine, Message
+from scheduled_tasks.runtime.messages import LogLine, Message
 
 
 class FakeRecorder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from scheduled_tasks.executors.fork_server.client import MARK
+from scheduled_tasks.executors.process.fork_server.client import MARK
 from tests.settings import *  # noqa: F403
 
 if MARK in os.environ:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import scheduled_task
-from scheduled_tasks.announcements import announce_end, announce_start, announce_taken
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution
-from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.worker.announcements import announce_end, announce_start, announce_taken
 from tests.executors.runs import run_of
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from scheduled_tasks import cancellation as cancellation_module
-from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded
+from scheduled_tasks.runtime import cancellation as cancellation_module
+from scheduled_tasks.runtime.cancellation import Cancellation
 
 LONG = 20
 

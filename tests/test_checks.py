@@ -18,11 +18,11 @@ from django.test import override_settings
 
 from scheduled_tasks import declare, scheduled_task
 from scheduled_tasks.checks import all_checks, check_limits, check_sqlite
-from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.process import platform
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations import register_task
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.sync import sync
+from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.operations.tasks import register_task
 from tests.functions import function_of
 from tests.processes import ROOT
 

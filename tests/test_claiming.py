@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
-from scheduled_tasks.operations import prepare
+from scheduled_tasks.operations.tasks import prepare
 from tests.attempts import outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

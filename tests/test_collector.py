@@ -12,16 +12,16 @@ from django.db import InternalError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.clock import Clock
-from scheduled_tasks.collector import Collector
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.messages import Note, Sent
+from scheduled_tasks.lifecycle.recording import RecordingQuerySet
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
-from scheduled_tasks.models.life.recording import RecordingQuerySet
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.messages import Note, Sent
+from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.processes import LONG, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registry")]

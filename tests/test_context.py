@@ -11,9 +11,9 @@ import pytest
 from django.test import override_settings
 
 from scheduled_tasks import TaskContext
-from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
-from scheduled_tasks.messages import Checkpoint, Counts, Presence, Progress
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, Presence, Progress
 from tests.executors.runs import NOW
 from tests.recorders import FakeRecorder
 

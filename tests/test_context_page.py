@@ -11,8 +11,8 @@ from typing import Any
 
 from django.test import override_settings
 
-from scheduled_tasks.redaction import redacted_text
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.redaction import redacted_text
 from scheduled_tasks.testing import run_handler
 from tests.processes import ROOT
 
@@ -61,8 +61,8 @@ def test_the_example_succeeds_in_part(registry: HandlerRegistry) -> None:
 
 IN_A_RUN = """
 import logging.config
-from scheduled_tasks.logs.capture import logged_to
-from scheduled_tasks.logs.run_log import RunLog
+from scheduled_tasks.runtime.logs.capture import logged_to
+from scheduled_tasks.runtime.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 

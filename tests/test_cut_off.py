@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from scheduled_tasks.lifecycle.querysets import ExecutionQuerySet
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.life import ExecutionQuerySet
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
@@ -40,7 +40,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
             worker.tick(now)
     broken_off = fresh(execution)
     assert (broken_off.status, broken_off.worker) == ("running", str(worker.worker.pk))
-    monkeypatch.setattr("scheduled_tasks.scheduler.connections.close_all", lambda: None)
+    monkeypatch.setattr("scheduled_tasks.worker.scheduler.connections.close_all", lambda: None)
     worker.recover(caught.value, 1)
     worker.tick(now)
     worker.tick(worker.clock.now())
@@ -59,7 +59,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
     worker.start(execution.run_after)
     monkeypatch.setattr(worker, "start_all", list)
     worker.claim(execution.run_after)
-    monkeypatch.setattr("scheduled_tasks.scheduler.connections.close_all", lambda: None)
+    monkeypatch.setattr("scheduled_tasks.worker.scheduler.connections.close_all", lambda: None)
     worker.recover(OperationalError("server closed the connection unexpectedly"), 1)
     worker.shut_down()
     assert (fresh(execution).status, execution.losses) == ("queued", 0)

@@ -24,9 +24,9 @@ from scheduled_tasks.exceptions import (
     UnknownExecution,
     UnknownHandler,
 )
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle import batches, requeueing
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.models.life import batches, requeueing
-from scheduled_tasks.registry import HandlerRegistry
 from tests.attempts import NOTHING, claim
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import Cron, Interval, Once, declare, scheduled_task
-from scheduled_tasks.declarations import Declaration
 from scheduled_tasks.exceptions import (
     InvalidPayload,
     InvalidSchedule,
     InvalidTask,
     ScheduledTasksError,
 )
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.handlers.declarations import Declaration
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from tests.functions import function_of
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -16,11 +16,11 @@ from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.executors.thread import ThreadExecutor
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Run
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.runtime.runs import Run
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.executors.runs import clock, run_of
 from tests.processes import LONG, wait_until
 

@@ -16,9 +16,9 @@ from scheduled_tasks import (
     unregister_task,
 )
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Attempt, Execution, Task, TaskChange, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.sync import sync
+from scheduled_tasks.operations.sync import sync
 from tests.attempts import claim, loss, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

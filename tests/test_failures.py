@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.failures import failure_of
+from scheduled_tasks.runtime.failures import failure_of
 
 
 def fields_of(error: BaseException) -> dict[str, Any]:

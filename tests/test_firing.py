@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.models import Execution, Pause, Task
-from scheduled_tasks.models.life import firing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 

@@ -11,8 +11,8 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from scheduled_tasks import TaskContext, lock
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Lock
-from scheduled_tasks.registry import HandlerRegistry
 from tests.test_context import context_of
 
 PAGE = (Path(__file__).parent.parent / "docs/idempotency.md").read_text()

@@ -9,10 +9,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, WrongTransaction
 from scheduled_tasks.models import Execution, Worker
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runtime.context import TaskContext
+from scheduled_tasks.runtime.runs import Run
 from tests.test_once import another_attempt, context_at, run
 
 __all__ = ["run"]

@@ -10,8 +10,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.runs import Ending
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.runtime.runs import Ending
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.attempts import claim, loss, make_worker, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

@@ -16,11 +16,12 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from scheduled_tasks import lock, lock_keeper
-from scheduled_tasks.cancellation import Cancellation
+from scheduled_tasks import lock
 from scheduled_tasks.exceptions import LockLost, LockTimeout, RunCancelled
-from scheduled_tasks.locks import NamedLock
 from scheduled_tasks.models import Lock
+from scheduled_tasks.operations.locks import NamedLock
+from scheduled_tasks.operations import lock_renewer as lock_keeper
+from scheduled_tasks.runtime.cancellation import Cancellation
 from tests.concurrency.beside import elsewhere
 from tests.processes import LONG, wait_until
 

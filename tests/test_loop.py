@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
-from scheduled_tasks.collector import Collector
-from scheduled_tasks.engine import NOTHING_AHEAD, Coming, Tick
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.heartbeat import Heartbeat
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
+from scheduled_tasks.worker.engine import NOTHING_AHEAD, Coming, Tick
+from scheduled_tasks.worker.heartbeat import Heartbeat
+from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
 from tests.attempts import NOTHING
 from tests.processes import LONG
 
@@ -33,7 +33,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, timedelta]]:
     """Return what clocks are asked to wait for: until when, and how long at most."""
     asked: list[tuple[datetime, timedelta]] = []
     monkeypatch.setattr(
-        "scheduled_tasks.clock.Clock.wait", lambda clock, *waited: asked.append(waited)
+        "scheduled_tasks.runtime.clock.Clock.wait", lambda clock, *waited: asked.append(waited)
     )
     return asked
 

@@ -13,15 +13,15 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group
 from django.db import Error, IntegrityError, connection, transaction
 
-from scheduled_tasks.cancellation import Cancellation
-from scheduled_tasks.context import NoRecorder, TaskContext
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.idempotency import OnceBlock
-from scheduled_tasks.ledger import RunLedger
+from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.executors.runner import context_of
 from scheduled_tasks.models import Execution, OnceKey, Task, Worker
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.runner import context_of
-from scheduled_tasks.runs import Run
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.context import NoRecorder, TaskContext
+from scheduled_tasks.runtime.once import OnceBlock
+from scheduled_tasks.runtime.runs import Run
 from tests.attempts import NOTHING, claim, loss
 
 pytestmark = pytest.mark.django_db(transaction=True)

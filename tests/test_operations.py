@@ -32,8 +32,8 @@ from scheduled_tasks.exceptions import (
     UnknownHandler,
     UnknownTask,
 )
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.registry import HandlerRegistry
 
 pytestmark = pytest.mark.django_db
 

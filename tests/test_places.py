@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from scheduled_tasks.lifecycle.capacity import Places
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
-from scheduled_tasks.models.life.places import Places
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runtime.runs import Run
 from tests.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

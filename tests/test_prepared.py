@@ -11,8 +11,8 @@ from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.models import Execution, Task, TaskState
-from scheduled_tasks.models.among import Among
-from scheduled_tasks.models.prepared import Prepared, first_values
+from scheduled_tasks.models.sql.any_of import Among
+from scheduled_tasks.models.sql.compiled import Prepared, first_values
 from tests.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

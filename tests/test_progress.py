@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import progress as module
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.messages import Progress
+from scheduled_tasks.runtime import progress as module
+from scheduled_tasks.runtime.messages import Progress
 from tests.recorders import FakeRecorder
 from tests.test_context import context_of
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import scheduled_tasks
 
-LAZY = sorted(set(scheduled_tasks.__all__) - set(vars(scheduled_tasks)))
+ROOT = str(Path(__file__).parent.parent)
+LAZY = [
+    *scheduled_tasks.MODULES["operations.tasks"],
+    *scheduled_tasks.MODULES["operations.locks"],
+]
 
 
 def run_python(code: str, *options: str) -> str:
@@ -72,29 +77,35 @@ def test_tasks_are_declared_before_there_are_apps_or_settings() -> None:
     assert printed == "False False"
 
 
-def test_values_know_no_orm() -> None:
+def test_the_package_imports_nothing_until_a_name_is_asked_for() -> None:
+    """There is no Django under -S, where site-packages are left out."""
+    code = (
+        f"import sys; sys.path.insert(0, {ROOT!r}); import scheduled_tasks\n"
+        "print(*(name for name in sys.modules if name.startswith(('django', 'scheduled_tasks'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["scheduled_tasks"]
+
+
+def test_handlers_and_values_know_no_orm() -> None:
     loaded = run_python(
-        "import sys, scheduled_tasks\n"
+        "import sys\n"
+        "from scheduled_tasks import Cron, Partial, Retry, TaskContext, scheduled_task\n"
         "print(*(name for name in sys.modules if name.startswith('scheduled_tasks')))"
     ).split()
-    forbidden = (
-        "models",
-        "operations",
-        "sync",
-        "runner",
-        "scheduler",
-        "admin",
-        "executors",
-        "ledger",
-        "locks",
-    )
-    assert "scheduled_tasks.registry" in loaded
+    forbidden = ("models", "lifecycle", "operations", "executors", "worker", "admin")
+    assert "scheduled_tasks.handlers.registry" in loaded
     for name in loaded:
         assert not name.removeprefix("scheduled_tasks.").startswith(forbidden), name
 
 
 def test_optional_packages_are_left_alone() -> None:
-    loaded = run_python("import sys, scheduled_tasks; print(*sys.modules)").split()
+    loaded = run_python(
+        "import sys; from scheduled_tasks import Cron, TaskContext, scheduled_task\n"
+        "print(*sys.modules)"
+    ).split()
     optional = {
         "apprise",
         "celery",
@@ -113,7 +124,7 @@ def test_optional_packages_are_left_alone() -> None:
 @pytest.mark.parametrize("name", LAZY)
 def test_what_needs_apps_stands_in_modules_that_need_them(name: str) -> None:
     module = getattr(scheduled_tasks, name).__module__
-    assert module in {"scheduled_tasks.operations", "scheduled_tasks.locks"}
+    assert module in {"scheduled_tasks.operations.tasks", "scheduled_tasks.operations.locks"}
 
 
 def test_a_name_that_needs_apps_fails_clearly_without_them() -> None:

@@ -10,10 +10,10 @@ from django.core.management import get_commands
 from django.test import override_settings
 
 from scheduled_tasks.conf import load
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.schedules import parse
-from scheduled_tasks.sync import sync
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

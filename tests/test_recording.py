@@ -13,7 +13,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from scheduled_tasks.messages import (
+from scheduled_tasks.lifecycle import recording
+from scheduled_tasks.lifecycle.sets import Claim
+from scheduled_tasks.models import Execution, ExecutionLog, Worker
+from scheduled_tasks.runtime.messages import (
     Afresh,
     Checkpoint,
     Counts,
@@ -23,9 +26,6 @@ from scheduled_tasks.messages import (
     Progress,
     Sent,
 )
-from scheduled_tasks.models import Execution, ExecutionLog, Worker
-from scheduled_tasks.models.life import recording
-from scheduled_tasks.models.life.sets import Claim
 from tests.attempts import claim, loss
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import InvalidSettings
-from scheduled_tasks.redaction import redacted_json, redacted_text
-from scheduled_tasks.storable import readable_json, readable_text
+from scheduled_tasks.runtime.redaction import redacted_json, redacted_text
+from scheduled_tasks.runtime.sanitizing import readable_json, readable_text
 
 SECRET = "hunter2xyz"
 

@@ -15,7 +15,7 @@ from scheduled_tasks.exceptions import (
     InvalidHandler,
     UnknownHandler,
 )
-from scheduled_tasks.registry import Handler, HandlerRegistry, autodiscover, default_key
+from scheduled_tasks.handlers.registry import Handler, HandlerRegistry, autodiscover, default_key
 from tests.functions import function_of
 
 

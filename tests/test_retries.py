@@ -21,11 +21,11 @@ from scheduled_tasks import (
     scheduled_task,
 )
 from scheduled_tasks.exceptions import InvalidTask
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.handlers.retries import fraction, retry_of
 from scheduled_tasks.models import Attempt, Execution, Task
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.retries import fraction, retry_of
-from scheduled_tasks.scheduler import Scheduler
-from scheduled_tasks.sync import sync
+from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.worker.scheduler import Scheduler
 
 Make = Callable[..., Task]
 MakeScheduler = Callable[..., Scheduler]

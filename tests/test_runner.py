@@ -15,12 +15,12 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, connection
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.cancellation import Cancellation
-from scheduled_tasks.context import NoRecorder
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runner import perform
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.executors.runner import perform
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.signals import execution_started
 
 Perform = Callable[..., Outcome]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import Retry, RunCancelled, TaskContext, scheduled_task
-from scheduled_tasks.cancellation import Cancellation
-from scheduled_tasks.context import NoRecorder
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExceeded
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runner import perform
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.executors.runner import perform
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import clock, run_of
 
 Perform = Callable[..., Outcome]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.engine import WorkerLostError
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Lock, OnceKey, Task, TaskState, Worker
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.signals import execution_finished, execution_started
+from scheduled_tasks.worker.engine import WorkerLostError
+from scheduled_tasks.worker.scheduler import Scheduler
 
 pytestmark = pytest.mark.django_db
 
@@ -188,7 +188,7 @@ def test_a_failure_is_on_record_with_its_cause(
     assert first.error == "RuntimeError: no luck"
     assert first.error_category == "logic"
     assert 'raise RuntimeError("no luck")' in first.traceback
-    assert "scheduled_tasks/runner.py" not in first.traceback
+    assert "scheduled_tasks/executors/runner.py" not in first.traceback
     assert first.error_fingerprint == second.error_fingerprint != ""
     assert first.failures == 1
     task.state.refresh_from_db()

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.setwise import insert_copies, update_each
+from scheduled_tasks.models.sql.bulk import insert_copies, update_each
 from tests.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

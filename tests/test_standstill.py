@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks import watchdog
 from scheduled_tasks.models import Task
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.signals import execution_finished
-from scheduled_tasks.watchdog import HANGS, LONGEST_ROUND, Watchdog
+from scheduled_tasks.worker import watchdog
+from scheduled_tasks.worker.scheduler import Scheduler
+from scheduled_tasks.worker.watchdog import HANGS, LONGEST_ROUND, Watchdog
 from tests.attempts import NOTHING
 from tests.processes import LONG, wait_until
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.models import Execution
-from scheduled_tasks.storable import storable_json, storable_text
+from scheduled_tasks.runtime.sanitizing import storable_json, storable_text
 
 LONE = "\ud800"
 Point = namedtuple("Point", "x y")  # noqa: PYI024 -- the plain kind

@@ -11,12 +11,17 @@ from django.core.management import CommandError, call_command
 from django.core.management.sql import emit_post_migrate_signal
 
 from scheduled_tasks import Cron, Interval, declare, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import registry as global_registry
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.operations import disable_task, enable_task, register_task, unregister_task
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.registry import registry as global_registry
-from scheduled_tasks.scheduler import Scheduler
-from scheduled_tasks.sync import sync
+from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.operations.tasks import (
+    disable_task,
+    enable_task,
+    register_task,
+    unregister_task,
+)
+from scheduled_tasks.worker.scheduler import Scheduler
 
 pytestmark = pytest.mark.django_db
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import Skip, TaskContext, run_task_now, scheduled_task
-from scheduled_tasks.by_hand import run_here
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, TaskState
-from scheduled_tasks.operations import prepare
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.operations.tasks import prepare
+from scheduled_tasks.worker.run_here import run_here
+from scheduled_tasks.worker.scheduler import Scheduler
 
 pytestmark = pytest.mark.django_db
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from scheduled_tasks import wakeup
-from scheduled_tasks.listening import OWN_PARAMETERS, Line
-from scheduled_tasks.models.waking import CHANNEL, WAKE, notify, wake_workers
+from scheduled_tasks.models.sql.notify import CHANNEL, WAKE, notify, wake_workers
+from scheduled_tasks.worker import listener as wakeup
+from scheduled_tasks.worker.listen_connection import OWN_PARAMETERS, Line
 from tests.chaos.proxy import Proxy
 from tests.database_proxy import proxy_before_the_database
 from tests.listening import (

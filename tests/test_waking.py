@@ -10,8 +10,8 @@ import pytest
 from django.db import transaction
 
 from scheduled_tasks import disable_task, run_task_now
+from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.models import Execution, Pause, Task, Worker
-from scheduled_tasks.models.life import firing
 from tests.attempts import NOTHING, claim, outcome
 from tests.listening import needs_postgresql
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from scheduled_tasks.watch import Watch
+from scheduled_tasks.worker.lost_workers import Watch
 
 SILENT, BEATING = uuid4(), uuid4()
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from scheduled_tasks import watchdog as module
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.watchdog import CUT_AFTER, END_AFTER, HANGS, Watchdog, Watched
+from scheduled_tasks.worker import watchdog as module
+from scheduled_tasks.worker.watchdog import CUT_AFTER, END_AFTER, HANGS, Watchdog, Watched
 from tests.chaos.proxy import Proxy
 from tests.database_proxy import proxy_before_the_database, through
 from tests.processes import LONG, wait_until

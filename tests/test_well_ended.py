@@ -13,14 +13,14 @@ import pytest
 from django.test import override_settings
 
 from scheduled_tasks import Partial, Skip, TaskContext, scheduled_task
-from scheduled_tasks.cancellation import Cancellation
 from scheduled_tasks.exceptions import TimeLimitExceeded
-from scheduled_tasks.messages import Afresh, Counts, Message
+from scheduled_tasks.executors.runner import perform
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runner import perform
-from scheduled_tasks.runs import Outcome, Run
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.messages import Afresh, Counts, Message
+from scheduled_tasks.runtime.runs import Outcome, Run
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.executors.runs import clock, run_of
 from tests.recorders import FakeRecorder
 

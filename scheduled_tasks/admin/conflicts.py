@@ -11,7 +11,7 @@ from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.sql.transactions import in_transaction
 
 
 class PatientAdmin(admin.ModelAdmin):

@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.links import may_view, url
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
+from scheduled_tasks.handlers.payloads import PayloadSpec
+from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.payloads import PayloadSpec
-from scheduled_tasks.registry import registry
 
 
 class PayloadPage(FormPage, ABC):

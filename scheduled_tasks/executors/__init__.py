@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: The executors of this package by the name that tasks and settings give them.
 EXECUTORS = {
-    "process": "scheduled_tasks.executors.process.ProcessExecutor",
+    "process": "scheduled_tasks.executors.process.executor.ProcessExecutor",
     "thread": "scheduled_tasks.executors.thread.ThreadExecutor",
 }
 

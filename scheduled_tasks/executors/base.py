@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
 
-from scheduled_tasks.messages import Message, Sent
-from scheduled_tasks.runs import Ending, Run
+from scheduled_tasks.runtime.messages import Message, Sent
+from scheduled_tasks.runtime.runs import Ending, Run
 
 #: What runs say is written at latest so many seconds after it was said.
 GATHER_MESSAGES = 0.5

@@ -11,8 +11,8 @@ from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.executors import executor_class
 from scheduled_tasks.executors.base import NEVER, Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import failed
-from scheduled_tasks.messages import Sent
-from scheduled_tasks.runs import Ending, Run
+from scheduled_tasks.runtime.messages import Sent
+from scheduled_tasks.runtime.runs import Ending, Run
 
 #: An executor that could not be opened is left at that for so many seconds: trying takes long.
 OPEN_AGAIN = 60.0

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.runs import Loss, Outcome, Run, fingerprint
-from scheduled_tasks.storable import storable_text
+from scheduled_tasks.runtime.runs import Loss, Outcome, Run, fingerprint
+from scheduled_tasks.runtime.sanitizing import storable_text
 
 LEASE_LOST = "The execution is no longer this worker's."
 WORKER_STOPPED = "Its worker was stopped before it finished."

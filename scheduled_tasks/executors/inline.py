@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.executors.leftovers import unbroken_transactions
-from scheduled_tasks.executors.local import LocalRun
-from scheduled_tasks.messages import Message
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.executors.connections import unbroken_transactions
+from scheduled_tasks.executors.thread_run import LocalRun
+from scheduled_tasks.runtime.messages import Message
+from scheduled_tasks.runtime.runs import Outcome, Run
 
 
 class InlineExecutor(Executor):

@@ -12,6 +12,7 @@ from django.db import close_old_connections, connections
 
 from scheduled_tasks.exceptions import WorkerStopping
 from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     cancelled,
@@ -21,10 +22,9 @@ from scheduled_tasks.executors.endings import (
     lost,
     timeout_reason,
 )
-from scheduled_tasks.executors.leftovers import drop_open_transactions
-from scheduled_tasks.executors.local import LocalRun
-from scheduled_tasks.failures import failure_of
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.executors.thread_run import LocalRun
+from scheduled_tasks.runtime.failures import failure_of
+from scheduled_tasks.runtime.runs import Outcome, Run
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from scheduled_tasks.logs.capture import all_handlers
-from scheduled_tasks.messages import Message, Progress
+from scheduled_tasks.runtime.logs.capture import all_handlers
+from scheduled_tasks.runtime.messages import Message, Progress
 
 
 class QuietBar(tqdm):

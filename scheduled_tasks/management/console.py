@@ -14,8 +14,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from scheduled_tasks.conf import MOST
-from scheduled_tasks.logs.console import show_on_console
 from scheduled_tasks.models import Pause
+from scheduled_tasks.runtime.logs.console import show_on_console
 
 Number = TypeVar("Number", int, float)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from scheduled_tasks.models.attempt import Attempt
-from scheduled_tasks.models.change import TaskChange
 from scheduled_tasks.models.dead_letter import DeadLetter
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution_log import ExecutionLog
 from scheduled_tasks.models.lock import Lock
-from scheduled_tasks.models.log import ExecutionLog
 from scheduled_tasks.models.once_key import OnceKey
 from scheduled_tasks.models.pause import Pause
-from scheduled_tasks.models.state import TaskState
 from scheduled_tasks.models.task import Task
+from scheduled_tasks.models.task_change import TaskChange
+from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.models.worker import Worker
 
 __all__ = [

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.models.decisions import Cover
-from scheduled_tasks.models.life import ExecutionQuerySet
-from scheduled_tasks.registry import registry
-from scheduled_tasks.runs import Run
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.lifecycle.decisions import Cover
+from scheduled_tasks.lifecycle.querysets import ExecutionQuerySet
+from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task

@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.idempotency import KEY_LENGTH
-from scheduled_tasks.models.locking import LockingQuerySet, in_transaction
+from scheduled_tasks.models.sql.transactions import LockingQuerySet, in_transaction
+from scheduled_tasks.runtime.once import KEY_LENGTH
 
 
 class LockQuerySet(LockingQuerySet["Lock"]):

@@ -8,9 +8,14 @@ from datetime import datetime
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.idempotency import KEY_LENGTH
 from scheduled_tasks.models.execution import Execution
-from scheduled_tasks.models.locking import TRIES, LockingQuerySet, LostRaceError, in_transaction
+from scheduled_tasks.models.sql.transactions import (
+    TRIES,
+    LockingQuerySet,
+    LostRaceError,
+    in_transaction,
+)
+from scheduled_tasks.runtime.once import KEY_LENGTH
 
 
 class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):

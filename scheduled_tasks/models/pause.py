@@ -8,10 +8,10 @@ from typing import Self
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.models.locking import in_transaction
 from scheduled_tasks.models.policies import refuse_unshowable
-from scheduled_tasks.models.prepared import Prepared
-from scheduled_tasks.models.waking import wake_workers
+from scheduled_tasks.models.sql.compiled import Prepared
+from scheduled_tasks.models.sql.notify import wake_workers
+from scheduled_tasks.models.sql.transactions import in_transaction
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):

@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.retries import MOST, MOST_BACKOFF, Retry
+from scheduled_tasks.handlers.retries import MOST, MOST_BACKOFF, Retry
 
 #: As many slots can be caught up, or wait, at most.
 MOST_CAUGHT_UP = 5_000

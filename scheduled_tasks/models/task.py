@@ -23,13 +23,13 @@ from scheduled_tasks.exceptions import (
     ScheduledTasksError,
     UnknownHandler,
 )
-from scheduled_tasks.models.change import BY_CODE
-from scheduled_tasks.models.editing import Edit
-from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.handlers.retries import fraction
+from scheduled_tasks.lifecycle.editing import Edit
 from scheduled_tasks.models.policies import LONGEST_JITTER, Policies, refuse_unshowable
-from scheduled_tasks.models.state import UNDECLARED, TaskState
-from scheduled_tasks.registry import registry
-from scheduled_tasks.retries import fraction
+from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.task_change import BY_CODE
+from scheduled_tasks.models.task_state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Schedule, parse, zone
 
 MICROSECOND = timedelta(microseconds=1)

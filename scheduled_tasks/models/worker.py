@@ -13,8 +13,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.models.locking import LockingQuerySet
-from scheduled_tasks.version import __version__
+from scheduled_tasks import __version__
+from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
 
 class WorkerQuerySet(LockingQuerySet["Worker"]):

@@ -10,14 +10,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Min, QuerySet
 
-from scheduled_tasks.clock import Clock
-from scheduled_tasks.engine import Engine
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.models import Execution, Pause, Task, TaskState
-from scheduled_tasks.runs import Run
+from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.schedules import Interval
-from scheduled_tasks.sync import sync
 from scheduled_tasks.testing.moments import Moment, moment_of
+from scheduled_tasks.worker.engine import Engine
 
 #: More than this does not happen at one moment, unless something is run again and again at once.
 MOST_TICKS = 10_000

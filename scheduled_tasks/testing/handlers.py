@@ -9,11 +9,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from scheduled_tasks.declarations import as_json
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Progress
-from scheduled_tasks.registry import registry
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.handlers.declarations import as_json
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Message, Progress
+from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.testing.moments import Moment, moment_of, moment_or_now
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scheduled_tasks.by_hand import find_task, run_here
 from scheduled_tasks.models import Execution
-from scheduled_tasks.operations import prepare
+from scheduled_tasks.operations.tasks import prepare
 from scheduled_tasks.testing.moments import Moment, moment_or_now
+from scheduled_tasks.worker.run_here import find_task, run_here
 
 
 def run_task(

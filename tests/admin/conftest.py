@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from scheduled_tasks import scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.registry import HandlerRegistry
 
 
 @pytest.fixture(autouse=True)

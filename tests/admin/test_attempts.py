@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin import execution_attempts
+from scheduled_tasks.admin.executions import attempts as execution_attempts
 from scheduled_tasks.models import Attempt, Execution
 from tests.admin.pages import change, page, shown, text, tried
 

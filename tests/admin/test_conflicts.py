@@ -10,10 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.db import OperationalError, connection
 from django.test import Client
 
+from scheduled_tasks.lifecycle.editing import Edit
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
-from scheduled_tasks.models.editing import Edit
-from scheduled_tasks.models.locking import LostRaceError
 from scheduled_tasks.models.pause import PauseQuerySet
+from scheduled_tasks.models.sql.transactions import LostRaceError
 from tests.admin.pages import act, messages, page, task_data
 
 pytestmark = pytest.mark.django_db(transaction=True)

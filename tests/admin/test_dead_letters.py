@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from scheduled_tasks import requeue_execution
-from scheduled_tasks.admin import dead_groups
+from scheduled_tasks.admin.dead_letters import groups as dead_groups
 from scheduled_tasks.models import Execution, Task
 from tests.admin.pages import listed, messages, page, shown, text
 

@@ -12,9 +12,9 @@ from django.test import Client
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors import EXECUTORS
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task, TaskChange
 from scheduled_tasks.models.policies import Policies
-from scheduled_tasks.registry import HandlerRegistry
 from tests.admin.pages import as_typed, page, task_data, text
 
 Make = Callable[..., Any]

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from scheduled_tasks.admin.execution import LONG_COLUMNS, ExecutionAdmin
+from scheduled_tasks.admin.executions.admin import LONG_COLUMNS, ExecutionAdmin
 from scheduled_tasks.models import Execution, Pause, TaskChange, TaskState
 from tests.admin.pages import page, say, tried
 

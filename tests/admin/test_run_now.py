@@ -11,10 +11,10 @@ from django import forms
 from django.test import Client
 
 from scheduled_tasks import scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import registry as handlers
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.registry import registry as handlers
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.admin.pages import messages, page, text
 
 Make = Callable[..., Any]

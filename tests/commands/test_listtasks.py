@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from scheduled_tasks import disable_task, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Pause, Task
-from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
 
 pytestmark = pytest.mark.django_db

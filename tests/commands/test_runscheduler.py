@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scheduled_tasks import declare, register_task, run_task_now, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
 from tests.processes import LONG, ended, manage, running
 

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from example_project.shop.models import SalesReport
 from scheduled_tasks import TaskContext, disable_task, register_task, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.scheduler import Scheduler
 from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.commands.conftest import Command
 from tests.processes import manage
 

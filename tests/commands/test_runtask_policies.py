@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now, scheduled_task
 from scheduled_tasks.models import Attempt, Execution, Pause, Worker
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.commands.conftest import Command
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from scheduled_tasks import TaskContext, register_task, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, TaskState
-from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
 
 pytestmark = pytest.mark.django_db

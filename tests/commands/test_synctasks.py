@@ -6,8 +6,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from scheduled_tasks import declare, register_task, scheduled_task
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
-from scheduled_tasks.registry import HandlerRegistry
 from tests.commands.conftest import Command
 
 pytestmark = pytest.mark.django_db

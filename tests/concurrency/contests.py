@@ -11,13 +11,13 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.utils import timezone
 
-from scheduled_tasks.cancellation import Cancellation
-from scheduled_tasks.clock import lifetime
-from scheduled_tasks.context import NoRecorder
-from scheduled_tasks.ledger import RunLedger
-from scheduled_tasks.locks import lock
-from scheduled_tasks.runner import context_of
-from scheduled_tasks.runs import Run
+from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.executors.runner import context_of
+from scheduled_tasks.operations.locks import lock
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.runs import Run
 
 #: So many seconds the first stays, for others to come while it holds the key.
 STAY = 0.05

@@ -21,7 +21,7 @@ import pytest
 from django.db import DatabaseError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from scheduled_tasks.models import locking
+from scheduled_tasks.models.sql import transactions as locking
 
 #: How long an actor may be silent before PostgreSQL is asked whether it waits for a lock, and how
 #: long nothing may happen at all, in seconds.

@@ -8,8 +8,8 @@ from typing import Any
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import UnknownTask
+from scheduled_tasks.lifecycle.capacity import Places
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.life.places import Places
 from tests.concurrency.world import (
     BY_HAND,
     HANDLER,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.operations.tasks import run_task_now
 from tests.processes import LONG, alive, wait_until, written
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from scheduled_tasks.clock import Clock
-from scheduled_tasks.collector import Collector
-from scheduled_tasks.messages import LogLine, Sent
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.models.locking import TRIES, in_transaction
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.runs import Ending
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.models.sql.transactions import TRIES, in_transaction
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.messages import LogLine, Sent
+from scheduled_tasks.runtime.runs import Ending
+from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.attempts import NOTHING, claim, make_worker, outcome
 from tests.concurrency.beside import elsewhere
 from tests.processes import LONG

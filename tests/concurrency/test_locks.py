@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.models.locking import in_transaction
+from scheduled_tasks.models.sql.transactions import in_transaction
 from tests.attempts import NOTHING
 from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
 from tests.processes import LONG, wait_until

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.models import Execution, OnceKey, Task
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runtime.runs import Run
 from tests.concurrency.contests import Contest
 from tests.concurrency.racer import Racers, racers
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines

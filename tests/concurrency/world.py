@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection
 
 from scheduled_tasks.models import Attempt, Execution, Task, TaskState, Worker
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.runtime.runs import Outcome
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from tests.executors.processes_in_hand import MARK, Hand, with_mark
 from tests.executors.threads_in_hand import Holder, timers
 from tests.processes import LONG, wait_until

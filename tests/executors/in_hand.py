@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.messages import Message, Sent
-from scheduled_tasks.runs import Ending, Outcome
+from scheduled_tasks.runtime.messages import Message, Sent
+from scheduled_tasks.runtime.runs import Ending, Outcome
 from tests.processes import LONG
 
 WHY = "No longer wanted."

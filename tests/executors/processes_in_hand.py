@@ -11,9 +11,8 @@ from typing import Any
 import psutil
 from django.utils import timezone
 
-from scheduled_tasks.executors import platform
-from scheduled_tasks.executors.process import ProcessExecutor
-from scheduled_tasks.runs import Loss, Outcome, Run
+from scheduled_tasks.executors.process.executor import ProcessExecutor, platform
+from scheduled_tasks.runtime.runs import Loss, Outcome, Run
 from tests.executors.in_hand import InHand
 
 #: A grace, in seconds, in each half of which a run has the time to say that it was asked to stop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from scheduled_tasks.runs import Run
+from scheduled_tasks.runtime.runs import Run
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.executors.endings import LEASE_LOST
-from scheduled_tasks.messages import Checkpoint
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.runtime.messages import Checkpoint
+from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.in_hand import InHand, is_cancelled
 from tests.jobs.steps import await_checkpoint
 from tests.processes import LONG, wait_until

@@ -10,7 +10,7 @@ import pytest
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.dispatch import OPEN_AGAIN, Dispatcher
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.runtime.runs import Outcome, Run
 from tests.executors.runs import clock, run_of
 
 

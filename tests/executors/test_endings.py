@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from scheduled_tasks.executors.process import address_of
-from scheduled_tasks.executors.process_endings import ending_of
-from scheduled_tasks.executors.wire import packed
-from scheduled_tasks.runs import Ending, Loss, Outcome
+from scheduled_tasks.executors.process.endings import ending_of
+from scheduled_tasks.executors.process.executor import address_of
+from scheduled_tasks.executors.process.wire import packed
+from scheduled_tasks.runtime.runs import Ending, Loss, Outcome
 from tests.executors.runs import NOW, run_of
 
 TRIED = "It was given to 3 processes, none of which began it; the last was"

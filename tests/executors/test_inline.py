@@ -13,9 +13,9 @@ from django.contrib.auth.models import User
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.executors.inline import InlineExecutor
-from scheduled_tasks.messages import Checkpoint, Presence
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.messages import Checkpoint, Presence
+from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import clock, run_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduled_tasks.executors.fork_server.lookout import LONGEST_LOADING, Lookout
+from scheduled_tasks.executors.process.fork_server.liveness import LONGEST_LOADING, Lookout
 
 LEASE = 60.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.clock import lifetime
+from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.conftest import TakeInHand
 from tests.executors.in_hand import is_cancelled
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in

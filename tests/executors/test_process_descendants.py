@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduled_tasks.executors import platform, process
+from scheduled_tasks.executors.process import executor as process
+from scheduled_tasks.executors.process import platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
 from tests.processes import alive

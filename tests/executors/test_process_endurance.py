@@ -13,7 +13,7 @@ from collections import deque
 
 import psutil
 
-from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.process import platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scheduled_tasks.clock import lifetime
 from scheduled_tasks.executors.base import ExecutorBrokenError
-from scheduled_tasks.executors.fork_server import lookout
-from scheduled_tasks.executors.fork_server.client import ForkServerProcess
-from scheduled_tasks.executors.process import SERVER_KILLED
+from scheduled_tasks.executors.process.executor import SERVER_KILLED
+from scheduled_tasks.executors.process.fork_server import liveness as lookout
+from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
+from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 from tests.processes import LONG, alive, wait_until

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduled_tasks.executors import platform
+from scheduled_tasks.executors.process import platform
 from scheduled_tasks.models import Task
-from scheduled_tasks.operations import run_task_now
+from scheduled_tasks.operations.tasks import run_task_now
 from tests.processes import LONG, alive, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)

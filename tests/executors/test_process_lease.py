@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from scheduled_tasks.clock import lifetime
-from scheduled_tasks.executors.process import SERVER_KILLED
+from scheduled_tasks.executors.process.executor import SERVER_KILLED
+from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.processes_in_hand import Hand, pids_in, with_mark
 from tests.processes import LONG, ROOT, alive, wait_until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduled_tasks.executors.memory import MEGABYTE, usage_of
-from scheduled_tasks.messages import Note
+from scheduled_tasks.executors.process.memory import MEGABYTE, usage_of
+from scheduled_tasks.runtime.messages import Note
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
 from tests.processes import alive

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scheduled_tasks.executors.base import MOST_MESSAGES
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Progress
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Progress
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
 from tests.processes import LONG, alive, wait_until

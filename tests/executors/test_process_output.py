@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduled_tasks.messages import LogLine
+from scheduled_tasks.runtime.messages import LogLine
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 from tests.jobs import talkative

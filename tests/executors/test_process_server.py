@@ -14,9 +14,8 @@ import psutil
 import pytest
 from django.db import connection
 
-from scheduled_tasks.executors import platform
 from scheduled_tasks.executors.base import ExecutorBrokenError
-from scheduled_tasks.executors.process import MOST_SPARES
+from scheduled_tasks.executors.process.executor import MOST_SPARES, platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
 from tests.processes import LONG, alive, wait_until

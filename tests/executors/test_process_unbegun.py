@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from scheduled_tasks.executors import process
+from scheduled_tasks.executors.process import executor as process
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 from tests.processes import LONG, wait_until

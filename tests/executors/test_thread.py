@@ -13,8 +13,8 @@ from django.utils import timezone, translation
 from example_project.shop.models import SalesReport
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.registry import HandlerRegistry
-from scheduled_tasks.runs import Outcome
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import NOW, clock, run_of
 from tests.processes import LONG, wait_until
 
@@ -268,7 +268,7 @@ def test_a_run_that_cannot_even_be_made_has_failed_and_leaves_its_place(
 ) -> None:
     collector = make(1)
     with monkeypatch.context() as broken:
-        broken.setattr("scheduled_tasks.executors.local.perform", None)
+        broken.setattr("scheduled_tasks.executors.thread_run.perform", None)
         outcome = collector.run(thread_name)
     assert (outcome.status, outcome.error_category, outcome.retryable) == ("failed", "logic", True)
     assert outcome.error.startswith("TypeError: ")

@@ -9,8 +9,8 @@ from typing import Any
 
 from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import RunCancelled, TimeLimitExceeded
-from scheduled_tasks.messages import Note
-from scheduled_tasks.runs import Loss
+from scheduled_tasks.runtime.messages import Note
+from scheduled_tasks.runtime.runs import Loss
 from tests.executors.in_hand import is_cancelled
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.processes import LONG

@@ -14,8 +14,8 @@ from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Note, Progress
-from scheduled_tasks.runs import Loss, Run
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Note, Progress
+from scheduled_tasks.runtime.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.processes import LONG, wait_until
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduled_tasks.executors.wire import (
+from scheduled_tasks.executors.process.wire import (
     CHUNK,
     LENGTH,
     LONGEST,
@@ -26,8 +26,8 @@ from scheduled_tasks.executors.wire import (
     unpacked,
     unpacked_message,
 )
-from scheduled_tasks.messages import Checkpoint, Counts, LogLine, Message, Note, Progress
-from scheduled_tasks.runs import Outcome, Run
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Message, Note, Progress
+from scheduled_tasks.runtime.runs import Outcome, Run
 from tests.executors.runs import NOW, run_of
 
 values = st.recursive(

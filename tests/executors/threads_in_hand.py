@@ -11,7 +11,7 @@ from typing import Any
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.exceptions import RunInterrupted
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.runs import Ending, Outcome
+from scheduled_tasks.runtime.runs import Ending, Outcome
 from tests.executors.in_hand import InHand
 from tests.executors.runs import clock, run_of
 from tests.processes import LONG

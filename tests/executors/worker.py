@@ -19,7 +19,7 @@ import django
 def main(*, runs: list[tuple[str, dict[str, Any]]], lease: float, held: bool) -> None:
     """Hold the runs in hand until killed."""
     django.setup()
-    from scheduled_tasks.clock import lifetime  # noqa: PLC0415 -- of a project that is loaded
+    from scheduled_tasks.runtime.clock import lifetime  # noqa: PLC0415 -- of a project that is loaded
     from tests.executors.processes_in_hand import Hand  # noqa: PLC0415
 
     hand = Hand(len(runs))

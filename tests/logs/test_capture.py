@@ -10,13 +10,19 @@ from contextvars import copy_context
 
 import pytest
 
-from scheduled_tasks.announcements import announce_start
-from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.logs.capture import LogCapture, RunFilter, leave_run, logged_to, pass_on
-from scheduled_tasks.logs.output import printed_to
-from scheduled_tasks.logs.run_log import RunLog
-from scheduled_tasks.messages import LogLine
+from scheduled_tasks.runtime.context import TaskContext
+from scheduled_tasks.runtime.logs.capture import (
+    LogCapture,
+    RunFilter,
+    leave_run,
+    logged_to,
+    pass_on,
+)
+from scheduled_tasks.runtime.logs.output import printed_to
+from scheduled_tasks.runtime.logs.run_log import RunLog
+from scheduled_tasks.runtime.messages import LogLine
+from scheduled_tasks.worker.announcements import announce_start
 from tests.executors.runs import NOW, run_of
 from tests.recorders import FakeRecorder
 from tests.test_context import context_of

@@ -12,19 +12,19 @@ from tests.processes import ROOT
 
 SHOW = """
 import logging
-from scheduled_tasks.logs.console import level_on_console, show_on_console
+from scheduled_tasks.runtime.logs.console import level_on_console, show_on_console
 show_on_console({level})
 """
 SAY = """
-logging.getLogger("scheduled_tasks.scheduler").debug("ours, in detail")
-logging.getLogger("scheduled_tasks.scheduler").info("ours")
+logging.getLogger("scheduled_tasks.worker.scheduler").debug("ours, in detail")
+logging.getLogger("scheduled_tasks.worker.scheduler").info("ours")
 logging.getLogger("shop.orders").debug("the shop's, in detail")
 logging.getLogger("shop.orders").info("the shop's, password=hunter2xyz")
 logging.getLogger("shop.orders").error("the shop is closed")
 """
 IN_A_RUN = """
-from scheduled_tasks.logs.capture import logged_to
-from scheduled_tasks.logs.run_log import RunLog
+from scheduled_tasks.runtime.logs.capture import logged_to
+from scheduled_tasks.runtime.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 with logged_to(RunLog(run_of(7), FakeRecorder()), alone=True):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduled_tasks.logs.capture import logged_to
-from scheduled_tasks.logs.lines import LONGEST_LINE, Lines
-from scheduled_tasks.logs.output import RunOutput, printed_to
-from scheduled_tasks.logs.run_log import RunLog
+from scheduled_tasks.runtime.logs.capture import logged_to
+from scheduled_tasks.runtime.logs.lines import LONGEST_LINE, Lines
+from scheduled_tasks.runtime.logs.output import RunOutput, printed_to
+from scheduled_tasks.runtime.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from django.test import override_settings
 
-from scheduled_tasks.logs.run_log import LAST_LINES, RunLog, text_of_line
+from scheduled_tasks.runtime.logs.run_log import LAST_LINES, RunLog, text_of_line
 from tests.executors.runs import run_of
 from tests.recorders import FakeRecorder
 

@@ -13,7 +13,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
 
-from scheduled_tasks.context import TaskContext
+from scheduled_tasks.runtime.context import TaskContext
 
 ShopId = NewType("ShopId", int)
 

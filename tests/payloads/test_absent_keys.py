@@ -8,7 +8,7 @@ import pytest
 from django import forms
 from django.http import QueryDict
 
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from tests.payloads.handlers import CleanupForm, cleanup
 
 SPECS = [

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
 from scheduled_tasks.exceptions import InvalidPayload
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from tests.payloads.handlers import (
     CleanupForm,
     Level,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from scheduled_tasks.exceptions import InvalidPayload
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from tests.payloads.handlers import (
     CleanupForm,
     ReportForm,

@@ -15,7 +15,7 @@ from django.utils.duration import duration_iso_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from tests.payloads.handlers import Level, Rate, Region, Size, everything
 
 SPEC = PayloadSpec.from_function(everything)

@@ -11,7 +11,7 @@ from django import forms
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidPayload
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from tests.payloads.handlers import Size, anything, cleanup, everything, report, required
 
 EVERYTHING = PayloadSpec.from_function(everything)

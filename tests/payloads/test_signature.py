@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Optional
 import pytest
 from django import forms
 
-from scheduled_tasks.context import TaskContext
 from scheduled_tasks.exceptions import InvalidHandler
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
+from scheduled_tasks.runtime.context import TaskContext
 from tests.payloads.handlers import CleanupForm, ReportForm, anything, cleanup, everything, report
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_a_default_that_nobody_could_read_is_left_out() -> None:
 
 def test_the_module_can_be_imported_before_settings_are() -> None:
     code = """
-from scheduled_tasks.payloads import PayloadSpec
+from scheduled_tasks.handlers.payloads import PayloadSpec
 def f(day: int = 1): ...
 assert PayloadSpec.from_function(f).clean({"day": 2}) == {"day": 2}
 """

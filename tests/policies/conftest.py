@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from tests.policies.world import register_handler
 
 

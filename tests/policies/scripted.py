@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.runs import Ending as RealEnding
-from scheduled_tasks.runs import Loss, Outcome, Run
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.runtime.runs import Ending as RealEnding
+from scheduled_tasks.runtime.runs import Loss, Outcome, Run
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.policies.records import Ending, Execution
 
 STATUSES = {"later": "failed"}

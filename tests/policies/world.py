@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from scheduled_tasks.handlers.registry import scheduled_task
 from scheduled_tasks.models import Execution as Row
 from scheduled_tasks.models import Pause as PauseRow
 from scheduled_tasks.models import Task as TaskRow
 from scheduled_tasks.models import TaskState as StateRow
-from scheduled_tasks.operations import run_task_now
-from scheduled_tasks.registry import scheduled_task
+from scheduled_tasks.operations.tasks import run_task_now
 from tests.policies.ledger import Ledger
 from tests.policies.records import Ending, Execution, Task
 from tests.policies.rules import Rules

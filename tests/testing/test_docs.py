@@ -13,7 +13,7 @@ import pytest
 from django.test import TestCase
 
 from scheduled_tasks import testing
-from scheduled_tasks.registry import registry
+from scheduled_tasks.handlers.registry import registry
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "testing-tasks.md").read_text()
 HANDLERS, *EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

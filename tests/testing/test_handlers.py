@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 
 from scheduled_tasks import Partial, Retry, RetryLater, Skip, TaskContext, scheduled_task
 from scheduled_tasks.exceptions import InvalidPayload, TimeLimitExceeded, UnknownHandler
-from scheduled_tasks.messages import Counts, Progress
-from scheduled_tasks.registry import HandlerRegistry
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.messages import Counts, Progress
 from scheduled_tasks.testing import HandlerRun, run_handler
 
 pytestmark = pytest.mark.usefixtures("registry")

@@ -9,8 +9,8 @@ from django.test import override_settings
 
 from scheduled_tasks import Interval, declare, disable_task, get_task, register_task, scheduled_task
 from scheduled_tasks.exceptions import UnknownTask
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
-from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.testing import assert_not_scheduled, assert_scheduled, upcoming
 from scheduled_tasks.testing.moments import moment_of
 

@@ -11,8 +11,8 @@ from django.test import TestCase, TransactionTestCase
 
 from scheduled_tasks import TaskContext, register_task, scheduled_task
 from scheduled_tasks.exceptions import AlreadyRunning, InvalidPayload, UnknownTask
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.registry import HandlerRegistry
 from scheduled_tasks.testing import TaskClock, run_task
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from benchmarks.tasks import talk
-from scheduled_tasks.logs.console import show_on_console
+from scheduled_tasks.runtime.logs.console import show_on_console
 
 
 class Command(BaseCommand):

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from scheduled_tasks.management.console import moment, pause_in_words
 from scheduled_tasks.models import Pause, Task
-from scheduled_tasks.operations import list_tasks
+from scheduled_tasks.operations.tasks import list_tasks
 
 HEADINGS = ("task", "schedule", "zone", "next run", "last status", "state")
 

@@ -13,8 +13,8 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.management.console import moment, pause_in_words, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
+from scheduled_tasks.runtime.sanitizing import storable_text
 from scheduled_tasks.schedules.interval import read_length
-from scheduled_tasks.storable import storable_text
 
 LONGEST_REASON = Pause._meta.get_field("reason").max_length or 0  # noqa: SLF001
 LONGEST_NAME = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001

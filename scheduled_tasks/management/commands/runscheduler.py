@@ -12,11 +12,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduled_tasks.engine import WorkerLostError
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
 from scheduled_tasks.models import Worker
-from scheduled_tasks.scheduler import Scheduler
+from scheduled_tasks.worker.engine import WorkerLostError
+from scheduled_tasks.worker.scheduler import Scheduler
 
 LONGEST_LABEL = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 

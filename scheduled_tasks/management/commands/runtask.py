@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduled_tasks.by_hand import find_task, run_here
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.management.bar import bar_on
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
 from scheduled_tasks.models import Execution
-from scheduled_tasks.operations import prepare, run_task_now
-from scheduled_tasks.storable import storable_text
+from scheduled_tasks.operations.tasks import prepare, run_task_now
+from scheduled_tasks.runtime.sanitizing import storable_text
+from scheduled_tasks.worker.run_here import find_task, run_here
 
 #: Of tasks and handlers; an argument can be longer, and need not even be text.
 LONGEST_NAME = 200

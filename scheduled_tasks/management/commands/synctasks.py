@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.exceptions import ScheduledTasksError
-from scheduled_tasks.sync import sync
+from scheduled_tasks.operations.sync import sync
 
 
 class Command(BaseCommand):

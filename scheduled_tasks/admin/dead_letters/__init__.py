@@ -1,0 +1,3 @@
+"""The page of what failed for good."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The pages of executions."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The pages of tasks."""
+
+from __future__ import annotations

@@ -1,0 +1,62 @@
+"""Changes of tasks: who changed what, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.admin import display
+from scheduled_tasks.admin.filters import OneTaskFilter
+from scheduled_tasks.admin.history import HistoryAdmin
+from scheduled_tasks.admin.links import task_link
+from scheduled_tasks.admin.tasks import changes
+from scheduled_tasks.models import TaskChange
+
+
+@admin.register(TaskChange)
+class TaskChangeAdmin(HistoryAdmin):
+    """The changes of all tasks, newest first; also of tasks that are gone."""
+
+    list_display = ("changed_moment", "task_name", "action_badge", "changed_by", "what")
+    list_filter = (OneTaskFilter, "action")
+    search_fields = ("task_name", "changed_by")
+    search_help_text = _("A part of the task's name, or of who changed it")
+    fields = ("task_page", "action_badge", "changed_moment", "changed_by", "reason", "differences")
+
+    def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave in the database what lists do not show."""
+        return changes.for_lists(queryset)
+
+    def has_delete_permission(self, request: HttpRequest, obj: TaskChange | None = None) -> bool:
+        """Refuse: a record that can be thinned out proves nothing."""
+        return False
+
+    @admin.display(description=_("when"))
+    def changed_moment(self, change: TaskChange) -> str:
+        """Return when it was done."""
+        return display.moment(change.changed_at)
+
+    @admin.display(description=_("action"))
+    def action_badge(self, change: TaskChange) -> str:
+        """Return what was done, coloured where it stops a task."""
+        return display.badge(change.action, change.get_action_display())
+
+    @admin.display(description=_("task"))
+    def task_page(self, change: TaskChange) -> str:
+        """Link to the task while it exists."""
+        return task_link(self.admin_site, change)
+
+    @admin.display(description=_("what"))
+    def what(self, change: TaskChange) -> str:
+        """Return each difference in a line, or the reason of the engine."""
+        return format_html('<div class="st-differences">{}</div>', changes.summary(change))
+
+    @admin.display(description=_("fields"))
+    def differences(self, change: TaskChange) -> str:
+        """Return all old and new values."""
+        return changes.table(change)

@@ -1,0 +1,141 @@
+"""The form in which a person defines a task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.models import Task
+from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.schedules import zone_names
+
+BLANK = ("", "---------")
+
+
+class JSONObjectField(forms.JSONField):
+    """A JSON object, laid out. Text that no parser can take is an error like any other.
+
+    Django's field fails on nesting too deep and on numbers too long.
+    """
+
+    widget = AdminTextareaWidget
+
+    def to_python(self, value: Any) -> Any:
+        """Return what the text says, {} for none."""
+        try:
+            cleaned = super().to_python(value)
+        except (ValueError, RecursionError):
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+        return {} if cleaned is None and not value else cleaned
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, as it was typed if it says nothing."""
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the text to show."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return json.dumps(value, ensure_ascii=False, indent=2 if value else None)
+
+
+class TaskForm(forms.ModelForm):
+    """A task's definition, with the registered handlers to choose from."""
+
+    class Meta:
+        """The fields that people fill in."""
+
+        model = Task
+        fields = (
+            "name",
+            "handler",
+            "description",
+            "category",
+            "schedule",
+            "timezone",
+            "anchor",
+            "enabled",
+            "payload",
+            "paused_until",
+            "pause_reason",
+            "metadata",
+            *Policies.DECLARED_FIELDS,
+        )
+        field_classes = {"payload": JSONObjectField, "metadata": JSONObjectField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "handler" in self.fields:
+            self.fields["handler"].widget = forms.Select(choices=handlers(self.instance.handler))
+        if "timezone" in self.fields:
+            self.fields["timezone"].widget = forms.Select(choices=zones(self.instance.timezone))
+        for name in {"payload", "metadata"}.intersection(self.fields):
+            self.fields[name].widget.attrs |= {"rows": 4, "spellcheck": "false"}
+        if "payload" in self.fields:
+            self.fields["payload"].help_text = self.payload_help()
+        if "description" in self.fields:
+            self.fields["description"].widget.attrs["rows"] = 2
+
+    def payload_help(self) -> str:
+        """Return the help text of the payload, with the arguments that the handler takes."""
+        said = str(self.fields["payload"].help_text)
+        try:
+            names = registry.get(self.instance.handler).spec.names
+        except ScheduledTasksError:
+            return said
+        if not names:
+            return format_html("{} {}", said, _("This handler takes none."))
+        return format_html("{} {}", said, _("This handler takes: %s.") % ", ".join(names))
+
+    def clean(self) -> dict[str, Any]:
+        """Keep moments that nobody touched as they are: the form shows no parts of a second."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in {"anchor", *Policies.MOMENTS}.intersection(cleaned):
+            if name not in self.changed_data:
+                cleaned[name] = getattr(self.instance, name)
+        return cleaned
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Add the errors that the row finds in itself: each once, and where it can be seen."""
+        if field is None and hasattr(error, "error_dict"):
+            error = ValidationError(self.placed(error.error_dict))
+        super().add_error(field, error)
+
+    def placed(self, errors: dict[str, list[ValidationError]]) -> dict[str, list[Any]]:
+        """Return errors by field; those of fields that the page does not let edit go to the top."""
+        found: dict[str, list[Any]] = {}
+        for name, reasons in errors.items():
+            if name == NON_FIELD_ERRORS or name in self.fields:
+                if name not in self.errors:
+                    found.setdefault(name, []).extend(reasons)
+            else:
+                said = [f"{name}: {' '.join(reason.messages)}" for reason in reasons]
+                found.setdefault(NON_FIELD_ERRORS, []).extend(said)
+        return found
+
+
+def handlers(current: str) -> list[tuple[str, str]]:
+    """Return the registered handlers, and the one that the row names even if it is gone."""
+    try:
+        known = set(registry.handlers)
+    except ScheduledTasksError:
+        known = set()
+    keys = sorted(known | set(filter(None, [current])))
+    return [BLANK, *((key, key) for key in keys)]
+
+
+def zones(current: str) -> list[tuple[str, str]]:
+    """Return all time zones, and the one that the row names even if there is none like it."""
+    return [(name, name) for name in sorted(zone_names() | {current})]

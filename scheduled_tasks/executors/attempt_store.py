@@ -1,0 +1,107 @@
+"""What one attempt writes on its handler's own connection: checkpoints in a transaction, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import Error, connections, router, transaction
+from django.db.transaction import Atomic
+
+from scheduled_tasks.exceptions import LeaseLost, WrongTransaction
+from scheduled_tasks.models import Execution, OnceKey
+from scheduled_tasks.runtime.once import Key
+from scheduled_tasks.runtime.runs import Run
+
+
+class RunLedger:
+    """The ledger of one attempt. Each write is guarded by it, so that one that is over adds none.
+
+    The clock tells the database's time, and keys expire by it.
+    """
+
+    def __init__(self, run: Run, clock: Callable[[], datetime]) -> None:
+        self.run = run
+        self.clock = clock
+        self._written_in: Atomic | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Say whether a checkpoint waits for the end of the transaction that this thread is in."""
+        return self._written_in is not None and self._written_in in self._connection.atomic_blocks
+
+    def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
+        """Write a checkpoint as part of the open transaction; call ``show`` once it is committed.
+
+        Raise WrongTransaction where none is open, LeaseLost if the attempt is over.
+        """
+        using = router.db_for_write(Execution)
+        # One that a test case has opened is not the handler's own.
+        own = [block for block in self._connection.atomic_blocks if not block._from_testcase]  # noqa: SLF001
+        if not own:
+            raise WrongTransaction(
+                "checkpoint_in_transaction() writes what is committed with the step that it is "
+                f"about: call it inside transaction.atomic(using={using!r})."
+            )
+        run = self.run
+        if not Execution.objects.leave_checkpoint((run.execution_id, run.attempt), value):
+            raise LeaseLost(f"{described(run)} is over: it leaves no checkpoint any more.")
+        self._written_in = own[0]
+        transaction.on_commit(lambda: self._committed(show), using=using)
+
+    def key(self, key: str) -> Key:
+        """Return a key of the task's, to be taken."""
+        return RunKey(self.run, key, self.clock)
+
+    def _committed(self, show: Callable[[], None]) -> None:
+        self._written_in = None
+        show()
+
+    @property
+    def _connection(self) -> Any:
+        return connections[router.db_for_write(Execution)]
+
+
+class RunKey:
+    """A key that one attempt takes, uses up or frees."""
+
+    def __init__(self, run: Run, key: str, clock: Callable[[], datetime]) -> None:
+        self.run = run
+        self.clock = clock
+        self.row = OnceKey(
+            task_name=run.task_name,
+            key=key,
+            execution_id=run.execution_id,
+            attempt=run.attempt,
+        )
+
+    def take(self) -> bool:
+        """Take it; say whether this attempt holds it now."""
+        return OnceKey.objects.take(self.row, self.clock())
+
+    def finish(self, ttl: timedelta | None) -> None:
+        """Use it up, for so long or for ever. Raise LeaseLost if somebody else has taken it.
+
+        In test mode it is free again: what was only tried is not done.
+        """
+        if self.run.test_mode:
+            self.free()
+            return
+        if not self.row.finish(None if ttl is None else self.clock() + ttl):
+            raise LeaseLost(
+                f"{described(self.run)} does not hold the key {self.row.key!r} any more."
+            )
+
+    def free(self) -> None:
+        """Give it back; where that cannot be written, the next attempt takes it over.
+
+        Nothing can be in a transaction that is broken, whose end takes the key back itself.
+        """
+        with suppress(Error):
+            self.row.free()
+
+
+def described(run: Run) -> str:
+    return f"Attempt {run.attempt} of execution {run.execution_id}"

@@ -1,0 +1,258 @@
+"""Runs each attempt in a process of its own, which can be bounded and killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+import threading
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import connections
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
+from scheduled_tasks.executors.endings import lost, still_running_reason
+from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process.endings import ending_of
+from scheduled_tasks.executors.process.fork_server import liveness as lookout
+from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
+from scheduled_tasks.executors.process.wire import Frame, packed, unpacked_message
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.logs.capture import label_all, pass_on
+from scheduled_tasks.runtime.logs.console import level_on_console
+from scheduled_tasks.runtime.messages import LogLine, Note, Sent
+from scheduled_tasks.runtime.runs import Run
+
+logger = logging.getLogger(__name__)
+
+#: No more children wait for runs than this: each takes a few megabytes.
+MOST_SPARES = 4
+#: How long a process that was given a run may take to begin it, in seconds: a fresh interpreter
+#: loads the project first.
+LONGEST_BEGINNING = 120.0
+#: A server that ends before it is loaded may have been killed, so it is started once more.
+MOST_EARLY_ENDS = 2
+CANNOT_LOAD = (
+    "The fork server could not load the project; its error stands above. "
+    "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
+)
+CANNOT_START = "The fork server could not be started"
+SERVER_KILLED = "The fork server that ran it was killed."
+#: How long a run has to clean up when its worker is stopped, at most, in seconds.
+STOPPING_GRACE = 1.0
+
+
+class ProcessExecutor(Executor):
+    """Runs each attempt in a process of its own, forked from a fork server that is kept clean.
+
+    A run can be killed, with the processes that it has started, at its timeout, at its memory
+    limit, when this worker stops, dies, or cannot keep its lease. How a run ended is known only
+    when nothing of it is left.
+    """
+
+    can_kill = True
+    can_limit_memory = platform.LINUX
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._server: ForkServerProcess | None = None
+        self._ready = threading.Event()
+        self._problem = ""
+        self._closed = False
+        self._ended_early = 0
+        self._changing_server = threading.Lock()
+        self._lease_until = float("inf")
+        self._begun: dict[int, datetime] = {}
+        self._unheard: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
+
+    def open(self) -> None:
+        """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
+        if self._server is None:
+            label_all()
+            try:
+                with self._changing_server:
+                    self._start_server()
+            except OSError as error:
+                raise ExecutorBrokenError(f"{CANNOT_START}: {error}.") from None
+        if not self._ready.wait(lookout.LONGEST_LOADING):
+            self._problem = f"The fork server did not load within {lookout.LONGEST_LOADING:g} s."
+        self.check()
+
+    def check(self) -> None:
+        """Raise ExecutorBrokenError if it can run nothing; kill a fork server that hangs."""
+        if self._problem:
+            raise ExecutorBrokenError(self._problem)
+        if self._server is not None:
+            self._server.check(app_settings.LEASE)
+
+    @property
+    def free(self) -> int:
+        """Return how many more runs it can take now: none while its fork server loads."""
+        return super().free if self._ready.is_set() else 0
+
+    def submit(self, run: Run) -> None:
+        """Take a run in hand, for this fork server or the next, not for both."""
+        with self._changing_server:
+            super().submit(run)
+
+    def begin(self, run: Run) -> None:
+        """Give the run to a process that waits for one."""
+        clock = Clock()
+        clock.set(self.clock())
+        self._post({"kind": "run", "run": packed(run), "clock": clock.base})
+
+    def extend_lease(self, until: float) -> None:
+        """Let runs go on until that moment."""
+        self._lease_until = until
+        self._post({"kind": "lease", "until": until})
+
+    def messages(self) -> list[Sent]:
+        """Return what runs have said since the last call, and listen to them again."""
+        sent = super().messages()
+        # Not as they come in: a slow handler of logging would make this worker deaf meanwhile.
+        for _ in range(self._unheard.qsize()):
+            pass_on(*self._unheard.get())
+        if self._server is not None:
+            self._server.ring()
+        return sent
+
+    def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
+        """Ask one run to stop, and kill it after the grace; the fork server knows if it may."""
+        claim = {"execution_id": execution_id, "attempt": attempt}
+        self._post({**claim, "kind": "cancel", "reason": reason})
+
+    def abandon(self) -> None:
+        """Interrupt everything in hand, and kill what has not ended a moment later."""
+        self._post({"kind": "abandon", "grace": STOPPING_GRACE})
+
+    def close(self) -> None:
+        """Kill what runs, end the fork server, and wait until nothing of it is left."""
+        with self._changing_server:
+            self._closed = True
+        if self._server is not None:
+            self._server.close()
+
+    def _post(self, frame: Frame) -> None:
+        if self._server is not None:
+            self._server.post(frame)
+
+    # What the fork server says, in the thread that talks with it.
+
+    def _start_server(self) -> None:
+        server = ForkServerProcess(
+            {
+                "worker": os.getpid(),
+                "argv": sys.argv,
+                "log_level": level_on_console(),
+                "databases": {alias: address_of(alias) for alias in connections},
+                "spares": min(self.concurrency, MOST_SPARES),
+                "grace": app_settings.KILL_GRACE,
+                "beginning": LONGEST_BEGINNING,
+                "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
+                "lease_until": self._lease_until,
+            },
+            listens=lambda: not self.full,
+            on_frame=self._hear,
+            on_gone=self._ready.clear,
+            on_end=self._lose_server,
+        )
+        server.start()
+        self._server = server
+
+    def _hear(self, frame: Frame) -> None:
+        if frame["kind"] == "ready":
+            self._take_ready(frame["threads"])
+            return
+        run = self.in_hand.get(frame["execution_id"])
+        if run is None or run.attempt != frame["attempt"]:
+            return
+        match frame["kind"]:
+            case "begun":
+                self._begun[run.execution_id] = self.clock()
+            case "message":
+                self._take_message(run, frame)
+            case "timeout":
+                note = Note(text=still_running_reason(run))
+                self.take(run, note, partial(self._answer, run, None))
+            case "ended":
+                begun = self._begun.pop(run.execution_id, None)
+                self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))
+
+    def _take_ready(self, threads: list[str]) -> None:
+        if threads:
+            logger.warning(
+                "loading the project started threads (%s), which do not outlive a fork: each run "
+                "starts in a fresh interpreter, which takes about a second",
+                ", ".join(threads),
+            )
+        self._ready.set()
+        self.on_finished()
+
+    def _take_message(self, run: Run, frame: Frame) -> None:
+        number = frame.get("number")
+        try:
+            message = unpacked_message(frame["message"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            logger.warning("a run said what is no message execution=%s", run.execution_id)
+            return
+        if isinstance(message, LogLine) and message.unheard:
+            self._unheard.put((run, message))
+        self.take(run, message, partial(self._answer, run, number))
+        if number is not None:
+            self.on_finished()
+
+    def _answer(self, run: Run, number: int | None, accepted: bool) -> None:  # noqa: FBT001
+        if number is not None or not accepted:
+            self._post(
+                {
+                    "kind": "answer",
+                    "execution_id": run.execution_id,
+                    "attempt": run.attempt,
+                    "number": number,
+                    "accepted": accepted,
+                }
+            )
+
+    def _lose_server(self) -> None:
+        """Give up what the server had in hand, and start another."""
+        with self._changing_server:
+            if self._closed or self._server is None:
+                return
+            self._ended_early = 0 if self._server.lookout.loaded else self._ended_early + 1
+            if self._ended_early < MOST_EARLY_ENDS:
+                self._replace_server(self._server.unsent())
+            else:
+                self._problem = CANNOT_LOAD
+                self._ready.set()
+        self.on_finished()
+
+    def _replace_server(self, unsent: list[Frame]) -> None:
+        """Start another, which also makes the runs that never left for the one that has ended."""
+        logger.error("the fork server has ended and is started anew; its runs were killed")
+        self._begun.clear()
+        runs = [frame["run"] for frame in unsent if frame["kind"] == "run"]
+        kept = {(run["execution_id"], run["attempt"]) for run in runs}
+        for run in list(self.in_hand.values()):
+            if (run.execution_id, run.attempt) not in kept:
+                self.deliver(lost(run, SERVER_KILLED, charged=True))
+        try:
+            self._start_server()
+        except OSError as error:
+            self._problem = f"{CANNOT_START}: {error}."
+            return
+        for frame in unsent:
+            if frame["kind"] != "lease":  # the new one knows a later one
+                self._post(frame)
+
+
+def address_of(alias: str) -> dict[str, str | None]:
+    """Return where a database is, as this process uses it: tests use another than the settings."""
+    settings = connections[alias].settings_dict
+    return {
+        key: None if settings[key] is None else str(settings[key])
+        for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+    }

@@ -1,0 +1,174 @@
+"""One attempt, from a Run to its Outcome: resolve, validate, announce, call."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from scheduled_tasks.exceptions import (
+    RetryLater,
+    RunCancelled,
+    RunInterrupted,
+    Skip,
+    TimeLimitExceeded,
+)
+from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.context import TaskContext
+from scheduled_tasks.runtime.failures import failure_of
+from scheduled_tasks.runtime.logs.capture import logged_to
+from scheduled_tasks.runtime.logs.output import printed_to
+from scheduled_tasks.runtime.logs.run_log import RunLog
+from scheduled_tasks.runtime.messages import Afresh, Counts, Recorder
+from scheduled_tasks.runtime.once import Ledger
+from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
+from scheduled_tasks.runtime.sanitizing import readable_json, readable_text
+from scheduled_tasks.signals import execution_started
+
+Call = Callable[[Run, TaskContext], Any]
+
+#: How runs end whose handler came to an end of its own choice.
+WELL_ENDED = ("success", "partial", "skipped")
+
+
+def perform(
+    run: Run,
+    *,
+    clock: Callable[[], datetime],
+    recorder: Recorder,
+    cancellation: Cancellation,
+    call: Call | None = None,
+    alone: bool = False,
+    on_error: Callable[[BaseException], None] = lambda error: None,
+) -> Outcome:
+    """Make one attempt and return how it ended; whatever the handler raises is in the outcome.
+
+    What the handler says of itself goes to the recorder. The cancellation, while it is not
+    requested, does nothing; what is requested too late changes nothing. ``call`` takes the place
+    of the handler; ``on_error`` is told what failed it. ``alone`` says that whatever happens in
+    this process is part of the run.
+    """
+    call = call or call_handler
+    started_at, begun = clock(), time.perf_counter()
+    context = context_of(run, recorder, cancellation, RunLedger(run, clock))
+    log = RunLog(run, recorder)
+    try:
+        with logged_to(log, alone=alone), printed_to(log):
+            if run.attempt > 1 and run.checkpoint is None:
+                recorder.send(Afresh())
+            ending = ended_well(cancellation.call(lambda: call(run, context)), context)
+    except Skip as skip:
+        ending = {"status": "skipped", "reason": readable_text(str(skip))}
+    except KeyboardInterrupt:
+        ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
+    except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
+        on_error(error)
+        ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
+        if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
+            ending["error"] = ""  # the reason says it
+    context.say_last()
+    log.close()
+    ending |= interruption_of(cancellation, run, ending)
+    return Outcome(
+        execution_id=run.execution_id,
+        attempt=run.attempt,
+        started_at=started_at,
+        finished_at=clock(),
+        duration_ms=round((time.perf_counter() - begun) * 1000),
+        **ending,
+    )
+
+
+def call_handler(run: Run, context: TaskContext) -> Any:
+    """Resolve the handler, check the payload once more, and call with the keys that it holds."""
+    handler = registry.get(run.handler)
+    arguments = handler.spec.clean(run.payload)
+    if handler.spec.context_parameter:
+        arguments[handler.spec.context_parameter] = context
+    execution_started.send_robust(sender=handler.function, context=context)
+    result = handler.function(**arguments)
+    if inspect.isawaitable(result):
+        return async_to_sync(context.cancellation.awaited)(result)
+    return result
+
+
+def context_of(
+    run: Run, recorder: Recorder, cancellation: Cancellation, ledger: Ledger
+) -> TaskContext:
+    return TaskContext(
+        task_name=run.task_name,
+        execution_id=run.execution_id,
+        attempt=run.attempt,
+        scheduled_for=run.scheduled_for,
+        schedule=run.schedule,
+        trigger=run.trigger,
+        triggered_by=run.triggered_by,
+        payload=run.payload,
+        test_mode=run.test_mode,
+        execution_count=run.execution_count,
+        last_success_at=run.last_success_at,
+        last_checkpoint=run.checkpoint,
+        counts=counts_so_far(run),
+        recorder=recorder,
+        ledger=ledger,
+        cancellation=cancellation,
+    )
+
+
+def counts_so_far(run: Run) -> Counts:
+    """Return what an attempt goes on counting from: from nothing, unless it goes on itself."""
+    if run.checkpoint is None:
+        return Counts()
+    return Counts(processed=run.processed_count, errors=run.error_count)
+
+
+def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
+    """Return what the end of a run says whose handler has returned."""
+    if isinstance(result, Partial):
+        reason = readable_text(str(result.reason))
+        return {"status": "partial", "result": readable_json(result.result), "reason": reason}
+    status = "partial" if context.counts.errors else "success"
+    return {"status": status, "result": readable_json(result)}
+
+
+def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
+    """Return what the exception has to say about another attempt."""
+    if isinstance(error, RetryLater):
+        return {"retry_after": error.delay.total_seconds()}
+    handler = registry.handlers.get(run.handler)
+    return {"retryable": handler is None or handler.retry.allows(error)}
+
+
+def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:
+    """Return what the end of a run has to say besides, if it was asked to stop.
+
+    One that reached its timeout has failed, even if it returned; its result is kept. One that was
+    cancelled is no failure; what it raised of its own is kept.
+    """
+    if cancellation.error is RunCancelled:
+        if ending["status"] in WELL_ENDED:
+            return {}
+        return {
+            "status": "cancelled",
+            "reason": cancellation.reason,
+            "error_category": "",
+            "error_fingerprint": "",
+        }
+    timed_out = cancellation.error is TimeLimitExceeded
+    if not cancellation.requested or not (timed_out or ending["status"] == "failed"):
+        return {}
+    return {
+        "status": "failed",
+        "error": cancellation.reason,
+        "error_category": "timeout" if timed_out else "lost",
+        "error_fingerprint": fingerprint(f"{cancellation.error} {run.handler}"),
+        "retryable": True,
+        "retry_after": None,
+    }

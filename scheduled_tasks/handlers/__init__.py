@@ -1,0 +1,3 @@
+"""What code says: handlers with their payloads, declared tasks, and which failures are retried."""
+
+from __future__ import annotations

@@ -1,0 +1,183 @@
+"""What code says of a task: a schedule, a payload, and how it wants to be run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidTask
+from scheduled_tasks.handlers.retries import Retry, retry_of
+from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+
+#: The options that count something, in whole numbers.
+UNITS = {
+    "timeout": "seconds",
+    "memory_limit_mb": "megabytes",
+    "misfire_grace": "seconds",
+    "jitter": "seconds",
+}
+#: Those of them that may be a timedelta.
+DURATIONS = ("timeout", "misfire_grace", "jitter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What code says of one task. ``name`` is None where the handler names it."""
+
+    handler: str
+    name: str | None = None
+    schedule: str = ""
+    timezone: str | None = None
+    anchor: str | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    description: str = ""
+    category: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    queue: str = "default"
+    priority: int = 0
+    timeout: int | None = None
+    memory_limit_mb: int | None = None
+    on_lost: str = "retry"
+    max_losses: int = 3
+    executor: str = ""
+    max_retries: int = 0
+    retry_delay: int = 1
+    retry_backoff: float = 2.0
+    retry_max_delay: int = 3600
+    misfire_policy: str = "once"
+    misfire_grace: int | None = None
+    catch_up_limit: int = 100
+    overlap_policy: str = "skip"
+    jitter: int = 0
+    starts_at: str | None = None
+    ends_at: str | None = None
+
+
+class Options(TypedDict, total=False):
+    """What code may say of a task besides its handler and schedule."""
+
+    timezone: str | None
+    payload: Mapping[str, Any]
+    enabled: bool
+    description: str
+    category: str
+    metadata: Mapping[str, Any]
+    queue: str
+    priority: int
+    timeout: int | timedelta | None
+    memory_limit_mb: int | None
+    on_lost: str
+    max_losses: int
+    executor: str
+    retry: Retry | int
+    misfire_policy: str
+    misfire_grace: int | timedelta | None
+    catch_up_limit: int
+    overlap_policy: str
+    jitter: int | timedelta
+    starts_at: datetime | None
+    ends_at: datetime | None
+
+
+def declaration_of(
+    caller: str, schedule: Schedule | str | None, name: str | None, options: Options
+) -> Declaration:
+    """Build a Declaration, with the schedule in its canonical text."""
+    if unknown := sorted(set(options) - set(Options.__annotations__)):
+        raise TypeError(
+            f"{caller}() takes no {unknown[0]!r}; there are {', '.join(Options.__annotations__)}."
+        )
+    timezone, anchor = options.get("timezone"), None
+    match schedule:
+        case Interval(anchor=datetime() as moment):
+            anchor = moment.isoformat()
+        case Cron() | Once():
+            timezone = timezone or schedule.timezone
+        case None | str() | Schedule():
+            pass
+        case _:
+            raise InvalidSchedule(
+                f"{schedule!r} is no schedule: give a text such as 'every 15 minutes', or a "
+                "Cron, Interval or Once."
+            )
+    value = parse(str(schedule or ""), timezone or "UTC")
+    given = as_fields({**options, "timezone": timezone})
+    for key in ("starts_at", "ends_at"):
+        if given.get(key) is not None:
+            given[key] = aware(key, given[key]).isoformat()
+    if "description" in given:
+        given["description"] = str(given["description"])  # it may be translated lazily
+    for key in ("payload", "metadata"):
+        if key in given:
+            given[key] = as_json(key, given[key])
+    return Declaration(
+        handler="", name=name, schedule=value.text if value else "", anchor=anchor, **given
+    )
+
+
+def as_json(option: str, value: Any) -> Any:
+    """Return a value as a JSON column holds it: dates and decimals become text.
+
+    Raise InvalidPayload, by the option's name, for what JSON cannot hold.
+    """
+    allow_nan = option == "payload"  # the handler's form says better what is wrong with it
+    try:
+        return json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=allow_nan))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None
+
+
+def as_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the fields of a task hold them: durations in seconds, retries by number.
+
+    Raise InvalidTask, by the option's name, for parts of a unit, which no column would keep, and
+    for what is no way to retry.
+    """
+    fields = {
+        option: as_whole(option, value) if option in UNITS else value
+        for option, value in options.items()
+    }
+    if "retry" in fields:
+        fields |= retry_fields(retry_of(fields.pop("retry")))
+    return fields
+
+
+def refuse_error_classes(caller: str, retry: Any) -> None:
+    """Raise TypeError for a Retry with exception classes where only a handler can have them."""
+    if isinstance(retry, Retry) and (retry.retry_on or retry.give_up_on):
+        raise TypeError(
+            f"{caller}() takes no retry_on and give_up_on: exception classes belong to the "
+            "handler, give them to @scheduled_task."
+        )
+
+
+def retry_fields(retry: Retry) -> dict[str, Any]:
+    return {
+        "max_retries": retry.max_retries,
+        "retry_delay": retry.delay,
+        "retry_backoff": float(retry.backoff),
+        "retry_max_delay": retry.max_delay,
+    }
+
+
+def as_whole(option: str, value: Any) -> Any:
+    number = value
+    if option in DURATIONS and isinstance(value, timedelta):
+        number = value.total_seconds()
+    if not isinstance(number, float):
+        return number  # the task itself refuses what is no number
+    if not number.is_integer():
+        raise InvalidTask({option: [f"must be a whole number of {UNITS[option]}, not {value}."]})
+    return int(number)
+
+
+def aware(option: str, moment: Any) -> datetime:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidTask({option: [f"must be a datetime with a time zone, not {moment!r}."]})
+    return moment

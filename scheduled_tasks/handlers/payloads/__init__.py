@@ -1,0 +1,8 @@
+"""Payloads: the JSON keyword arguments of a run, checked by a form made from the handler."""
+
+from __future__ import annotations
+
+from scheduled_tasks.handlers.payloads.signature import Parameter
+from scheduled_tasks.handlers.payloads.spec import PayloadSpec
+
+__all__ = ["Parameter", "PayloadSpec"]

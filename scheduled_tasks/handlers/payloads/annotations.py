@@ -1,0 +1,179 @@
+"""From the annotation of a parameter to the kind of its argument."""
+
+from __future__ import annotations
+
+import types
+from collections import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from inspect import Parameter
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, is_typeddict
+from uuid import UUID
+
+from django.utils.dateparse import parse_duration
+
+from scheduled_tasks.handlers.payloads.choices import Choice, Option, choice
+from scheduled_tasks.handlers.payloads.json_values import flaw
+from scheduled_tasks.handlers.payloads.kinds import (
+    Exact,
+    Json,
+    Kind,
+    Moment,
+    Number,
+    Parsed,
+    Text,
+    Whole,
+    aware,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an annotation says: the kind of the argument and whether it may be null."""
+
+    kind: Kind
+    nullable: bool
+
+
+def read_annotation(annotation: Any) -> Reading:
+    """Return the kind that an annotation says, and whether null is among its values."""
+    bare = unwrap(annotation)
+    match bare:
+        case Parameter.empty | None | types.NoneType:
+            return Reading(Json(), nullable=True)
+        case _ if bare is Any or bare is object:
+            return Reading(Json(), nullable=True)
+    origin = get_origin(bare)
+    if origin is Union or origin is types.UnionType:
+        return read_union(get_args(bare))
+    if origin is Literal:
+        values = get_args(bare)
+        return Reading(choice_of(values), nullable=None in values)
+    return Reading(kind_of(bare, origin), nullable=False)
+
+
+def unwrap(annotation: Any) -> Any:
+    """Return what stands behind Annotated, NewType and ``type`` statements."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return annotation
+
+
+def read_union(members: tuple[Any, ...]) -> Reading:
+    """Return the kind of an Optional; other unions are JSON, which the handler tells apart."""
+    others = [member for member in members if member is not types.NoneType]
+    readings = [read_annotation(member) for member in others]
+    nullable = len(others) < len(members) or any(reading.nullable for reading in readings)
+    return Reading(readings[0].kind if len(readings) == 1 else Json(), nullable=nullable)
+
+
+def kind_of(annotation: Any, origin: Any) -> Kind:
+    """Return the kind of one type."""
+    if annotation in PLAIN:
+        return PLAIN[annotation]()
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return choice_of(tuple(annotation))
+    outer = origin or annotation
+    if is_typeddict(outer):
+        return an_object()
+    if outer in LISTS:
+        return a_list()
+    if outer in CONVERTED:
+        return a_list(convert=CONVERTED[outer])
+    return an_object() if outer in OBJECTS else Json()
+
+
+def a_list(*, convert: Callable[[Any], Any] | None = None) -> Json:
+    """Return JSON whose outer type is a list."""
+    return Json(name="JSON list", expected="a list", outer=list, convert=convert)
+
+
+def an_object() -> Json:
+    """Return JSON whose outer type is an object."""
+    return Json(name="JSON object", expected="an object", outer=dict)
+
+
+def choice_of(values: tuple[Any, ...]) -> Choice:
+    """Return the choice among the values of a Literal or the members of an Enum."""
+    return choice([option_of(value) for value in values if value is not None])
+
+
+def option_of(value: Any) -> Option:
+    """Return the option of a value.
+
+    Members of an Enum are stored by value where all values of that Enum are JSON scalars, which
+    lets a member be renamed; else by name.
+    """
+    if not isinstance(value, Enum):
+        return Option(label=str(value), stored=value, value=value)
+    by_value = all(is_scalar(member.value) for member in type(value))
+    label = str(getattr(value, "label", value.value if by_value else value.name))
+    return Option(label=label, stored=value.value if by_value else value.name, value=value)
+
+
+def is_scalar(value: Any) -> bool:
+    """Say whether JSON can say a value of an Enum and give the same back."""
+    return type(value) in {str, int, bool, float} and flaw(value) is None
+
+
+def clock_time(text: str) -> time | None:
+    """Return the time of day that ISO text says; an offset would be meaningless."""
+    found = time.fromisoformat(text)
+    return found if found.tzinfo is None else None
+
+
+def finite(text: str) -> Decimal | None:
+    """Return the decimal number that text says."""
+    found = Decimal(text)
+    return found if found.is_finite() else None
+
+
+def flag() -> Choice:
+    """Return the choice between true and false."""
+    return choice(
+        [Option("Yes", stored=True, value=True), Option("No", stored=False, value=False)],
+        name="yes or no",
+        expected="true or false",
+    )
+
+
+LISTS = {list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection}
+OBJECTS = {dict, abc.Mapping, abc.MutableMapping}
+CONVERTED: Mapping[Any, Callable[[Any], Any]] = {
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    abc.Set: set,
+    abc.MutableSet: set,
+}
+PLAIN: Mapping[Any, Callable[[], Kind]] = {
+    bool: flag,
+    int: Whole,
+    float: Number,
+    str: Text,
+    date: partial(Parsed, "date", 'a date such as "2026-01-31"', date.fromisoformat, "date"),
+    datetime: partial(
+        Moment,
+        "date and time",
+        'a date and time such as "2026-01-31T09:00:00+00:00"; without an offset, '
+        "one that comes exactly once in the current time zone",
+        aware,
+        "datetime-local",
+    ),
+    time: partial(Parsed, "time of day", 'a time of day such as "09:30"', clock_time),
+    timedelta: partial(
+        Parsed, "duration", 'a duration such as "1 02:30:00" or "P1DT2H30M"', parse_duration
+    ),
+    Decimal: partial(Exact, "decimal number", 'a decimal number such as "1.10"', finite, "number"),
+    UUID: partial(Parsed, "UUID", "a UUID such as 00000000-0000-4000-8000-000000000000", UUID),
+}

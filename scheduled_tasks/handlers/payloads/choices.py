@@ -1,0 +1,76 @@
+"""Arguments that are one of a few values: bool, Literal, Enum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scheduled_tasks.handlers.payloads.kinds import Kind, shorten
+
+SHOWN_OPTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One value of a choice: what people see, what JSON says, what the handler gets."""
+
+    label: str
+    stored: str | float | bool
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """One of a few values."""
+
+    options: tuple[Option, ...]
+
+    def read(self, value: Any) -> Any:
+        """Return the value of the option that JSON names; true is not 1."""
+        for option in self.options:
+            if isinstance(option.stored, bool) is isinstance(value, bool) and (
+                option.stored == value
+            ):
+                return option.value
+        raise ValueError(f"must be {self.expected}, not {shorten(Kind.render(self, value))}.")
+
+    def parse(self, text: str) -> Any:
+        """Return what JSON says for the chosen option."""
+        if text == "null":
+            return None
+        if text not in self.choices:
+            raise ValueError(f"must be {self.expected}.")
+        return self.choices[text].stored
+
+    def render(self, value: Any) -> str:
+        """Return the option's text in the page."""
+        # A text is quoted where it would be taken for another value: "1" beside 1, "null".
+        others = {"", "null"} | {
+            json.dumps(option.stored)
+            for option in self.options
+            if not isinstance(option.stored, str)
+        }
+        return value if isinstance(value, str) and value not in others else json.dumps(value)
+
+    def show(self, value: Any) -> str:
+        """Return the label of a default."""
+        for option in self.options:
+            if type(option.value) is type(value) and option.value == value:
+                return option.label.lower() if isinstance(value, bool) else option.label
+        return Kind.show(self, value)
+
+    @property
+    def choices(self) -> Mapping[str, Option]:
+        """Return the options by their text in the page."""
+        return {self.render(option.stored): option for option in self.options}
+
+
+def choice(options: list[Option], *, name: str = "choice", expected: str = "") -> Choice:
+    """Return a choice that names its options where it refuses others."""
+    said = [json.dumps(option.stored, ensure_ascii=False) for option in options]
+    if len(said) > SHOWN_OPTIONS:
+        said = [*said[:SHOWN_OPTIONS], "…"]
+    listed = " or ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
+    return Choice(name=name, expected=expected or listed, options=tuple(options))

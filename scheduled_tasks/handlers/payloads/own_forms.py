@@ -1,0 +1,183 @@
+"""A handler's own Django form, made to clean JSON and only what is given of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.forms.fields import JSONString
+
+from scheduled_tasks.exceptions import InvalidHandler
+from scheduled_tasks.handlers.payloads.json_values import type_name
+from scheduled_tasks.handlers.payloads.signature import Signature, name_of
+
+# What fields of Django raise for JSON values that no browser would send.
+BLUNDERS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class GivenForm(forms.Form):
+    """Mixed in before an own form: clean the JSON values that are given, and nothing else.
+
+    Fields that are absent are not cleaned, so that no field makes its own idea of empty of them.
+    The form's ``clean()`` finds the defaults of the handler in their place.
+    """
+
+    def __init__(
+        self, given: Mapping[str, Any], defaults: Mapping[str, Any], *, complete: bool
+    ) -> None:
+        super().__init__(data=given)
+        self.given = given
+        self.complete = complete
+        self.defaults = {name: value for name, value in defaults.items() if name not in given}
+        for field in self.fields.values():
+            keep_empty_json(field)
+
+    def _clean_fields(self) -> None:
+        for name in self.given:
+            try:
+                self.cleaned_data[name] = clean_json(self.fields[name], self.given[name])
+                if hasattr(self, f"clean_{name}"):
+                    self.cleaned_data[name] = getattr(self, f"clean_{name}")()
+            except ValidationError as error:
+                self.add_error(name, error)
+        self.cleaned_data.update(self.defaults)
+
+    def clean(self) -> dict[str, Any] | None:
+        """Run the own form's checks of the whole over values that are each right."""
+        return super().clean() if self.complete and not self.errors else self.cleaned_data
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what was given, cleaned, and what clean() added or changed."""
+        return {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if name not in self.defaults or value is not self.defaults[name]
+        }
+
+
+def clean_given(
+    form: type[forms.Form],
+    given: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any],
+    complete: bool,
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the arguments that an own form makes of what is given, and its errors by name.
+
+    Its clean() runs only if what is given is ``complete`` and right, field by field.
+    """
+    bound = type(form.__name__, (GivenForm, form), {})(given, defaults, complete=complete)
+    errors = {
+        "payload" if name == NON_FIELD_ERRORS else name: [str(said) for said in sentences]
+        for name, sentences in bound.errors.items()
+    }
+    return bound.arguments() if not errors else {}, errors
+
+
+def clean_json(field: forms.Field, value: Any) -> Any:
+    """Return what a field makes of a JSON value, or raise ValidationError."""
+    if isinstance(field, forms.BooleanField) and not isinstance(value, bool):
+        # Django takes "no" for true, and null for false.
+        if value is None and isinstance(field, forms.NullBooleanField):
+            return None
+        raise ValidationError(f"must be true or false, not {type_name(value)}.")
+    cleaned = clean_safely(field, as_input(field, value))
+    if value is None and cleaned in field.empty_values:
+        return None
+    if value is not None and cleaned is None and not isinstance(field, forms.JSONField):
+        raise ValidationError("is empty; leave it out to get the default.")
+    return cleaned
+
+
+def stored_json(field: forms.Field, raw: Any) -> Any:
+    """Return the JSON value to store for what a person gave, or raise ValidationError.
+
+    That is what the field made of it, if the field makes the same of that again: 30, not "30".
+    Else, as of a model instance or a date in a format of the form's own, it is what was given.
+    """
+    # Fields take None for blank, whatever their widget sends.
+    cleaned = clean_safely(field, None if is_blank(raw) else raw)
+    if isinstance(field, forms.JSONField):
+        return cleaned
+    try:
+        stored = json.loads(json.dumps(cleaned, cls=DjangoJSONEncoder))
+        same = clean_json(field, stored) == cleaned
+    except (ValidationError, *BLUNDERS):
+        return raw
+    return stored if same else raw
+
+
+def shown_by_own_field(field: forms.Field, stored: Any) -> Any:
+    """Return the initial value of a field for a JSON value.
+
+    That is the Python value, if the field can read what its widget then shows; a date in a format
+    of the form's own is shown as it was typed.
+    """
+    try:
+        value = clean_json(field, stored)
+        text = field.widget.format_value(field.prepare_value(value))
+        if clean_safely(field, text) == value:
+            return value
+    except (ValidationError, *BLUNDERS):
+        pass
+    # A widget of several inputs cannot take apart what the field did not make.
+    several = isinstance(field.widget, forms.MultiWidget) and not isinstance(stored, list)
+    return None if several else stored
+
+
+def clean_safely(field: forms.Field, value: Any) -> Any:
+    """Return what a field makes of a value; whatever it does not stand is a ValidationError."""
+    try:
+        return field.clean(value)
+    except ValidationError:
+        raise
+    except BLUNDERS:
+        raise ValidationError(f"may not be {type_name(value)}.") from None
+
+
+def is_blank(raw: Any) -> bool:
+    """Say whether a person left blank what a widget brings, also all the inputs of a widget."""
+    if isinstance(raw, (list, tuple)):
+        return all(map(is_blank, raw))
+    return raw is None or (isinstance(raw, str) and raw == "")
+
+
+def as_input(field: forms.Field, value: Any) -> Any:
+    """Return a JSON value as the field wants it: a JSONField would decode text once more."""
+    if isinstance(field, forms.JSONField) and isinstance(value, str):
+        return JSONString(value)
+    return value
+
+
+def keep_empty_json(field: forms.Field) -> None:
+    """Let a JSONField take [], {} and "" for values."""
+    if isinstance(field, forms.JSONField):
+        field.empty_values = [None]
+
+
+def check_own_form(function: Any, form: Any, signature: Signature) -> None:
+    """Raise InvalidHandler if an own form cannot supply the arguments of the function."""
+    name = name_of(function)
+    if not (isinstance(form, type) and issubclass(form, forms.Form)):
+        raise InvalidHandler(f"the form of {name} must be a subclass of forms.Form, not {form!r}.")
+    fields = set(form.base_fields)
+    known = {parameter.name for parameter in signature.parameters}
+    required = {parameter.name for parameter in signature.parameters if parameter.required}
+    if signature.context in fields:
+        raise InvalidHandler(
+            f"{form.__name__} has a field {signature.context!r}, which {name} gets from the "
+            "scheduler; remove the field."
+        )
+    if signature.further is None and (strange := sorted(fields - known)):
+        raise InvalidHandler(
+            f"{form.__name__} has fields that are not parameters of {name}: {', '.join(strange)}."
+        )
+    if missing := sorted(required - fields):
+        raise InvalidHandler(
+            f"{name} requires arguments that {form.__name__} has no field for: "
+            f"{', '.join(missing)}; add the fields or give the parameters defaults."
+        )

@@ -1,0 +1,258 @@
+"""The form that a person fills in: what is left blank is absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
+
+from scheduled_tasks.exceptions import InvalidPayload
+from scheduled_tasks.handlers.payloads.annotations import an_object
+from scheduled_tasks.handlers.payloads.choices import Choice
+from scheduled_tasks.handlers.payloads.json_values import flaw
+from scheduled_tasks.handlers.payloads.own_forms import (
+    is_blank,
+    keep_empty_json,
+    shown_by_own_field,
+    stored_json,
+)
+from scheduled_tasks.handlers.payloads.signature import Parameter
+
+BLANK = "---------"
+
+
+class ShownForm(forms.Form):
+    """A form over the arguments of a handler; mixed in before a handler's own form.
+
+    Its ``payload`` is what the person gave, as JSON; its ``cleaned_data`` are the arguments that
+    the handler would get of that, for the payload is cleaned just as the runner will.
+    """
+
+    def __init__(
+        self,
+        *,
+        parameters: Mapping[str, Parameter],
+        stored: Mapping[str, Any],
+        clean_payload: Callable[[Mapping[str, Any]], dict[str, Any]],
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.parameters = parameters
+        self.stored = stored
+        self.clean_payload = clean_payload
+        self.payload: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            adapt(field, parameters.get(name))
+            if name in stored:
+                self.initial[name] = shown(field, stored[name])
+
+    def add_argument(self, parameter: Parameter) -> None:
+        """Add a field for a parameter of the handler."""
+        field = self.fields[parameter.name] = ArgumentField(parameter)
+        if parameter.name not in self.stored:
+            return
+        text = self.initial[parameter.name] = shown(field, self.stored[parameter.name])
+        if "\n" in text and isinstance(field.widget, forms.TextInput):
+            field.widget = lines()
+
+    def add_further_arguments(self, name: str, stored: Mapping[str, Any]) -> None:
+        """Add a field for the arguments that a handler takes as ``**name``."""
+        self.fields[name] = FurtherArgumentsField(name)
+        if stored:
+            self.initial[name] = shown(self.fields[name], dict(stored))
+
+    def _clean_fields(self) -> None:
+        self.payload = {}
+        for name, field in self.fields.items():
+            try:
+                self.payload.update(self.given(name, field))
+            except ValidationError as error:
+                self.add_error(name, error)
+        if self.errors:
+            return
+        try:
+            self.cleaned_data = self.clean_payload(self.payload)
+        except InvalidPayload as error:
+            for name, sentences in error.errors.items():
+                self.tell(name, sentences)
+
+    def tell(self, name: str, sentences: list[str]) -> None:
+        """Add sentences to the field of an argument, or to the form if no field is to blame."""
+        if name in self.fields:
+            self.add_error(name, [capfirst(said) for said in sentences])
+        elif name == "payload":
+            self.add_error(None, sentences)
+        else:
+            self.add_error(None, [f"{name}: {said}" for said in sentences])
+
+    def clean(self) -> None:
+        """Leave out the own form's checks of the whole, which have run over the payload."""
+
+    def given(self, name: str, field: forms.Field) -> dict[str, Any]:
+        """Return the arguments that one field gives, or raise ValidationError."""
+        raw = field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
+        if isinstance(field, FurtherArgumentsField):
+            return field.arguments(text_of(raw), taken=self.fields.keys() - {name})
+        if name in self.stored and self.is_as_shown(name, raw):
+            # Also what no input can say: null, the empty text, microseconds.
+            return {name: self.stored[name]}
+        if is_blank(raw) and not self.is_required(name, field):
+            return {}
+        if isinstance(field, ArgumentField):
+            return {name: field.stored(text_of(raw))}
+        value = stored_json(field, raw)
+        if said := flaw(value):
+            raise ValidationError(capfirst(said))
+        return {name: value}
+
+    def is_as_shown(self, name: str, raw: Any) -> bool:
+        """Say whether a person left a field as it was shown to them."""
+        if not isinstance(self.fields[name], ArgumentField):
+            return is_blank(raw) and is_blank(self.stored[name])
+        return text_of(raw) == text_of(self.initial[name])
+
+    def is_required(self, name: str, field: forms.Field) -> bool:
+        """Say whether a blank field is a value, or an error, rather than an absent key."""
+        return self.parameters[name].required if name in self.parameters else field.required
+
+
+class ArgumentField(forms.Field):
+    """A field for one parameter. Its initial values are text as ``render`` gives it."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        super().__init__(
+            required=parameter.required and not parameter.nullable,
+            label=parameter.label,
+            help_text=parameter.help_text,
+            widget=widget_of(parameter),
+        )
+
+    def clean(self, value: Any) -> Any:
+        """Return the Python value of what a person typed."""
+        try:
+            return self.parameter.read(self.stored(text_of(value)))
+        except ValueError as error:
+            raise ValidationError(capfirst(str(error))) from None
+
+    def stored(self, text: str) -> Any:
+        """Return the JSON value of what a person typed, or raise ValidationError."""
+        if not text:
+            if self.required:
+                raise ValidationError(self.error_messages["required"], code="required")
+            return None
+        try:
+            return self.parameter.kind.parse(text)
+        except ValueError as error:
+            raise ValidationError(capfirst(str(error))) from None
+
+
+class FurtherArgumentsField(ArgumentField):
+    """A field for what a handler takes as ``**kwargs``: one JSON object."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Parameter(name=name, kind=an_object(), nullable=True, default=None))
+        self.label = "Further arguments"
+        self.help_text = "JSON object. Its keys are arguments of their own."
+
+    def arguments(self, text: str, *, taken: Any) -> dict[str, Any]:
+        """Return the arguments in the object."""
+        arguments: dict[str, Any] = self.clean(text) or {}
+        if doubled := sorted(set(arguments) & set(taken)):
+            raise ValidationError(f"Has a field of its own: {', '.join(doubled)}.")
+        return arguments
+
+
+class DefaultOrFlag(forms.Select):
+    """A select for a BooleanField, with a choice to say nothing; a checkbox has none."""
+
+    def __init__(self, default: str) -> None:
+        super().__init__(choices=[("", default), ("true", "Yes"), ("false", "No")])
+
+    def format_value(self, value: Any) -> list[str]:
+        """Return the choice of a value."""
+        return [{True: "true", False: "false"}.get(value, "")]
+
+    def value_from_datadict(self, data: Mapping[str, Any], _files: Any, name: str) -> Any:
+        """Return True, False or, for nothing said, None."""
+        return {"true": True, "false": False}.get(data.get(name, ""))
+
+
+def widget_of(parameter: Parameter) -> forms.Widget:
+    """Return the widget of a parameter, which shows its default."""
+    kind = parameter.kind
+    if isinstance(kind, Choice):
+        return select_of(kind, parameter)
+    widget = kind.widget()
+    shown = "" if parameter.required or parameter.default is None else parameter.default_text
+    if isinstance(parameter.default, str) and "\n" in parameter.default:
+        widget = lines()
+    if shown and getattr(widget, "input_type", "text") in {"text", "number"}:
+        widget.attrs["placeholder"] = shown
+    return widget
+
+
+def lines() -> forms.Textarea:
+    """Return a widget for text of several lines."""
+    return forms.Textarea(attrs={"rows": 3})
+
+
+def text_of(raw: Any) -> str:
+    """Return what a widget brings as text, with line ends as they were before the browser."""
+    if raw is None:
+        return ""
+    text = raw if isinstance(raw, str) else json.dumps(raw)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def select_of(kind: Choice, parameter: Parameter) -> forms.Widget:
+    """Return the select among the options, which chooses none of them by itself."""
+    choices = [(text, option.label) for text, option in kind.choices.items()]
+    is_flag = all(isinstance(option.stored, bool) for option in kind.options)
+    if parameter.required and not parameter.nullable:
+        # A select without a blank choice would choose Yes for whoever does not look.
+        if is_flag:
+            return forms.RadioSelect(choices=choices)
+        return forms.Select(choices=[("", BLANK), *choices])
+    if parameter.nullable and not parameter.required and parameter.default is not None:
+        choices.append(("null", "None"))
+    blank = "none" if parameter.required else default_label(parameter)
+    return forms.Select(choices=[("", blank), *choices])
+
+
+def default_label(parameter: Parameter | None) -> str:
+    """Return what a blank choice is called."""
+    shown = parameter.default_text if parameter else ""
+    return f"default ({shown})" if shown else "default"
+
+
+def shown(field: forms.Field, value: Any) -> Any:
+    """Return the initial value of a field for a JSON value."""
+    if isinstance(field, ArgumentField):
+        kind = field.parameter.kind
+        return kind.render(value) if value is not None or isinstance(kind, Choice) else ""
+    return shown_by_own_field(field, value)
+
+
+def adapt(field: forms.Field, parameter: Parameter | None) -> None:
+    """Let a field of an own form be left blank where the handler has a default of its own."""
+    keep_empty_json(field)
+    if parameter.required if parameter else field.required:
+        return
+    field.required = field.widget.is_required = False
+    blank = default_label(parameter)
+    match field:
+        case forms.BooleanField() if isinstance(field.widget, forms.CheckboxInput):
+            field.widget = DefaultOrFlag(blank)
+        case forms.ModelChoiceField() if field.empty_label is None:
+            field.empty_label = blank
+        case forms.ModelChoiceField():
+            pass
+        case forms.ChoiceField() if type(field.widget) is forms.Select:
+            choices = list(cast("Iterable[tuple[Any, Any]]", field.choices))
+            if not any(value in {"", None} for value, label in choices):
+                field.choices = [("", blank), *choices]

@@ -1,0 +1,201 @@
+"""What becomes of the slots that have come: which get an execution, and why others get none.
+
+No query is made here. docs/policies.md tells the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models.pause import Pause, paused
+from scheduled_tasks.models.policies import MOST_CAUGHT_UP
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.task import Task
+    from scheduled_tasks.models.task_state import DueSlots
+
+MISSED, SKIPPED = "missed", "skipped"
+SCHEDULE, CATCH_UP = "schedule", "catch_up"
+
+NEWER_CAUGHT_UP = "No scheduler looked in time; a newer slot was caught up instead."
+NOT_CAUGHT_UP = "No scheduler looked in time."
+TOO_MANY = "No scheduler looked in time; only the newest {} slots were caught up."
+UNFINISHED = "An earlier execution had not ended."
+ENOUGH_WAIT = "Enough executions were waiting already."
+REPLACED = "A newer slot took its place."
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A slot that gets an execution, and its trigger."""
+
+    slot: datetime
+    trigger: str = SCHEDULE
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A slot that gets none, with the status and the reason of the row that covers it."""
+
+    slot: datetime
+    status: str
+    reason: str
+
+
+Verdict = Taken | Covered
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Neighbouring slots that get no execution for one reason."""
+
+    slots: tuple[datetime, ...]
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of the slots of one task, in order, and where its clock moves to."""
+
+    verdicts: list[Verdict]
+    next: datetime | None
+
+    @property
+    def taken(self) -> list[Taken]:
+        """Return the slots that get an execution."""
+        return [verdict for verdict in self.verdicts if isinstance(verdict, Taken)]
+
+    @property
+    def covers(self) -> list[Cover]:
+        """Return the slots that get none, neighbours of one reason together."""
+        return [
+            Cover(tuple(verdict.slot for verdict in group), *key)
+            for key, group in groupby(self.verdicts, key=why_covered)
+            if key is not None
+        ]
+
+    @property
+    def last_slot(self) -> datetime | None:
+        """Return the newest of the slots, None for none."""
+        return self.verdicts[-1].slot if self.verdicts else None
+
+    @property
+    def begins_with_cover(self) -> bool:
+        """Say whether the first slot is covered: the row of the last look may go on with it."""
+        return bool(self.verdicts) and isinstance(self.verdicts[0], Covered)
+
+    @property
+    def ends_with_cover(self) -> bool:
+        """Say whether the last slot is covered, so that the next look may go on with its row."""
+        return bool(self.verdicts) and isinstance(self.verdicts[-1], Covered)
+
+
+def why_covered(verdict: Verdict) -> tuple[str, str] | None:
+    return (verdict.status, verdict.reason) if isinstance(verdict, Covered) else None
+
+
+def decide(
+    task: Task, due: DueSlots, now: datetime, *, pauses: Sequence[Pause], unfinished: int
+) -> Decision:
+    """Decide the slots of a task that have come by ``now``.
+
+    ``unfinished`` counts its executions that are queued or running. Where more slots have come
+    than ``due`` holds, those that only the later ones can decide are left for the next look; that
+    can be all of them.
+    """
+    verdicts: dict[datetime, Verdict] = {}
+    misfires: list[datetime] = []
+    for slot in due.slots:
+        if covered := covered_alone(task, slot, now, pauses):
+            verdicts[slot] = covered
+        elif is_late(slot, now):
+            misfires.append(slot)
+        else:
+            verdicts[slot] = Taken(slot)
+    verdicts |= {verdict.slot: verdict for verdict in decide_misfires(task, misfires)}
+    slots = due.slots
+    more_misfires = due.next is not None and due.next <= now and is_late(due.next, now)
+    kept = [slot for slot in misfires if isinstance(verdicts[slot], Taken)]
+    if more_misfires and kept:
+        slots = slots[: slots.index(kept[0])]
+    in_order = [verdicts[slot] for slot in slots]
+    following = due.next if len(slots) == len(due.slots) else kept[0]
+    return Decision(list(limit_overlap(task, in_order, unfinished)), following)
+
+
+def covered_alone(
+    task: Task, slot: datetime, now: datetime, pauses: Sequence[Pause]
+) -> Covered | None:
+    """Return why a slot gets no execution whatever becomes of the others, None if it may."""
+    if task.paused_until is not None and slot < task.paused_until:
+        return Covered(slot, SKIPPED, paused(task.paused_until, task.pause_reason))
+    for pause in pauses:
+        if pause.covers(slot):
+            return Covered(slot, SKIPPED, str(pause))
+    if task.too_late(now - slot):
+        return Covered(slot, MISSED, task.too_late_reason)
+    return None
+
+
+def is_late(slot: datetime, now: datetime) -> bool:
+    return now - slot > timedelta(seconds=app_settings.MISFIRE_THRESHOLD)
+
+
+def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
+    """Apply the misfire policy to the slots of a task for which nobody looked in time."""
+    match task.misfire_policy:
+        case task.MisfirePolicy.ONCE:
+            kept, reason = 1, NEWER_CAUGHT_UP
+        case task.MisfirePolicy.SKIP:
+            kept, reason = 0, NOT_CAUGHT_UP
+        case task.MisfirePolicy.ALL:
+            limit = min(task.catch_up_limit, MOST_CAUGHT_UP)
+            kept, reason = limit, TOO_MANY.format(limit)
+        case unknown:
+            raise ValueError(f"there is no misfire policy {unknown!r}")
+    older = max(len(slots) - kept, 0)
+    yield from (Covered(slot, MISSED, reason) for slot in slots[:older])
+    yield from (Taken(slot, CATCH_UP) for slot in slots[older:])
+
+
+def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
+    """Take from the slots that are to run those that the overlap policy has no room for."""
+    newest = [verdict.slot for verdict in verdicts if isinstance(verdict, Taken)][-1:]
+    for verdict in verdicts:
+        match verdict:
+            case Covered():
+                yield verdict
+            case Taken() if task.newest_slot_counts:
+                replaced = verdict.slot not in newest
+                yield Covered(verdict.slot, SKIPPED, REPLACED) if replaced else verdict
+            case Taken() if unfinished > room(task, verdict):
+                reason = UNFINISHED if room(task, verdict) == 0 else ENOUGH_WAIT
+                yield Covered(verdict.slot, SKIPPED, reason)
+            case Taken():
+                unfinished += 1
+                yield verdict
+
+
+def room(task: Task, taken: Taken) -> float:
+    """Return beside how many unfinished executions of its task a slot still gets one."""
+    policy = task.OverlapPolicy
+    to_catch_up = taken.trigger == CATCH_UP and task.misfire_policy == task.MisfirePolicy.ALL
+    match task.overlap_policy:
+        case policy.ALLOW:
+            return float("inf")
+        case policy.SKIP | policy.BUFFER_ONE if to_catch_up:
+            return task.catch_up_limit
+        case policy.SKIP:
+            return 0
+        case policy.BUFFER_ONE:
+            return 1
+        case policy.BUFFER_ALL:
+            return task.catch_up_limit
+        case unknown:
+            raise ValueError(f"there is no overlap policy {unknown!r}")

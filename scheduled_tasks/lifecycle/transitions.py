@@ -1,0 +1,160 @@
+"""How one row changes as its life goes on; the verbs beside this write what changed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from scheduled_tasks.handlers.retries import NEVER_RETRIED
+from scheduled_tasks.models.attempt import Attempt
+from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, fingerprint
+
+if TYPE_CHECKING:
+    from scheduled_tasks.models.execution import Execution
+
+DELETED = "Its task was deleted."
+DISABLED = "Its task was disabled."
+
+#: What ``take_ending`` changes.
+ENDING_FIELDS = (
+    "status",
+    "exclusive",
+    "run_after",
+    "started_at",
+    "finished_at",
+    "duration_ms",
+    "result",
+    "reason",
+    "failures",
+    "losses",
+    "error_category",
+    "error",
+    "traceback",
+    "error_fingerprint",
+    "peak_memory_mb",
+)
+#: What ``give_up`` changes.
+GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at")
+
+
+def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
+    """Return what a claim writes, but for ``attempt`` and ``exclusive``.
+
+    The error of the attempt before is gone from the row: its own row keeps it.
+    """
+    return {
+        "status": "running",
+        "worker": str(worker.pk),
+        "worker_label": worker.label,
+        "claimed_at": now,
+        "reason": "",
+        "error_category": "",
+        "error": "",
+    }
+
+
+def take_claim(row: Execution, worker: Worker, now: datetime) -> None:
+    """Make a row, as it was read or made, one that this worker holds."""
+    for name, value in claimed_values(worker, now).items():
+        setattr(row, name, value)
+    row.attempt += 1
+    row.exclusive = None if row.may_overlap else row.task_id
+
+
+def take_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | None:
+    """Copy how an attempt ended onto its row; return the attempt if there will be another.
+
+    The caller writes ENDING_FIELDS.
+    """
+    row.exclusive = None
+    match ending:
+        case Outcome():
+            return take_outcome(row, ending, now)
+        case Loss():
+            return take_loss(row, ending, now)
+
+
+def take_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | None:
+    row.status = outcome.status
+    row.started_at = outcome.started_at
+    row.finished_at = outcome.finished_at
+    row.duration_ms = outcome.duration_ms
+    row.result = outcome.result
+    row.reason = outcome.reason
+    row.error_category = outcome.error_category
+    row.error = outcome.error
+    row.traceback = outcome.traceback
+    row.error_fingerprint = outcome.error_fingerprint
+    row.peak_memory_mb = outcome.peak_memory_mb
+    if row.status != row.Status.FAILED:
+        return None
+    task = row.task if row.cancel_requested_at is None else None
+    if task and outcome.retry_after is not None:
+        return queue_again(row, now, outcome.retry_after, Attempt.Outcome.POSTPONED)
+    row.failures += 1
+    if task and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
+        wait = task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
+        if wait is not None:
+            return queue_again(row, now, wait.total_seconds(), Attempt.Outcome.FAILED)
+    return None
+
+
+def take_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
+    """Note that an attempt came to no end of its own."""
+    row.losses += loss.charged
+    if row.cancel_requested_at is None:
+        row.reason = ""  # it spoke of an attempt that went on
+    row.error_category, row.error = "lost", loss.reason
+    row.error_fingerprint = fingerprint(f"lost {row.handler}")
+    row.finished_at = now
+    row.started_at = row.claimed_at or now
+    row.duration_ms = milliseconds(row.finished_at - row.started_at)
+    task = row.task
+    if row.cancel_requested_at is not None:
+        row.status, row.error_category, row.error_fingerprint = row.Status.CANCELLED, "", ""
+        return None
+    within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
+    if task and task.on_lost == task.OnLost.RETRY and within_budget:
+        outcome = Attempt.Outcome.LOST if loss.charged else Attempt.Outcome.GIVEN_BACK
+        return queue_again(row, now, 0, outcome)
+    row.status = row.Status.FAILED
+    return None
+
+
+def queue_again(row: Execution, now: datetime, seconds: float, outcome: str) -> Attempt:
+    """Let a row wait for its next attempt; return the one that it has just made."""
+    made = Attempt.of(row, outcome)
+    row.status, row.run_after = row.Status.QUEUED, now + timedelta(seconds=seconds)
+    row.started_at = row.finished_at = row.duration_ms = row.result = row.peak_memory_mb = None
+    row.traceback = row.reason = ""  # the fingerprint stays: there may be no other attempt
+    return made
+
+
+def over_before_start(row: Execution, now: datetime) -> tuple[str, str] | None:
+    """Return as what, and why, a queued execution ends whose turn has come; None to run it."""
+    task = row.task
+    if task is None:
+        return row.Status.CANCELLED, DELETED
+    if not row.of_slot:
+        return None
+    if not task.enabled:
+        return row.Status.SKIPPED, DISABLED
+    if row.attempt == 0 and task.too_late(now - row.run_after):
+        return row.Status.MISSED, task.too_late_reason
+    return None
+
+
+def give_up(row: Execution, status: str, reason: str, now: datetime) -> None:
+    """End a queued row; one that was tried before and is not cancelled has failed.
+
+    The caller writes GIVING_UP_FIELDS.
+    """
+    tried = row.attempt > 0 and status != row.Status.CANCELLED
+    row.status, row.reason, row.finished_at = status, reason, now
+    if tried:
+        row.status, row.started_at = row.Status.FAILED, row.claimed_at
+
+
+def milliseconds(duration: timedelta) -> int:
+    return max(round(duration.total_seconds() * 1000), 0)

@@ -1,7 +1,0 @@
-"""What runs log and print: caught, kept within bounds, and passed on to the project's logging."""
-
-from __future__ import annotations
-
-from scheduled_tasks.logs.capture import RunFilter
-
-__all__ = ["RunFilter"]

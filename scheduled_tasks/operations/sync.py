@@ -1,0 +1,203 @@
+"""Write what code declares into the database, and leave what people changed as it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import FloatField, IntegerField
+from django.utils import timezone
+
+from scheduled_tasks.handlers.declarations import Declaration
+from scheduled_tasks.handlers.registry import HandlerRegistry, registry
+from scheduled_tasks.models import Task, TaskState
+from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
+from scheduled_tasks.models.task import field_value, project_timezone
+from scheduled_tasks.models.task_state import UNDECLARED
+
+logger = logging.getLogger(__name__)
+
+#: Who has made the changes that code declares.
+BY_SYNC = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One task that sync changed, or would change: what was done, and fields as (old, new)."""
+
+    task: str
+    action: str
+    fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return the change as one line."""
+        details = ", ".join(
+            f"{name}: {old!r} -> {new!r}" for name, (old, new) in self.fields.items()
+        )
+        return " ".join(filter(None, [self.action, self.task, details, self.reason]))
+
+
+def sync(
+    *, now: datetime | None = None, force: bool = False, dry_run: bool = False
+) -> list[Change]:
+    """Bring the rows of declared tasks in line with the code; return what changed.
+
+    Three-way: a field that differs from what code said last time was changed by a person and
+    keeps that value, unless ``force``; any other field takes what code says now. ``enabled``
+    belongs to people once the row exists. A task that code declares no more is parked, one that
+    it declares again is taken back. ``dry_run`` changes nothing and returns what would change.
+    """
+
+    def operation() -> list[Change]:
+        changes = Synchronization(registry, now or timezone.now(), force=force).run()
+        if dry_run:
+            transaction.set_rollback(True, using=using)
+        return changes
+
+    using = TaskState.objects.all().write_alias
+    return in_transaction(operation, using=using)
+
+
+class Synchronization:
+    """One pass of sync over all declarations."""
+
+    def __init__(self, registry: HandlerRegistry, now: datetime, *, force: bool) -> None:
+        self.declarations = registry.declarations
+        self.registry = registry
+        self.now = now
+        self.force = force
+        self.changes: list[Change] = []
+        self.rows: dict[str, Task] = {}
+
+    def run(self) -> list[Change]:
+        """Lock every task, then write the differences."""
+        list(TaskState.objects.all().locked())
+        for clockless in Task.objects.filter(state=None):
+            # Made by a bulk_create, say: it would never fire.
+            clockless.save(now=self.now, by=BY_SYNC)
+        self.rows = {task.name: task for task in Task.objects.select_related("state")}
+        matched = [self.match(declaration) for declaration in self.declarations]
+        for declaration, (name, task) in zip(self.declarations, matched, strict=True):
+            if task is None:
+                self.create(name, declaration)
+            elif task.origin != Task.Origin.CODE:
+                reason = "is a task made by hand: rename it, or give the declaration a name="
+                self.changes.append(Change(name, "conflict", reason=reason))
+            else:
+                self.update(task, declaration)
+        declared = {name for name, _ in matched}
+        for task in self.rows.values():
+            self.park_or_take_back(task, declared=task.name in declared)
+        return self.changes
+
+    def match(self, declaration: Declaration) -> tuple[str, Task | None]:
+        """Return the name of a declared task, and its row if there is one.
+
+        A task named by its handler keeps the name that it was made with, whatever other handlers
+        of the same short name came later.
+        """
+        if declaration.name is not None:
+            return declaration.name, self.rows.get(declaration.name)
+        for task in self.rows.values():
+            said = task.declared or {}
+            if said.get("handler") == declaration.handler and said.get("name") is None:
+                return task.name, task
+        return self.free_name(declaration), None
+
+    def free_name(self, declaration: Declaration) -> str:
+        """Return the handler's short name, or its whole key if that is taken already."""
+        key, short = as_name(declaration.handler), short_name(declaration)
+        explicit = {item.name for item in self.declarations}
+        sharing = [
+            item for item in self.declarations if item.name is None and short_name(item) == short
+        ]
+        taken = short in self.rows or short in explicit or sharing[0] is not declaration
+        return key if taken else short
+
+    def create(self, name: str, declaration: Declaration) -> None:
+        task = new_task(name, declaration)
+        try:
+            with transaction.atomic(using=TaskState.objects.all().write_alias):
+                task.save(now=self.now, by=BY_SYNC)
+        except IntegrityError as error:
+            raise LostRaceError(f"Another process made the task {name!r} meanwhile.") from error
+        self.changes.append(Change(name, "create"))
+
+    def update(self, task: Task, declaration: Declaration) -> None:
+        said, before = said_by(declaration), task.declared or {}
+        changed = {}
+        for field_name in Task.DECLARED_FIELDS:
+            old = getattr(task, field_name)
+            new = field_value(field_name, said[field_name])
+            edited = field_name in before and old != task.as_declared(field_name)
+            if old != new and (self.force or not edited):
+                setattr(task, field_name, new)
+                changed[field_name] = (old, new)
+        if declaration.anchor and declaration.anchor != before.get("anchor"):
+            task.anchor = datetime.fromisoformat(declaration.anchor)
+            changed["anchor"] = (before.get("anchor"), declaration.anchor)
+        if changed:
+            self.changes.append(Change(task.name, "update", changed))
+        if changed or said != before:
+            task.declared = said
+            task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
+
+    def park_or_take_back(self, task: Task, *, declared: bool) -> None:
+        parked = task.state.parked_at is not None
+        missing = task.origin == Task.Origin.CODE and not declared
+        if missing and not parked:
+            task.state.park(UNDECLARED, self.now, by=BY_SYNC)
+            self.changes.append(Change(task.name, "park", reason=UNDECLARED))
+        elif parked and not missing and not task.problem():
+            task.state.unpark(self.now, by=BY_SYNC)
+            self.changes.append(Change(task.name, "unpark"))
+
+
+def short_name(declaration: Declaration) -> str:
+    return as_name(declaration.handler.rpartition(".")[2])
+
+
+def as_name(key: str) -> str:
+    """Return a handler's key in the letters that the name of a task may have."""
+    return re.sub(r"[^a-z0-9_.-]", "-", key.lower()).lstrip("_.-")[:100] or "task"
+
+
+def new_task(name: str, declaration: Declaration) -> Task:
+    """Build the row of a declaration that has none yet."""
+    said = said_by(declaration)
+    task = Task(
+        name=name,
+        origin=Task.Origin.CODE,
+        enabled=declaration.enabled,
+        declared=said,
+        **{name: field_value(name, said[name]) for name in Task.DECLARED_FIELDS},
+    )
+    if declaration.anchor:
+        task.anchor = datetime.fromisoformat(declaration.anchor)
+    return task
+
+
+def as_column(name: str, value: Any) -> Any:
+    """Return a number as its column will hold it, so that it is not taken for a person's later."""
+    column = Task._meta.get_field(name)  # noqa: SLF001
+    if isinstance(column, IntegerField | FloatField):
+        with suppress(ValidationError):  # which a check tells
+            return column.to_python(value)
+    return value
+
+
+def said_by(declaration: Declaration) -> dict[str, Any]:
+    """Return a declaration as it is kept in ``Task.declared``: JSON, with the zone filled in."""
+    said = {name: getattr(declaration, name) for name in ("name", "anchor")}
+    said |= {name: as_column(name, getattr(declaration, name)) for name in Task.DECLARED_FIELDS}
+    said["timezone"] = declaration.timezone or project_timezone()
+    return json.loads(json.dumps(said))  # type: ignore[no-any-return]

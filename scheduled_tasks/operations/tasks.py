@@ -1,0 +1,244 @@
+"""What Python code may do with tasks and executions: define, switch, run, settle and look up."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownTask
+from scheduled_tasks.handlers.declarations import as_fields, as_json, refuse_error_classes
+from scheduled_tasks.handlers.registry import Handler, registry
+from scheduled_tasks.lifecycle.refusals import why_not_cancelled, why_not_settled
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.models.task import NAME
+from scheduled_tasks.models.task_change import BY_CODE
+from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
+
+#: What ``register_task`` takes besides its named arguments.
+FURTHER_FIELDS = (
+    "anchor",
+    "enabled",
+    "description",
+    "category",
+    "metadata",
+    "retry",
+    "paused_until",
+    "pause_reason",
+    *Policies.DECLARED_FIELDS,
+)
+
+
+def get_task(name: str) -> Task:
+    """Return the task of that name. Raise UnknownTask, naming what comes near."""
+    # What cannot be a name is not looked up: some databases refuse to be asked for it.
+    if NAME.match(name) and (task := list_tasks().filter(name=name).first()):
+        return task
+    names = Task.objects.values_list("name", flat=True)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
+    raise UnknownTask(f"No task is called {name!r}. {advice}")
+
+
+def list_tasks() -> QuerySet[Task]:
+    """Return all tasks with their states, by name."""
+    return Task.objects.select_related("state")
+
+
+def register_task(
+    name: str,
+    handler: str,
+    schedule: Schedule | str | None = None,
+    *,
+    timezone: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+    by: str = BY_CODE,
+    **options: Any,
+) -> Task:
+    """Make a task, or change the one of that name, and return it.
+
+    ``handler`` is the key or the short name of a registered handler. ``options`` are the other
+    fields in FURTHER_FIELDS; what is not given stays as it is, but for the
+    schedule and the payload. Durations may be timedeltas, and
+    ``retry`` is what it is in ``scheduled_task``. ``by`` says in the record of changes who did it.
+    Raise InvalidTask with the reasons by field, TypeError for an option that does not exist; then
+    nothing is saved.
+    """
+    if unknown := sorted(set(options) - set(FURTHER_FIELDS)):
+        raise TypeError(
+            f"register_task() takes no {unknown[0]!r}; there are {', '.join(FURTHER_FIELDS)}."
+        )
+    refuse_error_classes("register_task", options.get("retry"))
+    known = Task.objects.filter(name=name).first() if NAME.match(name) else None
+    task = known or Task(name=name, origin=Task.Origin.API)
+    match schedule:
+        case Interval(anchor=datetime() as anchor):
+            options.setdefault("anchor", anchor)
+        case Cron() | Once():
+            timezone = timezone or schedule.timezone
+    fields = as_fields(options) | {
+        "handler": handler,
+        "schedule": str(schedule) if schedule is not None else "",
+        "payload": as_json("payload", dict(payload or {})),
+    }
+    if timezone is not None:
+        fields["timezone"] = timezone
+    for field, value in fields.items():
+        setattr(task, field, value)
+    task.validate()
+    anchor_given = options.get("anchor") is not None
+    task.save(update_fields=fields if known else None, by=by, anchor_given=anchor_given)
+    return task
+
+
+def unregister_task(name: str, *, by: str = BY_CODE) -> None:
+    """Delete a task; its history stays. A task that code declares is disabled instead.
+
+    Raise UnknownTask.
+    """
+    task = get_task(name)
+    if task.declared_in_code:
+        disable_task(name, by=by)
+    else:
+        task.delete(by=by)
+
+
+def enable_task(name: str, *, by: str = BY_CODE) -> Task:
+    """Let a task fire again, from now on: nothing is caught up. Raise UnknownTask."""
+    return get_task(name).switch(enabled=True, by=by)
+
+
+def disable_task(name: str, *, by: str = BY_CODE) -> Task:
+    """Let a task fire no more until it is enabled; it can still be run. Raise UnknownTask."""
+    return get_task(name).switch(enabled=False, by=by)
+
+
+def run_task_now(
+    name: str | Task,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    triggered_by: str = "",
+    trigger: str = Execution.Trigger.MANUAL,
+    test_mode: bool = False,
+    now: datetime | None = None,
+) -> Execution:
+    """Queue one execution of a task for the next free worker and return it.
+
+    ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled or
+    paused task can be run too. Where the task may not overlap, it waits for what runs. In
+    ``test_mode`` the handler is told that somebody only tries it, and how it ends does not count
+    for the task. Raise UnknownTask, UnknownHandler or InvalidPayload.
+    """
+    execution = prepare(
+        name,
+        payload,
+        triggered_by=triggered_by,
+        trigger=trigger,
+        test_mode=test_mode,
+        now=now,
+    )
+    Execution.objects.queue(execution)
+    return execution
+
+
+def prepare(
+    name: str | Task,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    triggered_by: str = "",
+    trigger: str = Execution.Trigger.MANUAL,
+    test_mode: bool = False,
+    now: datetime | None = None,
+) -> Execution:
+    """Build an execution asked for by somebody, checked but not saved."""
+    task = name if isinstance(name, Task) else get_task(name)
+    given = task.payload if payload is None else as_json("payload", dict(payload))
+    registry.get(task.handler).spec.clean(given)
+    return Execution.for_task(
+        task,
+        trigger=trigger,
+        now=now or timezone.now(),
+        payload=given,
+        triggered_by=triggered_by,
+        test_mode=test_mode,
+    )
+
+
+def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
+    """Cancel an execution and return it: what is queued ends at once, what runs is asked to stop.
+
+    ``reason`` is on record, with ``by`` whom it was. Raise UnknownExecution, and TooLate if it has
+    ended, or somebody else has cancelled it.
+    """
+    if Execution.objects.cancel([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_cancelled(get_execution(execution_id)))
+
+
+def requeue_execution(
+    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
+) -> Execution:
+    """Queue what failed for good once more, with its own payload or another; return the new one.
+
+    The failed one is resolved by it. Raise UnknownExecution, UnknownHandler, InvalidPayload, and
+    TooLate if it has not failed, somebody else has settled it, or its task is deleted.
+    """
+    failed = get_execution(execution_id)
+    given = None if payload is None else as_json("payload", dict(payload))
+    if failed.may_be_requeued:
+        failed.check_payload(given)
+        again = Execution.objects.requeue(execution_id, timezone.now(), by=by, payload=given)
+        if again is not None:
+            return again
+        failed = get_execution(execution_id)
+    raise TooLate(why_not_settled(failed))
+
+
+def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
+    """Settle what failed for good, without another run, and return it.
+
+    ``reason`` says how, and stays on record with ``by`` whom it was. Raise UnknownExecution,
+    ValueError without a reason, and TooLate if it has not failed, or somebody else has settled it.
+    """
+    if Execution.objects.resolve([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_settled(get_execution(execution_id)))
+
+
+def dead_letters() -> QuerySet[Execution]:
+    """Return the executions that failed for good and wait for somebody, newest first."""
+    return Execution.objects.dead()
+
+
+def get_execution(execution_id: int) -> Execution:
+    """Return the execution of that number, as it is on record. Raise UnknownExecution."""
+    if row := Execution.objects.on_record().filter(pk=execution_id).first():
+        return row
+    raise UnknownExecution(
+        f"No execution has the number {execution_id}: it was deleted, or never was."
+    )
+
+
+def task_history(name: str) -> QuerySet[Execution]:
+    """Return the executions of a task, newest first, also of one that is deleted."""
+    if not NAME.match(name):
+        return Execution.objects.none()
+    task = Task.objects.filter(name=name).first()
+    if task is not None:
+        return Execution.objects.filter(task=task)
+    return Execution.objects.filter(task_name=name)
+
+
+def recent_executions() -> QuerySet[Execution]:
+    """Return the executions of all tasks, newest first."""
+    return Execution.objects.all()
+
+
+def list_handlers() -> list[Handler]:
+    """Return the registered handlers, by key."""
+    return [registry.handlers[key] for key in sorted(registry.handlers)]

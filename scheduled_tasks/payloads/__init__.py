@@ -1,8 +1,0 @@
-"""Payloads: the JSON keyword arguments of a run, checked by a form made from the handler."""
-
-from __future__ import annotations
-
-from scheduled_tasks.payloads.signature import Parameter
-from scheduled_tasks.payloads.spec import PayloadSpec
-
-__all__ = ["Parameter", "PayloadSpec"]

@@ -1,0 +1,91 @@
+"""How an exception becomes words that can be stored."""
+
+from __future__ import annotations
+
+import socket
+import traceback as traceback_module
+from types import TracebackType
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError
+
+from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
+from scheduled_tasks.runtime import cancellation
+from scheduled_tasks.runtime.runs import fingerprint
+from scheduled_tasks.runtime.sanitizing import readable_text
+
+SHORT_TEXT = 2_000
+#: Libraries all of whose exceptions come from the network; they are looked at by name, not used.
+NETWORK_LIBRARIES = ("aiohttp", "httpx", "requests", "smtplib", "ssl", "urllib", "urllib3")
+
+
+def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
+    """Return the fields of an Outcome that has failed with this exception.
+
+    ``caller`` is the module that called the handler; the traceback begins after its frames.
+    """
+    frames = without_frames_of({caller, cancellation.__name__}, error.__traceback__)
+    return {
+        "status": "failed",
+        "error_category": category_of(error),
+        "error": readable_text(short_text(error), limit=SHORT_TEXT),
+        "traceback": readable_text(long_text(error, frames)),
+        "error_fingerprint": fingerprint_of(error, frames),
+    }
+
+
+def short_text(error: BaseException) -> str:
+    try:
+        return "".join(traceback_module.format_exception_only(error)).strip()
+    except Exception as broken:  # noqa: BLE001 -- an exception may be as broken as any object
+        return f"{type(error).__name__}, which cannot be shown: {type(broken).__name__}"
+
+
+def long_text(error: BaseException, frames: TracebackType | None) -> str:
+    try:
+        return "".join(traceback_module.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001
+        return "".join(traceback_module.format_tb(frames)) + short_text(error)
+
+
+def category_of(error: BaseException) -> str:
+    """Return the kind of failure, by the class of the exception."""
+    match error:
+        case InvalidPayload():
+            return "payload"
+        case RetryLater():
+            return "logic"
+        case ScheduledTasksError():
+            return "permanent"
+        case MemoryError():
+            return "memory"
+        case TimeoutError():
+            return "timeout"
+        case ConnectionError() | socket.gaierror():
+            return "network"
+        case DatabaseError() | InterfaceError():
+            return "database"
+        case Exception() if library_of(error) in NETWORK_LIBRARIES:
+            return "timeout" if "Timeout" in type(error).__name__ else "network"
+        case _:
+            return "logic"
+
+
+def library_of(error: BaseException) -> str:
+    return str(type(error).__module__).partition(".")[0]
+
+
+def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
+    """Return what failures of one cause share: the class and the place, not the message."""
+    last = traceback_module.extract_tb(frames)[-1:]
+    place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    return fingerprint(f"{kind} {place}")
+
+
+def without_frames_of(modules: set[str], frames: TracebackType | None) -> TracebackType | None:
+    """Begin a traceback where the handler begins; an error of ours keeps all its frames."""
+    inner = frames
+    while inner is not None and inner.tb_frame.f_globals.get("__name__") in modules:
+        inner = inner.tb_next
+    return inner or frames

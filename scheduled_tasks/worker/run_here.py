@@ -1,0 +1,166 @@
+"""Run one execution of a task in the calling process, on record like any other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from django.db import connections
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
+from scheduled_tasks.executors.connections import drop_open_transactions
+from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models.sql.transactions import AWAY
+from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.operations.tasks import get_task
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.messages import Message
+from scheduled_tasks.runtime.runs import Ending, Outcome
+from scheduled_tasks.worker.announcements import announce_start
+from scheduled_tasks.worker.companion import Companion
+from scheduled_tasks.worker.heartbeat import Heartbeat
+from scheduled_tasks.worker.result_writer import Collector
+
+logger = logging.getLogger(__name__)
+
+#: What could not be written is tried again after so many seconds.
+TRY_AGAIN = 0.5
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name or of that handler; one that is only in code is synced."""
+    try:
+        return get_task(name)
+    except UnknownTask as error:
+        no_such_task = str(error)
+    try:
+        key = registry.get(name).key
+    except UnknownHandler as error:
+        if name not in {declaration.name for declaration in registry.declarations}:
+            raise UnknownTask(f"{no_such_task} {error}") from None
+        sync()
+        return get_task(name)
+    tasks = Task.objects.filter(handler=key).select_related("state")
+    if not tasks:
+        sync()
+    match list(tasks.all()[:2]):
+        case [task]:
+            return task
+        case []:
+            raise UnknownTask(f"No task uses the handler {key}: make one in the admin.")
+        case _:
+            names = ", ".join(tasks.values_list("name", flat=True)[:10])
+            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
+
+
+def run_here(
+    execution: Execution,
+    *,
+    now: datetime | None = None,
+    on_said: Callable[[Message], None] = lambda message: None,
+) -> Execution:
+    """Run an unsaved execution to its end and return it as it is recorded.
+
+    It is claimed from the start, so no worker takes it, and this process beats meanwhile, so that
+    nobody takes it for lost: by the database's time, unless the caller says what time it is.
+    ``on_said`` hears what the run says, at once. It is also written at once, and a person can
+    cancel the run, unless the caller is in a transaction, of which no other connection knows.
+    """
+    worker = Worker.of_this_process()
+    worker.handlers = sorted(registry.handlers)
+    worker.label = f"runtask {worker.label}"
+    worker.save(force_insert=True)
+    heartbeat = Heartbeat(worker, Clock())
+    heartbeat.beat(now)
+    if now is None:
+        heartbeat.start()
+    try:
+        run_for(worker, heartbeat, execution, on_said)
+    finally:
+        heartbeat.stop()
+        worker.move_to(Worker.State.STOPPED)
+    execution.refresh_from_db()
+    return execution
+
+
+def run_for(
+    worker: Worker, heartbeat: Heartbeat, execution: Execution, on_said: Callable[[Message], None]
+) -> None:
+    inside = any(connection.in_atomic_block for connection in connections.all())
+    Execution.objects.begin(execution, worker, heartbeat.clock.now())
+    executor = InlineExecutor(
+        concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_said
+    )
+    collector = Collector(LastAttempts(executor), worker, heartbeat.clock)
+    run = execution.as_run()
+    announce_start(run)
+    if inside:
+        executor.submit(run)
+        collector.collect()
+        return
+    with accompanied(executor, collector):
+        try:
+            executor.submit(run)
+        finally:
+            # The caller has no transaction: what is open or broken is the handler's, and may keep
+            # its companion from writing.
+            drop_open_transactions()
+            connections.close_all()
+    write_end(collector)
+
+
+@contextmanager
+def accompanied(executor: InlineExecutor, collector: Collector) -> Iterator[None]:
+    """Let a thread write what a run says as long as it goes on."""
+    companion = Companion(executor, collector)
+    executor.on_finished = companion.stirred.set
+    companion.start()
+    try:
+        yield
+    finally:
+        companion.leave()
+
+
+def write_end(collector: Collector) -> None:
+    """Write how a run ended, and what is left of what it said, as soon as the database lets it.
+
+    It is given up after a lease: by then somebody else has taken the execution.
+    """
+    deadline = time.monotonic() + app_settings.LEASE
+    while True:
+        try:
+            collector.collect()
+            if not collector.unwritten:
+                return
+        except AWAY:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("the database is away; the end of the run is written when it is back")
+            connections.close_all()
+        time.sleep(TRY_AGAIN)
+        if time.monotonic() > deadline:
+            return
+
+
+class LastAttempts:
+    """Hands over what an executor does, but for another attempt: who is watching decides that."""
+
+    def __init__(self, executor: InlineExecutor) -> None:
+        self.messages = executor.messages
+        self.executor = executor
+
+    def finished(self) -> list[Ending]:
+        """Return the endings that have come in, none of which is followed by a retry."""
+        return [
+            replace(ending, retryable=False, retry_after=None)
+            if isinstance(ending, Outcome)
+            else ending
+            for ending in self.executor.finished()
+        ]
