@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.servers import given, postgresql, sqlite
+from tests.support.servers import given, postgresql, sqlite
 
 DATABASES = {"sqlite": sqlite, "postgresql": postgresql}
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from tests.servers import given, postgresql, sqlite
+from tests.support.servers import given, postgresql, sqlite
 
 #: What pytest exits with when all was deselected.
 NOTHING_TO_RUN = 5

@@ -14,7 +14,7 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.handlers.registry import registry as global_registry
 from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.attempts import NOTHING, make_worker
+from tests.support.attempts import NOTHING, make_worker
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,7 +17,7 @@ from benchmarks.contestants import PEERS
 from benchmarks.marks import Mark
 from benchmarks.measure import NotMeasuredError, percentile, rate
 from benchmarks.report import markdown, table
-from tests.processes import LONG, ROOT
+from tests.support.processes import LONG, ROOT
 
 DOCS = (ROOT / "docs" / "benchmarks.md").read_text()
 

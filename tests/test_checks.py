@@ -23,8 +23,8 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.operations.tasks import register_task
-from tests.functions import function_of
-from tests.processes import ROOT
+from tests.support.functions import function_of
+from tests.support.processes import ROOT
 
 
 def found(**settings: Any) -> list[CheckMessage]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from tests.servers import address_of, server_in
+from tests.support.servers import address_of, server_in
 
 #: How a server is stopped: it ends its connections, or it crashes and has to recover.
 Mode = Literal["fast", "immediate"]

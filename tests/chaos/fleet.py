@@ -15,7 +15,7 @@ import psutil
 
 from tests.chaos.history import Life
 from tests.chaos.journal import FOLDER, WORKER
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 #: In seconds.
 LOOKS_EVERY, LONGEST_END = 0.2, 30

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 RUN_NOW, CANCEL, REQUEUE, PAUSE = "run_now", "cancel", "requeue", "pause"
 #: The file in which it stands what was asked for.

@@ -20,7 +20,7 @@ from tests.chaos.monkey import Monkey
 from tests.chaos.people import People
 from tests.chaos.plan import PLAN, Planned, in_words, plan
 from tests.chaos.proxy import Proxy
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 WORKERS = 4
 #: How long workers that are left alone may take to come to rest, in seconds.

@@ -24,7 +24,7 @@ from tests.chaos.journal import (
     lines,
     lock_of,
 )
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 HOLD = """
 from tests.chaos.journal import lock_of

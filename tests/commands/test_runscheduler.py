@@ -12,7 +12,7 @@ from scheduled_tasks import declare, register_task, run_task_now, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.commands.conftest import Command
-from tests.processes import LONG, ended, manage, running
+from tests.support.processes import LONG, ended, manage, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -139,7 +139,9 @@ def test_a_worker_that_was_given_up_ends_with_1_and_says_so() -> None:
 
 
 def test_a_project_that_its_fork_server_cannot_load_stops_it_with_1() -> None:
-    process = manage("runscheduler", DJANGO_SETTINGS_MODULE="tests.settings_without_fork_server")
+    process = manage(
+        "runscheduler", DJANGO_SETTINGS_MODULE="tests.support.settings_without_fork_server"
+    )
     output, _ = process.communicate(timeout=LONG)
     assert process.returncode == 1
     assert "RuntimeError: this project cannot be loaded twice" in output

@@ -19,7 +19,7 @@ from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.signals import execution_finished
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.commands.conftest import Command
-from tests.processes import manage
+from tests.support.processes import manage
 
 pytestmark = pytest.mark.django_db
 

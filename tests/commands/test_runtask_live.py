@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from scheduled_tasks.models import Execution
 from tests.concurrency.runs import fresh, make_task_of
-from tests.processes import LONG, manage, options, running, wait_until
+from tests.support.processes import LONG, manage, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

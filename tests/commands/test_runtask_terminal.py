@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.concurrency.runs import make_task_of
-from tests.processes import LONG, ROOT, environment_of
+from tests.support.processes import LONG, ROOT, environment_of
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 

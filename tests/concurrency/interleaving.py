@@ -258,7 +258,7 @@ def try_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take_locks_away() -> None:
     """Let this thread have a connection to PostgreSQL that cannot lock rows."""
-    from tests.unlocked_postgresql.base import DatabaseWrapper  # noqa: PLC0415 -- needs psycopg
+    from tests.support.unlocked_postgresql.base import DatabaseWrapper  # noqa: PLC0415 -- needs psycopg
 
     connections["default"] = DatabaseWrapper(connections["default"].settings_dict, "default")
     wait_for_no_disk()

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.tasks import run_task_now
-from tests.processes import LONG, alive, wait_until, written
+from tests.support.processes import LONG, alive, wait_until, written
 
 
 def queue_a_run(

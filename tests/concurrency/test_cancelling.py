@@ -10,7 +10,7 @@ from django.utils import timezone
 from scheduled_tasks import run_task_now
 from scheduled_tasks.models import Execution, Task
 from tests.concurrency.runs import fresh, wait_for
-from tests.processes import LONG, options, running, wait_until, written
+from tests.support.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

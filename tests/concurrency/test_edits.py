@@ -10,9 +10,9 @@ import pytest
 from django.db import connection, transaction
 
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from tests.attempts import NOTHING, outcome
 from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
-from tests.processes import LONG, wait_until
+from tests.support.attempts import NOTHING, outcome
+from tests.support.processes import LONG, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 

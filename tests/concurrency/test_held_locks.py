@@ -20,9 +20,9 @@ from scheduled_tasks.runtime.messages import LogLine, Sent
 from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.worker.result_writer import Collector
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.attempts import NOTHING, claim, make_worker, outcome
 from tests.concurrency.beside import elsewhere
-from tests.processes import LONG
+from tests.support.attempts import NOTHING, claim, make_worker, outcome
+from tests.support.processes import LONG
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 

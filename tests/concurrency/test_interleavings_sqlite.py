@@ -19,7 +19,7 @@ from tests.concurrency.racer import Racers, racers
 from tests.concurrency.scenarios import WITH_VARIANTS, Scenario
 from tests.concurrency.soundness import two_running, unsound
 from tests.concurrency.world import make_world
-from tests.processes import environment_of
+from tests.support.processes import environment_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

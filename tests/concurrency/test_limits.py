@@ -8,7 +8,7 @@ import pytest
 
 from scheduled_tasks.models import Execution, Worker
 from tests.concurrency.runs import queue_a_run
-from tests.processes import LONG, alive, options, schedulers, wait_until, written
+from tests.support.processes import LONG, alive, options, schedulers, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

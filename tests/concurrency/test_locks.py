@@ -11,9 +11,9 @@ from django.db import OperationalError, connection, transaction
 
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import in_transaction
-from tests.attempts import NOTHING
 from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
-from tests.processes import LONG, wait_until
+from tests.support.attempts import NOTHING
+from tests.support.processes import LONG, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
 

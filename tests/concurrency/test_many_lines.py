@@ -7,7 +7,7 @@ import pytest
 
 from scheduled_tasks.models import ExecutionLog
 from tests.concurrency.runs import fresh, queue_a_run
-from tests.processes import LONG, options, running, wait_until
+from tests.support.processes import LONG, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,7 +20,7 @@ from tests.concurrency.contests import Counting
 from tests.concurrency.racer import racers
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
 from tests.concurrency.test_worker_death import freeze
-from tests.processes import LONG, ROOT, environment_of, options, running, wait_until
+from tests.support.processes import LONG, ROOT, environment_of, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

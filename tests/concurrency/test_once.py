@@ -23,7 +23,7 @@ from scheduled_tasks.runtime.runs import Run
 from tests.concurrency.contests import Contest
 from tests.concurrency.racer import Racers, racers
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines
-from tests.processes import LONG, environment_of, running, wait_until, written
+from tests.support.processes import LONG, environment_of, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,8 +15,13 @@ from django.db.models.functions import Now
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.chaos.proxy import Proxy
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines, wait_until_dead
-from tests.database_proxy import ForgetfulProxy, outage, proxy_before_the_database, url_through
-from tests.processes import LONG, ended, options, running, wait_until, written
+from tests.support.database_proxy import (
+    ForgetfulProxy,
+    outage,
+    proxy_before_the_database,
+    url_through,
+)
+from tests.support.processes import LONG, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,9 +20,9 @@ from django.utils import timezone
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.models import Execution
 from tests.concurrency.runs import wait_for
-from tests.database_proxy import proxy_before_the_database
-from tests.listening import address, needs_postgresql
-from tests.processes import LONG, database_url, ended, options, running, wait_until, written
+from tests.support.database_proxy import proxy_before_the_database
+from tests.support.listening import address, needs_postgresql
+from tests.support.processes import LONG, database_url, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,7 +19,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from scheduled_tasks.models import Execution, Task, TaskState
-from tests.processes import LONG, schedulers, wait_until
+from tests.support.processes import LONG, schedulers, wait_until
 
 pytestmark = [pytest.mark.replicas, pytest.mark.django_db(transaction=True)]
 
@@ -41,7 +41,7 @@ def test_every_slot_runs_exactly_once(tmp_path: Path) -> None:
 def test_the_unique_slot_alone_is_guard_enough(tmp_path: Path) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("It takes PostgreSQL's row locks away; SQLite has none to begin with.")
-    engine = {"TEST_DATABASE_ENGINE": "tests.unlocked_postgresql"}
+    engine = {"TEST_DATABASE_ENGINE": "tests.support.unlocked_postgresql"}
     marks = tmp_path / "marks"
     assert_every_slot_runs_once(tasks=200, replicas=3, marks=marks, **engine, **THREADS)
 

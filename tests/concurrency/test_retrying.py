@@ -7,7 +7,7 @@ import pytest
 from scheduled_tasks import run_task_now
 from scheduled_tasks.models import Task
 from tests.concurrency.runs import fresh
-from tests.processes import LONG, options, running, wait_until
+from tests.support.processes import LONG, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 
 from scheduled_tasks.models import Execution, Lock, OnceKey
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
-from tests.processes import LONG, options, running, wait_until, written
+from tests.support.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,7 +17,7 @@ import pytest
 
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
-from tests.processes import (
+from tests.support.processes import (
     LONG,
     ROOT,
     alive,

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from scheduled_tasks.models import Execution, Task, Worker
-from tests.processes import LONG, options, schedulers, wait_until, written
+from tests.support.processes import LONG, options, schedulers, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -25,7 +25,7 @@ from tests.concurrency.interleaving import (
 )
 from tests.concurrency.soundness import two_running, unsound
 from tests.concurrency.world import HANDLER, NOW, Status, World, make_world, outcome
-from tests.processes import LONG
+from tests.support.processes import LONG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

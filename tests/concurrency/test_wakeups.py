@@ -11,8 +11,8 @@ from django.utils import timezone
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.models import Execution, Pause
 from tests.concurrency.runs import wait_for
-from tests.listening import needs_postgresql
-from tests.processes import LONG, options, running, wait_until, written
+from tests.support.listening import needs_postgresql
+from tests.support.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

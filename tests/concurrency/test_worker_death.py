@@ -19,7 +19,7 @@ from django.db import connection
 
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines, wait_until_dead
-from tests.processes import LONG, alive, ended, options, running, wait_until, written
+from tests.support.processes import LONG, alive, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

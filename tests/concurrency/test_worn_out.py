@@ -9,7 +9,7 @@ import pytest
 
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run
-from tests.processes import LONG, ended, options, running, wait_until, written
+from tests.support.processes import LONG, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,7 @@ import pytest
 
 from scheduled_tasks.models import Worker
 from tests.concurrency.runs import fresh, make_task_of, queue_a_run
-from tests.processes import LONG, ended, manage, options, running, wait_until
+from tests.support.processes import LONG, ended, manage, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,7 +14,7 @@ import pytest
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from tests.executors.processes_in_hand import MARK, Hand, with_mark
 from tests.executors.threads_in_hand import Holder, timers
-from tests.processes import LONG, wait_until
+from tests.support.processes import LONG, wait_until
 
 TakeInHand = Callable[..., Hand]
 

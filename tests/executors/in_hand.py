@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.runtime.messages import Message, Sent
 from scheduled_tasks.runtime.runs import Ending, Outcome
-from tests.processes import LONG
+from tests.support.processes import LONG
 
 WHY = "No longer wanted."
 

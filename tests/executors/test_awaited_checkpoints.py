@@ -13,7 +13,7 @@ from scheduled_tasks.runtime.messages import Checkpoint
 from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.in_hand import InHand, is_cancelled
 from tests.jobs.steps import await_checkpoint
-from tests.processes import LONG, wait_until
+from tests.support.processes import LONG, wait_until
 
 
 @dataclass

@@ -13,7 +13,7 @@ from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.conftest import TakeInHand
 from tests.executors.in_hand import is_cancelled
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
-from tests.processes import LONG, alive, wait_until
+from tests.support.processes import LONG, alive, wait_until
 
 GRACE = 1.0
 
@@ -186,7 +186,7 @@ def test_a_run_in_a_child_that_has_not_begun_it_is_not_begun(hand: Hand, tmp_pat
 def test_a_run_in_an_interpreter_that_is_not_up_yet_is_over(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.threaded_settings")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.threaded_settings")
     hand = take_in_hand(2)
     path = tmp_path / "pid"
     numbers = [hand.start("write_pid", path=str(path)) for _ in range(2)]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
-from tests.processes import alive
+from tests.support.processes import alive
 
 
 def test_a_segfault_fails_the_run_and_says_where(hand: Hand) -> None:

@@ -14,7 +14,7 @@ from scheduled_tasks.executors.process import executor as process
 from scheduled_tasks.executors.process import platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
-from tests.processes import alive
+from tests.support.processes import alive
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from scheduled_tasks.executors.process.fork_server.client import ForkServerProce
 from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
-from tests.processes import LONG, alive, wait_until
+from tests.support.processes import LONG, alive, wait_until
 
 
 def look_after(hand: Hand) -> None:

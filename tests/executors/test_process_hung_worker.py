@@ -12,7 +12,7 @@ import pytest
 from scheduled_tasks.executors.process import platform
 from scheduled_tasks.models import Task
 from scheduled_tasks.operations.tasks import run_task_now
-from tests.processes import LONG, alive, ended, options, running, wait_until, written
+from tests.support.processes import LONG, alive, ended, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,7 +18,7 @@ import pytest
 from scheduled_tasks.executors.process.executor import SERVER_KILLED
 from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.processes_in_hand import Hand, pids_in, with_mark
-from tests.processes import LONG, ROOT, alive, wait_until
+from tests.support.processes import LONG, ROOT, alive, wait_until
 
 EXPIRED = "Its worker could not renew its lease in time."
 

@@ -13,7 +13,7 @@ from scheduled_tasks.executors.process.memory import MEGABYTE, usage_of
 from scheduled_tasks.runtime.messages import Note
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
-from tests.processes import alive
+from tests.support.processes import alive
 
 GRACE = 0.6
 
@@ -149,7 +149,7 @@ def test_shared_memory_beyond_the_limit_counts_too(hand: Hand) -> None:
 def test_a_run_is_not_charged_for_what_its_neighbours_leave_to_it(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.large_settings")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.large_settings")
     hand = take_in_hand(12)
     go, release = tmp_path / "go", tmp_path / "release"
     neighbours = [

@@ -16,7 +16,7 @@ from scheduled_tasks.executors.base import MOST_MESSAGES
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Progress
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
-from tests.processes import LONG, alive, wait_until
+from tests.support.processes import LONG, alive, wait_until
 
 #: A crash that was found so came once in two hundred runs, on a machine that was busy.
 ASKED_RUNS = int(os.environ.get("ASKED_RUNS", "20"))

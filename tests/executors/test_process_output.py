@@ -37,7 +37,7 @@ def either_hand(
 ) -> Hand:
     """Return an executor whose runs are forked, or start in a fresh interpreter."""
     if not request.param:
-        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.threaded_settings")
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.threaded_settings")
     return take_in_hand(2)
 
 

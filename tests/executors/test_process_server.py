@@ -18,7 +18,7 @@ from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.executors.process.executor import MOST_SPARES, platform
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
-from tests.processes import LONG, alive, wait_until
+from tests.support.processes import LONG, alive, wait_until
 
 
 def test_a_run_is_made_by_a_process_that_waited_for_it(hand: Hand) -> None:
@@ -176,7 +176,7 @@ def threaded(take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch) -> Calla
     """Return a maker of executors for a project that starts a thread while it is loaded."""
 
     def take(**options: Any) -> Hand:
-        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.threaded_settings")
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.threaded_settings")
         return take_in_hand(2, **options)
 
     return take

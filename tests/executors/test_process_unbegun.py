@@ -14,7 +14,7 @@ import pytest
 from scheduled_tasks.executors.process import executor as process
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
-from tests.processes import LONG, wait_until
+from tests.support.processes import LONG, wait_until
 
 TRIED = "It was given to 3 processes, none of which began it; the last was"
 

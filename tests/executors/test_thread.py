@@ -16,7 +16,7 @@ from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import NOW, clock, run_of
-from tests.processes import LONG, wait_until
+from tests.support.processes import LONG, wait_until
 
 
 class Collector:

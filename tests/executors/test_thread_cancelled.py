@@ -13,7 +13,7 @@ from scheduled_tasks.runtime.messages import Note
 from scheduled_tasks.runtime.runs import Loss
 from tests.executors.in_hand import is_cancelled
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
-from tests.processes import LONG
+from tests.support.processes import LONG
 
 
 def test_a_handler_that_sleeps_now_and_then_is_interrupted_and_its_neighbour_goes_on(

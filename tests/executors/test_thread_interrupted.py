@@ -17,7 +17,7 @@ from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Note, Progress
 from scheduled_tasks.runtime.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
-from tests.processes import LONG, wait_until
+from tests.support.processes import LONG, wait_until
 
 
 def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -> None:

@@ -14,7 +14,7 @@ from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.runtime.runs import Ending, Outcome
 from tests.executors.in_hand import InHand
 from tests.executors.runs import clock, run_of
-from tests.processes import LONG
+from tests.support.processes import LONG
 
 
 class Holder(InHand[ThreadExecutor]):

@@ -1,0 +1,205 @@
+"""How runs end whose handler comes back: whole, in part, or with nothing to do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from scheduled_tasks import Partial, Skip, TaskContext, scheduled_task
+from scheduled_tasks.exceptions import TimeLimitExceeded
+from scheduled_tasks.executors.runner import perform
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.messages import Afresh, Counts, Message
+from scheduled_tasks.runtime.runs import Outcome, Run
+from scheduled_tasks.worker.scheduler import Scheduler
+from tests.executors.runs import clock, run_of
+from tests.support.recorders import FakeRecorder
+
+Make = Callable[..., Any]
+
+
+class Runs:
+    """Runs handlers, each once, and keeps what they say."""
+
+    def __init__(self, registry: HandlerRegistry) -> None:
+        self.registry = registry
+        self.recorder = FakeRecorder()
+
+    def __call__(self, handler: Callable[..., Any], **fields: Any) -> Outcome:
+        self.recorder = FakeRecorder()
+        run: Run = replace(run_of(7), **fields)
+        with self.registry.isolated():
+            scheduled_task(name="shop.job")(handler)
+            return perform(run, clock=clock, recorder=self.recorder, cancellation=Cancellation())
+
+    @property
+    def said(self) -> list[Message]:
+        return self.recorder.sent
+
+
+@pytest.fixture
+def outcome_of(registry: HandlerRegistry) -> Runs:
+    return Runs(registry)
+
+
+def test_a_run_that_returns_and_has_counted_errors_has_succeeded_in_part(outcome_of: Runs) -> None:
+    def send(context: TaskContext) -> str:
+        context.record(processed=3)
+        context.record(processed=1, errors=1)
+        return "sent"
+
+    outcome = outcome_of(send)
+    assert (outcome.status, outcome.result, outcome.reason) == ("partial", "sent", "")
+    assert outcome_of.said == [Counts(processed=3), Counts(processed=4, errors=1)]
+    assert not outcome.may_go_on
+
+
+def test_a_handler_can_say_that_it_did_part_of_its_work(outcome_of: Runs) -> None:
+    outcome = outcome_of(lambda: Partial({"sent": 3}, "The gateway closed at noon, password=x."))
+    assert (outcome.status, outcome.result) == ("partial", {"sent": 3})
+    assert outcome.reason == "The gateway closed at noon, password=[redacted]"
+    assert outcome_of(lambda: Partial(None)).result is None
+
+
+@pytest.mark.parametrize("error", [Skip("below threshold"), Skip()])
+def test_a_handler_can_skip_its_run(outcome_of: Runs, error: Skip) -> None:
+    def job() -> None:
+        raise error
+
+    outcome = outcome_of(job)
+    assert outcome.status == "skipped"
+    assert outcome.reason in ("below threshold", "Its handler had nothing to do.")
+    assert (outcome.error, outcome.error_category, outcome.traceback) == ("", "", "")
+    assert not outcome.may_go_on
+
+
+def test_an_async_handler_can_do_both(outcome_of: Runs) -> None:
+    async def skip() -> None:
+        raise Skip("nothing new")
+
+    async def part() -> Partial:
+        return Partial(1)
+
+    assert outcome_of(skip).status == "skipped"
+    assert outcome_of(part).status == "partial"
+
+
+def test_a_run_that_reached_its_timeout_has_failed_though_it_skips(
+    outcome_of: Runs,
+) -> None:
+    def job(context: TaskContext) -> None:
+        with pytest.raises(TimeLimitExceeded):
+            context.cancellation.request(TimeLimitExceeded, "It reached its timeout of 1 s.")
+        raise Skip("too late")
+
+    outcome = outcome_of(job)
+    assert (outcome.status, outcome.error_category) == ("failed", "timeout")
+
+
+def test_counting_goes_on_where_a_checkpoint_says_that_the_work_does(outcome_of: Runs) -> None:
+    def job(context: TaskContext) -> None:
+        context.record(processed=1)
+
+    before = {"attempt": 2, "processed_count": 40, "error_count": 2}
+    outcome = outcome_of(job, checkpoint={"page": 4}, **before)
+    assert outcome_of.said == [Counts(processed=41, errors=2)]
+    assert outcome.status == "partial", "the errors of the attempt before are errors of its work"
+
+
+def test_counting_begins_anew_where_the_work_does(outcome_of: Runs) -> None:
+    def job(context: TaskContext) -> None:
+        context.record(processed=1)
+
+    outcome = outcome_of(job, attempt=2, processed_count=40, error_count=2)
+    assert outcome_of.said == [Afresh(), Counts(processed=1)]
+    assert outcome.status == "success"
+    assert Afresh() not in (outcome_of(job), outcome_of.said)[1]
+
+
+def test_results_are_json_and_what_is_none_is_kept_as_text_with_a_warning(
+    outcome_of: Runs,
+) -> None:
+    number = uuid.UUID(int=7)
+    result = outcome_of(
+        lambda: {
+            "day": date(2026, 3, 1),
+            "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+            "took": timedelta(seconds=90),
+            "price": Decimal("9.90"),
+            "id": number,
+            "api_token": "hunter2xyz",
+            "pages": (1, 2),
+        }
+    ).result
+    assert result == {
+        "day": "2026-03-01",
+        "at": "2026-03-01T12:00:00Z",
+        "took": "P0DT00H01M30S",
+        "price": "9.90",
+        "id": str(number),
+        "api_token": "[redacted]",
+        "pages": [1, 2],
+    }
+    outcome = outcome_of(lambda: {"handle": object})
+    assert (outcome.status, outcome.result) == ("success", "{'handle': <class 'object'>}")
+    assert "kept as text" in outcome_of.recorder.texts[0]
+
+
+def test_a_long_result_is_cut_with_a_mark(outcome_of: Runs) -> None:
+    with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 1_000}):
+        outcome = outcome_of(lambda: ["x" * 100] * 100)
+    assert outcome.status == "success"
+    assert len(outcome.result) <= 1_000
+    assert "characters cut" in outcome.result
+    assert "result cut to 1000 characters" in outcome_of.recorder.texts[0]
+
+
+def test_what_is_logged_at_the_very_end_is_said_before_the_end(outcome_of: Runs) -> None:
+    def job(context: TaskContext) -> None:
+        context.progress(1, 2)
+        context.progress(2, 2)
+
+    outcome_of(job)
+    assert [message.done for message in outcome_of.said] == [1, 2]  # type: ignore[union-attr]
+
+
+def test_a_task_goes_by_how_its_runs_ended(
+    registry: HandlerRegistry,
+    make_task: Make,
+    now: datetime,
+    scheduler: Callable[..., Scheduler],
+) -> None:
+    seen: list[tuple[int, datetime | None]] = []
+    ends: list[Any] = ["fine", ValueError(), Partial(), ValueError(), Skip("no"), "fine", "fine"]
+
+    @scheduled_task(name="shop.job")
+    def job(context: TaskContext) -> Any:
+        seen.append((context.execution_count, context.last_success_at))
+        end = ends[len(seen) - 1]
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    task: Task = make_task("job", "shop.job", "every 1 minute")
+    worker = scheduler()
+    failures = []
+    for minute in range(1, len(ends) + 1):
+        worker.tick(now + timedelta(minutes=minute))
+        task.state.refresh_from_db()
+        failures.append(task.state.consecutive_failures)
+    rows = list(Execution.objects.order_by("pk"))
+    statuses = ["success", "failed", "partial", "failed", "skipped", "success", "success"]
+    assert [row.status for row in rows] == statuses
+    assert failures == [0, 1, 0, 1, 1, 0, 0]
+    assert [count for count, _ in seen] == list(range(7))
+    whole = rows[0].started_at
+    assert [last for _, last in seen] == [None, *[whole] * 5, rows[5].started_at]

@@ -1,0 +1,205 @@
+"""What a worker may claim: one of a task that may not overlap, nothing paused, nothing too late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from scheduled_tasks import run_task_now
+from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
+from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
+from scheduled_tasks.operations.tasks import prepare
+from tests.support.attempts import outcome
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+Make = Callable[..., Task]
+
+
+def claim(worker: Worker, now: datetime, limit: int = 10) -> list[Execution]:
+    return Execution.objects.claim(worker, now, limit=limit, handlers=["jobs.nothing"])
+
+
+def end(execution: Execution, worker: Worker, now: datetime) -> None:
+    assert Execution.objects.end([outcome(execution, now)], worker, now) == [execution]
+
+
+def queue(task: Task, now: datetime, count: int = 1, **fields: Any) -> list[Execution]:
+    queued = []
+    for _ in range(count):
+        row = Execution.for_task(task, trigger=fields.get("trigger", "manual"), now=now)
+        for name, value in fields.items():
+            setattr(row, name, value)
+        row.save()
+        queued.append(row)
+    return queued
+
+
+def test_of_a_task_that_may_not_overlap_one_runs_at_a_time_in_order(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    queued = queue(make_task("one", "jobs.nothing"), now, 3)
+    for expected in queued:
+        [claimed] = claim(worker, now)
+        assert (claimed, claimed.exclusive) == (expected, claimed.task_id)
+        assert claim(worker, now) == []
+        end(claimed, worker, now)
+        claimed.refresh_from_db()
+        assert claimed.exclusive is None
+
+
+def test_those_that_may_overlap_run_together(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    queued = queue(make_task("many", "jobs.nothing", overlap_policy="allow"), now, 3)
+    claimed = claim(worker, now)
+    assert claimed == queued
+    assert {row.exclusive for row in claimed} == {None}
+
+
+def test_what_waits_for_its_own_task_does_not_stand_in_the_way_of_others(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    queue(make_task("busy", "jobs.nothing", priority=9), now, 50)
+    other = queue(make_task("other", "jobs.nothing"), now)
+    assert len(claim(worker, now, limit=1)) == 1
+    assert claim(worker, now, limit=1) == other
+
+
+def test_one_claim_fills_all_places_whatever_stands_in_front(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    stale = make_task("stale", "jobs.nothing", misfire_grace=1, overlap_policy="allow", priority=9)
+    for minute in range(1, 300):
+        queue(stale, now - minute * MINUTE, trigger="schedule", slot=now - minute * MINUTE)
+    for name in ("a", "b"):
+        queue(make_task(name, "jobs.nothing", priority=5), now, 60)
+    queue(make_task("last", "jobs.nothing"), now)
+    assert [row.task_name for row in claim(worker, now, limit=3)] == ["a", "b", "last"]
+    assert Execution.objects.filter(task=stale, status="missed").count() == 299
+
+
+def test_a_policy_that_forbids_overlap_from_now_on_waits_for_what_runs(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("many", "jobs.nothing", overlap_policy="allow")
+    queue(task, now, 2)
+    running = claim(worker, now)
+    task.overlap_policy = "skip"
+    task.save(now=now)
+    [waiting] = queue(task, now)
+    assert claim(worker, now) == []
+    for row in running:
+        end(row, worker, now)
+    assert claim(worker, now) == [waiting]
+
+
+def test_the_database_itself_refuses_a_second_run(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("one", "jobs.nothing")
+    _, second = queue(task, now, 2)
+    claim(worker, now)
+    second.exclusive = task.pk
+    with pytest.raises(IntegrityError), transaction.atomic():
+        second.save()
+
+
+def test_while_everything_is_paused_nothing_is_claimed(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    queued = queue(make_task("one", "jobs.nothing"), now)
+    Pause.objects.begin(now, until=now + MINUTE)
+    assert claim(worker, now + 59 * SECOND) == []
+    assert claim(worker, now + MINUTE) == queued
+
+
+def test_slots_of_a_paused_task_wait_and_a_run_that_was_asked_for_does_not(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("one", "jobs.nothing", paused_until=now + MINUTE, overlap_policy="allow")
+    [slot] = queue(task, now, trigger="schedule", slot=now)
+    asked = queue(task, now)
+    assert claim(worker, now) == asked
+    assert claim(worker, now + MINUTE) == [slot]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(30, "running"), (31, "missed")])
+def test_what_was_never_claimed_within_its_grace_is_missed(
+    make_task: Make, worker: Worker, now: datetime, seconds: int, status: str
+) -> None:
+    task = make_task("one", "jobs.nothing", misfire_grace=30)
+    [row] = queue(task, now, trigger="schedule", slot=now)
+    claim(worker, now + seconds * SECOND)
+    row.refresh_from_db()
+    assert row.status == status
+    if status == "missed":
+        assert (row.reason, row.attempt) == ("It was later than its misfire grace of 30 s.", 0)
+        assert row.finished_at == now + seconds * SECOND
+
+
+def test_a_grace_ends_neither_retries_nor_what_was_asked_for(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("one", "jobs.nothing", misfire_grace=30, overlap_policy="allow")
+    rows = queue(task, now, trigger="schedule", slot=now, attempt=1) + queue(task, now)
+    assert claim(worker, now + MINUTE) == rows
+
+
+def test_slots_of_a_task_that_a_bulk_update_disabled_end_when_their_turn_comes(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("one", "jobs.nothing", overlap_policy="allow")
+    [fresh] = queue(task, now, trigger="schedule", slot=now)
+    [tried] = queue(task, now, trigger="schedule", slot=now + MINUTE, attempt=1, error="no luck")
+    asked = queue(task, now)
+    Task.objects.update(enabled=False)
+    assert claim(worker, now + MINUTE) == asked
+    fresh.refresh_from_db()
+    tried.refresh_from_db()
+    assert (fresh.status, fresh.reason) == ("skipped", "Its task was disabled.")
+    assert (tried.status, tried.reason, tried.error) == (
+        "failed",
+        "Its task was disabled.",
+        "no luck",
+    )
+    assert TaskState.objects.get().last_status == "failed"
+
+
+def test_what_waits_of_a_task_that_a_bulk_update_deleted_is_cancelled(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    [row] = queue(make_task("one", "jobs.nothing"), now)
+    Task.objects.all().delete()
+    assert claim(worker, now) == []
+    row.refresh_from_db()
+    assert (row.status, row.reason) == ("cancelled", "Its task was deleted.")
+
+
+def test_a_run_that_begins_at_once_waits_for_nobody_and_is_refused_beside_another(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("one", "jobs.nothing")
+    first, second = prepare("one", now=now), prepare("one", now=now)
+    Execution.objects.begin(first, worker, now)
+    assert (first.status, first.attempt, first.exclusive) == ("running", 1, first.task_id)
+    with pytest.raises(AlreadyRunning, match="'one' is running already"):
+        Execution.objects.begin(second, worker, now)
+    assert Execution.objects.count() == 1
+
+
+def test_nothing_is_queued_for_a_task_that_is_gone(make_task: Make, now: datetime) -> None:
+    task = make_task("one", "jobs.nothing")
+    Task.objects.get().delete(now=now)
+    with pytest.raises(UnknownTask, match="'one' was deleted"):
+        run_task_now(task)
+
+
+def test_a_run_of_a_task_without_a_clock_yet_can_be_asked_for(db: None, now: datetime) -> None:
+    Task.objects.bulk_create([Task(name="one", handler="jobs.nothing")])
+    assert run_task_now("one", now=now).status == "queued"

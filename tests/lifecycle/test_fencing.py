@@ -1,0 +1,318 @@
+"""Claims, fencing and losses: who owns an execution, and who may end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.runtime.runs import Ending
+from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.attempts import claim, loss, make_worker, outcome
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+MINUTE = timedelta(minutes=1)
+LEASE = 60
+Make = Callable[..., Task]
+
+
+def ended(endings: list[Ending], worker: Worker, now: datetime) -> list[int]:
+    return [row.pk for row in Execution.objects.end(endings, worker, now)]
+
+
+@pytest.fixture
+def queued(make_task: Make, now: datetime) -> Execution:
+    execution = Execution.for_task(
+        make_task("one", "jobs.nothing"), trigger="schedule", now=now, slot=now
+    )
+    execution.save()
+    return execution
+
+
+def test_a_claim_takes_each_execution_once(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    assert claim(worker, now).attempt == 1
+    assert Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
+
+
+def test_a_worker_claims_only_handlers_that_it_knows_and_runs_that_are_due(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    assert Execution.objects.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
+    early = now - MINUTE
+    assert Execution.objects.claim(worker, early, limit=9, handlers=["jobs.nothing"]) == []
+
+
+def test_an_outcome_of_an_earlier_attempt_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    late = outcome(claim(worker, now), now, "failed")
+    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    again = claim(worker, now)
+    assert again.attempt == 2
+    assert Execution.objects.end([late], worker, now) == []
+    queued.refresh_from_db()
+    assert queued.status == "running"
+    assert ended([outcome(again, now)], worker, now) == [queued.pk]
+
+
+def test_an_outcome_of_another_worker_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    mine = claim(worker, now)
+    assert Execution.objects.end([outcome(mine, now)], make_worker("other", now), now) == []
+    assert Execution.objects.end([outcome(mine, now)], worker, now) == [mine]
+    assert Execution.objects.end([outcome(mine, now)], worker, now) == []
+    assert queued.task.state.__class__.objects.get().execution_count == 1
+
+
+def test_many_outcomes_of_one_task_are_counted_one_by_one(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("many", "jobs.nothing", overlap_policy="allow")
+    for minute in range(5):
+        Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
+    claimed = Execution.objects.claim(worker, now, limit=5, handlers=["jobs.nothing"])
+    statuses = ["success", "failed", "failed", "success", "failed"]
+    outcomes = [
+        outcome(execution, now + n * MINUTE, status)
+        for n, (execution, status) in enumerate(zip(claimed, statuses, strict=True))
+    ]
+    Execution.objects.end(outcomes, worker, now)
+    task.state.refresh_from_db()
+    assert task.state.execution_count == 5
+    assert task.state.last_status == "failed"
+    assert task.state.consecutive_failures == 1
+    assert task.state.last_success_at == now + 3 * MINUTE
+
+
+def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
+    make_task: Make, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    task = make_task("two", "jobs.nothing", overlap_policy="allow")
+    worker = scheduler()
+    worker.tick(now)
+    for minute in range(3):
+        Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
+    claimed = Execution.objects.claim(worker.worker, now, limit=3, handlers=["jobs.nothing"])
+    good, bad, fine = (outcome(execution, now) for execution in claimed)
+    too_long = "SQLite stores this, other databases do not"
+    worker.collector.write([good, replace(bad, error_category=too_long), fine])
+    assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
+    stored = Execution.objects.get(pk=bad.execution_id)
+    assert stored.error_category or "could not be stored" in stored.reason
+
+
+def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for attempt in (1, 2, 3, 4):
+        assert claim(worker, now).attempt == attempt
+        Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    queued.refresh_from_db()
+    assert (queued.status, queued.error_category, queued.error) == ("failed", "lost", "gone")
+    assert queued.losses == 4
+    assert queued.finished_at == now
+
+
+def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(on_lost=Task.OnLost.FAIL)
+    claim(worker, now)
+    Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=False)
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt) == ("failed", 1)
+    assert Task.objects.get().state.consecutive_failures == 1
+
+
+def test_a_lost_attempt_is_queued_again_and_keeps_how_far_it_came(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    claimed = claim(worker, now)
+    progress = {"done": 4, "total": 10, "text": ""}
+    Execution.objects.update(progress=progress, checkpoint=[4], reason="It was asked to stop.")
+    assert ended([loss(claimed)], worker, now + MINUTE) == [queued.pk]
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses, queued.run_after) == ("queued", 1, now + MINUTE)
+    assert (queued.progress, queued.checkpoint) == (progress, [4])
+    assert (queued.reason, queued.error, queued.finished_at) == ("", "It was killed.", None)
+    assert queued.attempts.get().outcome == "lost"
+    assert Task.objects.get().state.execution_count == 0
+    again = claim(worker, now + MINUTE)
+    assert (again.attempt, again.as_run().checkpoint) == (2, [4])
+
+
+def test_lost_attempts_fail_once_their_budget_is_spent(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for _ in range(4):
+        ended([loss(claim(worker, now))], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.error_category) == ("failed", "lost")
+    assert (queued.error, queued.losses, queued.finished_at) == ("It was killed.", 4, now)
+    assert Task.objects.get().state.last_status == "failed"
+
+
+def test_a_loss_that_is_not_charged_costs_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    for _ in range(9):
+        ended([loss(claim(worker, now), charged=False)], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses, queued.attempt) == ("queued", 0, 9)
+
+
+def test_a_loss_that_is_not_charged_costs_nothing_after_the_budget_was_cut_either(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    ended([loss(claim(worker, now))], worker, now)
+    Task.objects.update(max_losses=0)
+    ended([loss(claim(worker, now), charged=False)], worker, now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("queued", 1)
+
+
+def test_a_loss_of_what_is_not_held_changes_nothing(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    claimed = claim(worker, now)
+    assert ended([loss(claimed)], make_worker("other", now), now) == []
+    assert ended([replace(loss(claimed), attempt=2)], worker, now) == []
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("running", 0)
+
+
+def test_a_late_outcome_does_not_push_aside_that_of_the_attempt_that_is_held(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    late = outcome(claim(worker, now), now, "failed")
+    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    good = outcome(claim(worker, now), now)
+    assert ended([good, late], worker, now) == [queued.pk]
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt) == ("success", 2)
+
+
+def test_losses_and_outcomes_pass_the_gate_together(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    kept, once = (
+        make_task("kept", "jobs.nothing", overlap_policy="allow"),
+        make_task("once", "jobs.nothing", on_lost="fail", overlap_policy="allow"),
+    )
+    for task in (kept, once, kept, once):
+        Execution.for_task(task, trigger="manual", now=now).save()
+    first, second, third, fourth = Execution.objects.claim(
+        worker, now, limit=4, handlers=["jobs.nothing"]
+    )
+    later = now + MINUTE
+    endings = [
+        loss(second),
+        loss(first),
+        replace(outcome(third, now), peak_memory_mb=12),
+        outcome(fourth, now, "failed"),
+    ]
+    assert ended(endings, worker, later) == [third.pk, fourth.pk, first.pk, second.pk]
+    statuses = dict(Execution.objects.values_list("pk", "status"))
+    assert [statuses[row.pk] for row in (first, second, third, fourth)] == [
+        "queued",
+        "failed",
+        "success",
+        "failed",
+    ]
+    assert Execution.objects.get(pk=third.pk).peak_memory_mb == 12
+    kept.state.refresh_from_db()
+    once.state.refresh_from_db()
+    assert (kept.state.execution_count, kept.state.last_status) == (1, "success")
+    assert (once.state.execution_count, once.state.consecutive_failures) == (2, 2)
+
+
+def test_a_run_is_told_the_limits_and_the_checkpoint(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread", schedule="0 2 * * *")
+    Execution.objects.update(checkpoint={"last": 4})
+    run = claim(worker, now).as_run()
+    assert (run.timeout, run.memory_limit_mb, run.executor) == (60, 100, "thread")
+    assert (run.schedule, run.checkpoint) == ("0 2 * * *", {"last": 4})
+
+
+def test_a_run_of_a_task_that_is_being_deleted_has_no_limits(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread")
+    claimed = claim(worker, now)
+    claimed.task = None
+    run = claimed.as_run()
+    assert (run.timeout, run.memory_limit_mb, run.executor, run.schedule) == (None, None, "", "")
+
+
+def test_what_a_silent_worker_held_is_taken_back_after_a_lease(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    seconds = iter(range(0, 10_000, 5))
+    reaper = scheduler(monotonic=lambda: float(next(seconds)))
+    for beat in range(LEASE // 5):
+        reaper.tick(now + timedelta(seconds=5 * beat))
+        queued.refresh_from_db()
+        assert queued.status == "running"
+    reaper.tick(now + timedelta(seconds=LEASE))
+    queued.refresh_from_db()
+    assert (queued.status, queued.attempt, queued.losses) == ("success", 2, 1)
+    worker.refresh_from_db()
+    assert worker.state == Worker.State.LOST
+
+
+def test_a_worker_that_beats_keeps_what_it_holds_whatever_its_clock_says(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    seconds = iter(range(0, 10_000, 5))
+    reaper = scheduler(monotonic=lambda: float(next(seconds)))
+    for beat in range(40):
+        Worker.objects.filter(pk=worker.pk).update(
+            heartbeat_at=now - timedelta(days=3) + timedelta(seconds=beat)
+        )
+        reaper.tick(now + timedelta(seconds=5 * beat))
+    queued.refresh_from_db()
+    assert queued.status == "running"
+
+
+def test_others_are_looked_after_although_the_databases_clock_was_set_back(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    reaper = scheduler()
+    reaper.tick(now - timedelta(seconds=1))  # nothing is due
+    claim(worker, now)
+    worker.delete()
+    reaper.tick(now - timedelta(hours=1))
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("success", 1)
+
+
+def test_whoever_holds_the_place_of_a_task_is_running(
+    queued: Execution, worker: Worker, now: datetime
+) -> None:
+    """Nobody could claim beside what has ended and still holds it."""
+    held = Execution.objects.filter(pk=claim(worker, now).pk)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        held.update(status="failed")
+    assert held.update(status="failed", exclusive=None) == 1
+
+
+def test_an_execution_whose_worker_has_no_row_any_more_is_taken_back(
+    queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
+) -> None:
+    claim(worker, now)
+    worker.delete()
+    scheduler().tick(now)
+    queued.refresh_from_db()
+    assert (queued.status, queued.losses) == ("success", 1)

@@ -1,0 +1,264 @@
+"""The loop round the ticks: when it wakes, how long it sleeps, and how it waits out a database."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, InternalError, OperationalError, connection
+
+from scheduled_tasks.executors.base import NEVER
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.worker.engine import NOTHING_AHEAD, Coming, Tick
+from scheduled_tasks.worker.heartbeat import Heartbeat
+from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
+from tests.support.attempts import NOTHING
+from tests.support.processes import LONG
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+MINUTE = timedelta(minutes=1)
+INSTANT = timedelta(microseconds=1)
+Make = Callable[..., Task]
+MakeScheduler = Callable[..., Scheduler]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, timedelta]]:
+    """Return what clocks are asked to wait for: until when, and how long at most."""
+    asked: list[tuple[datetime, timedelta]] = []
+    monkeypatch.setattr(
+        "scheduled_tasks.runtime.clock.Clock.wait", lambda clock, *waited: asked.append(waited)
+    )
+    return asked
+
+
+def test_a_slot_is_decided_ahead_and_committed_when_it_comes(
+    make_task: Make,
+    scheduler: MakeScheduler,
+    now: datetime,
+    waits: list[tuple[datetime, timedelta]],
+) -> None:
+    make_task("one", NOTHING, "every 5 minutes")
+    worker = scheduler()
+    slot = now + 5 * MINUTE
+    assert worker.tick(slot - AHEAD - INSTANT, ahead=AHEAD).idle
+    assert waits == []
+    done = worker.tick(slot - AHEAD, ahead=AHEAD)
+    assert (done.fired, done.claimed) == (1, 1)
+    assert waits == [(slot, AHEAD)]
+    run = Execution.objects.get()
+    assert run.slot == run.claimed_at == run.created_at == slot
+    assert TaskState.objects.get().next_run_at == slot + 5 * MINUTE
+
+
+def test_what_has_come_waits_for_nothing(
+    make_task: Make,
+    scheduler: MakeScheduler,
+    now: datetime,
+    waits: list[tuple[datetime, timedelta]],
+) -> None:
+    make_task("one", NOTHING, "every 5 minutes")
+    assert scheduler().tick(now + 5 * MINUTE, ahead=AHEAD).fired == 1
+    assert waits == []
+
+
+def test_only_slots_are_decided_ahead(
+    make_task: Make, scheduler: MakeScheduler, now: datetime
+) -> None:
+    """What waits begins when its time has come, and no slot before its own because of another's."""
+    slot = now + 5 * MINUTE
+    make_task("early", NOTHING, "every 5 minutes")
+    late = make_task("late", NOTHING, "every 5 minutes")
+    TaskState.objects.filter(task=late).update(next_run_at=slot + AHEAD / 2)
+    Execution.for_task(late, trigger="manual", now=slot - AHEAD / 2).save()
+    scheduler().tick(slot - AHEAD, ahead=AHEAD)
+    rows = Execution.objects.order_by("pk").values_list("task_name", "trigger", "claimed_at")
+    assert list(rows) == [("late", "manual", slot), ("early", "schedule", slot)]
+
+
+def test_the_loop_wakes_ahead_of_a_slot_and_in_time_for_a_run(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    worker = scheduler(poll_interval=LONG)
+    monkeypatch.setattr(worker.clock, "now", lambda: now)
+    second = timedelta(seconds=1)
+    # A database that cannot lock single rows would keep everybody waiting meanwhile.
+    ahead = AHEAD if connection.features.has_select_for_update else NOTHING_AHEAD
+    worker.coming = Coming(slot=now + second)
+    assert worker.pause(Tick(), now) == pytest.approx(1 - ahead.total_seconds())
+    worker.coming = Coming(slot=now + 2 * second, run=now + second)
+    assert worker.pause(Tick(), now) == pytest.approx(1)
+
+
+def test_what_came_during_the_tick_is_looked_at_at_once(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    worker = scheduler()
+    monkeypatch.setattr(worker.clock, "now", lambda: now + MINUTE)
+    worker.coming = Coming(slot=now + worker.ahead + INSTANT)
+    assert worker.pause(Tick(), now) == 0
+
+
+@pytest.mark.parametrize("coming", ["slot", "run"])
+def test_what_others_hold_is_looked_at_again_soon(
+    scheduler: MakeScheduler, now: datetime, coming: str
+) -> None:
+    """It was due at the tick, which took nothing. Not at once, or the loop would never sleep."""
+    worker = scheduler()
+    worker.coming = Coming(**{coming: now})
+    shortest, longest = LOOK_AGAIN
+    assert shortest <= worker.pause(Tick(), now) <= longest
+    assert worker.pause(Tick(fired=1), now) == 0
+
+
+def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
+    """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
+    worker = scheduler()
+    before = signal.signal(signal.SIGALRM, lambda *_: worker.alarm.ring())
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        for _ in range(1_000):
+            worker.sleep(0.0005)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_outage_while_stopping_is_waited_out(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = iter([OperationalError("gone"), InterfaceError("still gone")])
+    collect = Scheduler.collect
+
+    def collect_later(worker: Scheduler) -> int:
+        if trouble := next(troubles, None):
+            raise trouble
+        return collect(worker)
+
+    make_task("one", NOTHING, "every 5 minutes")
+    worker = scheduler(poll_interval=0.01)
+    worker.tick(now)
+    Execution.objects.fire(now + 5 * MINUTE, limit=1)
+    worker.claim(now + 5 * MINUTE)
+    monkeypatch.setattr(Scheduler, "collect", collect_later)
+    worker.shut_down()
+    assert Execution.objects.get().status == "success"
+    assert Worker.objects.get().state == Worker.State.STOPPED
+    assert not worker.unfinished
+
+
+def test_a_database_that_only_reads_is_waited_for(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL tells of it by an InternalError, after its server was made a standby."""
+    worker = scheduler(poll_interval=0.01)
+    troubles = iter([InternalError("cannot execute UPDATE in a read-only transaction")])
+    failures: list[Exception] = []
+
+    def tick(now: datetime, **options: Any) -> Tick:
+        if trouble := next(troubles, None):
+            raise trouble
+        worker.stop()
+        return Tick()
+
+    def recover(error: Exception, count: int) -> float:
+        failures.append(error)
+        return 0
+
+    monkeypatch.setattr(worker, "tick", tick)
+    monkeypatch.setattr(worker, "recover", recover)
+    monkeypatch.setattr(worker.heartbeat, "start", lambda: None)
+    monkeypatch.setattr(worker.listener, "start", lambda: None)
+    worker.run()
+    assert [type(error) for error in failures] == [InternalError]
+
+
+def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
+    worker = scheduler()
+    worker.start(now)
+    worker.note_beat(1)
+    assert not worker.alarm.hush()
+    worker.lose_sight()
+    worker.note_beat(2)
+    assert worker.alarm.hush()
+    worker.wait_out(LONG)  # it is over at once
+
+
+def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    worker = scheduler()
+    worker.start(now)
+    Worker.objects.update(state=Worker.State.LOST)
+    worker.heartbeat.beat(now)
+    assert worker.alarm.hush()
+
+
+def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    worker = scheduler()
+    worker.start(now)
+    worker.lose_sight()
+    Worker.objects.update(state=Worker.State.LOST)
+    worker.heartbeat.beat(now)
+    begun = time.monotonic()
+    worker.wait_out(LONG)
+    assert time.monotonic() - begun < LONG / 2
+
+
+def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
+    make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task("sum", "jobs.nothing", "every 5 minutes")
+    worker = scheduler()
+    worker.tick(now)
+    [executor] = worker.executor.executors.values()
+    executor.messages_due = 0.0
+    with monkeypatch.context() as full:
+        full.setattr(Collector, "full", True)
+        assert worker.tick(now + 5 * MINUTE).claimed == 0
+        assert worker.messages_due == NEVER
+    assert worker.messages_due == 0.0
+    assert worker.tick(now + 5 * MINUTE).claimed == 1
+
+
+def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:
+    worker = scheduler()
+    worker.start(now)
+    worker.lose_sight()
+    for _ in range(3):
+        worker.alarm.ring()
+    begun = time.monotonic()
+    worker.wait_out(0.1)
+    assert time.monotonic() - begun >= 0.1
+
+
+def test_what_is_overdue_does_not_keep_the_loop_awake(
+    scheduler: MakeScheduler, now: datetime
+) -> None:
+    """Messages that cannot be written while the database is away are overdue all the time."""
+    worker = scheduler()
+    worker.start(now)
+    [executor] = worker.executor.executors.values()
+    executor.messages_due = begun = time.monotonic()
+    worker.sleep(LONG)
+    assert LEAST_SLEEP <= time.monotonic() - begun < LONG
+
+
+@pytest.mark.parametrize(("beats", "longest"), [(True, 30), (False, 5)])
+def test_an_outage_may_last_for_ever(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, *, beats: bool, longest: int
+) -> None:
+    """Who does not beat yet is not told when it is over."""
+    monkeypatch.setattr(Heartbeat, "running", beats)
+    pauses = [scheduler().recover(OperationalError("gone"), tries) for tries in (1, 10, 10**6)]
+    assert 0.25 <= pauses[0] <= 0.5
+    assert all(longest / 2 <= pause <= longest for pause in pauses[1:])

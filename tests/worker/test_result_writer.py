@@ -1,0 +1,329 @@
+"""What runs say, written by their worker while they go on, and how it is guarded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import InternalError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.exceptions import LeaseLost
+from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.executors.thread import ThreadExecutor
+from scheduled_tasks.lifecycle.recording import RecordingQuerySet
+from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.messages import Note, Sent
+from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.processes import LONG, wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registry")]
+
+Make = Callable[..., Task]
+MakeScheduler = Callable[..., Scheduler]
+
+
+class Hold:
+    """Lets a handler in a thread wait for its test, and the other way round."""
+
+    def __init__(self) -> None:
+        self.said = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self) -> None:
+        """Say that the handler has come so far, and wait until it may go on."""
+        self.said.set()
+        assert self.go.wait(LONG)
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    hold = Hold()
+    yield hold
+    hold.go.set()
+
+
+@pytest.fixture
+def threaded(scheduler: MakeScheduler) -> Iterator[MakeScheduler]:
+    """Return a maker of schedulers that run their executions in threads."""
+    made: list[Scheduler] = []
+
+    def make(**options: Any) -> Scheduler:
+        made.append(scheduler(executor=ThreadExecutor, concurrency=2, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        attend(worker, lambda worker=worker: not worker.executor.leaves_code_running)
+        worker.let_go()
+
+
+def attend(worker: Scheduler, condition: Callable[[], bool]) -> None:
+    """Let a worker write what its runs say and how they end until something is true."""
+
+    def is_true() -> bool:
+        worker.collect()
+        return condition()
+
+    wait_until(is_true, within=LONG)
+
+
+def start(worker: Scheduler, make_task: Make, name: str, **payload: Any) -> Execution:
+    make_task(name, f"jobs.{name.partition('-')[0]}", payload=payload)
+    execution = run_task_now(name)
+    assert worker.tick(execution.run_after).claimed == 1
+    return execution
+
+
+def test_what_a_run_says_is_written_while_it_goes_on(
+    make_task: Make, threaded: MakeScheduler, hold: Hold
+) -> None:
+    @scheduled_task(name="jobs.say")
+    def say(context: TaskContext) -> str:
+        context.logger.info("begun")
+        context.progress(1, 4, "a quarter")
+        context.record(processed=3, errors=1)
+        context.record(processed=2)
+        hold()
+        return "said"
+
+    worker = threaded()
+    execution = start(worker, make_task, "say")
+    begun = time.monotonic()
+    while fresh(execution).processed_count < 5:
+        worker.sleep(LONG)
+        worker.collect()
+    assert time.monotonic() - begun < LONG / 2, "nothing woke it"
+    assert (execution.status, execution.progress["text"]) == ("running", "a quarter")
+    assert (execution.processed_count, execution.error_count) == (5, 1)
+    line = execution.log_lines.get()
+    assert (line.message, line.attempt, line.logger) == ("begun", 1, "scheduled_tasks.run.say")
+    hold.go.set()
+    attend(worker, lambda: fresh(execution).finished)
+    assert (execution.status, execution.result) == ("partial", "said")
+    assert (execution.processed_count, execution.error_count) == (5, 1)
+
+
+def test_a_checkpoint_is_written_when_its_assignment_is_over(
+    make_task: Make, threaded: MakeScheduler
+) -> None:
+    @scheduled_task(name="jobs.save")
+    def save(context: TaskContext) -> list[Any]:
+        context.progress(1)
+        seen = []
+        for number in range(3):
+            context.checkpoint = {"at": number}
+            seen.append(Execution.objects.get().checkpoint)
+        return seen
+
+    worker = threaded()
+    execution = start(worker, make_task, "save")
+    attend(worker, lambda: fresh(execution).finished)
+    assert execution.result == [{"at": 0}, {"at": 1}, {"at": 2}]
+
+
+def test_many_lines_are_written_as_quickly_as_one(
+    make_task: Make, threaded: MakeScheduler, hold: Hold
+) -> None:
+    claimed = threading.Event()  # only then, or the tick that claims it may write the lines as well
+
+    @scheduled_task(name="jobs.say")
+    def say(context: TaskContext, *, lines: int) -> None:
+        assert claimed.wait(LONG)
+        for number in range(lines):
+            context.logger.info("line %s", number)
+        hold()
+
+    worker, statements = threaded(), []
+    for lines in (1, 150):
+        for event in (claimed, hold.said, hold.go):
+            event.clear()
+        execution = start(worker, make_task, f"say-{lines}", lines=lines)
+        claimed.set()
+        assert hold.said.wait(LONG)
+        with CaptureQueriesContext(connection) as captured:
+            worker.collect()
+        statements.append(len(captured))
+        messages = [line.message for line in execution.log_lines.order_by("pk")]
+        assert messages == [f"line {number}" for number in range(lines)]
+        hold.go.set()
+        attend(worker, lambda execution=execution: fresh(execution).finished)
+    assert statements[0] == statements[1]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"worker": "11111111-1111-1111-1111-111111111111"},
+        {"attempt": 2},
+        {"status": "queued", "exclusive": None},
+        {"status": "failed", "exclusive": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("how", ["checkpoint", "progress"])
+def test_a_run_that_is_no_longer_its_workers_changes_nothing_and_hears_of_it(
+    make_task: Make, threaded: MakeScheduler, hold: Hold, taken: dict[str, Any], how: str
+) -> None:
+    heard: list[str] = []
+
+    @scheduled_task(name="jobs.say")
+    def say(context: TaskContext) -> None:
+        hold()
+        context.logger.info("still here")
+        try:
+            while True:
+                if how == "checkpoint":
+                    context.checkpoint = 1
+                else:
+                    context.progress(1)
+                    time.sleep(0.001)
+        except LeaseLost:
+            heard.append("lost")
+            raise
+
+    worker = threaded()
+    execution = start(worker, make_task, "say")
+    assert hold.said.wait(LONG)
+    Execution.objects.update(**taken)
+    hold.go.set()
+    attend(worker, lambda: not worker.executor.in_hand)
+    assert heard == ["lost"]
+    as_it_was = {"worker": str(worker.worker.pk), "attempt": 1, "status": "running", **taken}
+    assert Execution.objects.filter(**as_it_was, finished_at=None).exists()
+    assert (fresh(execution).checkpoint, execution.progress, execution.error) == (None, None, "")
+    assert not ExecutionLog.objects.exists()
+    assert Task.objects.get().state.execution_count == 0
+
+
+def test_what_a_run_says_survives_the_rollback_of_its_own_transaction(
+    make_task: Make, scheduler: MakeScheduler
+) -> None:
+    @scheduled_task(name="jobs.say")
+    def say(context: TaskContext) -> None:
+        with transaction.atomic():
+            Worker.objects.create(label="of the handler", host="h", pid=1)
+            context.logger.info("before")
+            context.record(processed=2)
+            context.checkpoint = [2]
+            raise ValueError("rolled back")
+
+    execution = start(scheduler(), make_task, "say")
+    assert (fresh(execution).status, execution.error) == ("failed", "ValueError: rolled back")
+    assert (execution.processed_count, execution.checkpoint) == (2, [2])
+    assert execution.log_lines.get().message == "before"
+    assert not Worker.objects.filter(label="of the handler").exists()
+
+
+def test_a_checkpoint_is_handed_to_the_next_attempt(
+    make_task: Make, threaded: MakeScheduler, scheduler: MakeScheduler, hold: Hold
+) -> None:
+    @scheduled_task(name="jobs.go_on")
+    def go_on(context: TaskContext) -> Any:
+        if context.checkpoint is None:
+            context.checkpoint = {"done": 40}
+            hold()
+        return {"before": context.checkpoint, "attempt": context.attempt}
+
+    first = threaded()
+    execution = start(first, make_task, "go_on")
+    attend(first, hold.said.is_set)
+    first.executor.abandon()
+    first.collect()
+    assert (fresh(execution).status, execution.losses) == ("queued", 0)
+    scheduler().tick(execution.run_after)
+    assert fresh(execution).result == {"before": {"done": 40}, "attempt": 2}
+
+
+def test_what_cannot_be_written_is_kept_and_written_once_in_order(
+    make_task: Make, scheduler: MakeScheduler, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "BATCH_SIZE": 2}
+    record, troubles = RecordingQuerySet.record, iter([False, True, True, False, False, False])
+
+    def record_at_times(
+        self: RecordingQuerySet, sent: list[Sent], worker: Worker, **options: Any
+    ) -> Any:
+        if sent and next(troubles):
+            raise OperationalError("the database is away")
+        return record(self, sent, worker, **options)
+
+    @scheduled_task(name="jobs.say")
+    def say(context: TaskContext) -> str:
+        for number in range(5):
+            context.logger.info("line %s", number)
+        context.record(processed=1)
+        return "said"
+
+    make_task("say", "jobs.say")
+    execution = run_task_now("say")
+    monkeypatch.setattr(RecordingQuerySet, "record", record_at_times)
+    worker = scheduler()
+    with pytest.raises(OperationalError):
+        worker.tick(execution.run_after)
+    with pytest.raises(OperationalError):
+        worker.collect()
+    assert worker.unfinished
+    assert (fresh(execution).status, execution.log_lines.count()) == ("running", 2)
+    assert worker.collect() == 1
+    assert (fresh(execution).status, execution.result) == ("success", "said")
+    lines = [line.message for line in execution.log_lines.order_by("pk")]
+    assert lines == [f"line {number}" for number in range(5)]
+    assert execution.processed_count == 1
+    assert not worker.unfinished
+
+
+def test_what_cannot_be_written_where_nothing_can_is_not_dropped(
+    make_task: Make, threaded: MakeScheduler, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @scheduled_task(name="jobs.save")
+    def save(context: TaskContext) -> None:
+        hold()
+        context.checkpoint = {"at": 1}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InternalError("cannot execute UPDATE in a read-only transaction")
+
+    worker = threaded()
+    execution = start(worker, make_task, "save")
+    assert hold.said.wait(LONG)
+    with monkeypatch.context() as reading_only:
+        reading_only.setattr(RecordingQuerySet, "write_messages", refuse)
+        hold.go.set()
+        with pytest.raises(InternalError):
+            attend(worker, lambda: False)
+    assert (fresh(execution).status, worker.unfinished) == ("running", True)
+    attend(worker, lambda: fresh(execution).finished)
+    assert (execution.status, execution.checkpoint) == ("success", {"at": 1})
+
+
+def test_no_more_is_fetched_than_can_be_kept(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[int] = []
+    source = scheduler().executor
+    collector = Collector(source, Worker(label="w"), Clock())
+    monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
+    collector._said = [
+        Sent(execution_id=1, attempt=1, number=1, message=Note(text="x"))
+    ] * MOST_MESSAGES
+    monkeypatch.setattr(collector, "record", lambda sent, skip: {(1, 1)})
+    collector.collect()
+    collector.collect()
+    assert (fetched, len(collector._said_held_up)) == ([], MOST_MESSAGES)
+    monkeypatch.setattr(collector, "record", lambda sent, skip: set())
+    collector.collect()
+    collector.collect()
+    assert (fetched, collector.unwritten) == ([1], False)
+
+
+def fresh(execution: Execution) -> Execution:
+    execution.refresh_from_db()
+    return execution

@@ -1,0 +1,120 @@
+"""A loop that does not come round: its worker ends, since others would believe its heartbeat."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.models import Task
+from scheduled_tasks.operations.tasks import run_task_now
+from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.worker import watchdog
+from scheduled_tasks.worker.scheduler import Scheduler
+from scheduled_tasks.worker.watchdog import HANGS, LONGEST_ROUND, Watchdog
+from tests.support.attempts import NOTHING
+from tests.support.processes import LONG, wait_until
+
+#: As many looks are made in the longest round, by the lease that is the default.
+MOST_LOOKS = round(LONGEST_ROUND / 5)
+
+
+@pytest.fixture
+def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return with what the process would have ended."""
+    codes: list[int] = []
+    monkeypatch.setattr(watchdog.os, "_exit", codes.append)
+    return codes
+
+
+def look(watching: Watchdog, times: int) -> None:
+    for _ in range(times):
+        watching.look()
+
+
+def test_a_loop_that_comes_round_is_left_alone(codes: list[int]) -> None:
+    watching = Watchdog()
+    for _ in range(3):
+        watching.rounds.begin()
+        look(watching, MOST_LOOKS)
+    assert codes == []
+
+
+def test_a_loop_that_does_not_come_round_ends_its_process_and_the_log_says_where_it_is(
+    codes: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    watching = Watchdog()
+    watching.rounds.begin()
+    look(watching, MOST_LOOKS + 1)
+    assert codes == [HANGS]
+    assert "the loop of this worker hangs" in caplog.text
+    assert "test_a_loop_that_does_not_come_round" in caplog.text
+
+
+def test_who_makes_no_rounds_may_take_as_long_as_it_likes(codes: list[int]) -> None:
+    look(Watchdog(), 2 * MOST_LOOKS)
+    assert codes == []
+
+
+def test_a_longer_lease_lets_rounds_last_longer(codes: list[int], settings: Any) -> None:
+    """A sleep is part of a round, and is as long as a lease permits."""
+    settings.SCHEDULED_TASKS = {"LEASE": 36_000}
+    watching = Watchdog()
+    watching.rounds.begin()
+    look(watching, watchdog.LOOKS)
+    assert codes == []
+    look(watching, 1)
+    assert codes == [HANGS]
+
+
+def test_a_log_that_hangs_as_well_does_not_keep_the_process(
+    codes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(watchdog, "LONGEST_SAYING", 0.01)
+    monkeypatch.setattr(watchdog.logger, "critical", lambda *_: go.wait(LONG))
+    watchdog.end_process("of a test")
+    go.set()
+    assert codes == [HANGS]
+
+
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """Let a receiver hang until the event is set."""
+    go = threading.Event()
+
+    def hang(**_: Any) -> None:
+        assert go.wait(LONG)
+
+    execution_finished.connect(hang)
+    yield go
+    go.set()
+    execution_finished.disconnect(hang)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("nothing")
+def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
+    make_task: Callable[..., Task],
+    scheduler: Callable[..., Scheduler],
+    hanging: threading.Event,
+    codes: list[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make_task("answer", NOTHING)
+    run_task_now("answer")
+    worker = scheduler()
+
+    def look_until_it_is_found() -> None:
+        wait_until(lambda: "go.wait(LONG)" in worker.watchdog.rounds.where, within=LONG)
+        look(worker.watchdog, MOST_LOOKS + 1)
+        hanging.set()
+
+    observer = threading.Thread(target=look_until_it_is_found)
+    observer.start()
+    worker.run_once()
+    observer.join()
+    assert HANGS in codes
+    assert "go.wait(LONG)" in caplog.text
