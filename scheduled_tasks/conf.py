@@ -15,10 +15,10 @@ from django.utils.functional import SimpleLazyObject, empty
 from scheduled_tasks.exceptions import InvalidSettings
 
 #: The largest number that an option can be: columns hold it, and clocks count so far.
-MOST = 1_000_000_000
+MAX_NUMBER = 1_000_000_000
 #: A lease is so many heartbeats long at least. Workers look at each other once a heartbeat and the
 #: longest sleep, and their watch of half a lease must not break by that alone.
-LEAST_BEATS = 4
+MIN_BEATS_PER_LEASE = 4
 #: At the end of what names a secret, as regular expressions.
 SECRET_NAMES = (
     "passw(or)?d",
@@ -89,11 +89,11 @@ def load() -> Options:
         key: checked(key, value, defaults[key]) for key, value in given.items()
     }
     loaded = Options(**options)
-    if loaded.LEASE < LEAST_BEATS * loaded.HEARTBEAT_INTERVAL:
+    if loaded.LEASE < MIN_BEATS_PER_LEASE * loaded.HEARTBEAT_INTERVAL:
         raise InvalidSettings(
             f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE:g} s, which must be at least "
-            f"{LEAST_BEATS} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): otherwise "
-            "workers that live may be taken for lost, and lost ones never noticed."
+            f"{MIN_BEATS_PER_LEASE} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): "
+            "otherwise live workers may be taken for lost, and lost workers never noticed."
         )
     for name in loaded.REDACT:
         refuse_unusable(name)
@@ -131,11 +131,11 @@ def checked(key: str, value: Any, default: Any) -> Any:
         case bool():
             wanted, fits = "True or False", isinstance(value, bool)
         case int():
-            wanted = f"a whole number from 1 to {MOST}"
-            fits = type(value) is int and 0 < value <= MOST
+            wanted = f"a whole number from 1 to {MAX_NUMBER}"
+            fits = type(value) is int and 0 < value <= MAX_NUMBER
         case float():
-            wanted = f"a number above 0 and at most {MOST}"
-            fits = type(value) in (int, float) and 0 < value <= MOST
+            wanted = f"a number above 0 and at most {MAX_NUMBER}"
+            fits = type(value) in (int, float) and 0 < value <= MAX_NUMBER
         case str():
             wanted, fits = "text", isinstance(value, str)
         case _:

@@ -60,15 +60,15 @@ class RetryLater(ScheduledTasksError):
     is negative, or longer than a year.
     """
 
-    LONGEST = timedelta(days=366)
+    MAX_DELAY = timedelta(days=366)
     #: Of a subclass that does not call ``__init__``.
     delay = timedelta()
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if not 0 <= seconds <= self.LONGEST.total_seconds():
+        if not 0 <= seconds <= self.MAX_DELAY.total_seconds():
             raise ValueError(
-                f"RetryLater takes a delay of 0 to {self.LONGEST.days} days, not {delay}."
+                f"RetryLater takes a delay of 0 to {self.MAX_DELAY.days} days, not {delay}."
             )
         self.delay = timedelta(seconds=seconds)
         super().__init__(reason or f"It asked to be run again after {self.delay}.")

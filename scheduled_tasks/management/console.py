@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from scheduled_tasks.conf import MOST
+from scheduled_tasks.conf import MAX_NUMBER
 from scheduled_tasks.models import Pause
 from scheduled_tasks.runtime.logs.console import show_on_console
 
@@ -37,8 +37,10 @@ def bounded(
 ) -> Callable[[str], Number]:
     def convert(text: str) -> Number:
         number = kind(text)
-        if not (is_enough(number) and number <= MOST):
-            raise argparse.ArgumentTypeError(f"must be {least} and at most {MOST}, not {text}")
+        if not (is_enough(number) and number <= MAX_NUMBER):
+            raise argparse.ArgumentTypeError(
+                f"must be {least} and at most {MAX_NUMBER}, not {text}"
+            )
         return number
 
     convert.__name__ = kind.__name__

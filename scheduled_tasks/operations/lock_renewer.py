@@ -18,10 +18,10 @@ from scheduled_tasks.runtime.clock import lifetime
 logger = logging.getLogger(__name__)
 
 #: Who waits for a lock asks for it again after so many seconds, at random.
-ASK_AGAIN = (0.05, 0.25)
+RETRY_SECONDS = (0.05, 0.25)
 
 
-class Keeper(Protocol):
+class LockRenewer(Protocol):
     """Holds a lock, once it is ``settled`` without an ``error``, until it is told to ``stop``."""
 
     settled: threading.Event
@@ -39,7 +39,7 @@ class Keeper(Protocol):
         """Give it back, or wait for it no longer; ``ended`` tells when that is done."""
 
 
-class KeeperThread:
+class ThreadLockRenewer:
     """Waits for a lock, renews it and gives it back, in a thread with a connection of its own.
 
     So nothing of it is part of the transactions of whoever uses the lock, which may be long, and
@@ -83,7 +83,7 @@ class KeeperThread:
         try:
             if self._acquire():
                 self.settled.set()
-                self._keep()
+                self._renew_until_stopped()
         finally:
             connections.close_all()
 
@@ -96,13 +96,13 @@ class KeeperThread:
             left = self._time_left()
             if left <= 0:
                 raise LockTimeout(f"{Lock.objects.described(self.row.name)}.")
-            self._stop.wait(min(random.uniform(*ASK_AGAIN), left))  # noqa: S311
+            self._stop.wait(min(random.uniform(*RETRY_SECONDS), left))  # noqa: S311
         return False
 
     def _time_left(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
-    def _keep(self) -> None:
+    def _renew_until_stopped(self) -> None:
         pause = self.lease / 3
         while not self._stop.wait(pause) and not self.lost:
             pause = self._renew()
@@ -126,7 +126,7 @@ class KeeperThread:
         return self.lease / 3
 
 
-class KeeperTransaction:
+class TransactionLockRenewer:
     """Holds a lock by the transaction that the caller is in, on SQLite.
 
     There one connection at a time may write, so another one could neither take the lock nor renew

@@ -15,15 +15,19 @@ from django.db import connections, router
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LockLost
 from scheduled_tasks.models import Lock
-from scheduled_tasks.operations.lock_renewer import Keeper, KeeperThread, KeeperTransaction
+from scheduled_tasks.operations.lock_renewer import (
+    LockRenewer,
+    ThreadLockRenewer,
+    TransactionLockRenewer,
+)
 from scheduled_tasks.runtime.cancellation import start_uninterrupted
 from scheduled_tasks.runtime.clock import lifetime
 from scheduled_tasks.runtime.once import checked_text
 
 #: A thread that waits looks up so often, in seconds: no exception reaches it while it waits.
-LOOK_UP = 0.05
+POLL_SECONDS = 0.05
 #: So much of a lease the end of a block waits until the lock is given back; it expires by itself.
-PATIENCE = 1 / 3
+MAX_RELEASE_LEASES = 1 / 3
 
 
 def lock(name: str, *, timeout: float | None = None) -> NamedLock:
@@ -46,11 +50,11 @@ class NamedLock:
     def __init__(self, name: str, timeout: float | None) -> None:
         self.name = name
         self.timeout = timeout
-        self._keeper: Keeper | None = None
+        self._renewer: LockRenewer | None = None
 
     def check(self) -> None:
         """Raise LockLost unless the lock is held for certain, as before what cannot be undone."""
-        if self._keeper is None or self._keeper.lost:
+        if self._renewer is None or self._renewer.lost:
             raise LockLost(
                 f"The lock {self.name!r} is lost, or was never held: it was not renewed in time, "
                 "and somebody else may have it."
@@ -58,25 +62,25 @@ class NamedLock:
 
     def __enter__(self) -> Self:
         """Wait for the lock."""
-        keeper = self._begin()
+        renewer = self._begin()
         try:
-            while not keeper.settled.wait(LOOK_UP):
+            while not renewer.settled.wait(POLL_SECONDS):
                 pass
-            self._settle(keeper)
+            self._settle(renewer)
         except BaseException:
-            keeper.stop()
+            renewer.stop()
             raise
         return self
 
     async def __aenter__(self) -> Self:
         """Wait for the lock."""
-        keeper = self._begin()
+        renewer = self._begin()
         try:
-            while not keeper.settled.is_set():  # noqa: ASYNC110 -- a thread sets it
-                await asyncio.sleep(LOOK_UP)
-            self._settle(keeper)
+            while not renewer.settled.is_set():  # noqa: ASYNC110 -- a thread sets it
+                await asyncio.sleep(POLL_SECONDS)
+            self._settle(renewer)
         except BaseException:
-            keeper.stop()
+            renewer.stop()
             raise
         return self
 
@@ -87,10 +91,10 @@ class NamedLock:
         trace: TracebackType | None,
     ) -> None:
         """Give the lock back. Raise LockLost if it was lost, and nothing else was raised."""
-        if keeper := self._keeper:
-            keeper.stop()
-            patience = lifetime() + app_settings.LEASE * PATIENCE
-            while not keeper.ended.wait(LOOK_UP) and lifetime() < patience:
+        if renewer := self._renewer:
+            renewer.stop()
+            patience = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.wait(POLL_SECONDS) and lifetime() < patience:
                 pass
             self._finish(raised=kind is not None)
 
@@ -101,39 +105,39 @@ class NamedLock:
         trace: TracebackType | None,
     ) -> None:
         """Give the lock back. Raise LockLost if it was lost, and nothing else was raised."""
-        if keeper := self._keeper:
-            keeper.stop()
-            patience = lifetime() + app_settings.LEASE * PATIENCE
-            while not keeper.ended.is_set() and lifetime() < patience:  # noqa: ASYNC110 -- likewise
-                await asyncio.sleep(LOOK_UP)
+        if renewer := self._renewer:
+            renewer.stop()
+            patience = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.is_set() and lifetime() < patience:  # noqa: ASYNC110 -- likewise
+                await asyncio.sleep(POLL_SECONDS)
             self._finish(raised=kind is not None)
 
-    def _begin(self) -> Keeper:
+    def _begin(self) -> LockRenewer:
         holder = f"{socket.gethostname()}:{os.getpid()}"
         row = Lock(name=self.name, token=uuid.uuid4().hex, holder=holder)
         connection = connections[router.db_for_write(Lock)]
-        keeper: Keeper
+        renewer: LockRenewer
         if connection.vendor == "sqlite" and connection.in_atomic_block:
-            keeper = KeeperTransaction(row)
+            renewer = TransactionLockRenewer(row)
         else:
-            keeper = KeeperThread(row, timeout=self.timeout)
+            renewer = ThreadLockRenewer(row, timeout=self.timeout)
             # An exception may come between the lock and its block, which then has no end.
-            weakref.finalize(self, keeper.stop).atexit = False
+            weakref.finalize(self, renewer.stop).atexit = False
         try:
-            start_uninterrupted(keeper.start)
+            start_uninterrupted(renewer.start)
         except BaseException:
-            keeper.stop()
+            renewer.stop()
             raise
-        return keeper
+        return renewer
 
-    def _settle(self, keeper: Keeper) -> None:
-        if keeper.error is not None:
-            raise keeper.error
-        self._keeper = keeper
+    def _settle(self, renewer: LockRenewer) -> None:
+        if renewer.error is not None:
+            raise renewer.error
+        self._renewer = renewer
 
     def _finish(self, *, raised: bool) -> None:
         try:
             if not raised:
                 self.check()
         finally:
-            self._keeper = None
+            self._renewer = None

@@ -20,7 +20,7 @@ from scheduled_tasks.testing.moments import Moment, moment_of
 from scheduled_tasks.worker.engine import Engine
 
 #: More than this does not happen at one moment, unless something is run again and again at once.
-MOST_TICKS = 10_000
+MAX_TICKS = 10_000
 
 
 class TaskClock:
@@ -65,7 +65,7 @@ class TaskClock:
 
     def play(self) -> None:
         """Do all that is due now. Raise RuntimeError if that does not come to an end."""
-        for _ in range(MOST_TICKS):
+        for _ in range(MAX_TICKS):
             if self._engine.tick(self.now).idle:
                 return
         raise RuntimeError(

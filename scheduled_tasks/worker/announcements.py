@@ -18,13 +18,13 @@ logger = logging.getLogger("scheduled_tasks.executions")
 
 def announce_start(run: Run) -> None:
     """Say that an attempt is handed to its executor."""
-    say(logging.INFO, "start task=%s execution=%s attempt=%s", *name_of(run))
+    log(logging.INFO, "start task=%s execution=%s attempt=%s", *name_of(run))
 
 
 def announce_end(execution: Execution) -> None:
     """Say that an execution has ended, or was queued again, once that is committed."""
     if not execution.finished:
-        say(
+        log(
             logging.WARNING,
             "queued again task=%s execution=%s attempt=%s: %s",
             *name_of(execution),
@@ -35,7 +35,7 @@ def announce_end(execution: Execution) -> None:
         level, said = logging.ERROR, f"\n{execution.traceback or execution.error}"
     else:
         level, said = logging.INFO, ""
-    say(
+    log(
         level,
         "%s task=%s execution=%s attempt=%s duration_ms=%s%s",
         execution.status,
@@ -47,9 +47,9 @@ def announce_end(execution: Execution) -> None:
     execution_finished.send_robust(sender=handler.function, execution=execution)
 
 
-def announce_taken(execution_id: int, attempt: int) -> None:
+def announce_dropped_end(execution_id: int, attempt: int) -> None:
     """Say that an end was not written because the execution is somebody else's by now."""
-    say(
+    log(
         logging.WARNING,
         "dropped the end of execution=%s attempt=%s: it was taken from this worker",
         execution_id,
@@ -57,7 +57,7 @@ def announce_taken(execution_id: int, attempt: int) -> None:
     )
 
 
-def say(level: int, text: str, *words: object) -> None:
+def log(level: int, text: str, *words: object) -> None:
     """Log a line. What a handler of the project's raises must not keep others from running."""
     with suppress(Exception):
         logger.log(level, text, *words)

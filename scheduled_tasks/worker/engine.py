@@ -19,14 +19,14 @@ from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
-from scheduled_tasks.worker.maintenance import Housekeeping
-from scheduled_tasks.worker.result_writer import Collector
-from scheduled_tasks.worker.waiter import Alarm
+from scheduled_tasks.worker.maintenance import Maintenance
+from scheduled_tasks.worker.result_writer import ResultWriter
+from scheduled_tasks.worker.waiter import Waiter
 from scheduled_tasks.worker.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-NOTHING_AHEAD = timedelta(0)
+NO_LEAD = timedelta(0)
 
 
 class WorkerLostError(RuntimeError):
@@ -48,17 +48,17 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class NextWork:
     """When the next slot comes, and when the next execution may be claimed; None for never."""
 
     slot: datetime | None = None
     run: datetime | None = None
 
-    def slot_by(self, now: datetime) -> bool:
+    def slot_due(self, now: datetime) -> bool:
         """Say whether the slot has come."""
         return self.slot is not None and self.slot <= now
 
-    def run_by(self, now: datetime) -> bool:
+    def run_due(self, now: datetime) -> bool:
         """Say whether the execution may be claimed."""
         return self.run is not None and self.run <= now
 
@@ -84,7 +84,7 @@ class Engine:
     ) -> None:
         self.queues = list(queues)
         self.clock = clock or Clock()
-        self.alarm = Alarm()
+        self.waiter = Waiter()
         self.worker = Worker.of_this_process(label=worker_name)
         self.worker.queues = self.queues
         self.worker.concurrency = concurrency or app_settings.CONCURRENCY
@@ -92,26 +92,26 @@ class Engine:
             executor or app_settings.EXECUTOR,
             concurrency=self.worker.concurrency,
             clock=self.clock.now,
-            on_finished=self.alarm.ring,
-            on_message=self.alarm.look_up,
+            on_finished=self.waiter.wake,
+            on_message=self.waiter.recheck,
         )
-        self.collector = Collector(self.executor, self.worker, self.clock)
+        self.result_writer = ResultWriter(self.executor, self.worker, self.clock)
         self.watchdog = Watchdog()
         self.heartbeat = Heartbeat(
             self.worker,
             self.clock,
-            on_beat=self.note_beat,
-            on_lost=self.alarm.ring,
+            on_beat=self.on_beat,
+            on_lost=self.waiter.wake,
             watching=self.watchdog.watching,
         )
-        self.housekeeping = Housekeeping(self.worker, syncs=syncs, monotonic=monotonic)
-        #: What the last look ahead saw; None once something was done about it.
-        self.coming: Coming | None = None
+        self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
+        #: What the last look lead saw; None once something was done about it.
+        self.next_work: NextWork | None = None
         #: Whether the last claim left what was due for other reasons than a lack of places.
-        self._left_over = False
+        self._rest_is_held_back = False
         #: Whether the database has answered since its connection was lost.
-        self.answered = True
-        self._cut_off = False
+        self.database_answers = True
+        self._connection_was_lost = False
 
     def start(self, now: datetime | None = None) -> None:
         """Announce this worker and write what code declares; ``tick`` does it where it was not."""
@@ -122,7 +122,7 @@ class Engine:
             self.worker.started_at = self.worker.heartbeat_at = now
         self.worker.save()
         self.heartbeat.beat(now)
-        self.housekeeping.begin(now or self.clock.now())
+        self.maintenance.start(now or self.clock.now())
         logger.info(
             "worker started label=%s handlers=%s concurrency=%s queues=%s",
             self.worker.label,
@@ -131,10 +131,10 @@ class Engine:
             ",".join(self.queues) or "all",
         )
 
-    def tick(self, now: datetime, *, ahead: timedelta = NOTHING_AHEAD) -> Tick:
+    def tick(self, now: datetime, *, lead: timedelta = NO_LEAD) -> Tick:
         """Do all that is due at ``now``, once, and return what was done.
 
-        A slot that comes within ``ahead`` is decided before, in a transaction that is committed
+        A slot that comes within ``lead`` is decided before, in a transaction that is committed
         when the slot has come.
         """
         if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
@@ -146,56 +146,56 @@ class Engine:
         if self.heartbeat.lost:
             raise WorkerLostError("This worker was given up as lost; it must not go on.")
         self.executor.check()
-        ended = self.collect()
-        self.housekeeping.look(now)
-        self.pass_on_cancellations()
-        fired, claimed = self.take_up(now, ahead)
-        return Tick(ended + self.collect(), fired, claimed)
+        ended = self.write_results()
+        self.maintenance.run_due(now)
+        self.forward_cancellations()
+        fired, claimed = self.fire_and_claim_due(now, lead)
+        return Tick(ended + self.write_results(), fired, claimed)
 
-    def take_up(self, now: datetime, ahead: timedelta = NOTHING_AHEAD) -> tuple[int, int]:
+    def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:
         """Fire and claim what has come; return how many slots were decided, executions claimed.
 
         A slot is claimed as it is fired if nothing waits that might have to run before it.
         """
-        known = self.coming
-        coming = known if known and known.slot_by(now + ahead) else self.look_ahead(now)
+        known = self.next_work
+        next_work = known if known and known.slot_due(now + lead) else self.find_next_work(now)
         fired = claimed = 0
-        if coming.slot is not None and coming.slot_by(now + ahead):
-            wait = partial(self.clock.wait, coming.slot, ahead) if coming.slot > now else None
-            now = max(now, coming.slot)
+        if next_work.slot is not None and next_work.slot_due(now + lead):
+            wait = partial(self.clock.wait, next_work.slot, lead) if next_work.slot > now else None
+            now = max(now, next_work.slot)
             fired, claimed = self.fire(now, before_commit=wait)
-            coming = self.look_ahead(now)
-        waits = coming.run_by(now)
+            next_work = self.find_next_work(now)
+        waits = next_work.run_due(now)
         if waits:
             claimed += self.claim(now)
-        self.coming = None if waits else coming
+        self.next_work = None if waits else next_work
         return fired, claimed
 
-    def look_ahead(self, now: datetime) -> Coming:
+    def find_next_work(self, now: datetime) -> NextWork:
         """Return what comes next, as the database knows it now."""
         places = self.places
         slot, run = Execution.objects.coming(**places.serves)
         if not places.count:
-            return Coming(slot)
-        return Coming(slot, Execution.objects.past_held_back(run, now, places))
+            return NextWork(slot)
+        return NextWork(slot, Execution.objects.past_held_back(run, now, places))
 
     @property
     def places(self) -> Places:
         """Return the free places of the executor, as the database is asked about them."""
-        free = self.executor.free if self.takes else 0
-        return Places(self.worker, free, self.worker.handlers, self.queues, self._left_over)
+        free = self.executor.free if self.accepts_runs else 0
+        return Places(self.worker, free, self.worker.handlers, self.queues, self._rest_is_held_back)
 
     @property
-    def takes(self) -> bool:
+    def accepts_runs(self) -> bool:
         """Say whether there is a free place for an execution, and somebody to hear it."""
-        return self.executor.free > 0 and not self.executor.stuck and not self.collector.full
+        return self.executor.free > 0 and not self.executor.stuck and not self.result_writer.full
 
     def fire(
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
     ) -> tuple[int, int]:
         """Fire what is due, and claim it for free places; return how many of each."""
         fired, claimed = Execution.objects.fire_and_claim(
-            self.places if self.takes else None,
+            self.places if self.accepts_runs else None,
             now,
             limit=app_settings.BATCH_SIZE,
             before_commit=before_commit,
@@ -205,7 +205,7 @@ class Engine:
 
     def claim(self, now: datetime) -> int:
         """Claim as many executions as there are free places and start them; return how many."""
-        if not self.takes:
+        if not self.accepts_runs:
             return 0
         claimed = Execution.objects.claim(
             self.worker,
@@ -215,7 +215,7 @@ class Engine:
             queues=self.queues,
         )
         self.start_all(execution.as_run() for execution in claimed)
-        self._left_over = self.takes
+        self._rest_is_held_back = self.accepts_runs
         return len(claimed)
 
     def start_all(self, claimed: Iterable[Run]) -> None:
@@ -228,31 +228,31 @@ class Engine:
     @property
     def messages_due(self) -> float:
         """Return when, by the monotonic clock, what runs have said has to be written."""
-        return NEVER if self.collector.full else self.executor.messages_due
+        return NEVER if self.result_writer.full else self.executor.messages_due
 
-    def note_beat(self, until: float) -> None:
+    def on_beat(self, until: float) -> None:
         """Let runs go on until then, and wake the loop if it waits for the database: it is back."""
         self.executor.extend_lease(until)
-        if not self.answered:
-            self.answered = True
-            self.alarm.ring()
+        if not self.database_answers:
+            self.database_answers = True
+            self.waiter.wake()
 
-    def lose_sight(self) -> None:
+    def on_connection_lost(self) -> None:
         """Take what was seen in the database for outdated: the connection to it was lost."""
-        self.housekeeping.begin_watch_anew()
-        self.coming = None
-        self.answered = False
-        self._cut_off = True
+        self.maintenance.reset_detector()
+        self.next_work = None
+        self.database_answers = False
+        self._connection_was_lost = True
 
-    def pass_on_cancellations(self) -> None:
+    def forward_cancellations(self) -> None:
         """Tell the executor which of the runs in hand somebody has cancelled."""
         if self.executor.in_hand:
             for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
                 self.executor.cancel(*cancelled)
 
-    def collect(self) -> int:
+    def write_results(self) -> int:
         """Write what runs have said and how they ended; return how many ended."""
-        if self._cut_off:
-            self.collector.give_back_unheld(self.executor.in_hand)
-            self._cut_off = False
-        return self.collector.collect()
+        if self._connection_was_lost:
+            self.result_writer.give_back_unheld(self.executor.in_hand)
+            self._connection_was_lost = False
+        return self.result_writer.flush()

@@ -17,9 +17,9 @@ from scheduled_tasks.runtime.clock import Clock, lifetime
 logger = logging.getLogger(__name__)
 
 #: So much of a lease is left when the runs that depend on it are ended: time to see them dead.
-SAFETY = 1 / 6
+KILL_MARGIN_LEASES = 1 / 6
 #: In between, in seconds, the clock goes on from the database's time by itself.
-CLOCK_READ_EVERY = 60.0
+CLOCK_READ_SECONDS = 60.0
 
 
 class Heartbeat:
@@ -82,7 +82,7 @@ class Heartbeat:
         if now is not None:
             self.clock.set(now)
         elif begun >= self._next_reading:
-            self._next_reading = begun + CLOCK_READ_EVERY
+            self._next_reading = begun + CLOCK_READ_SECONDS
             if (moment := self.worker.database_time()) is not None:
                 self.clock.follow(moment)
         if not self.worker.beat(self.clock.now()):
@@ -90,7 +90,7 @@ class Heartbeat:
             self.on_lost()
             return
         self._last_beat = begun
-        self.on_beat(begun + app_settings.LEASE * (1 - SAFETY))
+        self.on_beat(begun + app_settings.LEASE * (1 - KILL_MARGIN_LEASES))
 
     def _run(self) -> None:
         try:

@@ -33,7 +33,7 @@ OWN_PARAMETERS = {
 NOT_SHARED = ("context", "cursor_factory")
 
 
-class Line:
+class ListenConnection:
     """A connection that listens, and a socket that ends its waiting.
 
     ``backend`` is the server's process that listens; a pooler may lend it to others later.
@@ -49,7 +49,7 @@ class Line:
             answer = connection.execute("SELECT pg_backend_pid()").fetchone()
         self.backend = answer[0] if answer else 0
 
-    def hear(self, seconds: float) -> list[str]:
+    def receive(self, seconds: float) -> list[str]:
         """Wait so long at most, or until it is interrupted; return the messages that have come.
 
         Raise psycopg's OperationalError once the connection is broken.
@@ -63,7 +63,7 @@ class Line:
 
 
 @contextmanager
-def line_to(using: str, *, interruption: socket.socket) -> Iterator[Line]:
+def listen(using: str, *, interruption: socket.socket) -> Iterator[ListenConnection]:
     """Listen on a connection to the database of that alias, or to LISTEN_DSN, while it is needed.
 
     Raise InvalidSettings if LISTEN_DSN cannot be read, what psycopg raises if nobody answers.
@@ -71,11 +71,11 @@ def line_to(using: str, *, interruption: socket.socket) -> Iterator[Line]:
     import psycopg  # noqa: PLC0415 -- an extra, which other databases do without
 
     with psycopg.connect(**parameters(using)) as connection:
-        line = Line(connection, interruption)
+        listening = ListenConnection(connection, interruption)
         try:
-            yield line
+            yield listening
         finally:
-            line.selector.close()
+            listening.selector.close()
 
 
 def can_listen(using: str) -> bool:

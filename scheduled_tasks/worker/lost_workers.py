@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 
-class Watch:
+class LostWorkerDetector:
     """Calls a worker lost when its heartbeat has stood still for a whole lease while it looked.
 
     Only its own monotonic clock counts, and only looks that followed each other without a break:
@@ -17,24 +17,24 @@ class Watch:
     """
 
     def __init__(
-        self, *, lease: float, longest_gap: float, monotonic: Callable[[], float] = time.monotonic
+        self, *, lease: float, max_gap: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.lease = lease
-        self.longest_gap = longest_gap
+        self.max_gap = max_gap
         self.monotonic = monotonic
-        self._last_look: float | None = None
+        self._last_observed: float | None = None
         self._since: dict[UUID, tuple[datetime, float]] = {}
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Forget what was seen."""
         self._since.clear()
 
-    def look(self, beats: Mapping[UUID, datetime]) -> dict[UUID, datetime]:
+    def observe(self, beats: Mapping[UUID, datetime]) -> dict[UUID, datetime]:
         """Take in the heartbeats as they stand now; return those of the workers that are lost."""
         now = self.monotonic()
-        if self._last_look is not None and now - self._last_look > self.longest_gap:
-            self.begin_anew()
-        self._last_look = now
+        if self._last_observed is not None and now - self._last_observed > self.max_gap:
+            self.reset()
+        self._last_observed = now
         seen = {worker: self._since.get(worker, (beat, now)) for worker, beat in beats.items()}
         self._since = {
             worker: known if known[0] == beats[worker] else (beats[worker], now)

@@ -12,45 +12,45 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Execution, Lock, OnceKey, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.operations.sync import sync
-from scheduled_tasks.worker.lost_workers import Watch
+from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 logger = logging.getLogger(__name__)
 
 
 #: Rows that are deleted in one go.
-AT_ONCE = 1000
+PRUNE_BATCH_SIZE = 1000
 
 
-class Housekeeping:
+class Maintenance:
     """Writes declarations, takes back what lost workers held, parks, prunes."""
 
     def __init__(
         self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.worker = worker
-        self.watch = Watch(
+        self.detector = LostWorkerDetector(
             lease=app_settings.LEASE,
-            longest_gap=app_settings.LEASE / 2,
+            max_gap=app_settings.LEASE / 2,
             monotonic=monotonic,
         )
         self._to_sync = syncs
-        self._last_look: datetime | None = None
+        self._last_run: datetime | None = None
         self._last_sweep: datetime | None = None
 
-    def begin(self, now: datetime) -> None:
+    def start(self, now: datetime) -> None:
         """Do what a worker does first."""
         Worker.objects.prune(now)
-        self.look(now)
+        self.run_due(now)
 
-    def begin_watch_anew(self) -> None:
+    def reset_detector(self) -> None:
         """Forget what was seen of other workers: this one lost sight of them for a while."""
-        self.watch.begin_anew()
+        self.detector.reset()
 
-    def look(self, now: datetime) -> None:
+    def run_due(self, now: datetime) -> None:
         """Look after the other workers once a heartbeat, after what nobody holds once a lease."""
-        if not is_over(app_settings.HEARTBEAT_INTERVAL, self._last_look, now):
+        if not is_over(app_settings.HEARTBEAT_INTERVAL, self._last_run, now):
             return
-        self._last_look = now
+        self._last_run = now
         self.sync_declarations(now)
         if self.give_up_lost() or is_over(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
@@ -73,7 +73,7 @@ class Housekeeping:
         """Give up the workers whose heartbeat stands still; say whether there were any."""
         workers = Worker.objects.on_record()
         others = workers.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
-        lost = self.watch.look(dict(others.values_list("pk", "heartbeat_at")))
+        lost = self.detector.observe(dict(others.values_list("pk", "heartbeat_at")))
         if not lost:
             return False
         for worker in workers.give_up(lost):
@@ -87,8 +87,8 @@ class Housekeeping:
 
     def prune(self, now: datetime) -> None:
         """Delete some of the keys that have expired, and of the locks that nobody gave back."""
-        OnceKey.objects.prune(now, at_most=AT_ONCE)
-        Lock.objects.prune(now, at_most=AT_ONCE)
+        OnceKey.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
+        Lock.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
 
     def park_orphans(self, now: datetime) -> None:
         """Park the tasks whose handler no worker has known for HANDLER_GRACE seconds.

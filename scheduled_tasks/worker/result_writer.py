@@ -14,7 +14,7 @@ from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Sent
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
-from scheduled_tasks.worker.announcements import announce_end, announce_taken
+from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Return the endings that have come in since the last call."""
 
 
-class Collector:
+class ResultWriter:
     """Writes in batches what runs of one worker say and how they end.
 
     What cannot be written is kept for the next time: all of it while the database is away, what is
@@ -57,19 +57,19 @@ class Collector:
         """Say whether it keeps so much of what runs say that it fetches nothing more from them."""
         return len(self._said) + len(self._said_held_up) >= MOST_MESSAGES
 
-    def collect(self) -> int:
+    def flush(self) -> int:
         """Write everything; return how many executions ended or went back to the queue."""
         if not self.full:
             # The endings are fetched first: what a run says before its end has come in by then.
             self._ended += self.source.finished()
-        self.collect_messages()
+        self.flush_messages()
         written = len(self.write_held_up())
         while endings := self._ended[: app_settings.BATCH_SIZE]:
-            written += len(self.write(endings))
+            written += len(self.write_endings(endings))
             del self._ended[: len(endings)]
         return written
 
-    def collect_messages(self) -> None:
+    def flush_messages(self) -> None:
         """Write what runs have said, and nothing of how they ended."""
         if not self.full:
             self._said += self.source.messages()
@@ -93,7 +93,7 @@ class Collector:
     def write_held_up(self) -> list[Execution]:
         """Try once more to write what others have kept from being written, and wait for nobody."""
         endings = self._ended_held_up[: app_settings.BATCH_SIZE]
-        taken = self.write(endings, skip=True) if endings else []
+        taken = self.write_endings(endings, skip=True) if endings else []
         del self._ended_held_up[: len(endings)]
         return taken
 
@@ -123,7 +123,7 @@ class Collector:
                 sent.answer(claim_of(sent) not in unwritten)
         return held_up
 
-    def write(self, endings: Sequence[Ending], *, skip: bool = False) -> list[Execution]:
+    def write_endings(self, endings: Sequence[Ending], *, skip: bool = False) -> list[Execution]:
         """End executions, and tell the project about it; a bad or locked row stops no other."""
         # What a run has said is written before its end: afterwards nothing more may be.
         held_up = self.claims_held_up
@@ -133,7 +133,7 @@ class Collector:
         except AWAY:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
-            return self.write_apart(endings, error)
+            return self.write_split(endings, error)
         self.keep_or_drop(endings, {execution.pk for execution in taken})
         for execution in taken:
             announce_end(execution)
@@ -149,7 +149,7 @@ class Collector:
             elif execution := self.ended_before_by(ending):
                 announce_end(execution)
             else:
-                announce_taken(*claim_of(ending))
+                announce_dropped_end(*claim_of(ending))
 
     def ended_before_by(self, ending: Ending) -> Execution | None:
         """Return the execution that this very ending has ended, where nobody has heard of it.
@@ -171,13 +171,13 @@ class Collector:
             .first()
         )
 
-    def write_apart(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
+    def write_split(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
         """Find the one among them that cannot be written, and write it without its texts."""
         if len(endings) > 1:
             middle = len(endings) // 2
-            return [*self.write(endings[:middle]), *self.write(endings[middle:])]
+            return [*self.write_endings(endings[:middle]), *self.write_endings(endings[middle:])]
         ending = endings[0]
         if not (isinstance(ending, Outcome) and ending.whole):
             raise error
         logger.error("the end of an execution could not be written whole: %s", error)
-        return self.write([ending.without_texts(str(error))])
+        return self.write_endings([ending.without_texts(str(error))])

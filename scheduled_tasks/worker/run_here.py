@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from django.db import connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
+from scheduled_tasks.executors.base import GATHER_MESSAGES
 from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import registry
@@ -24,14 +26,13 @@ from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Ending, Outcome
 from scheduled_tasks.worker.announcements import announce_start
-from scheduled_tasks.worker.companion import Companion
 from scheduled_tasks.worker.heartbeat import Heartbeat
-from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.result_writer import ResultWriter
 
 logger = logging.getLogger(__name__)
 
 #: What could not be written is tried again after so many seconds.
-TRY_AGAIN = 0.5
+RETRY_SECONDS = 0.5
 
 
 def find_task(name: str) -> Task:
@@ -98,37 +99,37 @@ def run_for(
     executor = InlineExecutor(
         concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_said
     )
-    collector = Collector(LastAttempts(executor), worker, heartbeat.clock)
+    result_writer = ResultWriter(LastAttempts(executor), worker, heartbeat.clock)
     run = execution.as_run()
     announce_start(run)
     if inside:
         executor.submit(run)
-        collector.collect()
+        result_writer.flush()
         return
-    with accompanied(executor, collector):
+    with monitored(executor, result_writer):
         try:
             executor.submit(run)
         finally:
             # The caller has no transaction: what is open or broken is the handler's, and may keep
-            # its companion from writing.
+            # its monitor from writing.
             drop_open_transactions()
             connections.close_all()
-    write_end(collector)
+    write_end(result_writer)
 
 
 @contextmanager
-def accompanied(executor: InlineExecutor, collector: Collector) -> Iterator[None]:
+def monitored(executor: InlineExecutor, result_writer: ResultWriter) -> Iterator[None]:
     """Let a thread write what a run says as long as it goes on."""
-    companion = Companion(executor, collector)
-    executor.on_finished = companion.stirred.set
-    companion.start()
+    monitor = RunMonitor(executor, result_writer)
+    executor.on_finished = monitor.due.set
+    monitor.start()
     try:
         yield
     finally:
-        companion.leave()
+        monitor.stop()
 
 
-def write_end(collector: Collector) -> None:
+def write_end(result_writer: ResultWriter) -> None:
     """Write how a run ended, and what is left of what it said, as soon as the database lets it.
 
     It is given up after a lease: by then somebody else has taken the execution.
@@ -136,15 +137,15 @@ def write_end(collector: Collector) -> None:
     deadline = time.monotonic() + app_settings.LEASE
     while True:
         try:
-            collector.collect()
-            if not collector.unwritten:
+            result_writer.flush()
+            if not result_writer.unwritten:
                 return
         except AWAY:
             if time.monotonic() > deadline:
                 raise
             logger.warning("the database is away; the end of the run is written when it is back")
             connections.close_all()
-        time.sleep(TRY_AGAIN)
+        time.sleep(RETRY_SECONDS)
         if time.monotonic() > deadline:
             return
 
@@ -164,3 +165,42 @@ class LastAttempts:
             else ending
             for ending in self.executor.finished()
         ]
+
+
+class RunMonitor(threading.Thread):
+    """Writes what a run says while it goes on, and cancels it; it has its own connection."""
+
+    def __init__(self, executor: InlineExecutor, result_writer: ResultWriter) -> None:
+        super().__init__(name="run-monitor", daemon=True)
+        self.executor = executor
+        self.result_writer = result_writer
+        #: Set when there is something to write at once.
+        self.due = threading.Event()
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Write at each interval, and at once what the run waits for."""
+        try:
+            while not self._over.is_set():
+                self.due.wait(GATHER_MESSAGES)
+                self.due.clear()
+                self.check()
+        finally:
+            connections.close_all()
+
+    def check(self) -> None:
+        """Write messages and forward a cancellation, once; keep what cannot be written."""
+        try:
+            self.result_writer.flush_messages()
+            for cancelled in Execution.objects.asked_to_stop(str(self.result_writer.worker.pk)):
+                self.executor.cancel(*cancelled)
+        except AWAY as error:
+            logger.debug("messages of a run cannot be written now: %s", error)
+        except Exception:
+            logger.exception("messages of a run cannot be written")
+
+    def stop(self) -> None:
+        """End the thread, and wait for it."""
+        self._over.set()
+        self.due.set()
+        self.join()

@@ -8,24 +8,24 @@ from collections.abc import Callable
 from contextlib import suppress
 
 
-class Alarm:
+class Waiter:
     """Lets one thread sleep, and others wake it."""
 
     def __init__(self) -> None:
         # A queue and not an Event: a signal handler may put into it whatever the sleeper is doing.
         # What is put says whether there is something to do at once.
-        self._rung: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the sleep; safe from any thread and in a signal handler."""
-        self._rung.put(True)
+        self._calls.put(True)
 
-    def look_up(self) -> None:
+    def recheck(self) -> None:
         """Let the sleeper ask anew until when it may sleep; safe likewise."""
-        self._rung.put(False)
+        self._calls.put(False)
 
     def sleep(self, seconds: float, *, until: Callable[[], float]) -> bool:
-        """Sleep so long, or until a moment of the monotonic clock; say whether the alarm rang.
+        """Sleep so long, or until a moment of the monotonic clock; say whether the waiter rang.
 
         ``until`` is asked again after each ``look_up``.
         """
@@ -33,13 +33,13 @@ class Alarm:
         rang = False
         with suppress(queue.Empty):
             while not rang and (left := min(end, until()) - time.monotonic()) > 0:
-                rang = self._rung.get(timeout=left)
+                rang = self._calls.get(timeout=left)
         return rang
 
-    def hush(self) -> bool:
+    def clear(self) -> bool:
         """Forget the ringing so far; say whether there was any."""
         rang = False
         with suppress(queue.Empty):
             while True:
-                rang |= self._rung.get_nowait()
+                rang |= self._calls.get_nowait()
         return rang

@@ -22,21 +22,21 @@ from scheduled_tasks.models.sql.transactions import SHORTEST_LEASE
 logger = logging.getLogger(__name__)
 
 #: A watchdog looks so often in each lease.
-LOOKS = 12
+CHECKS_PER_LEASE = 12
 #: After so many looks in a row at one statement it cuts the connection, which is half a lease, and
 #: more than a server that lives lets any statement take.
-CUT_AFTER = 6
+CUT_AFTER_CHECKS = 6
 #: After so many, should that not have helped, it ends the process, within the lease.
-END_AFTER = 11
+EXIT_AFTER_CHECKS = 11
 #: A loop hangs that has not come round for so many seconds, or for a lease where that is longer: in
 #: a receiver of a signal, perhaps.
-LONGEST_ROUND = 300.0
+MAX_ROUND_SECONDS = 300.0
 #: How long the log may take to hear why the process ends, in seconds.
-LONGEST_SAYING = 5.0
+MAX_LOGGING_SECONDS = 5.0
 #: Connecting to an address may take a sixth of a lease, within these bounds in seconds.
-LEAST_CONNECTING, MOST_CONNECTING = 2, 10
+MIN_CONNECT_SECONDS, MAX_CONNECT_SECONDS = 2, 10
 #: What a worker exits with that could not be freed.
-HANGS = 1
+EXIT_CODE = 1
 
 
 class Watchdog:
@@ -51,7 +51,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.rounds = Rounds()
-        self._watched: list[Watched] = []
+        self._watched: list[WatchedConnection] = []
         self._changing = threading.Lock()
         self._callers = ExitStack()
         self._stop = threading.Event()
@@ -81,7 +81,7 @@ class Watchdog:
     @contextmanager
     def watched(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
         """Watch one connection of the calling thread meanwhile."""
-        watched = Watched(connection)
+        watched = WatchedConnection(connection)
         with connecting_bounded(connection), connection.execute_wrapper(watched.count):
             with self._changing:
                 self._watched.append(watched)
@@ -91,29 +91,29 @@ class Watchdog:
                 with self._changing:
                     self._watched.remove(watched)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look once at each connection, and cut those that hang, and at the loop; or end it all."""
         with self._changing:
             all_watched = list(self._watched)
         for watched in all_watched:
-            looks = watched.look()
-            if looks == CUT_AFTER:
+            checks = watched.count_checks()
+            if checks == CUT_AFTER_CHECKS:
                 watched.cut()
                 logger.error("the database has not answered for half a lease: connection cut")
-            if looks >= END_AFTER:
+            if checks >= EXIT_AFTER_CHECKS:
                 end_process("waiting for the database cannot be ended")
-        longest = max(LONGEST_ROUND, app_settings.LEASE)
-        if self.rounds.look() >= math.ceil(longest / interval()):
+        longest = max(MAX_ROUND_SECONDS, app_settings.LEASE)
+        if self.rounds.count_checks() >= math.ceil(longest / check_interval()):
             end_process(f"the loop of this worker hangs, at\n{self.rounds.where}")
 
     def _run(self) -> None:
-        while not self._stop.wait(interval()):
-            self.look()
+        while not self._stop.wait(check_interval()):
+            self.check()
 
 
-def interval() -> float:
+def check_interval() -> float:
     """Return how many seconds are between two looks."""
-    return max(app_settings.LEASE, SHORTEST_LEASE) / LOOKS
+    return max(app_settings.LEASE, SHORTEST_LEASE) / CHECKS_PER_LEASE
 
 
 def end_process(why: str) -> None:
@@ -121,8 +121,8 @@ def end_process(why: str) -> None:
     said = ("the process ends since %s", why)
     saying = threading.Thread(target=logger.critical, args=said, daemon=True)
     saying.start()
-    saying.join(LONGEST_SAYING)
-    os._exit(HANGS)
+    saying.join(MAX_LOGGING_SECONDS)
+    os._exit(EXIT_CODE)
 
 
 class Rounds:
@@ -131,7 +131,7 @@ class Rounds:
     def __init__(self) -> None:
         self._begun = 0
         self._seen = 0
-        self._looks = 0
+        self._checks = 0
         self._thread = 0
 
     def begin(self) -> None:
@@ -139,12 +139,12 @@ class Rounds:
         self._thread = threading.get_ident()
         self._begun += 1
 
-    def look(self) -> int:
+    def count_checks(self) -> int:
         """Return how many looks ago the present round was first seen; 0 before the first."""
         same = self._begun and self._begun == self._seen
-        self._looks = self._looks + 1 if same else 0
+        self._checks = self._checks + 1 if same else 0
         self._seen = self._begun
-        return self._looks
+        return self._checks
 
     @property
     def where(self) -> str:
@@ -153,7 +153,7 @@ class Rounds:
         return "".join(traceback.format_stack(frame)) if frame else ""
 
 
-class Watched:
+class WatchedConnection:
     """One connection of a thread, and how many looks in a row have found it at one statement.
 
     Looks are counted and not seconds, so that a process that was frozen is not taken for one that
@@ -164,21 +164,21 @@ class Watched:
         self.connection: Any = connection  # whose driver is in no type
         self._statements = 0
         self._seen: tuple[Any, int] | None = None
-        self._looks = 0
+        self._checks = 0
 
     def count(self, execute: Callable[..., Any], *statement: Any) -> Any:
         """Execute a statement, and tell it from the one before."""
         self._statements += 1
         return execute(*statement)
 
-    def look(self) -> int:
+    def count_checks(self) -> int:
         """Return how many looks ago the statement was first seen that is in progress, else 0."""
-        doing = self.doing()
-        self._looks = self._looks + 1 if doing is not None and doing == self._seen else 0
+        doing = self.statement_in_progress()
+        self._checks = self._checks + 1 if doing is not None and doing == self._seen else 0
         self._seen = doing
-        return self._looks
+        return self._checks
 
-    def doing(self) -> tuple[Any, int] | None:
+    def statement_in_progress(self) -> tuple[Any, int] | None:
         """Return libpq's connection and the number of the statement in progress, if one is.
 
         The COMMIT that follows a statement counts as part of it.
@@ -199,7 +199,7 @@ class Watched:
             suppress(OSError, self.connection.Database.Error),
             socket.socket(fileno=os.dup(libpq.socket)) as line,
         ):
-            if self.doing() == self._seen:
+            if self.statement_in_progress() == self._seen:
                 line.shutdown(socket.SHUT_RDWR)
 
 
@@ -208,7 +208,7 @@ def connecting_bounded(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Bound how long this one connection takes to be made, where the project does not say."""
     given = connection.settings_dict
     if "PGCONNECT_TIMEOUT" not in os.environ:
-        seconds = min(max(round(app_settings.LEASE / 6), LEAST_CONNECTING), MOST_CONNECTING)
+        seconds = min(max(round(app_settings.LEASE / 6), MIN_CONNECT_SECONDS), MAX_CONNECT_SECONDS)
         options = {"connect_timeout": seconds} | given["OPTIONS"]
         connection.settings_dict = {**given, "OPTIONS": options}
     try:

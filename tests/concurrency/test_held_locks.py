@@ -18,7 +18,7 @@ from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import LogLine, Sent
 from scheduled_tasks.runtime.runs import Ending
-from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
@@ -199,12 +199,12 @@ def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
         assert other.submit(engine.claim, now).result(timeout=LONG) == 2
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.task_id])
-            assert other.submit(engine.collect).result(timeout=LONG) == 1
-            assert other.submit(engine.collect).result(timeout=LONG) == 0
+            assert other.submit(engine.write_results).result(timeout=LONG) == 1
+            assert other.submit(engine.write_results).result(timeout=LONG) == 0
             assert engine.unfinished
             again = other.submit(run_task_now, "free").result(timeout=LONG)
             assert other.submit(engine.tick, again.run_after).result(timeout=LONG).claimed == 1
-        assert other.submit(engine.collect).result(timeout=LONG) == 1
+        assert other.submit(engine.write_results).result(timeout=LONG) == 1
         assert not engine.unfinished
     assert set(Execution.objects.values_list("status", "attempt")) == {("success", 1)}
     assert "taken from this worker" not in caplog.text
@@ -222,8 +222,8 @@ def test_a_scheduler_that_leaves_waits_for_an_end_that_somebody_keeps_from_being
         until = time.monotonic() + LONG
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.task_id])
-            assert not other.submit(engine.try_to_leave, until).result(timeout=LONG)
-        assert other.submit(engine.try_to_leave, until).result(timeout=LONG)
+            assert not other.submit(engine.try_to_stop, until).result(timeout=LONG)
+        assert other.submit(engine.try_to_stop, until).result(timeout=LONG)
     assert Execution.objects.get().status == "success"
     assert Worker.objects.get().state == Worker.State.STOPPED
 
@@ -234,23 +234,23 @@ def test_what_a_run_says_waits_for_whoever_holds_its_row_and_keeps_no_other(
 ) -> None:
     held, free = (started(make_task(name, NOTHING), worker) for name in ("held", "free"))
     source = Spoken()
-    collector = Collector(source, worker, Clock())
+    result_writer = ResultWriter(source, worker, Clock())
     with elsewhere() as other:
         with transaction.atomic():
             Execution.objects.filter(pk=held.pk).locked().get()
             source.say(held, "one")
             source.say(free, "two")
-            assert other.submit(collector.collect).result(timeout=LONG) == 0
+            assert other.submit(result_writer.flush).result(timeout=LONG) == 0
             assert (logged(held), logged(free), source.answers) == ([], ["two"], [True])
             source.say(held, "three")
             source.endings = [outcome(held, now), outcome(free, now)]
-            assert other.submit(collector.collect).result(timeout=LONG) == 1
+            assert other.submit(result_writer.flush).result(timeout=LONG) == 1
             assert logged(held) == []
-            assert collector.unwritten
-        assert other.submit(collector.collect).result(timeout=LONG) == 1
+            assert result_writer.unwritten
+        assert other.submit(result_writer.flush).result(timeout=LONG) == 1
     assert (logged(held), source.answers) == (["one", "three"], [True] * 3)
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
-    assert not collector.unwritten
+    assert not result_writer.unwritten
 
 
 class Spoken:
@@ -317,7 +317,7 @@ def test_tasks_without_a_handler_are_parked_but_for_what_somebody_holds(
 ) -> None:
     held, free = (make_task(name, NOTHING, "every 5 minutes") for name in ("held", "free"))
     Task.objects.update(handler="jobs.gone")
-    house = scheduler().housekeeping
+    house = scheduler().maintenance
     with elsewhere() as other, transaction.atomic():
         TaskState.objects.lock_tasks([held.pk])
         begun = time.monotonic()

@@ -63,7 +63,7 @@ def handlers(registry: HandlerRegistry) -> None:
 def worker(scheduler: Callable[..., Scheduler]) -> Iterator[Scheduler]:
     worker = scheduler(concurrency=2)
     yield worker
-    worker.let_go()
+    worker.close()
 
 
 def run(worker: Scheduler, make_task: Make, executor: str) -> Execution:
@@ -72,7 +72,7 @@ def run(worker: Scheduler, make_task: Make, executor: str) -> Execution:
     Task.objects.update(executor=executor)
     execution = run_task_now("where")
     worker.tick(execution.run_after)
-    wait_until(lambda: worker.collect() >= 0 and not worker.executor.in_hand, within=LONG)
+    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
     execution.refresh_from_db()
     return execution
 
@@ -129,7 +129,7 @@ def test_all_executors_share_the_places_of_the_worker(worker: Scheduler, make_ta
         assert worker.tick(quick.run_after).claimed == 0
     finally:
         go.set()
-    wait_until(lambda: worker.collect() >= 0 and not worker.executor.in_hand, within=LONG)
+    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
     assert worker.tick(quick.run_after).ended == 1
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
 
@@ -167,7 +167,7 @@ def test_a_run_that_is_cancelled_ends_so_on_record(worker: Scheduler, make_task:
     worker.tick(execution.run_after)
     assert begun.wait(LONG)
     worker.executor.cancel(execution.pk, 1, "No longer wanted.")
-    wait_until(lambda: worker.collect() >= 0 and not worker.executor.in_hand, within=LONG)
+    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
     execution.refresh_from_db()
     assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
     assert (execution.error, execution.error_category) == ("", "")

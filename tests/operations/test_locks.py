@@ -19,7 +19,7 @@ from django.utils import timezone
 from scheduled_tasks import lock
 from scheduled_tasks.exceptions import LockLost, LockTimeout, RunCancelled
 from scheduled_tasks.models import Lock
-from scheduled_tasks.operations import lock_renewer as lock_keeper
+from scheduled_tasks.operations import lock_renewer
 from scheduled_tasks.operations.locks import NamedLock
 from scheduled_tasks.runtime.cancellation import Cancellation
 from tests.concurrency.beside import elsewhere
@@ -192,8 +192,8 @@ def test_a_machine_that_slept_for_a_lease_has_lost_its_locks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    lifetime = lock_keeper.lifetime
-    monkeypatch.setattr(lock_keeper, "lifetime", lambda: lifetime() + sum(slept))
+    lifetime = lock_renewer.lifetime
+    monkeypatch.setattr(lock_renewer, "lifetime", lambda: lifetime() + sum(slept))
     with pytest.raises(LockLost), lock("import"):
         slept.append(60.0)
 

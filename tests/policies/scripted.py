@@ -59,7 +59,7 @@ class ScriptedWorker:
         return str(self.scheduler.worker.pk)
 
     def tick(self, now: datetime) -> None:
-        self.scheduler.collector.clock = FixedClock(now)
+        self.scheduler.result_writer.clock = FixedClock(now)
         self.scheduler.tick(now)
 
     def deliver(self, execution: Execution, ending: Ending, now: datetime) -> None:

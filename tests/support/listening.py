@@ -27,7 +27,7 @@ class Heard:
 
     def is_proven(self) -> bool:
         """Say whether it hears."""
-        return self.listener.proven
+        return self.listener.verified
 
     @property
     def thread(self) -> threading.Thread:

@@ -141,7 +141,7 @@ def test_what_runs_again_and_again_at_once_is_told(monkeypatch: pytest.MonkeyPat
     def never() -> None:
         raise RetryLater(0)
 
-    monkeypatch.setattr(clock_module, "MOST_TICKS", 20)
+    monkeypatch.setattr(clock_module, "MAX_TICKS", 20)
     with pytest.raises(RuntimeError, match=r"no end of runs: .* RetryLater\(0\)"):
         TaskClock(MARCH).move_by(hours=8)
 

@@ -11,7 +11,7 @@ from scheduled_tasks import scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution
 from scheduled_tasks.signals import execution_finished
-from scheduled_tasks.worker.announcements import announce_end, announce_start, announce_taken
+from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end, announce_start
 from tests.executors.runs import run_of
 
 
@@ -104,7 +104,7 @@ def test_what_goes_back_to_the_queue_is_a_warning_and_no_end(
 
 
 def test_an_end_that_was_taken_away_is_a_warning(logged: pytest.LogCaptureFixture) -> None:
-    announce_taken(7, 2)
+    announce_dropped_end(7, 2)
     [record] = logged.records
     assert "execution=7 attempt=2" in record.getMessage()
     assert record.levelname == "WARNING"

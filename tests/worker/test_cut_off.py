@@ -92,8 +92,8 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
             with pytest.raises(OperationalError):
                 worker.tick(execution.run_after)
         assert (fresh(execution).status, told) == ("success", [])
-        worker.collect()
-        worker.collect()
+        worker.write_results()
+        worker.write_results()
     finally:
         execution_finished.disconnect(tell)
     assert told == [execution.pk]

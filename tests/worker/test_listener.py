@@ -13,8 +13,8 @@ import pytest
 from django.db import connection, transaction
 
 from scheduled_tasks.models.sql.notify import CHANNEL, WAKE, notify, wake_workers
-from scheduled_tasks.worker import listener as wakeup
-from scheduled_tasks.worker.listen_connection import OWN_PARAMETERS, Line
+from scheduled_tasks.worker import listener
+from scheduled_tasks.worker.listen_connection import OWN_PARAMETERS, ListenConnection
 from tests.chaos.proxy import Proxy
 from tests.support.database_proxy import proxy_before_the_database
 from tests.support.listening import (
@@ -39,9 +39,9 @@ def on_postgresql() -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it try again soon."""
-    monkeypatch.setattr(wakeup, "FIRST_RETRY", 0.05)
-    monkeypatch.setattr(wakeup, "LONGEST_RETRY", 0.1)
-    monkeypatch.setattr(wakeup, "LONGEST_PROOF", 0.5)
+    monkeypatch.setattr(listener, "MIN_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "MAX_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "MAX_VERIFY_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def is_deaf(heard: Heard) -> bool:
-    return heard.listener._failures > 1 and not heard.listener.proven
+    return heard.listener._failures > 1 and not heard.listener.verified
 
 
 def test_it_wakes_for_a_notification_once_that_is_committed() -> None:
@@ -76,14 +76,14 @@ def test_it_does_not_wake_for_what_was_rolled_back_or_for_proofs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     messages: list[str] = []
-    hear = Line.hear
+    receive = ListenConnection.receive
 
-    def hear_and_note(line: Line, seconds: float) -> list[str]:
-        heard = hear(line, seconds)
+    def receive_and_note(connection: ListenConnection, seconds: float) -> list[str]:
+        heard = receive(connection, seconds)
         messages.extend(heard)
         return heard
 
-    monkeypatch.setattr(Line, "hear", hear_and_note)
+    monkeypatch.setattr(ListenConnection, "receive", receive_and_note)
     with listening_well() as heard:
         with transaction.atomic():
             wake_workers("default")
@@ -101,7 +101,7 @@ def test_a_hundred_notifications_wake_a_few_times() -> None:
             wake_workers("default")
         took = time.monotonic() - begun
         wait_until(lambda: heard.times > 0, within=LONG)
-        assert heard.times <= took / wakeup.GAP + 2
+        assert heard.times <= took / listener.MIN_WAKE_SECONDS + 2
 
 
 def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
@@ -112,7 +112,7 @@ def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
             heard.times = 0
             assert end_the_listening_connection() == 1
             wait_until(lambda: heard.times == 2, within=LONG)  # deaf, and hearing again
-            assert heard.listener.proven
+            assert heard.listener.verified
             assert len(warnings(caplog)) == loss
         wake_workers("default")
         wait_until(lambda: heard.times == 3, within=LONG)
@@ -121,25 +121,25 @@ def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
 
 def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread may wait for the database for ever."""
-    monkeypatch.setattr(wakeup, "PROVE_EVERY", 0.1)
+    monkeypatch.setattr(listener, "VERIFY_SECONDS", 0.1)
     go = threading.Event()
     with listening_well() as heard:
-        monkeypatch.setattr(wakeup, "notify", lambda *_: go.wait(LONG))
+        monkeypatch.setattr(listener, "notify", lambda *_: go.wait(LONG))
         wait_until(lambda: not heard.is_proven(), within=LONG)
         go.set()
 
 
 def test_a_line_that_has_heard_once_is_dead_and_not_wrong() -> None:
-    listener = wakeup.Listener(on_wake=lambda: None)
-    listener._proven_until = time.monotonic() - 1
+    deaf = listener.Listener(on_wake=lambda: None)
+    deaf._verified_until = time.monotonic() - 1
     with pytest.raises(ConnectionError, match="died in silence"):
-        listener._give_up(None)  # type: ignore[arg-type]
+        deaf._give_up(None)  # type: ignore[arg-type]
 
 
 def test_a_connection_that_died_in_silence_is_found_out(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: Proxy
 ) -> None:
-    monkeypatch.setattr(wakeup, "PROVE_EVERY", 0.2)
+    monkeypatch.setattr(listener, "VERIFY_SECONDS", 0.2)
     monkeypatch.setitem(OWN_PARAMETERS, "connect_timeout", 2)  # the least that libpq takes
     configure(settings, address(host="127.0.0.1", port=proxy.port))
     with listening_well() as heard:
@@ -193,9 +193,9 @@ def test_it_hears_as_soon_as_it_can(settings: Any, caplog: pytest.LogCaptureFixt
 def test_it_stops_at_once_while_it_hears_and_while_it_is_deaf(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "FIRST_RETRY", 2.0 * LONG)
-    monkeypatch.setattr(wakeup, "LONGEST_RETRY", 2.0 * LONG)
-    monkeypatch.setattr(wakeup, "LONGEST_STOP", 2.0 * LONG)
+    monkeypatch.setattr(listener, "MIN_RETRY_SECONDS", 2.0 * LONG)
+    monkeypatch.setattr(listener, "MAX_RETRY_SECONDS", 2.0 * LONG)
+    monkeypatch.setattr(listener, "MAX_STOP_SECONDS", 2.0 * LONG)
     with listening_well():
         pass
     configure(settings, "host=127.0.0.1 port=1")
@@ -206,7 +206,7 @@ def test_it_stops_at_once_while_it_hears_and_while_it_is_deaf(
 def test_it_does_not_wait_for_an_address_that_never_answers(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "LONGEST_STOP", 0.1)
+    monkeypatch.setattr(listener, "MAX_STOP_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         configure(settings, f"host=127.0.0.1 port={mute.getsockname()[1]} sslmode=disable")
         heard = Heard()

@@ -13,10 +13,15 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.worker.engine import NOTHING_AHEAD, Coming, Tick
+from scheduled_tasks.worker.engine import NO_LEAD, NextWork, Tick
 from scheduled_tasks.worker.heartbeat import Heartbeat
-from scheduled_tasks.worker.result_writer import Collector
-from scheduled_tasks.worker.scheduler import AHEAD, LEAST_SLEEP, LOOK_AGAIN, Scheduler
+from scheduled_tasks.worker.result_writer import ResultWriter
+from scheduled_tasks.worker.scheduler import (
+    FIRE_LEAD,
+    MIN_SLEEP_SECONDS,
+    RECHECK_SECONDS,
+    Scheduler,
+)
 from tests.support.attempts import NOTHING
 from tests.support.processes import LONG
 
@@ -47,11 +52,11 @@ def test_a_slot_is_decided_ahead_and_committed_when_it_comes(
     make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler()
     slot = now + 5 * MINUTE
-    assert worker.tick(slot - AHEAD - INSTANT, ahead=AHEAD).idle
+    assert worker.tick(slot - FIRE_LEAD - INSTANT, lead=FIRE_LEAD).idle
     assert waits == []
-    done = worker.tick(slot - AHEAD, ahead=AHEAD)
+    done = worker.tick(slot - FIRE_LEAD, lead=FIRE_LEAD)
     assert (done.fired, done.claimed) == (1, 1)
-    assert waits == [(slot, AHEAD)]
+    assert waits == [(slot, FIRE_LEAD)]
     run = Execution.objects.get()
     assert run.slot == run.claimed_at == run.created_at == slot
     assert TaskState.objects.get().next_run_at == slot + 5 * MINUTE
@@ -64,7 +69,7 @@ def test_what_has_come_waits_for_nothing(
     waits: list[tuple[datetime, timedelta]],
 ) -> None:
     make_task("one", NOTHING, "every 5 minutes")
-    assert scheduler().tick(now + 5 * MINUTE, ahead=AHEAD).fired == 1
+    assert scheduler().tick(now + 5 * MINUTE, lead=FIRE_LEAD).fired == 1
     assert waits == []
 
 
@@ -75,9 +80,9 @@ def test_only_slots_are_decided_ahead(
     slot = now + 5 * MINUTE
     make_task("early", NOTHING, "every 5 minutes")
     late = make_task("late", NOTHING, "every 5 minutes")
-    TaskState.objects.filter(task=late).update(next_run_at=slot + AHEAD / 2)
-    Execution.for_task(late, trigger="manual", now=slot - AHEAD / 2).save()
-    scheduler().tick(slot - AHEAD, ahead=AHEAD)
+    TaskState.objects.filter(task=late).update(next_run_at=slot + FIRE_LEAD / 2)
+    Execution.for_task(late, trigger="manual", now=slot - FIRE_LEAD / 2).save()
+    scheduler().tick(slot - FIRE_LEAD, lead=FIRE_LEAD)
     rows = Execution.objects.order_by("pk").values_list("task_name", "trigger", "claimed_at")
     assert list(rows) == [("late", "manual", slot), ("early", "schedule", slot)]
 
@@ -89,11 +94,11 @@ def test_the_loop_wakes_ahead_of_a_slot_and_in_time_for_a_run(
     monkeypatch.setattr(worker.clock, "now", lambda: now)
     second = timedelta(seconds=1)
     # A database that cannot lock single rows would keep everybody waiting meanwhile.
-    ahead = AHEAD if connection.features.has_select_for_update else NOTHING_AHEAD
-    worker.coming = Coming(slot=now + second)
-    assert worker.pause(Tick(), now) == pytest.approx(1 - ahead.total_seconds())
-    worker.coming = Coming(slot=now + 2 * second, run=now + second)
-    assert worker.pause(Tick(), now) == pytest.approx(1)
+    ahead = FIRE_LEAD if connection.features.has_select_for_update else NO_LEAD
+    worker.next_work = NextWork(slot=now + second)
+    assert worker.seconds_until_next(Tick(), now) == pytest.approx(1 - ahead.total_seconds())
+    worker.next_work = NextWork(slot=now + 2 * second, run=now + second)
+    assert worker.seconds_until_next(Tick(), now) == pytest.approx(1)
 
 
 def test_what_came_during_the_tick_is_looked_at_at_once(
@@ -101,26 +106,26 @@ def test_what_came_during_the_tick_is_looked_at_at_once(
 ) -> None:
     worker = scheduler()
     monkeypatch.setattr(worker.clock, "now", lambda: now + MINUTE)
-    worker.coming = Coming(slot=now + worker.ahead + INSTANT)
-    assert worker.pause(Tick(), now) == 0
+    worker.next_work = NextWork(slot=now + worker.lead + INSTANT)
+    assert worker.seconds_until_next(Tick(), now) == 0
 
 
-@pytest.mark.parametrize("coming", ["slot", "run"])
+@pytest.mark.parametrize("next_work", ["slot", "run"])
 def test_what_others_hold_is_looked_at_again_soon(
-    scheduler: MakeScheduler, now: datetime, coming: str
+    scheduler: MakeScheduler, now: datetime, next_work: str
 ) -> None:
     """It was due at the tick, which took nothing. Not at once, or the loop would never sleep."""
     worker = scheduler()
-    worker.coming = Coming(**{coming: now})
-    shortest, longest = LOOK_AGAIN
-    assert shortest <= worker.pause(Tick(), now) <= longest
-    assert worker.pause(Tick(fired=1), now) == 0
+    worker.next_work = NextWork(**{next_work: now})
+    shortest, longest = RECHECK_SECONDS
+    assert shortest <= worker.seconds_until_next(Tick(), now) <= longest
+    assert worker.seconds_until_next(Tick(fired=1), now) == 0
 
 
 def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
     """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
     worker = scheduler()
-    before = signal.signal(signal.SIGALRM, lambda *_: worker.alarm.ring())
+    before = signal.signal(signal.SIGALRM, lambda *_: worker.waiter.wake())
     signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
     try:
         for _ in range(1_000):
@@ -135,19 +140,19 @@ def test_an_outage_while_stopping_is_waited_out(
     make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     troubles = iter([OperationalError("gone"), InterfaceError("still gone")])
-    collect = Scheduler.collect
+    write = Scheduler.write_results
 
-    def collect_later(worker: Scheduler) -> int:
+    def write_later(worker: Scheduler) -> int:
         if trouble := next(troubles, None):
             raise trouble
-        return collect(worker)
+        return write(worker)
 
     make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler(poll_interval=0.01)
     worker.tick(now)
     Execution.objects.fire(now + 5 * MINUTE, limit=1)
     worker.claim(now + 5 * MINUTE)
-    monkeypatch.setattr(Scheduler, "collect", collect_later)
+    monkeypatch.setattr(Scheduler, "write_results", write_later)
     worker.shut_down()
     assert Execution.objects.get().status == "success"
     assert Worker.objects.get().state == Worker.State.STOPPED
@@ -183,12 +188,12 @@ def test_a_database_that_only_reads_is_waited_for(
 def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.start(now)
-    worker.note_beat(1)
-    assert not worker.alarm.hush()
-    worker.lose_sight()
-    worker.note_beat(2)
-    assert worker.alarm.hush()
-    worker.wait_out(LONG)  # it is over at once
+    worker.on_beat(1)
+    assert not worker.waiter.clear()
+    worker.on_connection_lost()
+    worker.on_beat(2)
+    assert worker.waiter.clear()
+    worker.wait_for_database(LONG)  # it is over at once
 
 
 def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
@@ -198,7 +203,7 @@ def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
     worker.start(now)
     Worker.objects.update(state=Worker.State.LOST)
     worker.heartbeat.beat(now)
-    assert worker.alarm.hush()
+    assert worker.waiter.clear()
 
 
 def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
@@ -206,11 +211,11 @@ def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
 ) -> None:
     worker = scheduler()
     worker.start(now)
-    worker.lose_sight()
+    worker.on_connection_lost()
     Worker.objects.update(state=Worker.State.LOST)
     worker.heartbeat.beat(now)
     begun = time.monotonic()
-    worker.wait_out(LONG)
+    worker.wait_for_database(LONG)
     assert time.monotonic() - begun < LONG / 2
 
 
@@ -223,7 +228,7 @@ def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
     [executor] = worker.executor.executors.values()
     executor.messages_due = 0.0
     with monkeypatch.context() as full:
-        full.setattr(Collector, "full", True)
+        full.setattr(ResultWriter, "full", True)
         assert worker.tick(now + 5 * MINUTE).claimed == 0
         assert worker.messages_due == NEVER
     assert worker.messages_due == 0.0
@@ -233,11 +238,11 @@ def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
 def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.start(now)
-    worker.lose_sight()
+    worker.on_connection_lost()
     for _ in range(3):
-        worker.alarm.ring()
+        worker.waiter.wake()
     begun = time.monotonic()
-    worker.wait_out(0.1)
+    worker.wait_for_database(0.1)
     assert time.monotonic() - begun >= 0.1
 
 
@@ -250,7 +255,7 @@ def test_what_is_overdue_does_not_keep_the_loop_awake(
     [executor] = worker.executor.executors.values()
     executor.messages_due = begun = time.monotonic()
     worker.sleep(LONG)
-    assert LEAST_SLEEP <= time.monotonic() - begun < LONG
+    assert MIN_SLEEP_SECONDS <= time.monotonic() - begun < LONG
 
 
 @pytest.mark.parametrize(("beats", "longest"), [(True, 30), (False, 5)])

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from scheduled_tasks.worker.lost_workers import Watch
+from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 SILENT, BEATING = uuid4(), uuid4()
 
@@ -17,12 +17,12 @@ class Observer:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.watch = Watch(lease=60, longest_gap=30, monotonic=lambda: self.seconds)
+        self.detector = LostWorkerDetector(lease=60, max_gap=30, monotonic=lambda: self.seconds)
 
     def look(self, now: datetime, *, after: float = 5) -> set[UUID]:
         self.seconds += after
         beats = {SILENT: now, BEATING: now + timedelta(seconds=self.seconds)}
-        return set(self.watch.look(beats))
+        return set(self.detector.observe(beats))
 
 
 @pytest.fixture
@@ -47,6 +47,6 @@ def test_a_break_in_the_observation_begins_it_anew(observer: Observer, now: date
 def test_a_lost_connection_begins_it_anew(observer: Observer, now: datetime) -> None:
     for _ in range(12):
         observer.look(now)
-    observer.watch.begin_anew()
+    observer.detector.reset()
     assert [observer.look(now) for _ in range(12)] == [set()] * 12
     assert observer.look(now) == {SILENT}

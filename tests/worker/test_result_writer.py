@@ -20,7 +20,7 @@ from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Note, Sent
-from scheduled_tasks.worker.result_writer import Collector
+from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.processes import LONG, wait_until
 
@@ -62,14 +62,14 @@ def threaded(scheduler: MakeScheduler) -> Iterator[MakeScheduler]:
     yield make
     for worker in made:
         attend(worker, lambda worker=worker: not worker.executor.leaves_code_running)
-        worker.let_go()
+        worker.close()
 
 
 def attend(worker: Scheduler, condition: Callable[[], bool]) -> None:
     """Let a worker write what its runs say and how they end until something is true."""
 
     def is_true() -> bool:
-        worker.collect()
+        worker.write_results()
         return condition()
 
     wait_until(is_true, within=LONG)
@@ -99,7 +99,7 @@ def test_what_a_run_says_is_written_while_it_goes_on(
     begun = time.monotonic()
     while fresh(execution).processed_count < 5:
         worker.sleep(LONG)
-        worker.collect()
+        worker.write_results()
     assert time.monotonic() - begun < LONG / 2, "nothing woke it"
     assert (execution.status, execution.progress["text"]) == ("running", "a quarter")
     assert (execution.processed_count, execution.error_count) == (5, 1)
@@ -149,7 +149,7 @@ def test_many_lines_are_written_as_quickly_as_one(
         claimed.set()
         assert hold.said.wait(LONG)
         with CaptureQueriesContext(connection) as captured:
-            worker.collect()
+            worker.write_results()
         statements.append(len(captured))
         messages = [line.message for line in execution.log_lines.order_by("pk")]
         assert messages == [f"line {number}" for number in range(lines)]
@@ -236,7 +236,7 @@ def test_a_checkpoint_is_handed_to_the_next_attempt(
     execution = start(first, make_task, "go_on")
     attend(first, hold.said.is_set)
     first.executor.abandon()
-    first.collect()
+    first.write_results()
     assert (fresh(execution).status, execution.losses) == ("queued", 0)
     scheduler().tick(execution.run_after)
     assert fresh(execution).result == {"before": {"done": 40}, "attempt": 2}
@@ -269,10 +269,10 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     with pytest.raises(OperationalError):
         worker.tick(execution.run_after)
     with pytest.raises(OperationalError):
-        worker.collect()
+        worker.write_results()
     assert worker.unfinished
     assert (fresh(execution).status, execution.log_lines.count()) == ("running", 2)
-    assert worker.collect() == 1
+    assert worker.write_results() == 1
     assert (fresh(execution).status, execution.result) == ("success", "said")
     lines = [line.message for line in execution.log_lines.order_by("pk")]
     assert lines == [f"line {number}" for number in range(5)]
@@ -309,19 +309,19 @@ def test_no_more_is_fetched_than_can_be_kept(
 ) -> None:
     fetched: list[int] = []
     source = scheduler().executor
-    collector = Collector(source, Worker(label="w"), Clock())
+    result_writer = ResultWriter(source, Worker(label="w"), Clock())
     monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
-    collector._said = [
+    result_writer._said = [
         Sent(execution_id=1, attempt=1, number=1, message=Note(text="x"))
     ] * MOST_MESSAGES
-    monkeypatch.setattr(collector, "record", lambda sent, skip: {(1, 1)})
-    collector.collect()
-    collector.collect()
-    assert (fetched, len(collector._said_held_up)) == ([], MOST_MESSAGES)
-    monkeypatch.setattr(collector, "record", lambda sent, skip: set())
-    collector.collect()
-    collector.collect()
-    assert (fetched, collector.unwritten) == ([1], False)
+    monkeypatch.setattr(result_writer, "record", lambda sent, skip: {(1, 1)})
+    result_writer.flush()
+    result_writer.flush()
+    assert (fetched, len(result_writer._said_held_up)) == ([], MOST_MESSAGES)
+    monkeypatch.setattr(result_writer, "record", lambda sent, skip: set())
+    result_writer.flush()
+    result_writer.flush()
+    assert (fetched, result_writer.unwritten) == ([1], False)
 
 
 def fresh(execution: Execution) -> Execution:

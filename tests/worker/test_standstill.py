@@ -13,12 +13,12 @@ from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.signals import execution_finished
 from scheduled_tasks.worker import watchdog
 from scheduled_tasks.worker.scheduler import Scheduler
-from scheduled_tasks.worker.watchdog import HANGS, LONGEST_ROUND, Watchdog
+from scheduled_tasks.worker.watchdog import EXIT_CODE, MAX_ROUND_SECONDS, Watchdog
 from tests.support.attempts import NOTHING
 from tests.support.processes import LONG, wait_until
 
 #: As many looks are made in the longest round, by the lease that is the default.
-MOST_LOOKS = round(LONGEST_ROUND / 5)
+MAX_CHECKS = round(MAX_ROUND_SECONDS / 5)
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def look(watching: Watchdog, times: int) -> None:
     for _ in range(times):
-        watching.look()
+        watching.check()
 
 
 def test_a_loop_that_comes_round_is_left_alone(codes: list[int]) -> None:
     watching = Watchdog()
     for _ in range(3):
         watching.rounds.begin()
-        look(watching, MOST_LOOKS)
+        look(watching, MAX_CHECKS)
     assert codes == []
 
 
@@ -47,14 +47,14 @@ def test_a_loop_that_does_not_come_round_ends_its_process_and_the_log_says_where
 ) -> None:
     watching = Watchdog()
     watching.rounds.begin()
-    look(watching, MOST_LOOKS + 1)
-    assert codes == [HANGS]
+    look(watching, MAX_CHECKS + 1)
+    assert codes == [EXIT_CODE]
     assert "the loop of this worker hangs" in caplog.text
     assert "test_a_loop_that_does_not_come_round" in caplog.text
 
 
 def test_who_makes_no_rounds_may_take_as_long_as_it_likes(codes: list[int]) -> None:
-    look(Watchdog(), 2 * MOST_LOOKS)
+    look(Watchdog(), 2 * MAX_CHECKS)
     assert codes == []
 
 
@@ -63,21 +63,21 @@ def test_a_longer_lease_lets_rounds_last_longer(codes: list[int], settings: Any)
     settings.SCHEDULED_TASKS = {"LEASE": 36_000}
     watching = Watchdog()
     watching.rounds.begin()
-    look(watching, watchdog.LOOKS)
+    look(watching, watchdog.CHECKS_PER_LEASE)
     assert codes == []
     look(watching, 1)
-    assert codes == [HANGS]
+    assert codes == [EXIT_CODE]
 
 
 def test_a_log_that_hangs_as_well_does_not_keep_the_process(
     codes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
-    monkeypatch.setattr(watchdog, "LONGEST_SAYING", 0.01)
+    monkeypatch.setattr(watchdog, "MAX_LOGGING_SECONDS", 0.01)
     monkeypatch.setattr(watchdog.logger, "critical", lambda *_: go.wait(LONG))
     watchdog.end_process("of a test")
     go.set()
-    assert codes == [HANGS]
+    assert codes == [EXIT_CODE]
 
 
 @pytest.fixture
@@ -109,12 +109,12 @@ def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
 
     def look_until_it_is_found() -> None:
         wait_until(lambda: "go.wait(LONG)" in worker.watchdog.rounds.where, within=LONG)
-        look(worker.watchdog, MOST_LOOKS + 1)
+        look(worker.watchdog, MAX_CHECKS + 1)
         hanging.set()
 
     observer = threading.Thread(target=look_until_it_is_found)
     observer.start()
     worker.run_once()
     observer.join()
-    assert HANGS in codes
+    assert EXIT_CODE in codes
     assert "go.wait(LONG)" in caplog.text

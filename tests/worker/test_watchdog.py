@@ -17,7 +17,13 @@ from django.db import OperationalError, connection, connections, transaction
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.worker import watchdog as module
-from scheduled_tasks.worker.watchdog import CUT_AFTER, END_AFTER, HANGS, Watchdog, Watched
+from scheduled_tasks.worker.watchdog import (
+    CUT_AFTER_CHECKS,
+    EXIT_AFTER_CHECKS,
+    EXIT_CODE,
+    Watchdog,
+    WatchedConnection,
+)
 from tests.chaos.proxy import Proxy
 from tests.support.database_proxy import proxy_before_the_database, through
 from tests.support.processes import LONG, wait_until
@@ -58,7 +64,7 @@ class Patient:
     @property
     def waits(self) -> bool:
         """Say whether a statement of it is in progress."""
-        return any(watched.doing() for watched in self.watchdog._watched)
+        return any(watched.statement_in_progress() for watched in self.watchdog._watched)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def ask(number: int) -> int:
 
 def look(watchdog: Watchdog, times: int) -> None:
     for _ in range(times):
-        watchdog.look()
+        watchdog.check()
 
 
 def test_a_statement_without_an_answer_is_ended_and_the_next_has_a_new_connection(
@@ -101,7 +107,7 @@ def test_a_statement_without_an_answer_is_ended_and_the_next_has_a_new_connectio
     answer = patient.do(ask_until_it_answers)
     assert connected.wait(LONG)
     wait_until(lambda: patient.waits, within=LONG)
-    look(patient.watchdog, CUT_AFTER)
+    look(patient.watchdog, CUT_AFTER_CHECKS)
     assert not answer.done()
     look(patient.watchdog, 1)
     assert answer.result(timeout=LONG) == 3
@@ -120,7 +126,7 @@ def test_a_commit_without_an_answer_is_ended(patient: Patient) -> None:
     done = patient.do(commit)
     assert held.wait(LONG)
     wait_until(lambda: patient.waits, within=LONG)
-    look(patient.watchdog, CUT_AFTER + 1)
+    look(patient.watchdog, CUT_AFTER_CHECKS + 1)
     assert isinstance(done.exception(timeout=LONG), OperationalError)
 
 
@@ -128,7 +134,7 @@ def test_statements_that_are_answered_are_not_cut_however_many_there_are(
     patient: Patient,
 ) -> None:
     """Each look finds another statement in progress."""
-    steps = [threading.Event() for _ in range(END_AFTER + 1)]
+    steps = [threading.Event() for _ in range(EXIT_AFTER_CHECKS + 1)]
     begun = threading.Semaphore(0)
 
     def ask_slowly() -> int:
@@ -144,7 +150,7 @@ def test_statements_that_are_answered_are_not_cut_however_many_there_are(
     for step in steps:
         assert begun.acquire(timeout=LONG)
         wait_until(lambda: patient.waits, within=LONG)
-        patient.watchdog.look()
+        patient.watchdog.check()
         step.set()
         patient.proxy.let_go()
     assert answer.result(timeout=LONG) == len(steps)
@@ -164,14 +170,14 @@ def test_a_process_that_hangs_all_the_same_is_ended(
         return ask(2)
 
     with monkeypatch.context() as in_vain:
-        in_vain.setattr(Watched, "cut", lambda self: None)
+        in_vain.setattr(WatchedConnection, "cut", lambda self: None)
         answer = patient.do(hang)
         assert held.wait(LONG)
         wait_until(lambda: patient.waits, within=LONG)
-        look(patient.watchdog, END_AFTER)
+        look(patient.watchdog, EXIT_AFTER_CHECKS)
         assert codes == []
         look(patient.watchdog, 1)
-    assert codes == [HANGS]
+    assert codes == [EXIT_CODE]
     assert "the process ends" in caplog.text
     patient.proxy.let_go()
     assert answer.result(timeout=LONG) == 2
@@ -183,7 +189,7 @@ def test_a_connection_that_does_nothing_is_left_alone(patient: Patient) -> None:
     def be_looked_at_between_two_statements() -> int:
         with transaction.atomic():
             ask(1)
-            look(watchdog, END_AFTER + 1)
+            look(watchdog, EXIT_AFTER_CHECKS + 1)
             return ask(2)
 
     assert patient.do(be_looked_at_between_two_statements).result(timeout=LONG) == 2
@@ -243,14 +249,14 @@ def test_it_looks_often_enough_to_cut_within_a_lease(monkeypatch: pytest.MonkeyP
 
     def wait(seconds: float) -> bool:
         pauses.append(seconds)
-        return len(pauses) > END_AFTER
+        return len(pauses) > EXIT_AFTER_CHECKS
 
     looks: list[int] = []
     monkeypatch.setattr(watchdog._stop, "wait", wait)
-    monkeypatch.setattr(watchdog, "look", lambda: looks.append(1))
+    monkeypatch.setattr(watchdog, "check", lambda: looks.append(1))
     watchdog._run()
     assert sum(pauses) <= app_settings.LEASE
-    assert len(looks) == END_AFTER
+    assert len(looks) == EXIT_AFTER_CHECKS
 
 
 @contextmanager

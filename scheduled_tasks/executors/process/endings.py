@@ -21,7 +21,7 @@ from scheduled_tasks.executors.process.wire import Frame, unpacked
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 
 #: The longest time, in seconds, after which a handler may ask to be run again.
-LONGEST_RETRY_AFTER = RetryLater.LONGEST.total_seconds()
+LONGEST_RETRY_AFTER = RetryLater.MAX_DELAY.total_seconds()
 #: The statuses with which a handler can end.
 ENDINGS_OF_RUNS = ("success", "partial", "skipped", "failed", "cancelled")
 
