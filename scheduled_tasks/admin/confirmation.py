@@ -64,7 +64,7 @@ class Question:
 class QuestionPage(FormPage):
     """One request to such a page."""
 
-    template = "admin/scheduled_tasks/execution/question.html"
+    template = "admin/scheduled_tasks/confirmation.html"
 
     def __init__(self, admin: ModelAdmin[Any], request: HttpRequest, question: Question) -> None:
         super().__init__(admin, request)

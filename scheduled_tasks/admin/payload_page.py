@@ -14,7 +14,8 @@ from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.form_page import FormPage
-from scheduled_tasks.admin.links import may_view, url
+from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.permissions import may_view
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.registry import registry

@@ -102,7 +102,7 @@ def test_looking_begins_no_transaction(
     admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
-    monkeypatch.setattr("scheduled_tasks.admin.conflicts.in_transaction", None)
+    monkeypatch.setattr("scheduled_tasks.admin.retrying.in_transaction", None)
     for url in (page("task_change", task.pk), page("task_add"), page("task_delete", task.pk)):
         assert admin_client.get(url).status_code == 200
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin.executions import log_file as execution_log_file
+from scheduled_tasks.admin.executions import log_download as execution_log_file
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from tests.admin.pages import change, page, say, shown, text
 

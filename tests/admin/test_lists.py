@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin import paging
+from scheduled_tasks.admin import base
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.admin.pages import listed, page, text
 
@@ -169,7 +169,7 @@ def test_executions_can_be_paged_up_to_the_cap(
     make_execution: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(paging, "COUNTED_AT_MOST", 3)
+    monkeypatch.setattr(base, "MAX_COUNT", 3)
     task = make_task("nightly", "shop.cleanup")
     for _ in range(5):
         make_execution(task)

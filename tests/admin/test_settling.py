@@ -12,7 +12,7 @@ from django.test import Client
 
 from scheduled_tasks import requeue_execution, resolve_execution, run_task_now, scheduled_task
 from scheduled_tasks.admin.executions import selection as chosen
-from scheduled_tasks.admin.executions.requeueing import RequeueView
+from scheduled_tasks.admin.executions.requeue_page import RequeueView
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.tasks import cancel_execution
 from tests.admin.pages import change, messages, page, shown, text

@@ -14,14 +14,14 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from scheduled_tasks.admin.base import ReadOnlyAdmin
 from scheduled_tasks.admin.confirmation import Question, QuestionPage, ResolveForm
 from scheduled_tasks.admin.dead_letters.groups import beginnings, groups
 from scheduled_tasks.admin.executions.bulk_actions import Settling
-from scheduled_tasks.admin.executions.running import RunPermission
 from scheduled_tasks.admin.executions.selection import CHOSEN, as_text, chosen_ids, newest
 from scheduled_tasks.admin.filters import CauseFilter
 from scheduled_tasks.admin.links import url
-from scheduled_tasks.admin.read_only import ReadOnlyAdmin
+from scheduled_tasks.admin.permissions import RunPermission
 from scheduled_tasks.models import DeadLetter, Execution
 
 

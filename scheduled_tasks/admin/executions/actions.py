@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.confirmation import CancelForm, Question, QuestionPage, ResolveForm
 from scheduled_tasks.admin.executions.bulk_actions import Settling
-from scheduled_tasks.admin.executions.running import RunPermission
 from scheduled_tasks.admin.executions.selection import CHOSEN, as_text, chosen_ids
+from scheduled_tasks.admin.permissions import RunPermission
 from scheduled_tasks.models import Execution
 
 #: So many of the chosen executions are named.

@@ -12,15 +12,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.conflicts import PatientAdmin
 from scheduled_tasks.admin.executions.actions import ExecutionActions
 from scheduled_tasks.admin.executions.attempts import attempts_of
+from scheduled_tasks.admin.executions.buttons import ExecutionSettling
 from scheduled_tasks.admin.executions.columns import ExecutionColumns, awaited_attempt
 from scheduled_tasks.admin.executions.log import log_of
-from scheduled_tasks.admin.executions.log_file import ExecutionLogFile
-from scheduled_tasks.admin.executions.settling import ExecutionSettling
+from scheduled_tasks.admin.executions.log_download import ExecutionLogFile
 from scheduled_tasks.admin.filters import CauseFilter, DeadFilter, OneTaskFilter, QueueFilter
 from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.retrying import RetryingAdmin
 from scheduled_tasks.models import Execution
 
 #: Columns that may be long: lists leave them in the database.
@@ -53,7 +53,7 @@ SELDOM: dict[str, Callable[[Execution], bool]] = {
 
 @admin.register(Execution)
 class ExecutionAdmin(
-    ExecutionActions, ExecutionSettling, ExecutionLogFile, ExecutionColumns, PatientAdmin
+    ExecutionActions, ExecutionSettling, ExecutionLogFile, ExecutionColumns, RetryingAdmin
 ):
     """The history of all tasks, newest first."""
 

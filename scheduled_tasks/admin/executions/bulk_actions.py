@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _g
 from django.utils.translation import ngettext
 
-from scheduled_tasks.admin.people import user_of
+from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.lifecycle.stopping import why_cancelled
 from scheduled_tasks.models import Execution
 from scheduled_tasks.models.sql.any_of import Among

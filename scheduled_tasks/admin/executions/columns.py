@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.history import HistoryAdmin
+from scheduled_tasks.admin.base import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.lifecycle.estimates import part_done, remaining
 from scheduled_tasks.models import Execution

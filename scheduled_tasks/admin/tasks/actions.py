@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.links import url
-from scheduled_tasks.admin.people import user_of
-from scheduled_tasks.admin.tasks.pausing import PAUSE_FIELDS, PauseTasksView
+from scheduled_tasks.admin.permissions import user_of
+from scheduled_tasks.admin.tasks.pause_page import PAUSE_FIELDS, PauseTasksView
 from scheduled_tasks.exceptions import ErrorsByField, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.tasks import run_task_now

@@ -12,23 +12,22 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.admin.conflicts import PatientAdmin
-from scheduled_tasks.admin.executions.running import RunPermission
 from scheduled_tasks.admin.filters import (
     CategoryFilter,
     LastStatusFilter,
     ParkedFilter,
     PausedFilter,
 )
-from scheduled_tasks.admin.links import may_view, url
-from scheduled_tasks.admin.people import user_of
+from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.pauses.banner import banner_context
+from scheduled_tasks.admin.permissions import RunPermission, may_view, user_of
+from scheduled_tasks.admin.retrying import RetryingAdmin
 from scheduled_tasks.admin.tasks.actions import TaskActions
 from scheduled_tasks.admin.tasks.columns import TaskColumns
 from scheduled_tasks.admin.tasks.form import TaskForm
-from scheduled_tasks.admin.tasks.history import recent_changes, recent_executions
-from scheduled_tasks.admin.tasks.pausing import PAUSE_FIELDS
-from scheduled_tasks.admin.tasks.run_now import RunNowView
-from scheduled_tasks.admin.workers.pause_banner import banner_context
+from scheduled_tasks.admin.tasks.pause_page import PAUSE_FIELDS
+from scheduled_tasks.admin.tasks.recent import recent_changes, recent_executions
+from scheduled_tasks.admin.tasks.run_now_page import RunNowView
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, Worker
 
@@ -44,7 +43,7 @@ PAUSE = _("Pause")
 
 
 @admin.register(Task)
-class TaskAdmin(TaskColumns, TaskActions, RunPermission, PatientAdmin):
+class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
     """Tasks, with what they do next and what they did last."""
 
     form = TaskForm

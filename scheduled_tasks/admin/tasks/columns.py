@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.styled import StyledAdmin
+from scheduled_tasks.admin.base import StyledAdmin
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Execution, Task

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.read_only import ReadOnlyAdmin
+from scheduled_tasks.admin.base import ReadOnlyAdmin
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
 

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.exceptions import ScheduledTasksError
-from scheduled_tasks.management.bar import bar_on
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
+from scheduled_tasks.management.progress_bar import bar_on
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.tasks import prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import storable_text

@@ -21,11 +21,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.confirmation import CancelForm, Question, QuestionPage, ResolveForm
-from scheduled_tasks.admin.executions.requeueing import RequeueView
-from scheduled_tasks.admin.executions.running import RunPermission
+from scheduled_tasks.admin.executions.requeue_page import RequeueView
 from scheduled_tasks.admin.filters import CauseFilter
 from scheduled_tasks.admin.links import url
-from scheduled_tasks.admin.people import user_of
+from scheduled_tasks.admin.permissions import RunPermission, user_of
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.tasks import cancel_execution, requeue_execution, resolve_execution

@@ -11,10 +11,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
+from scheduled_tasks.admin.base import HistoryAdmin
+from scheduled_tasks.admin.changes import differences as changes
 from scheduled_tasks.admin.filters import OneTaskFilter
-from scheduled_tasks.admin.history import HistoryAdmin
 from scheduled_tasks.admin.links import task_link
-from scheduled_tasks.admin.tasks import changes
 from scheduled_tasks.models import TaskChange
 
 

@@ -16,12 +16,12 @@ from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.conflicts import PatientAdmin
-from scheduled_tasks.admin.links import may_view, url
-from scheduled_tasks.admin.moments import refuse_past
-from scheduled_tasks.admin.people import user_of
-from scheduled_tasks.admin.styled import StyledAdmin
-from scheduled_tasks.admin.workers.pause_banner import banner_context
+from scheduled_tasks.admin.base import StyledAdmin
+from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.pauses.banner import banner_context
+from scheduled_tasks.admin.permissions import may_view, user_of
+from scheduled_tasks.admin.retrying import RetryingAdmin
+from scheduled_tasks.admin.validators import refuse_past
 from scheduled_tasks.models import Pause, Task
 
 
@@ -41,7 +41,7 @@ class PauseForm(forms.ModelForm):
 
 
 @admin.register(Pause)
-class PauseAdmin(PatientAdmin, StyledAdmin):
+class PauseAdmin(RetryingAdmin, StyledAdmin):
     """Pauses of everything. To add one is to begin it; none is changed or deleted."""
 
     form = PauseForm

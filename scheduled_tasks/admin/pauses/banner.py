@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from scheduled_tasks.admin import display
-from scheduled_tasks.admin.links import may, url
+from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.permissions import may
 from scheduled_tasks.models import Pause
 
 

@@ -14,7 +14,7 @@ from scheduled_tasks.lifecycle.refusals import why_not_settled
 from scheduled_tasks.models import Execution
 
 if TYPE_CHECKING:
-    from scheduled_tasks.admin.executions.settling import ExecutionSettling
+    from scheduled_tasks.admin.executions.buttons import ExecutionSettling
 
 
 class RequeueView(PayloadPage):

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from scheduled_tasks.models.sql.transactions import in_transaction
 
 
-class PatientAdmin(admin.ModelAdmin):
+class RetryingAdmin(admin.ModelAdmin):
     """An admin whose saves and deletions survive a conflict with the engine.
 
     Django runs each of these views in one transaction, within which nothing can be tried again;

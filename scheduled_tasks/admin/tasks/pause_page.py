@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.form_page import FormPage
-from scheduled_tasks.admin.moments import refuse_past
-from scheduled_tasks.admin.people import user_of
+from scheduled_tasks.admin.permissions import user_of
+from scheduled_tasks.admin.validators import refuse_past
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import refuse_unshowable
 

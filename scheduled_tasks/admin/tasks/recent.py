@@ -8,10 +8,10 @@ from typing import Any
 from django.contrib.admin import AdminSite
 
 from scheduled_tasks.admin import display
+from scheduled_tasks.admin.changes import differences as changes
 from scheduled_tasks.admin.executions.admin import for_lists
 from scheduled_tasks.admin.executions.columns import delay, remarks, slots_of, status_badge
 from scheduled_tasks.admin.links import url
-from scheduled_tasks.admin.tasks import changes
 from scheduled_tasks.models import Task, TaskChange
 
 SHOWN, CHANGES_SHOWN = 20, 10

@@ -1,0 +1,3 @@
+"""The record of changes."""
+
+from __future__ import annotations

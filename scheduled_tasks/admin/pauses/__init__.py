@@ -1,0 +1,3 @@
+"""Global pauses."""
+
+from __future__ import annotations
