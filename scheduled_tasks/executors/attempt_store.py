@@ -12,11 +12,11 @@ from django.db.transaction import Atomic
 
 from scheduled_tasks.exceptions import LeaseLost, WrongTransaction
 from scheduled_tasks.models import Execution, OnceKey
-from scheduled_tasks.runtime.once import Key
+from scheduled_tasks.runtime.attempt_store import Key
 from scheduled_tasks.runtime.runs import Run
 
 
-class RunLedger:
+class DatabaseAttemptStore:
     """The ledger of one attempt. Each write is guarded by it, so that one that is over adds none.
 
     The clock tells the database's time, and keys expire by it.
@@ -53,7 +53,7 @@ class RunLedger:
 
     def key(self, key: str) -> Key:
         """Return a key of the task's, to be taken."""
-        return RunKey(self.run, key, self.clock)
+        return DatabaseKey(self.run, key, self.clock)
 
     def _committed(self, show: Callable[[], None]) -> None:
         self._written_in = None
@@ -64,7 +64,7 @@ class RunLedger:
         return connections[router.db_for_write(Execution)]
 
 
-class RunKey:
+class DatabaseKey:
     """A key that one attempt takes, uses up or frees."""
 
     def __init__(self, run: Run, key: str, clock: Callable[[], datetime]) -> None:
@@ -77,24 +77,24 @@ class RunKey:
             attempt=run.attempt,
         )
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take it; say whether this attempt holds it now."""
         return OnceKey.objects.take(self.row, self.clock())
 
-    def finish(self, ttl: timedelta | None) -> None:
+    def use_up(self, ttl: timedelta | None) -> None:
         """Use it up, for so long or for ever. Raise LeaseLost if somebody else has taken it.
 
         In test mode it is free again: what was only tried is not done.
         """
         if self.run.test_mode:
-            self.free()
+            self.release()
             return
         if not self.row.finish(None if ttl is None else self.clock() + ttl):
             raise LeaseLost(
                 f"{described(self.run)} does not hold the key {self.row.key!r} any more."
             )
 
-    def free(self) -> None:
+    def release(self) -> None:
         """Give it back; where that cannot be written, the next attempt takes it over.
 
         Nothing can be in a transaction that is broken, whose end takes the key back itself.

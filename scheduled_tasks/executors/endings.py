@@ -9,7 +9,7 @@ from typing import Any
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run, fingerprint
-from scheduled_tasks.runtime.sanitizing import storable_text
+from scheduled_tasks.runtime.sanitizing import sanitized_text
 
 LEASE_LOST = "The execution is no longer this worker's."
 WORKER_STOPPED = "Its worker was stopped before it finished."
@@ -72,7 +72,7 @@ def cancelled(run: Run, reason: str, **fields: Any) -> Outcome:
 
 def ended(run: Run, *, started_at: datetime, finished_at: datetime, **fields: Any) -> Outcome:
     duration = finished_at - started_at
-    traceback = storable_text(fields.pop("traceback", ""))
+    traceback = sanitized_text(fields.pop("traceback", ""))
     return Outcome(
         execution_id=run.execution_id,
         attempt=run.attempt,

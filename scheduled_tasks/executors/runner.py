@@ -18,8 +18,9 @@ from scheduled_tasks.exceptions import (
     Skip,
     TimeLimitExceeded,
 )
-from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
 from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.runtime.attempt_store import AttemptStore
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.failures import failure_of
@@ -27,9 +28,8 @@ from scheduled_tasks.runtime.logs.capture import logged_to
 from scheduled_tasks.runtime.logs.output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Afresh, Counts, Recorder
-from scheduled_tasks.runtime.once import Ledger
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
-from scheduled_tasks.runtime.sanitizing import readable_json, readable_text
+from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
 from scheduled_tasks.signals import execution_started
 
 Call = Callable[[Run, TaskContext], Any]
@@ -57,7 +57,7 @@ def perform(
     """
     call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
-    context = context_of(run, recorder, cancellation, RunLedger(run, clock))
+    context = context_of(run, recorder, cancellation, DatabaseAttemptStore(run, clock))
     log = RunLog(run, recorder)
     try:
         with logged_to(log, alone=alone), printed_to(log):
@@ -65,7 +65,7 @@ def perform(
                 recorder.send(Afresh())
             ending = ended_well(cancellation.call(lambda: call(run, context)), context)
     except Skip as skip:
-        ending = {"status": "skipped", "reason": readable_text(str(skip))}
+        ending = {"status": "skipped", "reason": redacted_text(str(skip))}
     except KeyboardInterrupt:
         ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
@@ -100,7 +100,7 @@ def call_handler(run: Run, context: TaskContext) -> Any:
 
 
 def context_of(
-    run: Run, recorder: Recorder, cancellation: Cancellation, ledger: Ledger
+    run: Run, recorder: Recorder, cancellation: Cancellation, attempt_store: AttemptStore
 ) -> TaskContext:
     return TaskContext(
         task_name=run.task_name,
@@ -117,7 +117,7 @@ def context_of(
         last_checkpoint=run.checkpoint,
         counts=counts_so_far(run),
         recorder=recorder,
-        ledger=ledger,
+        attempt_store=attempt_store,
         cancellation=cancellation,
     )
 
@@ -132,10 +132,10 @@ def counts_so_far(run: Run) -> Counts:
 def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
     """Return what the end of a run says whose handler has returned."""
     if isinstance(result, Partial):
-        reason = readable_text(str(result.reason))
-        return {"status": "partial", "result": readable_json(result.result), "reason": reason}
+        reason = redacted_text(str(result.reason))
+        return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
-    return {"status": status, "result": readable_json(result)}
+    return {"status": status, "result": redacted_json(result)}
 
 
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from scheduled_tasks.runtime.messages import (
     Progress,
     Sent,
 )
-from scheduled_tasks.runtime.sanitizing import storable_json, storable_text
+from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -133,9 +133,9 @@ def changes(row: Execution, sent: Sequence[Sent]) -> dict[str, Any]:
             case Progress():
                 values["progress"] = progress(message)
             case Checkpoint():
-                values["checkpoint"] = storable_json(message.value)
+                values["checkpoint"] = sanitized_json(message.value)
             case Note():
-                values["reason"] = storable_text(message.text)
+                values["reason"] = sanitized_text(message.text)
             case Counts():
                 values["processed_count"] = bounded(message.processed)
                 values["error_count"] = bounded(message.errors)
@@ -145,8 +145,8 @@ def changes(row: Execution, sent: Sequence[Sent]) -> dict[str, Any]:
 
 
 def progress(said: Progress) -> Any:
-    text = storable_text(said.text)
-    return {"done": storable_json(said.done), "total": storable_json(said.total), "text": text}
+    text = sanitized_text(said.text)
+    return {"done": sanitized_json(said.done), "total": sanitized_json(said.total), "text": text}
 
 
 def bounded(count: int) -> int:
@@ -162,7 +162,7 @@ def log_line(sent: Sent) -> ExecutionLog | None:
                 attempt=sent.attempt,
                 logged_at=line.logged_at,
                 level=min(max(line.level, 0), HIGHEST_LEVEL),
-                logger=storable_text(line.logger)[:LOGGER_LENGTH],
-                message=storable_text(line.message),
+                logger=sanitized_text(line.logger)[:LOGGER_LENGTH],
+                message=sanitized_text(line.message),
             )
     return None

@@ -10,7 +10,7 @@ from scheduled_tasks.lifecycle.batches import batches
 from scheduled_tasks.lifecycle.requeueing import RequeueingQuerySet
 from scheduled_tasks.models.sql.any_of import Among
 from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
-from scheduled_tasks.runtime.sanitizing import readable_text
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 
 class ResolvingQuerySet(RequeueingQuerySet):
@@ -28,7 +28,7 @@ class ResolvingQuerySet(RequeueingQuerySet):
             rows = self.using(using).dead().filter(Among("pk", batch))
             found = list(rows.locked().values_list("pk", flat=True))
             settled = self.using(using).dead().filter(Among("pk", found))
-            values = {"resolved_at": now, "resolution": readable_text(said), "resolved_by": by}
+            values = {"resolved_at": now, "resolution": redacted_text(said), "resolved_by": by}
             if found and settled.update(**values) != len(found):
                 raise LostRaceError("Somebody else resolved an execution meanwhile.")
             return found

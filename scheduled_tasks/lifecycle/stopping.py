@@ -16,7 +16,7 @@ from scheduled_tasks.models.sql.compiled import Prepared
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.runtime.sanitizing import readable_text
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
@@ -104,8 +104,8 @@ class StoppingQuerySet(ExecutionSets):
 def why_cancelled(reason: str, by: str) -> str:
     """Return what is on record of an execution that somebody has cancelled."""
     if not by:
-        return readable_text(reason) or "Cancelled."
-    return readable_text(f"Cancelled by {by}: {reason}" if reason else f"Cancelled by {by}.")
+        return redacted_text(reason) or "Cancelled."
+    return redacted_text(f"Cancelled by {by}: {reason}" if reason else f"Cancelled by {by}.")
 
 
 ASKED_TO_STOP = Prepared(StoppingQuerySet.held_and_asked_to_stop, "workers")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from scheduled_tasks.exceptions import WrongTransaction
+from scheduled_tasks.runtime.attempt_store import AttemptStore, InMemoryAttemptStore
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.messages import (
     Checkpoint,
@@ -21,9 +22,9 @@ from scheduled_tasks.runtime.messages import (
     Progress,
     Recorder,
 )
-from scheduled_tasks.runtime.once import Ledger, NoLedger, OnceBlock, checked_text, checked_ttl
+from scheduled_tasks.runtime.once import OnceBlock, checked_text, checked_ttl
 from scheduled_tasks.runtime.progress import Loop, Pace
-from scheduled_tasks.runtime.sanitizing import readable_text, whole_json
+from scheduled_tasks.runtime.sanitizing import redacted_text, strict_json
 
 Item = TypeVar("Item")
 
@@ -31,7 +32,7 @@ Item = TypeVar("Item")
 LONGEST_TEXT = 500
 
 
-class NoRecorder:
+class NullRecorder:
     """Takes messages that nobody reads, as of a context that a test has made by hand."""
 
     def send(self, message: Message) -> None:
@@ -78,8 +79,8 @@ class TaskContext:
     execution_count: int = 0
     last_success_at: datetime | None = None
     counts: Counts = field(default_factory=Counts, repr=False)
-    recorder: Recorder = field(default_factory=NoRecorder, repr=False)
-    ledger: Ledger = field(default_factory=NoLedger, repr=False)
+    recorder: Recorder = field(default_factory=NullRecorder, repr=False)
+    attempt_store: AttemptStore = field(default_factory=InMemoryAttemptStore, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
     pace: Pace = field(init=False, repr=False, compare=False)
@@ -136,7 +137,7 @@ class TaskContext:
         ``async for``: each item that the loop has done counts. It is written twice a second at
         most, however often it is said. Raise TypeError for anything else.
         """
-        text = readable_text(str(text), limit=LONGEST_TEXT)
+        text = redacted_text(str(text), limit=LONGEST_TEXT)
         if total is None or isinstance(total, (int, float)):
             if isinstance(done, (int, float)):
                 self.pace.say(partial(Progress, done=done, total=total, text=text))
@@ -183,13 +184,13 @@ class TaskContext:
         ended. Raise TypeError for what has no JSON form, ValueError for what is too long to be
         stored: half a checkpoint is none.
         """
-        stored = whole_json(value)
+        stored = strict_json(value)
         self._confirm(Checkpoint(value=stored))
         self.last_checkpoint = stored
 
     async def acheckpoint(self, value: Any) -> None:
         """Leave a checkpoint as an assignment does, while the event loop goes on."""
-        stored = whole_json(value)
+        stored = strict_json(value)
         self.say_last()
         await asyncio.to_thread(self.recorder.confirm, Checkpoint(value=stored))
         self.last_checkpoint = stored
@@ -202,13 +203,13 @@ class TaskContext:
         this run: do it last, and end the transaction soon. Raise WrongTransaction outside one,
         LeaseLost where another attempt may have begun, and what ``checkpoint`` raises.
         """
-        stored = whole_json(value)
+        stored = strict_json(value)
 
         def show() -> None:
             self.last_checkpoint = stored
 
         self.say_last()
-        self.ledger.checkpoint(stored, show)
+        self.attempt_store.checkpoint(stored, show)
 
     def once(self, key: str, ttl: float | timedelta | None = None) -> OnceBlock:
         """Return a block, for ``with`` or ``async with``, that says whether it is the first.
@@ -219,10 +220,10 @@ class TaskContext:
         ``transaction.atomic()`` it is committed with what is done, exactly once; without, that is
         done at least once. The block raises LeaseLost if somebody else has taken the key.
         """
-        return OnceBlock(self.ledger.key(checked_text("key", key)), checked_ttl(ttl))
+        return OnceBlock(self.attempt_store.key(checked_text("key", key)), checked_ttl(ttl))
 
     def _confirm(self, message: Message) -> None:
-        if self.ledger.pending:
+        if self.attempt_store.pending:
             # The worker would wait for this transaction, and this transaction for the worker.
             raise WrongTransaction(
                 "checkpoint_in_transaction() was called in the transaction that is open: until it "

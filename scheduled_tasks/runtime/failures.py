@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.runs import fingerprint
-from scheduled_tasks.runtime.sanitizing import readable_text
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 SHORT_TEXT = 2_000
 #: Libraries all of whose exceptions come from the network; they are looked at by name, not used.
@@ -28,8 +28,8 @@ def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
     return {
         "status": "failed",
         "error_category": category_of(error),
-        "error": readable_text(short_text(error), limit=SHORT_TEXT),
-        "traceback": readable_text(long_text(error, frames)),
+        "error": redacted_text(short_text(error), limit=SHORT_TEXT),
+        "traceback": redacted_text(long_text(error, frames)),
         "error_fingerprint": fingerprint_of(error, frames),
     }
 

@@ -2,87 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Protocol
 
 from asgiref.sync import sync_to_async
 
-from scheduled_tasks.runtime.sanitizing import storable_text
+from scheduled_tasks.runtime.attempt_store import Key
+from scheduled_tasks.runtime.sanitizing import sanitized_text
 
 #: Characters of a key.
 KEY_LENGTH = 200
 #: What adds up to a moment that every database can hold.
 LONGEST_TTL = timedelta(days=36_500)
-
-
-class Key(Protocol):
-    """One key, which at most one run may hold or have used up."""
-
-    def take(self) -> bool:
-        """Take it; say whether the caller holds it now."""
-
-    def finish(self, ttl: timedelta | None) -> None:
-        """Use it up, for so long or for ever. Raise LeaseLost if somebody else has taken it."""
-
-    def free(self) -> None:
-        """Give it back, as after a failure."""
-
-
-class Ledger(Protocol):
-    """What one attempt writes on its handler's own connection, as long as it is not over."""
-
-    @property
-    def pending(self) -> bool:
-        """Say whether a checkpoint waits for the end of the transaction that this thread is in."""
-
-    def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
-        """Write a checkpoint as part of the open transaction; call ``show`` once it is committed.
-
-        Raise WrongTransaction where none is open, LeaseLost if the attempt is over.
-        """
-
-    def key(self, key: str) -> Key:
-        """Return a key of the task's, to be taken."""
-
-
-class NoLedger:
-    """Keeps keys in memory, as of a context that a test has made by hand."""
-
-    pending = False
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
-        """Show it at once."""
-        show()
-
-    def key(self, key: str) -> Key:
-        """Return a key that is taken until it is freed."""
-        return KeyInMemory(key, self._taken)
-
-
-class KeyInMemory:
-    """A key among others that are taken."""
-
-    def __init__(self, key: str, taken: set[str]) -> None:
-        self._key = key
-        self._taken = taken
-
-    def take(self) -> bool:
-        """Take it; say whether nobody had."""
-        free = self._key not in self._taken
-        self._taken.add(self._key)
-        return free
-
-    def finish(self, ttl: timedelta | None) -> None:
-        """Leave it taken."""
-
-    def free(self) -> None:
-        """Give it back."""
-        self._taken.discard(self._key)
 
 
 class OnceBlock:
@@ -95,7 +26,7 @@ class OnceBlock:
 
     def __enter__(self) -> bool:
         """Take the key; say whether the block is the first."""
-        self._first = self._key.take()
+        self._first = self._key.acquire()
         return self._first
 
     def __exit__(
@@ -108,9 +39,9 @@ class OnceBlock:
         if not self._first:
             return
         if kind is None:
-            self._key.finish(self._ttl)
+            self._key.use_up(self._ttl)
         else:
-            self._key.free()
+            self._key.release()
 
     async def __aenter__(self) -> bool:
         """Take the key on the connection that synchronous parts of the handler use."""
@@ -128,7 +59,7 @@ class OnceBlock:
 
 def checked_text(what: str, text: str) -> str:
     """Return a key or a name that every database can store. Raise ValueError for another."""
-    fits = isinstance(text, str) and 0 < len(text) <= KEY_LENGTH and storable_text(text) == text
+    fits = isinstance(text, str) and 0 < len(text) <= KEY_LENGTH and sanitized_text(text) == text
     if not fits:
         shown = repr(text)[:100]
         raise ValueError(f"A {what} is text of 1 to {KEY_LENGTH} characters, not {shown}.")

@@ -28,7 +28,7 @@ IN_HEADER = r"(?P<header>\b(?:(?:set-)?cookie|(?:proxy-)?authorization):[ ]*)(?!
 IN_ADDRESS = r"(?P<address>://[^\s/:@]*:)[^\s/]+(?=@)"
 
 
-def redacted_text(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return the text without the values that stand beside names in REDACT.
 
     Passwords within addresses go, too: ``postgres://shop:[redacted]@db``.
@@ -38,19 +38,21 @@ def redacted_text(text: str) -> str:
     return beside_names(app_settings.REDACT).sub(without_value, text)
 
 
-def redacted_json(value: Any) -> Any:
+def mask_secrets_in_json(value: Any) -> Any:
     """Return a JSON value without what stands under keys in REDACT, or beside them in its texts."""
     match value:
         case dict():
             names = names_alone(app_settings.REDACT)
             return {
-                key: MARK if item is not None and names.search(str(key)) else redacted_json(item)
+                key: MARK
+                if item is not None and names.search(str(key))
+                else mask_secrets_in_json(item)
                 for key, item in value.items()
             }
         case list():
-            return [redacted_json(item) for item in value]
+            return [mask_secrets_in_json(item) for item in value]
         case str():
-            return redacted_text(value)
+            return mask_secrets(value)
     return value
 
 

@@ -11,15 +11,15 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.runtime.redaction import redacted_json, redacted_text
+from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
 
 logger = logging.getLogger(__name__)
 
 #: No text is looked through for secrets that is longer, in characters: its middle is left out.
-LONGEST_READ = 1_000_000
+MAX_REDACTED_LENGTH = 1_000_000
 
 
-def storable_text(text: str, *, limit: int | None = None) -> str:
+def sanitized_text(text: str, *, limit: int | None = None) -> str:
     """Return the text without what databases refuse (NUL, lone surrogates), cut to ``limit``.
 
     ``limit`` counts characters and defaults to MAX_STORED_LENGTH. A cut is marked, and it takes
@@ -35,7 +35,7 @@ def storable_text(text: str, *, limit: int | None = None) -> str:
     return (clean[: kept // 2] + mark + clean[len(clean) - kept // 2 :])[:limit]
 
 
-def storable_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: value) -> Any:
+def sanitized_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: value) -> Any:
     """Return the value as JSON can hold it: dates, decimals and UUIDs become text.
 
     What has no JSON form, and what is too long, is kept as text with a warning in the log, so
@@ -48,29 +48,29 @@ def storable_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: val
         value = shown(json.loads(text))
     except Exception as error:  # noqa: BLE001 -- a lazy text or a strange dict may raise anything
         logger.warning("result kept as text, it has no JSON form: %r", type(error).__name__)
-        return storable_text(safe_repr(value))
+        return sanitized_text(safe_repr(value))
     if len(text) > app_settings.MAX_STORED_LENGTH:
         logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)
-        return storable_text(json.dumps(value))
+        return sanitized_text(json.dumps(value))
     return value
 
 
-def readable_text(text: str, *, limit: int | None = None) -> str:
+def redacted_text(text: str, *, limit: int | None = None) -> str:
     """Return the text as it may be stored and read by people: storable, without secrets."""
-    if len(text) > LONGEST_READ:
-        text = storable_text(text, limit=LONGEST_READ)
+    if len(text) > MAX_REDACTED_LENGTH:
+        text = sanitized_text(text, limit=MAX_REDACTED_LENGTH)
     # Before it is cut: a name may go with the middle, and leave its value behind.
-    return storable_text(redacted_text(text), limit=limit)
+    return sanitized_text(mask_secrets(text), limit=limit)
 
 
-def readable_json(value: Any) -> Any:
+def redacted_json(value: Any) -> Any:
     """Return the value as it may be stored and read by people: storable, without secrets."""
-    kept = storable_json(value, shown=redacted_json)
-    return redacted_text(kept) if isinstance(kept, str) else kept
+    kept = sanitized_json(value, shown=mask_secrets_in_json)
+    return mask_secrets(kept) if isinstance(kept, str) else kept
 
 
-def whole_json(value: Any) -> Any:
-    """Return the value as JSON can hold it, like ``storable_json``, but whole or not at all.
+def strict_json(value: Any) -> Any:
+    """Return the value as JSON can hold it, like ``sanitized_json``, but whole or not at all.
 
     Raise TypeError for what has no JSON form, ValueError for what is too long.
     """

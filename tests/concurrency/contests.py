@@ -11,12 +11,12 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.utils import timezone
 
-from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
 from scheduled_tasks.executors.runner import context_of
 from scheduled_tasks.operations.locks import lock
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.clock import lifetime
-from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Run
 
 #: So many seconds the first stays, for others to come while it holds the key.
@@ -42,7 +42,9 @@ class Contest:
 def do_once(contest: Contest, number: int) -> None:
     """Do it if nobody has; the first few of those who race give up when they could."""
     run = contest.runs[number]
-    context = context_of(run, NoRecorder(), Cancellation(), RunLedger(run, timezone.now))
+    context = context_of(
+        run, NullRecorder(), Cancellation(), DatabaseAttemptStore(run, timezone.now)
+    )
     with transaction.atomic() if contest.atomic else nullcontext():
         if contest.isolation:
             with connection.cursor() as cursor:

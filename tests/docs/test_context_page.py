@@ -12,7 +12,7 @@ from typing import Any
 from django.test import override_settings
 
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.runtime.redaction import redacted_text
+from scheduled_tasks.runtime.redaction import mask_secrets
 from scheduled_tasks.testing import run_handler
 from tests.support.processes import ROOT
 
@@ -92,7 +92,7 @@ def test_names_of_secrets_can_be_added_in_the_settings() -> None:
     namespace: dict[str, Any] = {}
     exec(REDACT, namespace)
     with override_settings(SCHEDULED_TASKS=namespace["SCHEDULED_TASKS"]):
-        assert redacted_text("pin=1234 token=5") == "pin=[redacted] token=[redacted]"
+        assert mask_secrets("pin=1234 token=5") == "pin=[redacted] token=[redacted]"
 
 
 def test_the_settings_can_import_them_before_there_are_settings() -> None:

@@ -19,7 +19,7 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.signals import execution_started
 
@@ -51,7 +51,7 @@ def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
             outcome = perform(
                 replace(run, payload=payload),
                 clock=lambda: now + timedelta(seconds=next(seconds)),
-                recorder=NoRecorder(),
+                recorder=NullRecorder(),
                 cancellation=Cancellation(),
             )
         assert (outcome.execution_id, outcome.attempt) == (7, 2)
@@ -287,7 +287,7 @@ def test_a_handler_that_is_gone_is_a_failure(registry: HandlerRegistry, run: Run
     outcome = perform(
         run,
         clock=lambda: run.scheduled_for,
-        recorder=NoRecorder(),
+        recorder=NullRecorder(),
         cancellation=Cancellation(),
     )
     assert (outcome.status, outcome.error_category) == ("failed", "permanent")

@@ -14,7 +14,7 @@ from scheduled_tasks.exceptions import LeaseLost, RunInterrupted, TimeLimitExcee
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.context import NoRecorder
+from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import clock, run_of
 
@@ -31,7 +31,7 @@ def outcome_of(registry: HandlerRegistry) -> Perform:
             return perform(
                 run_of(1),
                 clock=clock,
-                recorder=NoRecorder(),
+                recorder=NullRecorder(),
                 cancellation=cancellation or Cancellation(),
             )
 
@@ -145,5 +145,5 @@ def test_a_timeout_is_tried_again_whatever_the_handler_wants_retried(
     def job(context: TaskContext) -> None:
         context.cancellation.request(TimeLimitExceeded, "It reached its timeout.")
 
-    outcome = perform(run_of(1), clock=clock, recorder=NoRecorder(), cancellation=Cancellation())
+    outcome = perform(run_of(1), clock=clock, recorder=NullRecorder(), cancellation=Cancellation())
     assert (outcome.error_category, outcome.retryable) == ("timeout", True)

@@ -48,7 +48,7 @@ class Disagreement(AssertionError):
     """The engine has not done what the rules say."""
 
 
-class Ledger:
+class AttemptStore:
     """Knows which row is which occurrence of the model, and compares them."""
 
     def __init__(self, rules: Rules) -> None:

@@ -12,7 +12,7 @@ from scheduled_tasks.models import Pause as PauseRow
 from scheduled_tasks.models import Task as TaskRow
 from scheduled_tasks.models import TaskState as StateRow
 from scheduled_tasks.operations.tasks import run_task_now
-from tests.policies.ledger import Ledger
+from tests.policies.ledger import AttemptStore
 from tests.policies.records import Ending, Execution, Task
 from tests.policies.rules import Rules
 from tests.policies.scripted import ScriptedWorker
@@ -35,7 +35,7 @@ class World:
 
     def __init__(self) -> None:
         self.rules = Rules()
-        self.ledger = Ledger(self.rules)
+        self.ledger = AttemptStore(self.rules)
         self.workers: dict[str, ScriptedWorker] = {}
         self.hired = 0
 

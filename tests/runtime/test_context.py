@@ -167,7 +167,7 @@ def test_a_context_made_by_hand_keeps_keys_and_checkpoints_in_memory() -> None:
     assert told == [(True, False), (False, False), (True, False)]
     with context_of().once("mail") as first:
         assert first
-    assert "ledger" not in repr(context)
+    assert "attempt_store" not in repr(context)
 
 
 def test_it_can_be_awaited(recorder: FakeRecorder) -> None:

@@ -14,12 +14,12 @@ from django.contrib.auth.models import Group
 from django.db import Error, IntegrityError, connection, transaction
 
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.executors.attempt_store import RunLedger
+from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
 from scheduled_tasks.executors.runner import context_of
 from scheduled_tasks.models import Execution, OnceKey, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.context import NoRecorder, TaskContext
+from scheduled_tasks.runtime.context import NullRecorder, TaskContext
 from scheduled_tasks.runtime.once import OnceBlock
 from scheduled_tasks.runtime.runs import Run
 from tests.support.attempts import NOTHING, claim, loss
@@ -32,7 +32,7 @@ ContextAt = Callable[..., TaskContext]
 
 def context_at(now: datetime, run: Run) -> TaskContext:
     """Return what the handler of a run is handed at a moment."""
-    return context_of(run, NoRecorder(), Cancellation(), RunLedger(run, lambda: now))
+    return context_of(run, NullRecorder(), Cancellation(), DatabaseAttemptStore(run, lambda: now))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import InvalidSettings
-from scheduled_tasks.runtime.redaction import redacted_json, redacted_text
-from scheduled_tasks.runtime.sanitizing import readable_json, readable_text
+from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
+from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
 
 SECRET = "hunter2xyz"
 
@@ -52,10 +52,10 @@ SECRET = "hunter2xyz"
     ],
 )
 def test_secrets_are_taken_out(text: str) -> None:
-    clean = redacted_text(text)
+    clean = mask_secrets(text)
     assert SECRET not in clean
     assert "[redacted]" in clean
-    assert redacted_text(clean) == clean
+    assert mask_secrets(clean) == clean
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_secrets_are_taken_out(text: str) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert redacted_text(text) == text
+    assert mask_secrets(text) == text
 
 
 def test_what_stands_around_a_secret_stays() -> None:
     text = 'login user=ann password="hunter2 xyz" from 10.0.0.1 ok'
-    assert redacted_text(text) == "login user=ann password=[redacted] from 10.0.0.1 ok"
-    assert redacted_text("Cookie: a=1\nAccept: b") == "Cookie: [redacted]\nAccept: b"
+    assert mask_secrets(text) == "login user=ann password=[redacted] from 10.0.0.1 ok"
+    assert mask_secrets("Cookie: a=1\nAccept: b") == "Cookie: [redacted]\nAccept: b"
 
 
 def test_values_under_secret_keys_are_taken_out_of_json_at_any_depth() -> None:
@@ -91,7 +91,7 @@ def test_values_under_secret_keys_are_taken_out_of_json_at_any_depth() -> None:
         "tokens": 5,
         1: "password: x",
     }
-    assert redacted_json(value) == {
+    assert mask_secrets_in_json(value) == {
         "user": "ann",
         "password": "[redacted]",
         "nested": [{"api-key": "[redacted]", "note": "token=[redacted]"}],
@@ -103,12 +103,12 @@ def test_values_under_secret_keys_are_taken_out_of_json_at_any_depth() -> None:
 
 def test_the_names_are_a_setting() -> None:
     with override_settings(SCHEDULED_TASKS={"REDACT": ["iban", "pin code"]}):
-        assert redacted_text("IBAN: DE123 pin code=1234 password=x") == (
+        assert mask_secrets("IBAN: DE123 pin code=1234 password=x") == (
             "IBAN: [redacted] pin code=[redacted] password=x"
         )
-        assert redacted_json({"iban": 1, "token": 2}) == {"iban": "[redacted]", "token": 2}
+        assert mask_secrets_in_json({"iban": 1, "token": 2}) == {"iban": "[redacted]", "token": 2}
     with override_settings(SCHEDULED_TASKS={"REDACT": []}):
-        assert redacted_text("password=x") == "password=x"
+        assert mask_secrets("password=x") == "password=x"
 
 
 @pytest.mark.parametrize("name", ["pass(", "(?i)iban", "(?P<name>pin)", r"(a)\1"])
@@ -122,17 +122,17 @@ def test_a_name_that_cannot_be_part_of_the_expression_is_refused(name: str) -> N
 
 def test_a_text_is_cut_after_secrets_are_taken_out() -> None:
     text = f'{"a" * 5_100} "token": "{SECRET * 1_000}" {"b" * 4_000}'
-    clean = readable_text(text, limit=10_000)
+    clean = redacted_text(text, limit=10_000)
     assert "hunter2" not in clean
     assert len(clean) <= 10_000
     with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 500}):
-        cut = readable_json([{"note": "x" * 600, "password": SECRET * 100}])
+        cut = redacted_json([{"note": "x" * 600, "password": SECRET * 100}])
     assert "hunter2" not in cut
 
 
 @given(st.text())
 def test_any_text_can_be_looked_through(text: str) -> None:
-    assert redacted_text(redacted_text(text)) == redacted_text(text)
+    assert mask_secrets(mask_secrets(text)) == mask_secrets(text)
 
 
 @pytest.mark.parametrize(
@@ -147,5 +147,5 @@ def test_any_text_can_be_looked_through(text: str) -> None:
 )
 def test_no_text_takes_long(text: Any) -> None:
     begun = time.process_time()
-    redacted_text(text)
+    mask_secrets(text)
     assert time.process_time() - begun < 2

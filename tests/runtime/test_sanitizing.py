@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.models import Execution
-from scheduled_tasks.runtime.sanitizing import storable_json, storable_text
+from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
 
 LONE = "\ud800"
 Point = namedtuple("Point", "x y")  # noqa: PYI024 -- the plain kind
@@ -89,7 +89,7 @@ def circular() -> list[Any]:
     ],
 )
 def test_what_has_a_json_form_is_stored_as_it(value: Any, stored: Any) -> None:
-    assert storable_json(value) == stored
+    assert sanitized_json(value) == stored
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_has_a_json_form_is_stored_as_it(value: Any, stored: Any) -> None:
 def test_what_has_no_json_form_is_kept_as_text(
     value: Any, stored: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert storable_json(value) == stored
+    assert sanitized_json(value) == stored
     assert "it has no JSON form" in caplog.text
 
 
@@ -118,24 +118,24 @@ def test_a_lazy_text_that_raises_is_no_failure() -> None:
         def __str__(self) -> str:
             raise LookupError
 
-    assert isinstance(storable_json({"text": lazystr(Broken())}), str)
+    assert isinstance(sanitized_json({"text": lazystr(Broken())}), str)
 
 
 def test_a_structure_nested_too_deep_is_kept_as_text() -> None:
-    assert isinstance(storable_json(nested(100_000)), str)
+    assert isinstance(sanitized_json(nested(100_000)), str)
 
 
 def test_a_long_result_is_cut_to_text() -> None:
     with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 1000}):
         for value in ("x" * 10_000_000, ["word"] * 1000, {"key": 1j, "long": "x" * 5000}):
-            stored = storable_json(value)
+            stored = sanitized_json(value)
             assert isinstance(stored, str)
             assert 990 < len(stored) <= 1000
             assert "characters cut" in stored
 
 
 def test_a_cut_takes_the_middle_out_and_says_how_much() -> None:
-    cut = storable_text("begin" + "-" * 1000 + "end", limit=100)
+    cut = sanitized_text("begin" + "-" * 1000 + "end", limit=100)
     assert cut.startswith("begin---")
     assert cut.endswith("---end")
     assert "\n… 908 characters cut …\n" in cut
@@ -144,12 +144,12 @@ def test_a_cut_takes_the_middle_out_and_says_how_much() -> None:
 
 @pytest.mark.parametrize("limit", range(1, 40))
 def test_a_cut_keeps_any_limit(limit: int) -> None:
-    assert len(storable_text("x" * 50, limit=limit)) <= limit
-    assert storable_text("x" * limit, limit=limit) == "x" * limit
+    assert len(sanitized_text("x" * 50, limit=limit)) <= limit
+    assert sanitized_text("x" * limit, limit=limit) == "x" * limit
 
 
 def test_text_loses_what_databases_refuse() -> None:
-    assert storable_text(f"a\0b{LONE}c\udfff😀") == "a\N{REPLACEMENT CHARACTER}b?c?😀"
+    assert sanitized_text(f"a\0b{LONE}c\udfff😀") == "a\N{REPLACEMENT CHARACTER}b?c?😀"
 
 
 @given(
@@ -168,13 +168,13 @@ def test_text_loses_what_databases_refuse() -> None:
     )
 )
 def test_whatever_is_returned_is_stored_and_read_back_the_same(value: Any) -> None:
-    stored = storable_json(value)
+    stored = sanitized_json(value)
     text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
     text.encode()
     assert "\0" not in text
     assert "\\u0000" not in text
     assert json.loads(text) == stored
-    assert storable_json(stored) == stored
+    assert sanitized_json(stored) == stored
 
 
 @pytest.mark.django_db
@@ -191,7 +191,7 @@ def test_whatever_is_returned_is_stored_and_read_back_the_same(value: Any) -> No
     ids=["nul and nan", "deep", "circular", "emoji", "many digits", "none"],
 )
 def test_the_database_takes_it(value: Any, now: datetime) -> None:
-    stored = storable_json(value)
+    stored = sanitized_json(value)
     row = Execution(task_name="a", scheduled_for=now, run_after=now, created_at=now, result=stored)
     row.save()
     row.refresh_from_db()

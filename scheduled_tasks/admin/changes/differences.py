@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
 from scheduled_tasks.models import TaskChange
-from scheduled_tasks.runtime.redaction import redacted_json
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 #: So many characters of the fields are read for a list, and shown of each value.
 LONGEST, LONGEST_VALUE = 4_000, 60
@@ -58,7 +58,7 @@ def in_brief(value: Any) -> str:
     """Return a value as JSON, cut to what fits in a line."""
     if value is None:
         return _("none")
-    text = json.dumps(redacted_json(value), ensure_ascii=False)
+    text = json.dumps(mask_secrets_in_json(value), ensure_ascii=False)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
@@ -81,6 +81,6 @@ def table(change: TaskChange) -> str | SafeString:
 def whole(value: Any) -> str | SafeString:
     if value is None or value == "":
         return display.EMPTY
-    shown = redacted_json(value)
+    shown = mask_secrets_in_json(value)
     text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, indent=2)
     return display.preformatted(text)

@@ -17,7 +17,7 @@ from scheduled_tasks.admin.base import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.lifecycle.estimates import part_done, remaining
 from scheduled_tasks.models import Execution
-from scheduled_tasks.runtime.redaction import redacted_json
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 
 class ExecutionColumns(HistoryAdmin):
@@ -125,12 +125,12 @@ class ExecutionColumns(HistoryAdmin):
     @admin.display(description=_("checkpoint"))
     def checkpoint_text(self, execution: Execution) -> str:
         """Return where the next attempt may go on."""
-        return display.pretty_json(redacted_json(execution.checkpoint))
+        return display.pretty_json(mask_secrets_in_json(execution.checkpoint))
 
     @admin.display(description=_("payload"))
     def payload_text(self, execution: Execution) -> str:
         """Return the keyword arguments, without secrets."""
-        return display.pretty_json(redacted_json(execution.payload))
+        return display.pretty_json(mask_secrets_in_json(execution.payload))
 
     @admin.display(description=_("result"))
     def result_text(self, execution: Execution) -> str:

@@ -18,7 +18,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import MICROSECOND
-from scheduled_tasks.runtime.redaction import redacted_json
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 COMING_SLOTS = 5
 WORTH_COUNTING = 2
@@ -133,12 +133,12 @@ class TaskColumns(StyledAdmin):
     @admin.display(description=_("payload"))
     def payload_shown(self, task: Task) -> str:
         """Return the keyword arguments, without secrets."""
-        return display.pretty_json(redacted_json(task.payload))
+        return display.pretty_json(mask_secrets_in_json(task.payload))
 
     @admin.display(description=_("metadata"))
     def metadata_shown(self, task: Task) -> str:
         """Return what the project keeps with the task, without secrets."""
-        return display.pretty_json(redacted_json(task.metadata))
+        return display.pretty_json(mask_secrets_in_json(task.metadata))
 
 
 def pause_end(task: Task, now: datetime) -> datetime | None:

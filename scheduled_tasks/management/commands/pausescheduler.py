@@ -13,7 +13,7 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.management.console import moment, pause_in_words, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
-from scheduled_tasks.runtime.sanitizing import storable_text
+from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.schedules.interval import read_length
 
 LONGEST_REASON = Pause._meta.get_field("reason").max_length or 0  # noqa: SLF001
@@ -103,4 +103,4 @@ def checked_reason(reason: str) -> str:
     """Return the reason as the database can keep it. Raise CommandError if it is too long."""
     if len(reason) > LONGEST_REASON:
         raise CommandError(f"--reason has at most {LONGEST_REASON} characters.")
-    return storable_text(reason, limit=LONGEST_REASON)
+    return sanitized_text(reason, limit=LONGEST_REASON)

@@ -13,7 +13,7 @@ from scheduled_tasks.management.console import json_object, log_to_console, user
 from scheduled_tasks.management.progress_bar import bar_on
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.tasks import prepare, run_task_now
-from scheduled_tasks.runtime.sanitizing import storable_text
+from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.worker.run_here import find_task, run_here
 
 #: Of tasks and handlers; an argument can be longer, and need not even be text.
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             "test_mode": options["test_mode"],
         }
         try:
-            task = find_task(storable_text(options["name"], limit=LONGEST_NAME))
+            task = find_task(sanitized_text(options["name"], limit=LONGEST_NAME))
             if options["queue"]:
                 self.show(run_task_now(task, payload, **asked), as_json=options["json"])
                 return

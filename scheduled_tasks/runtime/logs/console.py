@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from scheduled_tasks.runtime.logs.capture import LABELS, LogCapture, words_of
-from scheduled_tasks.runtime.redaction import redacted_text
+from scheduled_tasks.runtime.redaction import mask_secrets
 
 ROOT = logging.getLogger()
 OURS = logging.getLogger("scheduled_tasks")
@@ -26,7 +26,7 @@ class ConsoleHandler(logging.StreamHandler):
             said = super().format(record)
         except Exception:  # noqa: BLE001 -- what does not fit together is shown as it came
             said = f"{record.levelname} {words_of(record)}"
-        return redacted_text(f"{said} {getattr(record, 'run', '')}".rstrip())
+        return mask_secrets(f"{said} {getattr(record, 'run', '')}".rstrip())
 
 
 def show_on_console(level: int) -> None:

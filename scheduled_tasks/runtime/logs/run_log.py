@@ -16,7 +16,7 @@ from scheduled_tasks.exceptions import RunInterrupted
 from scheduled_tasks.runtime.logs.lines import Lines
 from scheduled_tasks.runtime.messages import LogLine, Recorder
 from scheduled_tasks.runtime.runs import Run
-from scheduled_tasks.runtime.sanitizing import readable_text
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 #: So many of the lines for which there was no room are kept until the run ends, the last ones.
 LAST_LINES = 100
@@ -122,4 +122,4 @@ class Words(NamedTuple):
 
 def text_of_line(text: str) -> str:
     """Return a line's text as it may be stored and read."""
-    return readable_text(text, limit=app_settings.MAX_LOG_LINE_LENGTH)
+    return redacted_text(text, limit=app_settings.MAX_LOG_LINE_LENGTH)
