@@ -1,4 +1,4 @@
-"""The engine of one worker: each tick beats, ends, keeps house, fires, claims and runs."""
+"""The work of one worker, one ``tick`` at a time."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NO_LEAD = timedelta(0)
 
 
 class WorkerLostError(RuntimeError):
-    """Others may run this worker's executions by now, so it must end."""
+    """Other workers have given this one up and may run its executions, so it must exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick did, in numbers: executions that ended, slots decided, executions claimed."""
+    """What one tick did: executions ended, slots decided, executions claimed."""
 
     ended: int = 0
     fired: int = 0
@@ -43,32 +43,34 @@ class Tick:
 
     @property
     def idle(self) -> bool:
-        """Say whether there was nothing to do."""
+        """Whether there was nothing to do."""
         return not (self.ended or self.fired or self.claimed)
 
 
 @dataclass(frozen=True, slots=True)
 class NextWork:
-    """When the next slot comes, and when the next execution may be claimed; None for never."""
+    """The time of the next slot, and when the next execution may be claimed; None for never."""
 
     slot: datetime | None = None
     run: datetime | None = None
 
     def slot_due(self, now: datetime) -> bool:
-        """Say whether the slot has come."""
+        """Whether the next slot is due."""
         return self.slot is not None and self.slot <= now
 
     def run_due(self, now: datetime) -> bool:
-        """Say whether the execution may be claimed."""
+        """Whether the next execution may be claimed."""
         return self.run is not None and self.run <= now
 
 
 class Engine:
-    """One worker, for as long as somebody calls ``tick``.
+    """One worker, driven by calls of ``tick``; ``Scheduler`` calls it in a loop.
 
-    Any number of workers may share a database. Each fires the slots of all tasks, and claims the
-    executions of the handlers that it knows; ``queues`` limits that (none given: every queue).
-    What is not given comes from the settings.
+    Any number of workers may share a database. Each worker fires the slots of all tasks, and claims
+    executions of the handlers that it knows, from ``queues`` (default: from every queue). Other
+    defaults come from the settings.
+
+    Only one thread may call it. The heartbeat thread calls ``on_beat``.
     """
 
     def __init__(
@@ -105,22 +107,24 @@ class Engine:
             watching=self.watchdog.watching,
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
-        #: What the last look lead saw; None once something was done about it.
+        #: What ``find_next_work`` found last; None when that is out of date.
         self.next_work: NextWork | None = None
-        #: Whether the last claim left what was due for other reasons than a lack of places.
+        #: Whether the last claim left executions that are due, although there were free places.
         self._rest_is_held_back = False
-        #: Whether the database has answered since its connection was lost.
+        #: Whether a heartbeat has reached the database since the last connection error.
         self.database_answers = True
         self._connection_was_lost = False
+        self._registered = False
 
     def start(self, now: datetime | None = None) -> None:
-        """Announce this worker and write what code declares; ``tick`` does it where it was not."""
+        """Register this worker and sync declared tasks; the first ``tick`` does so if needed."""
         self.executor.open()
         self.worker.handlers = sorted(registry.handlers)
         self.worker.declaration_digest = registry.digest
         if now is not None:
             self.worker.started_at = self.worker.heartbeat_at = now
         self.worker.save()
+        self._registered = True
         self.heartbeat.beat(now)
         self.maintenance.start(now or self.clock.now())
         logger.info(
@@ -132,19 +136,19 @@ class Engine:
         )
 
     def tick(self, now: datetime, *, lead: timedelta = NO_LEAD) -> Tick:
-        """Do all that is due at ``now``, once, and return what was done.
+        """Do everything that is due at ``now``, once, and return what was done.
 
-        A slot that comes within ``lead`` is decided before, in a transaction that is committed
-        when the slot has come.
+        A slot within ``lead`` is decided early, in a transaction that commits when the slot is due.
+        Raise WorkerLostError when other workers have given this one up.
         """
-        if self.worker._state.adding:  # noqa: SLF001 -- Django's own mark of an unsaved row
+        if not self._registered:
             self.start(now)
         elif not self.heartbeat.running:
             self.heartbeat.beat(now)
         elif self.heartbeat.stale:
             self.heartbeat.beat()
         if self.heartbeat.lost:
-            raise WorkerLostError("This worker was given up as lost; it must not go on.")
+            raise WorkerLostError("This worker was given up as lost, so it exits.")
         self.executor.check()
         ended = self.write_results()
         self.maintenance.run_due(now)
@@ -153,9 +157,10 @@ class Engine:
         return Tick(ended + self.write_results(), fired, claimed)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:
-        """Fire and claim what has come; return how many slots were decided, executions claimed.
+        """Fire and claim what is due; return the counts of slots decided and executions claimed.
 
-        A slot is claimed as it is fired if nothing waits that might have to run before it.
+        A slot is claimed in the transaction that fires it, unless an execution waits that may have
+        to run first.
         """
         known = self.next_work
         next_work = known if known and known.slot_due(now + lead) else self.find_next_work(now)
@@ -172,7 +177,7 @@ class Engine:
         return fired, claimed
 
     def find_next_work(self, now: datetime) -> NextWork:
-        """Return what comes next, as the database knows it now."""
+        """Ask the database what is next."""
         places = self.places
         slot, run = Execution.objects.coming(**places.serves)
         if not places.count:
@@ -181,19 +186,19 @@ class Engine:
 
     @property
     def places(self) -> Places:
-        """Return the free places of the executor, as the database is asked about them."""
+        """The free places of the executor, in the form that claims take."""
         free = self.executor.free if self.accepts_runs else 0
         return Places(self.worker, free, self.worker.handlers, self.queues, self._rest_is_held_back)
 
     @property
     def accepts_runs(self) -> bool:
-        """Say whether there is a free place for an execution, and somebody to hear it."""
+        """Whether there is a free place for an execution, and room for its messages."""
         return self.executor.free > 0 and not self.executor.stuck and not self.result_writer.full
 
     def fire(
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
     ) -> tuple[int, int]:
-        """Fire what is due, and claim it for free places; return how many of each."""
+        """Fire what is due, and claim it for free places; return both counts."""
         fired, claimed = Execution.objects.fire_and_claim(
             self.places if self.accepts_runs else None,
             now,
@@ -204,7 +209,7 @@ class Engine:
         return fired, len(claimed)
 
     def claim(self, now: datetime) -> int:
-        """Claim as many executions as there are free places and start them; return how many."""
+        """Claim and start executions for the free places; return the count."""
         if not self.accepts_runs:
             return 0
         claimed = Execution.objects.claim(
@@ -219,39 +224,45 @@ class Engine:
         return len(claimed)
 
     def start_all(self, claimed: Iterable[Run]) -> None:
-        """Hand what was claimed to the executor."""
+        """Hand claimed runs to the executor."""
         for run in claimed:
             announce_start(run)
             self.executor.submit(run)
-        time.sleep(0)  # so that threads which were given runs begin before this one goes on
+        time.sleep(0)  # gives way to the threads that have just been handed a run
+
+    @property
+    def only_stuck_runs_left(self) -> bool:
+        """Whether all runs in hand neither end nor can be killed."""
+        stuck = self.executor.stuck
+        return bool(stuck) and len(stuck) == len(self.executor.in_hand)
 
     @property
     def messages_due(self) -> float:
-        """Return when, by the monotonic clock, what runs have said has to be written."""
+        """When the messages of runs must be written, by the monotonic clock."""
         return NEVER if self.result_writer.full else self.executor.messages_due
 
     def on_beat(self, until: float) -> None:
-        """Let runs go on until then, and wake the loop if it waits for the database: it is back."""
+        """Extend the lease of the runs, and wake the loop if it waits for the database."""
         self.executor.extend_lease(until)
         if not self.database_answers:
             self.database_answers = True
             self.waiter.wake()
 
     def on_connection_lost(self) -> None:
-        """Take what was seen in the database for outdated: the connection to it was lost."""
+        """Forget what was read from the database: it may have changed."""
         self.maintenance.reset_detector()
         self.next_work = None
         self.database_answers = False
         self._connection_was_lost = True
 
     def forward_cancellations(self) -> None:
-        """Tell the executor which of the runs in hand somebody has cancelled."""
+        """Tell the executor which of its runs were cancelled."""
         if self.executor.in_hand:
             for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
                 self.executor.cancel(*cancelled)
 
     def write_results(self) -> int:
-        """Write what runs have said and how they ended; return how many ended."""
+        """Write the messages and endings of runs; return the count of endings."""
         if self._connection_was_lost:
             self.result_writer.give_back_unheld(self.executor.in_hand)
             self._connection_was_lost = False

@@ -194,18 +194,18 @@ def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
     held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
     now = free.run_after
     with elsewhere() as other:
-        engine = scheduler()
-        other.submit(engine.start, now).result(timeout=LONG)
-        assert other.submit(engine.claim, now).result(timeout=LONG) == 2
+        loop = scheduler()
+        other.submit(loop.engine.start, now).result(timeout=LONG)
+        assert other.submit(loop.engine.claim, now).result(timeout=LONG) == 2
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.task_id])
-            assert other.submit(engine.write_results).result(timeout=LONG) == 1
-            assert other.submit(engine.write_results).result(timeout=LONG) == 0
-            assert engine.unfinished
+            assert other.submit(loop.engine.write_results).result(timeout=LONG) == 1
+            assert other.submit(loop.engine.write_results).result(timeout=LONG) == 0
+            assert loop.unfinished
             again = other.submit(run_task_now, "free").result(timeout=LONG)
-            assert other.submit(engine.tick, again.run_after).result(timeout=LONG).claimed == 1
-        assert other.submit(engine.write_results).result(timeout=LONG) == 1
-        assert not engine.unfinished
+            assert other.submit(loop.tick, again.run_after).result(timeout=LONG).claimed == 1
+        assert other.submit(loop.engine.write_results).result(timeout=LONG) == 1
+        assert not loop.unfinished
     assert set(Execution.objects.values_list("status", "attempt")) == {("success", 1)}
     assert "taken from this worker" not in caplog.text
 
@@ -216,14 +216,14 @@ def test_a_scheduler_that_leaves_waits_for_an_end_that_somebody_keeps_from_being
 ) -> None:
     held = run_task_now(make_task("held", NOTHING).name)
     with elsewhere() as other:
-        engine = scheduler()
-        other.submit(engine.start, held.run_after).result(timeout=LONG)
-        assert other.submit(engine.claim, held.run_after).result(timeout=LONG) == 1
+        loop = scheduler()
+        other.submit(loop.engine.start, held.run_after).result(timeout=LONG)
+        assert other.submit(loop.engine.claim, held.run_after).result(timeout=LONG) == 1
         until = time.monotonic() + LONG
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.task_id])
-            assert not other.submit(engine.try_to_stop, until).result(timeout=LONG)
-        assert other.submit(engine.try_to_stop, until).result(timeout=LONG)
+            assert not other.submit(loop.try_to_stop, until).result(timeout=LONG)
+        assert other.submit(loop.try_to_stop, until).result(timeout=LONG)
     assert Execution.objects.get().status == "success"
     assert Worker.objects.get().state == Worker.State.STOPPED
 
@@ -317,7 +317,7 @@ def test_tasks_without_a_handler_are_parked_but_for_what_somebody_holds(
 ) -> None:
     held, free = (make_task(name, NOTHING, "every 5 minutes") for name in ("held", "free"))
     Task.objects.update(handler="jobs.gone")
-    house = scheduler().maintenance
+    house = scheduler().engine.maintenance
     with elsewhere() as other, transaction.atomic():
         TaskState.objects.lock_tasks([held.pk])
         begun = time.monotonic()

@@ -72,26 +72,29 @@ def run(worker: Scheduler, make_task: Make, executor: str) -> Execution:
     Task.objects.update(executor=executor)
     execution = run_task_now("where")
     worker.tick(execution.run_after)
-    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
+    wait_until(
+        lambda: worker.engine.write_results() >= 0 and not worker.engine.executor.in_hand,
+        within=LONG,
+    )
     execution.refresh_from_db()
     return execution
 
 
 def test_a_task_that_names_none_runs_on_the_workers_own(worker: Scheduler, make_task: Make) -> None:
     assert run(worker, make_task, "").result == threading.current_thread().name
-    assert list(worker.executor.executors) == [InlineExecutor]
+    assert list(worker.engine.executor.executors) == [InlineExecutor]
 
 
 def test_a_task_that_names_one_runs_there(worker: Scheduler, make_task: Make) -> None:
     execution = run(worker, make_task, "thread")
     assert (execution.status, execution.result) == ("success", "run-1")
-    assert set(worker.executor.executors) == {InlineExecutor, ThreadExecutor}
+    assert set(worker.engine.executor.executors) == {InlineExecutor, ThreadExecutor}
 
 
 def test_the_workers_own_may_be_a_class_of_the_project(settings: Any) -> None:
     path = f"{OwnExecutor.__module__}.{OwnExecutor.__qualname__}"
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": path}
-    assert Scheduler().executor.default is OwnExecutor
+    assert Scheduler().engine.executor.default is OwnExecutor
 
 
 @pytest.mark.parametrize("name", ["celery", ".", "no.such.Thing", "datetime.date", "datetime.UTC"])
@@ -125,11 +128,14 @@ def test_all_executors_share_the_places_of_the_worker(worker: Scheduler, make_ta
         assert worker.tick(quick.run_after).claimed == 2
         for _ in held:
             assert begun.acquire(timeout=LONG)
-        assert worker.executor.free == 0
+        assert worker.engine.executor.free == 0
         assert worker.tick(quick.run_after).claimed == 0
     finally:
         go.set()
-    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
+    wait_until(
+        lambda: worker.engine.write_results() >= 0 and not worker.engine.executor.in_hand,
+        within=LONG,
+    )
     assert worker.tick(quick.run_after).ended == 1
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
 
@@ -166,8 +172,11 @@ def test_a_run_that_is_cancelled_ends_so_on_record(worker: Scheduler, make_task:
     execution = run_task_now("wait")
     worker.tick(execution.run_after)
     assert begun.wait(LONG)
-    worker.executor.cancel(execution.pk, 1, "No longer wanted.")
-    wait_until(lambda: worker.write_results() >= 0 and not worker.executor.in_hand, within=LONG)
+    worker.engine.executor.cancel(execution.pk, 1, "No longer wanted.")
+    wait_until(
+        lambda: worker.engine.write_results() >= 0 and not worker.engine.executor.in_hand,
+        within=LONG,
+    )
     execution.refresh_from_db()
     assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
     assert (execution.error, execution.error_category) == ("", "")

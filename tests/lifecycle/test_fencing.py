@@ -100,10 +100,10 @@ def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
     worker.tick(now)
     for minute in range(3):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
-    claimed = Execution.objects.claim(worker.worker, now, limit=3, handlers=["jobs.nothing"])
+    claimed = Execution.objects.claim(worker.engine.worker, now, limit=3, handlers=["jobs.nothing"])
     good, bad, fine = (outcome(execution, now) for execution in claimed)
     too_long = "SQLite stores this, other databases do not"
-    worker.result_writer.write_endings([good, replace(bad, error_category=too_long), fine])
+    worker.engine.result_writer.write_endings([good, replace(bad, error_category=too_long), fine])
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
     stored = Execution.objects.get(pk=bad.execution_id)
     assert stored.error_category or "could not be stored" in stored.reason

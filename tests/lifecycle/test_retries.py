@@ -145,7 +145,7 @@ def test_a_failure_waits_longer_each_time_and_each_attempt_is_kept(
     assert kept == [(n, "failed", f"ConnectionError: no luck {n}", "network") for n in range(1, 6)]
     for attempt in Attempt.objects.all():
         assert "raise luck.errors.pop(0)" in attempt.traceback
-        assert (attempt.worker, attempt.worker_label) == (row.worker, worker.worker.label)
+        assert (attempt.worker, attempt.worker_label) == (row.worker, worker.engine.worker.label)
         assert attempt.claimed_at <= attempt.started_at <= attempt.finished_at < row.claimed_at
     one.state.refresh_from_db()
     assert (one.state.execution_count, one.state.consecutive_failures) == (1, 0)
@@ -245,8 +245,10 @@ def test_failures_and_losses_have_budgets_of_their_own(
     worker.tick(moment)
     for _ in range(2):
         moment += 60 * SECOND
-        Execution.objects.claim(worker.worker, moment, limit=1, handlers=["jobs.try"])
-        Execution.objects.give_back([str(worker.worker.pk)], moment, reason="gone", charged=True)
+        Execution.objects.claim(worker.engine.worker, moment, limit=1, handlers=["jobs.try"])
+        Execution.objects.give_back(
+            [str(worker.engine.worker.pk)], moment, reason="gone", charged=True
+        )
     worker.tick(moment + 60 * SECOND)
     row = tick_until_it_waits(worker, moment + 120 * SECOND)
     assert (row.status, row.attempt, row.failures, row.losses) == ("success", 5, 2, 2)

@@ -56,15 +56,15 @@ class ScriptedWorker:
 
     @property
     def pk(self) -> str:
-        return str(self.scheduler.worker.pk)
+        return str(self.scheduler.engine.worker.pk)
 
     def tick(self, now: datetime) -> None:
-        self.scheduler.result_writer.clock = FixedClock(now)
+        self.scheduler.engine.result_writer.clock = FixedClock(now)
         self.scheduler.tick(now)
 
     def deliver(self, execution: Execution, ending: Ending, now: datetime) -> None:
         """Let the attempt of an execution end; the next tick writes it."""
-        executor = self.scheduler.executor.opened(ScriptedExecutor)
+        executor = self.scheduler.engine.executor.opened(ScriptedExecutor)
         executor.deliver(real(execution, ending, now))
 
 

@@ -39,11 +39,11 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
         with pytest.raises(OperationalError) as caught:
             worker.tick(now)
     broken_off = fresh(execution)
-    assert (broken_off.status, broken_off.worker) == ("running", str(worker.worker.pk))
+    assert (broken_off.status, broken_off.worker) == ("running", str(worker.engine.worker.pk))
     monkeypatch.setattr("scheduled_tasks.worker.scheduler.connections.close_all", lambda: None)
     worker.recover(caught.value, 1)
     worker.tick(now)
-    worker.tick(worker.clock.now())
+    worker.tick(worker.engine.clock.now())
     done = fresh(execution)
     assert (done.status, done.attempt, done.losses) == ("success", 2, 0)
 
@@ -56,9 +56,9 @@ def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
     make_task("answer", NOTHING)
     execution = run_task_now("answer")
     worker = scheduler(poll_interval=0.01)
-    worker.start(execution.run_after)
-    monkeypatch.setattr(worker, "start_all", list)
-    worker.claim(execution.run_after)
+    worker.engine.start(execution.run_after)
+    monkeypatch.setattr(worker.engine, "start_all", list)
+    worker.engine.claim(execution.run_after)
     monkeypatch.setattr("scheduled_tasks.worker.scheduler.connections.close_all", lambda: None)
     worker.recover(OperationalError("server closed the connection unexpectedly"), 1)
     worker.shut_down()
@@ -92,8 +92,8 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
             with pytest.raises(OperationalError):
                 worker.tick(execution.run_after)
         assert (fresh(execution).status, told) == ("success", [])
-        worker.write_results()
-        worker.write_results()
+        worker.engine.write_results()
+        worker.engine.write_results()
     finally:
         execution_finished.disconnect(tell)
     assert told == [execution.pk]

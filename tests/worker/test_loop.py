@@ -13,7 +13,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.worker.engine import NO_LEAD, NextWork, Tick
+from scheduled_tasks.worker.engine import NO_LEAD, Engine, NextWork, Tick
 from scheduled_tasks.worker.heartbeat import Heartbeat
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import (
@@ -91,13 +91,13 @@ def test_the_loop_wakes_ahead_of_a_slot_and_in_time_for_a_run(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
     worker = scheduler(poll_interval=LONG)
-    monkeypatch.setattr(worker.clock, "now", lambda: now)
+    monkeypatch.setattr(worker.engine.clock, "now", lambda: now)
     second = timedelta(seconds=1)
     # A database that cannot lock single rows would keep everybody waiting meanwhile.
     ahead = FIRE_LEAD if connection.features.has_select_for_update else NO_LEAD
-    worker.next_work = NextWork(slot=now + second)
+    worker.engine.next_work = NextWork(slot=now + second)
     assert worker.seconds_until_next(Tick(), now) == pytest.approx(1 - ahead.total_seconds())
-    worker.next_work = NextWork(slot=now + 2 * second, run=now + second)
+    worker.engine.next_work = NextWork(slot=now + 2 * second, run=now + second)
     assert worker.seconds_until_next(Tick(), now) == pytest.approx(1)
 
 
@@ -105,8 +105,8 @@ def test_what_came_during_the_tick_is_looked_at_at_once(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
     worker = scheduler()
-    monkeypatch.setattr(worker.clock, "now", lambda: now + MINUTE)
-    worker.next_work = NextWork(slot=now + worker.lead + INSTANT)
+    monkeypatch.setattr(worker.engine.clock, "now", lambda: now + MINUTE)
+    worker.engine.next_work = NextWork(slot=now + worker.lead + INSTANT)
     assert worker.seconds_until_next(Tick(), now) == 0
 
 
@@ -116,7 +116,7 @@ def test_what_others_hold_is_looked_at_again_soon(
 ) -> None:
     """It was due at the tick, which took nothing. Not at once, or the loop would never sleep."""
     worker = scheduler()
-    worker.next_work = NextWork(**{next_work: now})
+    worker.engine.next_work = NextWork(**{next_work: now})
     shortest, longest = RECHECK_SECONDS
     assert shortest <= worker.seconds_until_next(Tick(), now) <= longest
     assert worker.seconds_until_next(Tick(fired=1), now) == 0
@@ -125,7 +125,7 @@ def test_what_others_hold_is_looked_at_again_soon(
 def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
     """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
     worker = scheduler()
-    before = signal.signal(signal.SIGALRM, lambda *_: worker.waiter.wake())
+    before = signal.signal(signal.SIGALRM, lambda *_: worker.engine.waiter.wake())
     signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
     try:
         for _ in range(1_000):
@@ -140,19 +140,19 @@ def test_an_outage_while_stopping_is_waited_out(
     make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     troubles = iter([OperationalError("gone"), InterfaceError("still gone")])
-    write = Scheduler.write_results
+    write = Engine.write_results
 
-    def write_later(worker: Scheduler) -> int:
+    def write_later(engine: Engine) -> int:
         if trouble := next(troubles, None):
             raise trouble
-        return write(worker)
+        return write(engine)
 
     make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler(poll_interval=0.01)
     worker.tick(now)
     Execution.objects.fire(now + 5 * MINUTE, limit=1)
-    worker.claim(now + 5 * MINUTE)
-    monkeypatch.setattr(Scheduler, "write_results", write_later)
+    worker.engine.claim(now + 5 * MINUTE)
+    monkeypatch.setattr(Engine, "write_results", write_later)
     worker.shut_down()
     assert Execution.objects.get().status == "success"
     assert Worker.objects.get().state == Worker.State.STOPPED
@@ -179,7 +179,7 @@ def test_a_database_that_only_reads_is_waited_for(
 
     monkeypatch.setattr(worker, "tick", tick)
     monkeypatch.setattr(worker, "recover", recover)
-    monkeypatch.setattr(worker.heartbeat, "start", lambda: None)
+    monkeypatch.setattr(worker.engine.heartbeat, "start", lambda: None)
     monkeypatch.setattr(worker.listener, "start", lambda: None)
     worker.run()
     assert [type(error) for error in failures] == [InternalError]
@@ -187,12 +187,12 @@ def test_a_database_that_only_reads_is_waited_for(
 
 def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
-    worker.start(now)
-    worker.on_beat(1)
-    assert not worker.waiter.clear()
-    worker.on_connection_lost()
-    worker.on_beat(2)
-    assert worker.waiter.clear()
+    worker.engine.start(now)
+    worker.engine.on_beat(1)
+    assert not worker.engine.waiter.clear()
+    worker.engine.on_connection_lost()
+    worker.engine.on_beat(2)
+    assert worker.engine.waiter.clear()
     worker.wait_for_database(LONG)  # it is over at once
 
 
@@ -200,20 +200,20 @@ def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
     scheduler: MakeScheduler, now: datetime
 ) -> None:
     worker = scheduler()
-    worker.start(now)
+    worker.engine.start(now)
     Worker.objects.update(state=Worker.State.LOST)
-    worker.heartbeat.beat(now)
-    assert worker.waiter.clear()
+    worker.engine.heartbeat.beat(now)
+    assert worker.engine.waiter.clear()
 
 
 def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
     scheduler: MakeScheduler, now: datetime
 ) -> None:
     worker = scheduler()
-    worker.start(now)
-    worker.on_connection_lost()
+    worker.engine.start(now)
+    worker.engine.on_connection_lost()
     Worker.objects.update(state=Worker.State.LOST)
-    worker.heartbeat.beat(now)
+    worker.engine.heartbeat.beat(now)
     begun = time.monotonic()
     worker.wait_for_database(LONG)
     assert time.monotonic() - begun < LONG / 2
@@ -225,22 +225,22 @@ def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
     make_task("sum", "jobs.nothing", "every 5 minutes")
     worker = scheduler()
     worker.tick(now)
-    [executor] = worker.executor.executors.values()
+    [executor] = worker.engine.executor.executors.values()
     executor.messages_due = 0.0
     with monkeypatch.context() as full:
         full.setattr(ResultWriter, "full", True)
         assert worker.tick(now + 5 * MINUTE).claimed == 0
-        assert worker.messages_due == NEVER
-    assert worker.messages_due == 0.0
+        assert worker.engine.messages_due == NEVER
+    assert worker.engine.messages_due == 0.0
     assert worker.tick(now + 5 * MINUTE).claimed == 1
 
 
 def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
-    worker.start(now)
-    worker.on_connection_lost()
+    worker.engine.start(now)
+    worker.engine.on_connection_lost()
     for _ in range(3):
-        worker.waiter.wake()
+        worker.engine.waiter.wake()
     begun = time.monotonic()
     worker.wait_for_database(0.1)
     assert time.monotonic() - begun >= 0.1
@@ -251,8 +251,8 @@ def test_what_is_overdue_does_not_keep_the_loop_awake(
 ) -> None:
     """Messages that cannot be written while the database is away are overdue all the time."""
     worker = scheduler()
-    worker.start(now)
-    [executor] = worker.executor.executors.values()
+    worker.engine.start(now)
+    [executor] = worker.engine.executor.executors.values()
     executor.messages_due = begun = time.monotonic()
     worker.sleep(LONG)
     assert MIN_SLEEP_SECONDS <= time.monotonic() - begun < LONG

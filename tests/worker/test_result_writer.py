@@ -61,7 +61,7 @@ def threaded(scheduler: MakeScheduler) -> Iterator[MakeScheduler]:
 
     yield make
     for worker in made:
-        attend(worker, lambda worker=worker: not worker.executor.leaves_code_running)
+        attend(worker, lambda worker=worker: not worker.engine.executor.leaves_code_running)
         worker.close()
 
 
@@ -69,7 +69,7 @@ def attend(worker: Scheduler, condition: Callable[[], bool]) -> None:
     """Let a worker write what its runs say and how they end until something is true."""
 
     def is_true() -> bool:
-        worker.write_results()
+        worker.engine.write_results()
         return condition()
 
     wait_until(is_true, within=LONG)
@@ -99,7 +99,7 @@ def test_what_a_run_says_is_written_while_it_goes_on(
     begun = time.monotonic()
     while fresh(execution).processed_count < 5:
         worker.sleep(LONG)
-        worker.write_results()
+        worker.engine.write_results()
     assert time.monotonic() - begun < LONG / 2, "nothing woke it"
     assert (execution.status, execution.progress["text"]) == ("running", "a quarter")
     assert (execution.processed_count, execution.error_count) == (5, 1)
@@ -149,7 +149,7 @@ def test_many_lines_are_written_as_quickly_as_one(
         claimed.set()
         assert hold.said.wait(LONG)
         with CaptureQueriesContext(connection) as captured:
-            worker.write_results()
+            worker.engine.write_results()
         statements.append(len(captured))
         messages = [line.message for line in execution.log_lines.order_by("pk")]
         assert messages == [f"line {number}" for number in range(lines)]
@@ -194,9 +194,9 @@ def test_a_run_that_is_no_longer_its_workers_changes_nothing_and_hears_of_it(
     assert hold.said.wait(LONG)
     Execution.objects.update(**taken)
     hold.go.set()
-    attend(worker, lambda: not worker.executor.in_hand)
+    attend(worker, lambda: not worker.engine.executor.in_hand)
     assert heard == ["lost"]
-    as_it_was = {"worker": str(worker.worker.pk), "attempt": 1, "status": "running", **taken}
+    as_it_was = {"worker": str(worker.engine.worker.pk), "attempt": 1, "status": "running", **taken}
     assert Execution.objects.filter(**as_it_was, finished_at=None).exists()
     assert (fresh(execution).checkpoint, execution.progress, execution.error) == (None, None, "")
     assert not ExecutionLog.objects.exists()
@@ -235,8 +235,8 @@ def test_a_checkpoint_is_handed_to_the_next_attempt(
     first = threaded()
     execution = start(first, make_task, "go_on")
     attend(first, hold.said.is_set)
-    first.executor.abandon()
-    first.write_results()
+    first.engine.executor.abandon()
+    first.engine.write_results()
     assert (fresh(execution).status, execution.losses) == ("queued", 0)
     scheduler().tick(execution.run_after)
     assert fresh(execution).result == {"before": {"done": 40}, "attempt": 2}
@@ -269,10 +269,10 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     with pytest.raises(OperationalError):
         worker.tick(execution.run_after)
     with pytest.raises(OperationalError):
-        worker.write_results()
+        worker.engine.write_results()
     assert worker.unfinished
     assert (fresh(execution).status, execution.log_lines.count()) == ("running", 2)
-    assert worker.write_results() == 1
+    assert worker.engine.write_results() == 1
     assert (fresh(execution).status, execution.result) == ("success", "said")
     lines = [line.message for line in execution.log_lines.order_by("pk")]
     assert lines == [f"line {number}" for number in range(5)]
@@ -308,7 +308,7 @@ def test_no_more_is_fetched_than_can_be_kept(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[int] = []
-    source = scheduler().executor
+    source = scheduler().engine.executor
     result_writer = ResultWriter(source, Worker(label="w"), Clock())
     monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
     result_writer._said = [

@@ -108,8 +108,8 @@ def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
     worker = scheduler()
 
     def look_until_it_is_found() -> None:
-        wait_until(lambda: "go.wait(LONG)" in worker.watchdog.rounds.where, within=LONG)
-        look(worker.watchdog, MAX_CHECKS + 1)
+        wait_until(lambda: "go.wait(LONG)" in worker.engine.watchdog.rounds.where, within=LONG)
+        look(worker.engine.watchdog, MAX_CHECKS + 1)
         hanging.set()
 
     observer = threading.Thread(target=look_until_it_is_found)

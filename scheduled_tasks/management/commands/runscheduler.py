@@ -76,7 +76,7 @@ class Command(BaseCommand):
 
 def end_among_threads(scheduler: Scheduler, last_words: str = "") -> None:
     """End the process if threads of runs go on: the interpreter would wait for some of them."""
-    if scheduler.executor.leaves_code_running:
+    if scheduler.engine.executor.leaves_code_running:
         sys.stderr.write(last_words)
         logging.shutdown()
         sys.stderr.flush()
