@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 MISSED, SKIPPED = "missed", "skipped"
 SCHEDULE, CATCH_UP = "schedule", "catch_up"
 
-NEWER_CAUGHT_UP = "No scheduler looked in time; a newer slot was caught up instead."
-NOT_CAUGHT_UP = "No scheduler looked in time."
-TOO_MANY = "No scheduler looked in time; only the newest {} slots were caught up."
-UNFINISHED = "An earlier execution had not ended."
-ENOUGH_WAIT = "Enough executions were waiting already."
-REPLACED = "A newer slot took its place."
+NEWER_CAUGHT_UP = "No scheduler was running; a later slot was run instead."
+NOT_CAUGHT_UP = "No scheduler was running."
+TOO_MANY = "No scheduler was running; only the latest {} slots were run."
+UNFINISHED = "An earlier execution had not finished."
+ENOUGH_WAIT = "Too many executions were already queued."
+REPLACED = "Replaced by a later slot."
 
 
 @dataclass(frozen=True, slots=True)

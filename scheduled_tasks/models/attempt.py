@@ -20,7 +20,7 @@ class Attempt(models.Model):
         FAILED = "failed", _("failed")
         POSTPONED = "postponed", _("postponed")
         LOST = "lost", _("lost")
-        GIVEN_BACK = "given_back", _("given back")
+        GIVEN_BACK = "given_back", _("returned to the queue")
 
     execution = models.ForeignKey(
         "scheduled_tasks.Execution",

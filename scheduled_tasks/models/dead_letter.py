@@ -15,5 +15,5 @@ class DeadLetter(Execution):
 
         proxy = True
         default_permissions = ()
-        verbose_name = _("dead letter")
-        verbose_name_plural = _("dead letters")
+        verbose_name = _("failure")
+        verbose_name_plural = _("failures")

@@ -82,7 +82,7 @@ class Execution(models.Model):
     test_mode = models.BooleanField(_("test mode"), default=False)
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     failures = models.PositiveIntegerField(_("failures"), default=0)
-    losses = models.PositiveIntegerField(_("losses"), default=0)
+    losses = models.PositiveIntegerField(_("lost workers"), default=0)
     worker = models.CharField(_("worker id"), max_length=36, blank=True)
     worker_label = models.CharField(_("worker"), max_length=200, blank=True)
     exclusive = models.BigIntegerField(_("exclusive"), null=True, unique=True)

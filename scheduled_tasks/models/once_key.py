@@ -89,8 +89,8 @@ class OnceKey(models.Model):
     class Meta:
         """The unique key is what makes it once. No foreign key: keys outlive executions."""
 
-        verbose_name = _("key of what is done once")
-        verbose_name_plural = _("keys of what is done once")
+        verbose_name = _("once key")
+        verbose_name_plural = _("once keys")
         default_permissions = ()
         constraints = (
             models.UniqueConstraint(fields=["task_name", "key"], name="scheduled_tasks_once"),

@@ -67,16 +67,16 @@ SOME_PAUSE = Prepared(PauseQuerySet.some_after, "moment")
 class Pause(models.Model):
     """One pause of everything. Those that are over stay: they say why slots have no execution."""
 
-    begun_at = models.DateTimeField(_("begun at"))
+    begun_at = models.DateTimeField(_("started at"))
     until = models.DateTimeField(
         _("until"),
         null=True,
         blank=True,
         validators=[refuse_unshowable],
-        help_text=_("Empty: until it is ended."),
+        help_text=_("Leave empty to pause until resumed."),
     )
     reason = models.CharField(_("reason"), max_length=255, blank=True)
-    begun_by = models.CharField(_("begun by"), max_length=200, blank=True)
+    begun_by = models.CharField(_("started by"), max_length=200, blank=True)
     ended_at = models.DateTimeField(_("ended at"), null=True)
     ended_by = models.CharField(_("ended by"), max_length=200, blank=True)
 
@@ -85,14 +85,14 @@ class Pause(models.Model):
     class Meta:
         """The newest first."""
 
-        verbose_name = _("pause of everything")
-        verbose_name_plural = _("pauses of everything")
+        verbose_name = _("global pause")
+        verbose_name_plural = _("global pauses")
         ordering = ("-begun_at",)
         default_permissions = ("add", "change", "view")
 
     def __str__(self) -> str:
         """Return the reason, as it stands in the rows that cover slots."""
-        return paused(self.until, self.reason, what="Everything was paused")
+        return paused(self.until, self.reason, what="All tasks paused")
 
     def covers(self, slot: datetime) -> bool:
         """Say whether a slot lies inside it."""

@@ -33,76 +33,86 @@ def refuse_nan(value: float) -> None:
         raise ValidationError(_("Enter a number."))
 
 
+def in_largest_unit(seconds: int) -> str:
+    """Return a length of time in the largest unit that divides it: ``6 h``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 class Policies(models.Model):
     """The policies of a task. docs/policies.md tells what each of them does."""
 
     class MisfirePolicy(models.TextChoices):
         """What happens to slots for which no scheduler looked in time."""
 
-        ONCE = "once", _("catch up the newest")
-        SKIP = "skip", _("catch up none")
-        ALL = "all", _("catch up all, up to a limit")
+        ONCE = "once", _("Run the latest only")
+        SKIP = "skip", _("Run none")
+        ALL = "all", _("Run all, up to the catch-up limit")
 
     class OverlapPolicy(models.TextChoices):
         """What happens to a slot while an earlier execution has not ended."""
 
-        SKIP = "skip", _("skip the slot")
-        BUFFER_ONE = "buffer_one", _("let one wait")
-        BUFFER_ALL = "buffer_all", _("let all wait, up to a limit")
-        CANCEL_OTHER = "cancel_other", _("cancel the earlier one")
-        ALLOW = "allow", _("run beside it")
+        SKIP = "skip", _("Skip the new run")
+        BUFFER_ONE = "buffer_one", _("Queue one run")
+        BUFFER_ALL = "buffer_all", _("Queue all runs, up to the catch-up limit")
+        CANCEL_OTHER = "cancel_other", _("Cancel the earlier run")
+        ALLOW = "allow", _("Run both at the same time")
 
     class OnLost(models.TextChoices):
         """What happens to an execution whose worker was lost."""
 
-        RETRY = "retry", _("run it again")
-        FAIL = "fail", _("fail it")
+        RETRY = "retry", _("Run again")
+        FAIL = "fail", _("Mark as failed")
 
     class Executor(models.TextChoices):
         """Where the executions of a task run."""
 
-        PROCESS = "process", _("a process of its own")
-        THREAD = "thread", _("a thread of the worker")
+        PROCESS = "process", _("Separate process")
+        THREAD = "thread", _("Thread in the worker")
 
     queue = models.CharField(
         _("queue"),
         max_length=100,
         default="default",
-        help_text=_("Only workers that serve it run the task; by default all do."),
+        help_text=_("Only workers that serve this queue run the task. By default they serve all."),
     )
     priority = models.IntegerField(
-        _("priority"), default=0, help_text=_("Higher runs first among what waits.")
+        _("priority"),
+        default=0,
+        help_text=_("Queued executions with a higher priority run first."),
     )
     executor = models.CharField(
         _("executor"),
         max_length=20,
         blank=True,
-        choices=[("", _("the worker's choice")), *Executor.choices],
-        help_text=_("Where its executions run. A thread can be asked to stop, but not killed."),
+        choices=[("", _("Worker default")), *Executor.choices],
+        help_text=_("Where executions run. A thread can be asked to stop but cannot be killed."),
     )
     timeout = models.PositiveIntegerField(
         _("timeout"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MOST)],
-        help_text=_("Seconds; then the run is asked to stop, and killed if it does not."),
+        help_text=_("Seconds. A run that takes longer is asked to stop, then killed."),
     )
     memory_limit_mb = models.PositiveIntegerField(
-        _("memory limit in MB"),
+        _("memory limit (MB)"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MOST)],
         help_text=_(
-            "What the run and its child processes may use above what it started with; a run that "
-            "uses more is killed."
+            "Memory that a run and its child processes may use in addition to what the run "
+            "started with. A run that uses more is killed."
         ),
     )
 
     max_retries = models.PositiveIntegerField(
-        _("retries"),
+        _("max. retries"),
         default=0,
         validators=[MaxValueValidator(MOST)],
-        help_text=_("How often an execution that failed is tried again."),
+        help_text=_("Maximum number of times a failed execution is retried."),
     )
     retry_delay = models.PositiveIntegerField(
         _("retry delay"),
@@ -114,22 +124,22 @@ class Policies(models.Model):
         _("retry backoff"),
         default=2.0,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_BACKOFF), refuse_nan],
-        help_text=_("By how much each delay is longer than the one before."),
+        help_text=_("Each retry delay is the previous one multiplied by this number."),
     )
     retry_max_delay = models.PositiveIntegerField(
-        _("longest retry delay"),
+        _("maximum retry delay"),
         default=3600,
         validators=[MaxValueValidator(MOST)],
-        help_text=_("Seconds."),
+        help_text=_("Seconds. Retry delays grow up to this limit."),
     )
     on_lost = models.CharField(
-        _("when its worker is lost"), max_length=10, choices=OnLost.choices, default=OnLost.RETRY
+        _("if the worker dies"), max_length=10, choices=OnLost.choices, default=OnLost.RETRY
     )
     max_losses = models.PositiveIntegerField(
-        _("most losses"),
+        _("max. times rerun after a lost worker"),
         default=3,
         validators=[MaxValueValidator(MOST)],
-        help_text=_("How often an execution whose worker was lost is run again."),
+        help_text=_("After that, the execution fails."),
     )
 
     misfire_policy = models.CharField(
@@ -137,35 +147,33 @@ class Policies(models.Model):
         max_length=20,
         choices=MisfirePolicy.choices,
         default=MisfirePolicy.ONCE,
-        help_text=_("What happens to slots that came while no scheduler was running."),
+        help_text=_("What to do about scheduled times that passed while no scheduler was running."),
     )
     misfire_grace = models.PositiveIntegerField(
-        _("misfire grace"),
+        _("grace period"),
         null=True,
         blank=True,
         validators=[MaxValueValidator(MOST)],
-        help_text=_("Seconds; a slot that is later than this is not run. Empty: never too late."),
+        help_text=_("Seconds. A run that is later than this is missed. Leave empty for no limit."),
     )
     catch_up_limit = models.PositiveIntegerField(
         _("catch-up limit"),
         default=100,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_CAUGHT_UP)],
-        help_text=_("How many slots are caught up, or wait, at most."),
+        help_text=_("Maximum number of runs that are caught up or queued."),
     )
     overlap_policy = models.CharField(
         _("overlap policy"),
         max_length=20,
         choices=OverlapPolicy.choices,
         default=OverlapPolicy.SKIP,
-        help_text=_("What happens to a slot while an earlier execution has not ended."),
+        help_text=_("What to do when a run is due and an earlier one has not finished."),
     )
     jitter = models.PositiveIntegerField(
         _("jitter"),
         default=0,
         validators=[MaxValueValidator(LONGEST_JITTER)],
-        help_text=_(
-            "Seconds; each slot is run up to so much later, so that not all start together."
-        ),
+        help_text=_("Delay each run by a random 0 to N seconds to avoid simultaneous starts."),
     )
 
     starts_at = models.DateTimeField(
@@ -173,21 +181,21 @@ class Policies(models.Model):
         null=True,
         blank=True,
         validators=[refuse_unshowable],
-        help_text=_("The first slot is not before this."),
+        help_text=_("Nothing is scheduled before this time."),
     )
     ends_at = models.DateTimeField(
         _("ends at"),
         null=True,
         blank=True,
         validators=[refuse_unshowable],
-        help_text=_("The last slot is before this."),
+        help_text=_("Nothing is scheduled from this time on."),
     )
     paused_until = models.DateTimeField(
         _("paused until"),
         null=True,
         blank=True,
         validators=[refuse_unshowable],
-        help_text=_("Slots before this are skipped. Empty it to end a pause early."),
+        help_text=_("Scheduled runs before this time are skipped. Clear it to resume early."),
     )
     pause_reason = models.CharField(_("pause reason"), max_length=255, blank=True)
 
@@ -228,7 +236,7 @@ class Policies(models.Model):
             if isinstance(moment, datetime) and moment.utcoffset() is None:
                 errors[name] = [_("Enter a date and time with a time zone.")]
         if not errors and self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
-            errors["ends_at"] = [_("It must end after it starts.")]
+            errors["ends_at"] = [_("The end must be later than the start.")]
         return errors
 
     def is_paused(self, now: datetime) -> bool:
@@ -242,8 +250,9 @@ class Policies(models.Model):
 
     @property
     def too_late_reason(self) -> str:
-        """Say why a slot was not run that was too late."""
-        return f"It was later than its misfire grace of {self.misfire_grace} s."
+        """Return why a slot that was too late was not run."""
+        grace = in_largest_unit(self.misfire_grace or 0)
+        return f"Found later than the grace period of {grace} allows."
 
     @property
     def newest_slot_counts(self) -> bool:

@@ -58,20 +58,18 @@ class Task(Policies):
         validators=[
             RegexValidator(
                 NAME.pattern,
-                _("Use small letters, digits, '_', '.' and '-', and begin with a letter or digit."),
+                _("Use lowercase letters, digits, '_', '.' and '-'. Start with a letter or digit."),
             )
         ],
     )
-    handler = models.CharField(
-        _("handler"), max_length=200, help_text=_("The registered function that is called.")
-    )
+    handler = models.CharField(_("handler"), max_length=200, help_text=_("The function to run."))
     schedule = models.CharField(
         _("schedule"),
         max_length=255,
         blank=True,
         help_text=_(
-            "Cron (0 2 * * *), an interval (every 15 minutes) or a moment (at 2030-01-01 09:00). "
-            "Empty: only run by hand."
+            "A cron expression (0 2 * * *), an interval (every 15 minutes) or a date and time "
+            "(at 2030-01-01 09:00). Leave empty to run the task manually only."
         ),
     )
     timezone = models.CharField(_("time zone"), max_length=64, default=project_timezone)
@@ -80,14 +78,14 @@ class Task(Policies):
         null=True,
         blank=True,
         validators=[refuse_unshowable],
-        help_text=_("An interval counts from here; by default from when it was set."),
+        help_text=_("Start of the first interval. By default, the time when the interval was set."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     payload = models.JSONField(
         _("payload"),
         default=dict,
         blank=True,
-        help_text=_("Keyword arguments of every run, as a JSON object."),
+        help_text=_("Keyword arguments for each run, as a JSON object."),
     )
     description = models.TextField(_("description"), blank=True)
     category = models.CharField(_("category"), max_length=100, blank=True)
@@ -269,7 +267,7 @@ class Task(Policies):
             self.parse_schedule()
             registry.get(self.handler).spec.clean(self.payload, complete=bool(self.schedule))
         except ErrorsByField as error:
-            return f"Its payload is not what {self.handler} takes: {error}"
+            return f"The payload does not fit the arguments of {self.handler}: {error}"
         except ScheduledTasksError as error:
             return str(error)
         return ""
@@ -289,8 +287,8 @@ class Task(Policies):
         try:
             schedule = self.parse_schedule()
         except InvalidSchedule:
-            return f"not understood: {self.schedule}"
-        return schedule.describe() if schedule else "Only by hand"
+            return f"Invalid: {self.schedule}"
+        return schedule.describe() if schedule else "Manual only"
 
     @property
     def declared_in_code(self) -> bool:

@@ -55,7 +55,7 @@ class TaskChange(models.Model):
         CREATED = "created", _("created")
         CHANGED = "changed", _("changed")
         PARKED = "parked", _("parked")
-        UNPARKED = "unparked", _("taken back into service")
+        UNPARKED = "unparked", _("unparked")
         DELETED = "deleted", _("deleted")
 
     task = models.ForeignKey(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Why a task is parked whose declaration has disappeared.
-UNDECLARED = "Code no longer declares it."
+UNDECLARED = "No longer declared in code."
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class TaskState(models.Model):
     execution_count = models.PositiveBigIntegerField(_("executions"), default=0)
     consecutive_failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     parked_at = models.DateTimeField(_("parked at"), null=True)
-    parked_reason = models.TextField(_("parked because"), blank=True)
+    parked_reason = models.TextField(_("reason for parking"), blank=True)
 
     objects = TaskStateQuerySet.as_manager()
 

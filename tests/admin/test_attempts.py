@@ -76,7 +76,7 @@ def test_an_attempt_that_never_began_has_gaps(admin_client: Client, execution: E
     blank = dict.fromkeys(("error", "error_category", "traceback", "worker_label"), "")
     tried(execution, 1, outcome="given_back", **unknown, **blank)
     said = shown(admin_client, execution)
-    assert "given back" in said
+    assert "returned to the queue" in said
     assert "st-error-row" not in said
 
 
@@ -126,13 +126,13 @@ def test_what_runs_or_is_over_waits_for_nothing(admin_client: Client, execution:
 def test_what_is_being_cancelled_says_so(
     admin_client: Client, execution: Execution, now: datetime
 ) -> None:
-    change(execution, status="running", reason="A newer slot took its place.")
+    change(execution, status="running", reason="Replaced by a later slot.")
     assert "asked to stop" not in shown(admin_client, execution).lower()
     change(execution, cancel_requested_at=now + timedelta(minutes=7))
     said = shown(admin_client, execution)
     assert "Asked to stop:" in said
     assert "2026-03-01 12:07:00 UTC" in said
-    for part in ("asked to stop", "A newer slot took its place."):
+    for part in ("asked to stop", "Replaced by a later slot."):
         assert f'<span class="st-remark">{part}</span>' in shown_in_list(admin_client)
 
 

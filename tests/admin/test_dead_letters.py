@@ -52,7 +52,7 @@ def answer(client: Client, asked: Any, **fields: str) -> Any:
 
 def test_the_index_of_the_admin_leads_there(admin_client: Client, db: None) -> None:
     said = text(admin_client.get("/admin/"))
-    assert f'<a href="{page("deadletter_changelist")}">Dead letters</a>' in said
+    assert f'<a href="{page("deadletter_changelist")}">Failures</a>' in said
     assert "Nothing waits for anybody." in text(admin_client.get(page("deadletter_changelist")))
 
 

@@ -20,7 +20,7 @@ from tests.admin.pages import as_typed, page, task_data, text
 Make = Callable[..., Any]
 
 BAD_INPUT = [
-    ({"name": "Weekly Clean"}, "name", "small letters"),
+    ({"name": "Weekly Clean"}, "name", "lowercase letters"),
     ({"name": ""}, "name", "required"),
     ({"name": "a" * 101}, "name", "100"),
     ({"name": "a\0b"}, "name", "Null characters"),
@@ -80,7 +80,7 @@ BAD_INPUT = [
             "ends_at_1": "09:00:00",
         },
         "ends_at",
-        "It must end after it starts.",
+        "The end must be later than the start.",
     ),
     ({"paused_until_0": "tomorrow", "paused_until_1": "09:00"}, "paused_until", "valid date"),
     ({"pause_reason": "x" * 256}, "pause_reason", "255"),
@@ -187,7 +187,7 @@ def test_a_pause_is_open_to_the_eye_where_there_is_one(
 def test_the_executors_of_this_package_are_offered(admin_client: Client) -> None:
     form = admin_client.get(page("task_add")).context["adminform"].form
     offered = dict(form.fields["executor"].choices)
-    assert offered.pop("") == "the worker's choice"
+    assert offered.pop("") == "Worker default"
     assert set(offered) == set(EXECUTORS)
 
 
@@ -325,7 +325,7 @@ def test_a_row_that_went_bad_says_so(admin_client: Client, make_task: Make) -> N
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
     url = page("task_change", task.pk)
     Task.objects.update(schedule="nonsense")
-    assert "not understood: nonsense" in text(admin_client.get(page("task_changelist")))
+    assert "Invalid: nonsense" in text(admin_client.get(page("task_changelist")))
     assert "It cannot run: " in text(admin_client.get(url))
     Task.objects.update(schedule="0 2 * * *", handler="shop.gone")
     assert "No handler is called &#x27;shop.gone&#x27;." in text(admin_client.get(url))

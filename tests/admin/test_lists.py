@@ -46,7 +46,7 @@ def test_a_task_that_is_only_run_by_hand_has_no_next_run(
 ) -> None:
     make_task("manual", "shop.plain")
     said = text(admin_client.get(page("task_changelist")))
-    assert "Only by hand" in said
+    assert "Manual only" in said
     assert '<td class="field-next_run">-</td>' in said
 
 

@@ -64,7 +64,7 @@ def test_a_pause_may_come_too_late_for_a_slot_that_is_being_decided() -> None:
 
 def test_a_pause_ends_where_another_takes_its_place() -> None:
     deeds = [deed("pause", begun=9, seconds=12), deed("pause", begun=11, seconds=1)]
-    skipped = row(2, "skipped", reason="Everything was paused.")
+    skipped = row(2, "skipped", reason="All tasks paused.")
     changed = {"rows": [row(1), skipped, row(3)], "counts": {"t": 2}, "tried": []}
     assert violations(history(**changed, journal=returned(1, 3), deeds=deeds)) == []
 

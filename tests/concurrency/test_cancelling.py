@@ -31,7 +31,7 @@ def test_a_newer_slot_takes_the_place_of_a_run_that_cleans_up_first(
     replaced = Execution.objects.filter(status="cancelled", attempt=1)
     with running(TEST_OPTIONS=options(EXECUTOR=executor)):
         wait_until(lambda: replaced.count() >= 2, within=LONG)
-    assert set(replaced.values_list("reason", flat=True)) == {"A newer slot took its place."}
+    assert set(replaced.values_list("reason", flat=True)) == {"Replaced by a later slot."}
     assert written(marks)[1:4:2] == ["cleaned up", "cleaned up"], "two ran at a time"
 
 

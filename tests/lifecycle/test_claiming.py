@@ -139,7 +139,7 @@ def test_what_was_never_claimed_within_its_grace_is_missed(
     row.refresh_from_db()
     assert row.status == status
     if status == "missed":
-        assert (row.reason, row.attempt) == ("It was later than its misfire grace of 30 s.", 0)
+        assert (row.reason, row.attempt) == ("Found later than the grace period of 30 s allows.", 0)
         assert row.finished_at == now + seconds * SECOND
 
 

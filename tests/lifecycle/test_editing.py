@@ -63,7 +63,7 @@ def test_slots_that_nobody_looked_at_before_an_edit_are_covered(task: Task, now:
     edit(task, now + 22 * MINUTE, enabled=False)
     rows = Execution.objects.order_by("slot").values_list("status", "slots", "reason")
     assert list(rows) == [
-        ("missed", 3, "No scheduler looked in time; a newer slot was caught up instead."),
+        ("missed", 3, "No scheduler was running; a later slot was run instead."),
         ("skipped", 1, "Its task was disabled."),
     ]
     assert next_run(task) is None
@@ -186,7 +186,7 @@ def test_the_window_is_part_of_the_clock(task: Task, now: datetime) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"starts_at": 2, "ends_at": 1}, "ends_at: It must end after it starts."),
+        ({"starts_at": 2, "ends_at": 1}, "ends_at: The end must be later than the start."),
         ({"retry_backoff": 0.5}, "retry_backoff: Ensure this value is greater than"),
         ({"jitter": 90_000}, "jitter: Ensure this value is less than"),
         ({"overlap_policy": "none"}, "overlap_policy: Value 'none' is not a valid choice"),

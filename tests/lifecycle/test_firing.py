@@ -66,7 +66,7 @@ def test_once_catches_up_the_newest_and_covers_the_others_by_one_row(
     make()
     assert fire(now + 22 * MINUTE) == 4
     assert rows(now) == [lost(5, 15, 3), taken(20, "catch_up")]
-    assert reasons()[0] == "No scheduler looked in time; a newer slot was caught up instead."
+    assert reasons()[0] == "No scheduler was running; a later slot was run instead."
 
 
 def test_what_is_in_time_runs_besides_what_is_caught_up(make: Make, now: datetime) -> None:
@@ -94,7 +94,7 @@ def test_all_catches_up_the_newest_in_order_up_to_its_limit(make: Make, now: dat
     make(misfire_policy="all", catch_up_limit=2)
     fire(now + 22 * MINUTE)
     assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20, "catch_up")]
-    assert reasons()[0] == "No scheduler looked in time; only the newest 2 slots were caught up."
+    assert reasons()[0] == "No scheduler was running; only the latest 2 slots were run."
     assert list(Execution.objects.queued().order_by("pk").values_list("slot", flat=True)) == [
         now + 15 * MINUTE,
         now + 20 * MINUTE,
@@ -106,14 +106,14 @@ def test_what_is_caught_up_in_order_counts_against_what_waits(make: Make, now: d
     fire(now + 11.5 * MINUTE)
     fire(now + 21.5 * MINUTE)
     assert [row[3] for row in rows(now)] == ["queued", "queued", "queued", "skipped"]
-    assert reasons()[-1] == "Enough executions were waiting already."
+    assert reasons()[-1] == "Too many executions were already queued."
 
 
 def test_a_slot_later_than_its_grace_is_not_run(make: Make, now: datetime) -> None:
     make(misfire_policy="all", misfire_grace=360, overlap_policy="allow")
     fire(now + 16 * MINUTE)
     assert rows(now) == [lost(5, 5, 1), taken(10, "catch_up"), taken(15)]
-    assert reasons()[0] == "It was later than its misfire grace of 360 s."
+    assert reasons()[0] == "Found later than the grace period of 6 min allows."
 
 
 def test_a_grace_shorter_than_the_threshold_holds(make: Make, now: datetime) -> None:
@@ -154,7 +154,7 @@ def test_a_run_that_somebody_asked_for_counts_and_is_left_alone(make: Make, now:
     Execution.objects.of_slots().delete()
     fire(now + 10 * MINUTE)
     assert rows(now) == [lost(10, 10, 1, "skipped")]
-    assert reasons()[-1] == "An earlier execution had not ended."
+    assert reasons()[-1] == "An earlier execution had not finished."
 
 
 def test_of_slots_that_come_together_only_the_newest_cancels(make: Make, now: datetime) -> None:
@@ -162,7 +162,7 @@ def test_of_slots_that_come_together_only_the_newest_cancels(make: Make, now: da
     fire(now + MINUTE)
     statuses = list(Execution.objects.order_by("slot").values_list("status", "slots"))
     assert statuses == [("skipped", 2), ("queued", 1)]
-    assert reasons()[0] == "A newer slot took its place."
+    assert reasons()[0] == "Replaced by a later slot."
 
 
 def test_a_covering_row_grows_with_each_look(make: Make, now: datetime) -> None:
@@ -226,8 +226,8 @@ def test_everything_is_paused_from_when_until_when_it_is(make: Make, now: dateti
         lost(15, 15, 1, "skipped"),
     ]
     assert reasons()[1:] == [
-        "Everything was paused: maintenance",
-        "An earlier execution had not ended.",
+        "All tasks paused: maintenance",
+        "An earlier execution had not finished.",
     ]
 
 
@@ -328,14 +328,14 @@ def test_the_log_tells_what_was_lost_and_warns_of_what_was_missed(
             "WARNING",
             (
                 "missed task=one slots=2 from=2026-03-01T12:05:00+00:00 "
-                "until=2026-03-01T12:10:00+00:00: No scheduler looked in time."
+                "until=2026-03-01T12:10:00+00:00: No scheduler was running."
             ),
         ),
         (
             "INFO",
             (
                 "skipped task=one slots=1 from=2026-03-01T12:20:00+00:00 "
-                "until=2026-03-01T12:20:00+00:00: An earlier execution had not ended."
+                "until=2026-03-01T12:20:00+00:00: An earlier execution had not finished."
             ),
         ),
     ]

@@ -145,7 +145,7 @@ def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_ba
         assert sync() == []
     state = cleanup().state
     assert state.next_run_at is None
-    assert state.parked_reason == "Code no longer declares it."
+    assert state.parked_reason == "No longer declared in code."
     assert cleanup().enabled
     left = Execution.objects.values_list("trigger", "status", "reason")
     assert set(left) == {("schedule", "skipped", state.parked_reason), ("manual", "queued", "")}

@@ -100,7 +100,7 @@ def test_schedules_may_be_values(now: datetime) -> None:
         ({"payload": {"daays": 3}}, "payload", "did you mean days?"),
         ({"payload": {"days": "three"}}, "payload", "days:"),
         ({"handler": "shop.export", "schedule": "0 2 * * *"}, "payload", "customer: required"),
-        ({"name": "Weekly Clean"}, "name", "small letters"),
+        ({"name": "Weekly Clean"}, "name", "lowercase letters"),
         ({"name": "a" * 101}, "name", "100"),
         ({"priority": "high"}, "priority", "integer"),
         ({"timeout": 0}, "timeout", "greater than or equal to 1"),
