@@ -44,9 +44,7 @@ class Execution(models.Model):
         SCHEDULE = "schedule", _("schedule")
         CATCH_UP = "catch_up", _("catch-up")
         MANUAL = "manual", _("manual")
-        API = "api", _("API")
         CLI = "cli", _("command line")
-        BACKFILL = "backfill", _("backfill")
         REQUEUE = "requeue", _("requeue")
 
     task = models.ForeignKey(
@@ -104,9 +102,6 @@ class Execution(models.Model):
     traceback = models.TextField(_("traceback"), blank=True)
     error_fingerprint = models.CharField(_("error fingerprint"), max_length=32, blank=True)
     peak_memory_mb = models.PositiveIntegerField(_("peak memory in MB"), null=True)
-    idempotency_key = models.CharField(_("idempotency key"), max_length=200, null=True)
-    lease_until = models.DateTimeField(_("lease until"), null=True)
-    external_id = models.CharField(_("external id"), max_length=200, blank=True)
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
     resolved_at = models.DateTimeField(_("resolved at"), null=True)
     resolution = models.TextField(_("resolution"), blank=True)
@@ -202,9 +197,6 @@ class Execution(models.Model):
             models.CheckConstraint(
                 condition=models.Q(exclusive=None) | models.Q(status="running"),
                 name="scheduled_tasks_only_running_excludes",
-            ),
-            models.UniqueConstraint(
-                fields=["task", "idempotency_key"], name="scheduled_tasks_idempotency"
             ),
         )
         indexes = (

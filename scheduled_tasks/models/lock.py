@@ -27,8 +27,8 @@ class LockQuerySet(LockingQuerySet["Lock"]):
         others = lock.exclude(token=wanted.token)
         if others.filter(expires_at__gt=Now()).exists():
             return False
-        held = {"acquired_at": Now(), "expires_at": Now() + timedelta(seconds=lease)}
-        mine = {"token": wanted.token, "holder": wanted.holder, **held}
+        until = Now() + timedelta(seconds=lease)
+        mine = {"token": wanted.token, "holder": wanted.holder, "expires_at": until}
         if lock.filter(expires_at__lte=Now()).update(**mine):
             return True
         self.bulk_create([self.model(name=wanted.name, **mine)], ignore_conflicts=True)
@@ -72,7 +72,6 @@ class Lock(models.Model):
     name = models.CharField(_("name"), max_length=KEY_LENGTH, unique=True)
     token = models.CharField(_("token"), max_length=32)
     holder = models.CharField(_("holder"), max_length=300)
-    acquired_at = models.DateTimeField(_("acquired at"))
     expires_at = models.DateTimeField(_("expires at"), db_index=True)
 
     objects = LockQuerySet.as_manager()

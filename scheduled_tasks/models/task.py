@@ -95,11 +95,6 @@ class Task(Policies):
     )
     declared = models.JSONField(_("declared"), null=True, blank=True, editable=False)
 
-    heartbeat_url = models.URLField(_("heartbeat URL"), blank=True)
-    expected_duration = models.PositiveIntegerField(_("expected duration"), null=True, blank=True)
-    alert_after_failures = models.PositiveIntegerField(_("alert after failures"), default=1)
-    retention_days = models.PositiveIntegerField(_("retention in days"), null=True, blank=True)
-
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 

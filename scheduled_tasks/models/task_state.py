@@ -146,7 +146,6 @@ class TaskState(models.Model):
     last_run_at = models.DateTimeField(_("last run"), null=True)
     last_success_at = models.DateTimeField(_("last success"), null=True)
     last_status = models.CharField(_("last status"), max_length=10, blank=True)
-    last_duration_ms = models.PositiveBigIntegerField(_("last duration"), null=True)
     execution_count = models.PositiveBigIntegerField(_("executions"), default=0)
     consecutive_failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     parked_at = models.DateTimeField(_("parked at"), null=True)
@@ -193,7 +192,6 @@ class TaskState(models.Model):
         "last_run_at",
         "last_success_at",
         "last_status",
-        "last_duration_ms",
         "execution_count",
         "consecutive_failures",
     )
@@ -271,7 +269,6 @@ class TaskState(models.Model):
         """Take in how an execution ended; the caller saves RESULT_FIELDS of many at once."""
         self.last_run_at = execution.started_at
         self.last_status = execution.status
-        self.last_duration_ms = execution.duration_ms
         self.execution_count += 1
         if execution.succeeded:
             self.consecutive_failures = 0

@@ -139,7 +139,7 @@ def test_keys_that_have_expired_and_locks_that_nobody_gave_back_are_deleted_once
         held = {"task_name": "one", "execution_id": 1, "attempt": 1, "taken_at": now}
         OnceKey.objects.create(**held, key="mail", final=True, expires_at=now)
         long_ago = now - timedelta(days=2)
-        Lock.objects.create(name="import", acquired_at=long_ago, expires_at=long_ago)
+        Lock.objects.create(name="import", expires_at=long_ago)
 
     worker = scheduler()
     leave()

@@ -1,0 +1,131 @@
+"""Nothing is stored, or can be set, that nothing reads."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db import models
+
+from scheduled_tasks.conf import Options
+
+pytestmark = pytest.mark.without_database
+
+PACKAGE = Path(apps.get_app_config("scheduled_tasks").path)
+#: Rooms that never see a row: what they call by the name of a column is something else.
+ROWLESS = ("conf.py", "exceptions.py", "executors/process", "handlers", "runtime", "schedules")
+#: Members that are the other side of the only question that is asked.
+BY_EXCLUSION = ["OnLost.FAIL"]
+
+MODELS = tuple(apps.get_app_config("scheduled_tasks").get_models())
+COLUMNS = sorted(
+    {(field.model.__name__, field.name) for row in MODELS for field in row._meta.concrete_fields}
+)
+
+
+class Readers(ast.NodeVisitor):
+    """Collects the names that a module reads.
+
+    These do not count as readers: what is assigned to, keys of dictionaries, lists of columns in
+    capitals, indexes and constraints, and keyword arguments (except those of ``filter`` and the
+    like).
+    """
+
+    QUERIES = ("filter", "exclude", "get", "Q", "When")
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.found.add(node.attr)
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.found |= set(node.value.lstrip("-").split("__"))
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+        if (called.id if isinstance(called, ast.Name) else called) in self.QUERIES:
+            for keyword in node.keywords:
+                self.found |= set((keyword.arg or "").split("__"))
+        self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for value in node.values:
+            self.visit(value)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if not any(name.isupper() for name in names):
+            self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if not (isinstance(node.target, ast.Name) and node.target.id.isupper()):
+            self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        if node.name != "Meta":
+            self.generic_visit(node)
+
+
+@functools.cache
+def sources(*without: str) -> tuple[ast.Module, ...]:
+    return tuple(
+        ast.parse(path.read_text())
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not any(path.is_relative_to(PACKAGE / room) for room in ("migrations", *without))
+    )
+
+
+def names_read(*without: str) -> set[str]:
+    readers = Readers()
+    for module in sources(*without):
+        readers.visit(module)
+    return readers.found
+
+
+def test_each_column_is_read() -> None:
+    pages = "".join(path.read_text() for path in PACKAGE.rglob("*.html"))
+    read = names_read(*ROWLESS) | set(re.findall(r"\.(\w+)", pages))
+    assert [f"{model}.{name}" for model, name in COLUMNS if name not in read] == []
+
+
+def test_each_choice_is_used() -> None:
+    unused = []
+    for kind in models.TextChoices.__subclasses__():
+        if kind.__module__.startswith("scheduled_tasks."):
+            used = set(used_outside_of(kind))
+            unused += [f"{kind.__name__}.{one.name}" for one in kind if not used & {one.name, one}]
+    assert sorted(unused) == BY_EXCLUSION
+
+
+def used_outside_of(kind: type[models.TextChoices]) -> Iterator[str]:
+    for module in sources():
+        for node in outside_of(kind.__name__, module):
+            if isinstance(node, ast.Attribute):
+                yield node.attr
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def outside_of(kind: str, module: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a module, but not what is in the class of that name."""
+    left: list[ast.AST] = [module]
+    while left:
+        node = left.pop()
+        if not (isinstance(node, ast.ClassDef) and node.name == kind):
+            yield node
+            left.extend(ast.iter_child_nodes(node))
+
+
+def test_each_setting_is_read() -> None:
+    read = names_read("conf.py")
+    assert [field.name for field in dataclasses.fields(Options) if field.name not in read] == []
