@@ -1,0 +1,195 @@
+"""docs/contract.md and the code have the same names: what one has, the other has too."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from ast import literal_eval
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.management import _get_all_permissions
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
+from django.db.models import TextChoices
+from django.dispatch import Signal
+
+import scheduled_tasks
+from scheduled_tasks import conf, exceptions, signals
+from scheduled_tasks.handlers import declarations
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "scheduled_tasks"
+PAGE = (ROOT / "docs/contract.md").read_text()
+SOURCE = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
+
+
+def section(title: str) -> str:
+    [text] = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    return text
+
+
+def rows(title: str) -> list[list[str]]:
+    """Return the cells of the rows of a section's tables, without headings."""
+    lines = re.findall(r"^\| (.*) \|$", section(title), re.MULTILINE)
+    return [line.split(" | ") for line in lines[1:]]
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def first_column(title: str) -> list[str]:
+    return [name for row in rows(title) for name in quoted(row[0])]
+
+
+def by_first_column(title: str) -> dict[str, list[str]]:
+    return {quoted(first)[0]: quoted(second) for first, second, *_ in rows(title)}
+
+
+def assert_same(page: Iterable[str], code: Iterable[str]) -> None:
+    """Fail with what is missing on the page or in the code, and with names that are there twice."""
+    page, code = list(page), set(code)
+    assert len(page) == len(set(page)), "the page has a name twice"
+    assert set(page) == code, f"page only: {set(page) - code}; code only: {code - set(page)}"
+
+
+def test_settings_and_their_defaults() -> None:
+    defaults = {name: field.default for name, field in conf.Options.__dataclass_fields__.items()}
+    page = by_first_column("Settings")
+    assert_same(first_column("Settings"), defaults)
+    for name, default in defaults.items():
+        [text] = page[name]
+        shown = getattr(conf, text) if text.isidentifier() and hasattr(conf, text) else None
+        assert default == (literal_eval(text) if shown is None else shown), name
+
+
+def options_of(command: BaseCommand) -> set[str]:
+    parser = command.create_parser("manage.py", "command")
+    return {name for action in parser._actions for name in action.option_strings or [action.dest]}
+
+
+def test_commands_and_their_options() -> None:
+    ours = [name for name, app in get_commands().items() if app == "scheduled_tasks"]
+    page, every_command = by_first_column("Commands"), options_of(BaseCommand())
+    assert_same(first_column("Commands"), ours)
+    for name in ours:
+        command = load_command_class("scheduled_tasks", name)
+        assert_same(page[name], options_of(command) - every_command)
+
+
+def public(module: ModuleType) -> set[str]:
+    if module is exceptions:
+        return {name for name, value in vars(module).items() if own_class(value, module)}
+    return set(module.__all__)
+
+
+def own_class(value: object, module: ModuleType) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
+
+
+def test_public_names() -> None:
+    page = by_first_column("Python")
+    assert {"scheduled_tasks", "scheduled_tasks.testing", "scheduled_tasks.logs"} <= set(page)
+    for path, names in page.items():
+        assert_same(names, public(import_module(path)))
+    assert set(exceptions_at_the_top()) <= set(page["scheduled_tasks.exceptions"])
+
+
+def exceptions_at_the_top() -> list[str]:
+    return [
+        name
+        for name in scheduled_tasks.__all__
+        if own_class(getattr(scheduled_tasks, name), exceptions)
+    ]
+
+
+def test_the_names_in_prose_below_public_names() -> None:
+    for dotted in re.findall(r"`(scheduled_tasks\.[\w.]+\.\w+)`", section("Python")):
+        module, _, name = dotted.rpartition(".")
+        if dotted not in by_first_column("Python"):
+            assert hasattr(import_module(module), name), dotted
+    for method in ("next_after", "upcoming", "describe"):
+        assert f"`{method}`" in section("Python")
+        assert hasattr(import_module("scheduled_tasks.schedules").Schedule, method)
+
+
+def test_options_of_a_task() -> None:
+    page = [name for row in rows("Options of a task") for name in quoted(row[1])]
+    assert_same(page, declarations.Options.__annotations__)
+
+
+def stored_choices() -> dict[str, list[str]]:
+    found = {}
+    for model in apps.get_app_config("scheduled_tasks").get_models():
+        if model._meta.proxy:
+            continue
+        for name in dir(model):
+            value = getattr(model, name, None)
+            if isinstance(value, type) and issubclass(value, TextChoices):
+                found[f"{model.__name__}.{name}"] = list(value.values)
+    return found
+
+
+def test_values_that_are_stored() -> None:
+    page, code = by_first_column("Values that are stored"), stored_choices()
+    assert_same(first_column("Values that are stored"), code)
+    for name, values in code.items():
+        assert_same(page[name], values)
+
+
+def test_permissions() -> None:
+    code = [
+        codename
+        for model in apps.get_app_config("scheduled_tasks").get_models()
+        for codename, _ in _get_all_permissions(model._meta)
+    ]
+    assert_same(first_column("Permissions"), code)
+
+
+def test_system_checks() -> None:
+    in_code = re.findall(r'id="(scheduled_tasks\.\w+)"', SOURCE[PACKAGE / "checks.py"])
+    page = (ROOT / "docs/checks.md").read_text()
+    assert_same(re.findall(r"^\| `(scheduled_tasks\.\w\d+)`", page, re.MULTILINE), in_code)
+
+
+def test_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert_same(first_column("Extras"), project["optional-dependencies"])
+
+
+def test_signals() -> None:
+    code = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    page = {quoted(name)[0]: quoted(arguments) for name, _, arguments in rows("Signals")}
+    assert_same(first_column("Signals"), code)
+    for name, arguments in page.items():
+        [given] = {
+            tuple(re.findall(r"(\w+)=", call))
+            for text in SOURCE.values()
+            for call in re.findall(rf"\b{name}\.send(?:_robust)?\(([^)]*)\)", text)
+        }
+        assert_same(["sender", *arguments], given)
+
+
+def test_loggers() -> None:
+    named = {
+        name
+        for text in SOURCE.values()
+        for name in re.findall(r'getLogger\("(scheduled_tasks[\w.]*)"\)', text)
+    }
+    assert_same(first_column("Logging"), named)
+
+
+def test_keys_of_the_lines_of_executions() -> None:
+    [text] = [text for text in SOURCE.values() if '"scheduled_tasks.executions"' in text]
+    [keys] = re.findall(r"The keys: ([^.]*)\.", section("Logging"))
+    assert_same(quoted(keys), re.findall(r"(\w+)=%", text))
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)", PAGE))
+def test_links_lead_somewhere(target: str) -> None:
+    assert (ROOT / "docs" / target).exists()
