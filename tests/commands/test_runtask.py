@@ -16,6 +16,7 @@ from example_project.shop.models import SalesReport
 from scheduled_tasks import TaskContext, disable_task, register_task, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.operations.records import execution_record
 from scheduled_tasks.signals import execution_finished
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.commands.conftest import Command
@@ -235,22 +236,16 @@ def test_what_a_run_says_is_on_record(command: Command) -> None:
 def test_json_is_all_that_is_printed(command: Command) -> None:
     register_task("weekly", "shop.cleanup")
     record = json.loads(command("runtask", "weekly", "--json").out)
-    assert record == {
-        "id": Execution.objects.get().pk,
-        "task": "weekly",
-        "status": "success",
-        "test_mode": False,
-        "attempt": 1,
-        "duration_ms": record["duration_ms"],
-        "result": {"days": 30},
-        "reason": "",
-        "error_category": "",
-        "error": "",
-    }
+    assert record == execution_record(Execution.objects.get())
+    assert (record["taskName"], record["status"], record["result"]) == (
+        "weekly",
+        "success",
+        {"days": 30},
+    )
     register_task("bad", "shop.fail")
     ran = command("runtask", "bad", "--json")
     assert ran.code == 1
-    assert json.loads(ran.out)["error_category"] == "logic"
+    assert json.loads(ran.out)["errorCategory"] == "logic"
 
 
 def test_a_queued_run_is_left_to_a_worker(command: Command) -> None:

@@ -45,5 +45,5 @@ def test_a_failure_is_told_and_not_counted(command: Command) -> None:
 @pytest.mark.parametrize("queue", [[], ["--queue"]])
 def test_json_says_it(command: Command, queue: list[str], mode: list[str]) -> None:
     ran = command("runtask", "play", "--json", *queue, *mode)
-    assert json.loads(ran.out)["test_mode"] is bool(mode)
+    assert json.loads(ran.out)["testMode"] is bool(mode)
     assert Execution.objects.get().test_mode is bool(mode)

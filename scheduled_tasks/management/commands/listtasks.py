@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from scheduled_tasks.management.console import moment, pause_in_words
 from scheduled_tasks.models import Pause, Task
+from scheduled_tasks.operations.records import task_record
 from scheduled_tasks.operations.tasks import list_tasks
 
 HEADINGS = ("task", "schedule", "zone", "next run", "last status", "state")
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         """Return the listing."""
         tasks = list(list_tasks())
         if options["json"]:
-            return json.dumps([as_record(task) for task in tasks], cls=DjangoJSONEncoder, indent=2)
+            return json.dumps([task_record(task) for task in tasks], indent=2)
         pauses = [f"{pause_in_words(pause)}\n" for pause in Pause.objects.in_force(timezone.now())]
         return "\n".join([*pauses, table(tasks)])
 
@@ -66,23 +66,3 @@ def standing(task: Task) -> str:
         because = f": {task.pause_reason}" if task.pause_reason else ""
         return f"paused until {moment(task.paused_until)}{because}"
     return "enabled"
-
-
-def as_record(task: Task) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "handler": task.handler,
-        "schedule": task.schedule,
-        "timezone": task.timezone,
-        "description": task.description,
-        "category": task.category,
-        "origin": task.origin,
-        "enabled": task.enabled,
-        "payload": task.payload,
-        "next_run_at": task.state.next_run_at,
-        "last_run_at": task.state.last_run_at,
-        "last_status": task.state.last_status,
-        "parked_reason": task.state.parked_reason,
-        "paused_until": task.paused_until,
-        "pause_reason": task.pause_reason,
-    }

@@ -12,6 +12,7 @@ from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
 from scheduled_tasks.management.progress_bar import bar_on
 from scheduled_tasks.models import Execution
+from scheduled_tasks.operations.records import execution_record
 from scheduled_tasks.operations.tasks import prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.worker.run_here import find_task, run_here
@@ -71,7 +72,7 @@ class Command(BaseCommand):
     def show(self, execution: Execution, *, as_json: bool) -> None:
         """Print how the execution stands."""
         if as_json:
-            self.stdout.write(json.dumps(as_record(execution), indent=2))
+            self.stdout.write(json.dumps(execution_record(execution), indent=2))
             return
         seconds = f" in {execution.duration_ms / 1000:.1f} s" if execution.duration_ms else ""
         tried = " in test mode" if execution.test_mode else ""
@@ -80,18 +81,3 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(execution.result, indent=2))
         if execution.error or execution.reason:
             self.stderr.write(execution.error or execution.reason)
-
-
-def as_record(execution: Execution) -> dict[str, Any]:
-    return {
-        "id": execution.pk,
-        "task": execution.task_name,
-        "status": execution.status,
-        "test_mode": execution.test_mode,
-        "attempt": execution.attempt,
-        "duration_ms": execution.duration_ms,
-        "result": execution.result,
-        "reason": execution.reason,
-        "error_category": execution.error_category,
-        "error": execution.error,
-    }
