@@ -1,4 +1,4 @@
-"""What the log and the project are told when attempts begin and end."""
+"""The log lines and the signal for attempts that begin and end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger("scheduled_tasks.executions")
 
 
 def announce_start(run: Run) -> None:
-    """Say that an attempt is handed to its executor."""
+    """Log that an attempt is handed to its executor."""
     log(logging.INFO, "start task=%s execution=%s attempt=%s", *name_of(run))
 
 
 def announce_end(execution: Execution) -> None:
-    """Say that an execution has ended, or was queued again, once that is committed."""
+    """Log that an execution has ended or was queued again; call it once that is committed."""
     if not execution.finished:
         log(
             logging.WARNING,
@@ -32,23 +32,23 @@ def announce_end(execution: Execution) -> None:
         )
         return
     if execution.status == execution.Status.FAILED:
-        level, said = logging.ERROR, f"\n{execution.traceback or execution.error}"
+        level, details = logging.ERROR, f"\n{execution.traceback or execution.error}"
     else:
-        level, said = logging.INFO, ""
+        level, details = logging.INFO, ""
     log(
         level,
         "%s task=%s execution=%s attempt=%s duration_ms=%s%s",
         execution.status,
         *name_of(execution),
         execution.duration_ms,
-        said,
+        details,
     )
     handler = registry.get(execution.handler)
     execution_finished.send_robust(sender=handler.function, execution=execution)
 
 
 def announce_dropped_end(execution_id: int, attempt: int) -> None:
-    """Say that an end was not written because the execution is somebody else's by now."""
+    """Log that an end was not written because another worker has the execution by now."""
     log(
         logging.WARNING,
         "dropped the end of execution=%s attempt=%s: it was taken from this worker",
@@ -57,10 +57,10 @@ def announce_dropped_end(execution_id: int, attempt: int) -> None:
     )
 
 
-def log(level: int, text: str, *words: object) -> None:
-    """Log a line. What a handler of the project's raises must not keep others from running."""
+def log(level: int, message: str, *arguments: object) -> None:
+    # An exception from a log handler of the project must not end the loop.
     with suppress(Exception):
-        logger.log(level, text, *words)
+        logger.log(level, message, *arguments)
 
 
 def name_of(attempt: Run | Execution) -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""The thread that keeps a worker's row alive while the worker is busy with other things."""
+"""The thread that keeps the row of a worker fresh while its loop is busy."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from scheduled_tasks.runtime.clock import Clock, lifetime
 
 logger = logging.getLogger(__name__)
 
-#: So much of a lease is left when the runs that depend on it are ended: time to see them dead.
+#: Runs end when this part of their lease is left: time to make sure that they are dead.
 KILL_MARGIN_LEASES = 1 / 6
-#: In between, in seconds, the clock goes on from the database's time by itself.
+#: Seconds between two readings of the database's clock.
 CLOCK_READ_SECONDS = 60.0
 
 
 class Heartbeat:
-    """Beats for one worker, from a thread of its own once ``start`` is called.
+    """Beats for one worker; from a thread of its own after ``start``.
 
-    ``lost`` turns true when another worker has given this one up and taken its executions; it
-    never turns false again. ``stale`` says that no beat got through for so long that this may be
-    so: a process that was frozen, or cut off from its database, must beat before it goes on.
-    ``on_beat`` is told after each beat until when, by ``lifetime()``, nobody may take what this
-    worker holds; that is some time before anybody will. ``on_lost`` is called when it is ``lost``.
+    ``lost`` becomes true when another worker has given this one up and taken its executions, and
+    stays true. ``stale`` means that this may have happened: after a process was frozen, or cut off
+    from its database, it must beat before it does anything else.
+
+    ``on_beat`` is called after each beat with the time, by ``lifetime()``, at which the runs of
+    this worker must have ended. Other workers take over somewhat later. ``on_lost`` is called when
+    the worker is lost.
     """
 
     def __init__(
@@ -54,29 +56,29 @@ class Heartbeat:
 
     @property
     def running(self) -> bool:
-        """Say whether the thread beats."""
+        """Whether the thread was started."""
         return self._thread is not None
 
     @property
     def stale(self) -> bool:
-        """Say whether the last beat is half a lease ago or longer."""
+        """Whether the last beat was more than half a lease ago."""
         return lifetime() - self._last_beat > app_settings.LEASE / 2
 
     def start(self) -> None:
-        """Begin to beat every HEARTBEAT_INTERVAL seconds."""
+        """Start the thread: beat every HEARTBEAT_INTERVAL seconds."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop beating and wait for the thread."""
+        """Stop the thread and wait for it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=app_settings.HEARTBEAT_INTERVAL)
 
     def beat(self, now: datetime | None = None) -> None:
-        """Beat once and set the clock, by the database unless the caller says what time it is.
+        """Beat once, and set the clock to ``now``, by default to the database's time.
 
-        Raises what the database raises.
+        Database errors propagate.
         """
         begun = lifetime()
         if now is not None:
@@ -105,5 +107,5 @@ class Heartbeat:
             close_old_connections()
             self.beat()
         except Error as error:
-            logger.warning("heartbeat failed, tried again: %s", error)
+            logger.warning("heartbeat failed, trying again: %s", error)
             connections.close_all()

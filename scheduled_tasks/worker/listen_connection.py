@@ -1,4 +1,4 @@
-"""A connection of its own to PostgreSQL that hears what is notified on the channel of workers."""
+"""A separate connection to PostgreSQL that listens on the channel of the workers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from scheduled_tasks.models.sql.notify import CHANNEL
 if TYPE_CHECKING:
     import psycopg
 
-#: Options of libpq and psycopg; times in seconds. Keepalives also stop routers on the way from
-#: forgetting a connection on which nothing is said for hours.
+#: Options of libpq and psycopg; times in seconds. Keepalives also keep routers from dropping a
+#: connection that is silent for hours.
 OWN_PARAMETERS = {
     "application_name": "scheduled-tasks listener",
     "autocommit": True,
@@ -29,14 +29,14 @@ OWN_PARAMETERS = {
     "keepalives_count": 3,
     "prepare_threshold": None,
 }
-#: What Django says of its own connections only.
+#: Parameters of Django's connections that do not apply to this one.
 NOT_SHARED = ("context", "cursor_factory")
 
 
 class ListenConnection:
-    """A connection that listens, and a socket that ends its waiting.
+    """A connection that listens; ``interruption`` is a socket whose other end stops its wait.
 
-    ``backend`` is the server's process that listens; a pooler may lend it to others later.
+    ``backend`` is the process id on the server. A pooler may lend that process to other clients.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], interruption: socket.socket) -> None:
@@ -44,15 +44,15 @@ class ListenConnection:
         self.selector = selectors.DefaultSelector()
         self.selector.register(connection.fileno(), selectors.EVENT_READ)
         self.selector.register(interruption, selectors.EVENT_READ)
-        with connection.transaction():  # so that no pooler gives parts of it to two processes
+        with connection.transaction():  # or a pooler may send the two to different processes
             connection.execute(f"LISTEN {CHANNEL}".encode())
             answer = connection.execute("SELECT pg_backend_pid()").fetchone()
         self.backend = answer[0] if answer else 0
 
     def receive(self, seconds: float) -> list[str]:
-        """Wait so long at most, or until it is interrupted; return the messages that have come.
+        """Wait for messages, at most these seconds or until interrupted, and return them.
 
-        Raise psycopg's OperationalError once the connection is broken.
+        Raise psycopg's OperationalError when the connection is broken.
         """
         if self.selector.select(seconds):
             self.connection.pgconn.consume_input()
@@ -64,11 +64,11 @@ class ListenConnection:
 
 @contextmanager
 def listen(using: str, *, interruption: socket.socket) -> Iterator[ListenConnection]:
-    """Listen on a connection to the database of that alias, or to LISTEN_DSN, while it is needed.
+    """Open a connection that listens, to LISTEN_DSN or to the database of that alias.
 
-    Raise InvalidSettings if LISTEN_DSN cannot be read, what psycopg raises if nobody answers.
+    Raise InvalidSettings if LISTEN_DSN is not valid. Errors of psycopg propagate.
     """
-    import psycopg  # noqa: PLC0415 -- an extra, which other databases do without
+    import psycopg  # noqa: PLC0415 -- an extra that other databases do not need
 
     with psycopg.connect(**parameters(using)) as connection:
         listening = ListenConnection(connection, interruption)
@@ -79,7 +79,7 @@ def listen(using: str, *, interruption: socket.socket) -> Iterator[ListenConnect
 
 
 def can_listen(using: str) -> bool:
-    """Say whether that alias is a PostgreSQL to which Django talks by psycopg 3."""
+    """Whether that alias is a PostgreSQL database, used through psycopg 3."""
     if connections[using].vendor != "postgresql":
         return False
     from django.db.backends.postgresql.psycopg_any import is_psycopg3  # noqa: PLC0415 -- likewise
@@ -88,7 +88,7 @@ def can_listen(using: str) -> bool:
 
 
 def parameters(using: str) -> dict[str, Any]:
-    """Return what to connect with: Django's own parameters unless LISTEN_DSN is given."""
+    """Return the connection parameters: LISTEN_DSN if given, else those of Django."""
     from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 -- likewise
 
     if not app_settings.LISTEN_DSN:
@@ -96,7 +96,7 @@ def parameters(using: str) -> dict[str, Any]:
         return {key: given[key] for key in given if key not in NOT_SHARED} | OWN_PARAMETERS
     try:
         return conninfo.conninfo_to_dict(app_settings.LISTEN_DSN) | OWN_PARAMETERS
-    except ProgrammingError:  # whose text quotes the address, and with it perhaps a password
+    except ProgrammingError:  # its text quotes the address, which may hold a password
         raise InvalidSettings(
-            "SCHEDULED_TASKS['LISTEN_DSN'] is no address that PostgreSQL understands."
+            "SCHEDULED_TASKS['LISTEN_DSN'] is not a valid PostgreSQL address."
         ) from None

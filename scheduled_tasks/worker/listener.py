@@ -1,4 +1,4 @@
-"""The thread that wakes a worker when somebody asks for something."""
+"""The thread that wakes a worker when PostgreSQL notifies it of new work."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from scheduled_tasks.worker.listen_connection import ListenConnection, can_liste
 
 logger = logging.getLogger(__name__)
 
-#: How often it proves that it still hears, and how long that may take, in seconds.
+#: Seconds between two verifications that notifications arrive, and the longest that one takes.
 VERIFY_SECONDS, MAX_VERIFY_SECONDS = 60.0, 5.0
-#: It wakes the worker at most once in so many seconds, however often it is told to.
+#: Notifications within this time wake the worker once.
 MIN_WAKE_SECONDS = 0.02
-#: When it is deaf it tries again, after the first number of seconds up to the second.
+#: While it does not listen it tries again; waits grow from the first to the second.
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 300.0
-#: How long a stopping worker waits for this thread, which may just be connecting, in seconds.
+#: How long a stopping worker waits for this thread, which may be connecting.
 MAX_STOP_SECONDS = 1.0
-#: How often a pooler is asked for the process that was left listening, and after how long again.
+#: How often a pooler is asked for the server process that still listens, and the wait in between.
 MAX_UNLISTEN_TRIES, UNLISTEN_RETRY_SECONDS = 20, 0.1
 
 
 class NotNotifiedError(Exception):
-    """What was notified on one connection is not heard on another; says what may mend it."""
+    """A notification sent on one connection does not arrive on another."""
 
     def __str__(self) -> str:
-        """Return what the log says of it."""
+        """Return a message with a hint."""
         if app_settings.LISTEN_DSN:
             advice = "Is SCHEDULED_TASKS['LISTEN_DSN'] the address of the same database?"
         else:
@@ -44,16 +44,19 @@ class NotNotifiedError(Exception):
                 "Behind a pooler, set SCHEDULED_TASKS['LISTEN_DSN'] to the address of PostgreSQL "
                 "itself."
             )
-        return f"a notification did not come back. {advice}"
+        return f"its own notification did not arrive. {advice}"
 
 
 class Listener:
-    """Calls ``on_wake``, from a thread of its own, when a worker should look for work.
+    """Calls ``on_wake``, from a thread of its own, when there is new work.
 
-    ``verified`` is true while it is certain to hear: a message that was sent as all others are sent
-    has come back, little more than a minute ago. Otherwise the worker depends on polling, as it
-    does on every database but PostgreSQL; one warning says why. ``on_wake`` is called as well when
-    it hears again, or finds that it does not, for what it may have missed.
+    A connection can look healthy and deliver nothing, behind a pooler for example. So about once a
+    minute the thread sends a notification in the way that the engine does. While the last one has
+    arrived, ``verified`` is true. Otherwise the worker depends on polling, as it does on all
+    databases but PostgreSQL, and one warning gives the reason.
+
+    ``on_wake`` is also called when ``verified`` changes, because notifications may have been
+    missed.
     """
 
     def __init__(self, on_wake: Callable[[], None]) -> None:
@@ -66,14 +69,11 @@ class Listener:
 
     @property
     def verified(self) -> bool:
-        """Say whether it is certain to hear.
-
-        A thread that waits for its database for ever says nothing of it, but its proof expires.
-        """
+        """Whether notifications arrive; it expires, since the thread may wait for ever."""
         return time.monotonic() < self._verified_until
 
     def start(self) -> None:
-        """Begin to listen where the database of the engine can be listened to."""
+        """Start the thread where the database can notify."""
         self._using = TaskState.objects.all().write_alias
         if not can_listen(self._using):
             return
@@ -82,7 +82,7 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; leave the thread to itself if it does not end soon."""
+        """Stop the thread, and do not wait long for it."""
         self._stop.set()
         if self._thread is not None:
             self._interrupt.close()
@@ -101,7 +101,7 @@ class Listener:
             self._interrupted.close()
 
     def _listen(self, connection: ListenConnection) -> None:
-        """Receive until stopped. Raise NotNotifiedError, or what the database raises."""
+        """Receive until stopped. Raise NotNotifiedError when notifications do not arrive."""
         while not self._stop.is_set():
             if self._verify(connection):
                 self._mark_verified()
@@ -110,9 +110,9 @@ class Listener:
                 self._give_up(connection)
 
     def _give_up(self, connection: ListenConnection) -> NoReturn:
-        """Say why it is deaf: its line is dead, or was none from the beginning."""
-        if self._verified_until:  # even if that is over: it has heard by this line
-            raise ConnectionError("its connection has died in silence.")
+        """Raise: the connection is dead, or has never worked."""
+        if self._verified_until:  # even in the past: this connection has worked
+            raise ConnectionError("its connection has died without an error.")
         self._unlisten(connection.backend)
         raise NotNotifiedError
 
@@ -126,7 +126,7 @@ class Listener:
     def _receive(
         self, connection: ListenConnection, seconds: float, *, until: str | None = None
     ) -> bool:
-        """Wake the worker when told to, so long or until a message comes; say whether it came."""
+        """Wake the worker when notified; stop at a message, and return whether it came."""
         end = time.monotonic() + seconds
         while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
             messages = connection.receive(left)
@@ -142,29 +142,29 @@ class Listener:
         was_verified = self.verified
         self._verified_until = time.monotonic() + VERIFY_SECONDS + 2 * MAX_VERIFY_SECONDS
         if not was_verified:
-            logger.info("worker hears at once what is asked for")
+            logger.info("worker is notified of new work")
             self._failures = 0
             self.on_wake()
 
     def _fail(self, error: Exception) -> None:
-        """Note that it does not hear, say so once, and wait until it is time to try again."""
+        """Log the first of several failures, and wait until it is time to try again."""
         self._verified_until = 0.0
         connections[self._using].close()
         if self._stop.is_set():
             return
         if not self._failures:
-            logger.warning("worker finds new work by polling only, since it is deaf: %s", error)
+            logger.warning("worker finds new work by polling only: %s", error)
             self.on_wake()
         longest = MAX_RETRY_SECONDS
-        if not isinstance(error, NotNotifiedError):  # which only people can mend
+        if not isinstance(error, NotNotifiedError):  # which only a new configuration can fix
             longest = min(MIN_RETRY_SECONDS * 2.0 ** min(self._failures, 30), MAX_RETRY_SECONDS)
         self._failures += 1
         self._stop.wait(longest * random.uniform(0.5, 1))  # noqa: S311
 
     def _unlisten(self, backend: int) -> None:
-        """End LISTEN in a process of the server that a pooler has lent to others meanwhile.
+        """End LISTEN in a server process that a pooler has lent to other clients by now.
 
-        What it hears would be kept by their connections, which do not listen, for ever.
+        Their connections do not read notifications, so these would pile up for ever.
         """
         for _ in range(MAX_UNLISTEN_TRIES):
             with transaction.atomic(using=self._using), connections[self._using].cursor() as cursor:

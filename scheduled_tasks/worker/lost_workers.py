@@ -1,4 +1,4 @@
-"""Which workers are lost: found out by watching them, not by comparing clocks."""
+"""Which workers are lost: found by observation, not by comparing clocks of hosts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from uuid import UUID
 
 
 class LostWorkerDetector:
-    """Calls a worker lost when its heartbeat has stood still for a whole lease while it looked.
+    """Finds workers whose heartbeat has not changed during a whole lease of observation.
 
-    Only its own monotonic clock counts, and only looks that followed each other without a break:
-    after a lost connection, or a pause of the process itself, the watch begins anew. So a
-    database that was away for a minute does not cost the healthy workers their executions.
+    Times are taken from the monotonic clock of the observer, never compared between hosts. A break
+    in the observation, after a lost connection or a pause of this process, starts it again. So a
+    database outage of a minute does not cost healthy workers their executions.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class LostWorkerDetector:
         self._since: dict[UUID, tuple[datetime, float]] = {}
 
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Start the observation again."""
         self._since.clear()
 
     def observe(self, beats: Mapping[UUID, datetime]) -> dict[UUID, datetime]:
-        """Take in the heartbeats as they stand now; return those of the workers that are lost."""
+        """Observe the present heartbeats; return those of lost workers."""
         now = self.monotonic()
         if self._last_observed is not None and now - self._last_observed > self.max_gap:
             self.reset()

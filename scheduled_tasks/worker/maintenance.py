@@ -1,4 +1,4 @@
-"""What a worker looks after besides its own executions, once every heartbeat or lease."""
+"""The periodic chores of a worker: declarations, lost workers, orphaned tasks, old rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 logger = logging.getLogger(__name__)
 
-
-#: Rows that are deleted in one go.
+#: Rows deleted at most in one round.
 PRUNE_BATCH_SIZE = 1000
 
 
 class Maintenance:
-    """Writes declarations, takes back what lost workers held, parks, prunes."""
+    """Syncs declarations, takes back executions of lost workers, parks tasks, deletes old rows."""
 
     def __init__(
         self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
@@ -38,28 +37,28 @@ class Maintenance:
         self._last_sweep: datetime | None = None
 
     def start(self, now: datetime) -> None:
-        """Do what a worker does first."""
+        """Do the chores for the first time."""
         Worker.objects.prune(now)
         self.run_due(now)
 
     def reset_detector(self) -> None:
-        """Forget what was seen of other workers: this one lost sight of them for a while."""
+        """Start the observation of other workers again, after a lost connection."""
         self.detector.reset()
 
     def run_due(self, now: datetime) -> None:
-        """Look after the other workers once a heartbeat, after what nobody holds once a lease."""
-        if not is_over(app_settings.HEARTBEAT_INTERVAL, self._last_run, now):
+        """Observe other workers once per heartbeat interval; do everything else once per lease."""
+        if not has_passed(app_settings.HEARTBEAT_INTERVAL, self._last_run, now):
             return
         self._last_run = now
         self.sync_declarations(now)
-        if self.give_up_lost() or is_over(app_settings.LEASE, self._last_sweep, now):
+        if self.give_up_lost() or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
             self.reap(now)
             self.park_orphans(now)
             self.prune(now)
 
     def sync_declarations(self, now: datetime) -> None:
-        """Write the declarations once, as soon as no live worker has newer ones."""
+        """Sync once, as soon as no live worker has newer declarations."""
         if not self._to_sync:
             return
         digest = self.worker.declaration_digest
@@ -70,7 +69,7 @@ class Maintenance:
         self._to_sync = False
 
     def give_up_lost(self) -> bool:
-        """Give up the workers whose heartbeat stands still; say whether there were any."""
+        """Mark workers without heartbeats as lost; return whether there were any."""
         workers = Worker.objects.on_record()
         others = workers.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
         lost = self.detector.observe(dict(others.values_list("pk", "heartbeat_at")))
@@ -81,20 +80,19 @@ class Maintenance:
         return True
 
     def reap(self, now: datetime) -> None:
-        """Take back the executions of workers that are lost, or whose row is gone."""
+        """Take back the executions of workers that are lost or deleted."""
         if count := Execution.objects.reap(now):
             logger.error("took back %s executions of lost workers", count)
 
     def prune(self, now: datetime) -> None:
-        """Delete some of the keys that have expired, and of the locks that nobody gave back."""
+        """Delete some expired keys and expired locks."""
         OnceKey.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
         Lock.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
 
     def park_orphans(self, now: datetime) -> None:
-        """Park the tasks whose handler no worker has known for HANDLER_GRACE seconds.
+        """Park tasks whose handler no worker has known for HANDLER_GRACE seconds.
 
-        That long, so that a rolling deploy, in which old workers do not know the new handlers and
-        new ones not the old, parks nothing.
+        The grace is for rolling deploys, where old workers do not know the new handlers.
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
         lately = Worker.objects.on_record().filter(heartbeat_at__gte=since)
@@ -105,15 +103,15 @@ class Maintenance:
             in_transaction(lambda: self.park(ids, known, now), using=due.db)
 
     def park(self, ids: list[int], known: set[str], now: datetime) -> None:
-        """Park those of these tasks whose states nobody holds, within a transaction."""
+        """Park these tasks, except those that are locked, in a transaction."""
         for state in TaskState.objects.lock_tasks(ids, skip=True).values():
             if state.next_run_at is None or state.task.handler in known:
-                continue  # somebody was faster, to park it or to mend it
+                continue  # parked or changed since it was selected
             reason = f"No worker knows the handler {state.task.handler!r}."
             logger.error("parked task=%s: %s", state.task, reason)
             state.park(reason, now)
 
 
-def is_over(seconds: float, since: datetime | None, now: datetime) -> bool:
-    """Say whether so much time has passed; so it has where the clock was set back since."""
+def has_passed(seconds: float, since: datetime | None, now: datetime) -> bool:
+    """Whether these seconds have passed; true as well when the clock was set back."""
     return since is None or not since <= now < since + timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""What comes out of executors, written: what runs say, then how they ended."""
+"""Writes what executors deliver: messages of runs, then their endings."""
 
 from __future__ import annotations
 
@@ -18,104 +18,107 @@ from scheduled_tasks.worker.announcements import announce_dropped_end, announce_
 
 logger = logging.getLogger(__name__)
 
-CLAIM_LOST = "The connection to the database broke when it was claimed."
+CLAIM_LOST = "The connection to the database broke while it was claimed."
 
 
 class Source(Protocol):
-    """What an executor, or several, hand over."""
+    """An executor, or several."""
 
     def messages(self) -> list[Sent]:
-        """Return what runs have said since the last call."""
+        """Return the messages of runs since the last call."""
 
     def finished(self) -> list[Ending]:
-        """Return the endings that have come in since the last call."""
+        """Return the endings since the last call."""
 
 
 class ResultWriter:
-    """Writes in batches what runs of one worker say and how they end.
+    """Writes messages and endings of the runs of one worker, in batches.
 
-    What cannot be written is kept for the next time: all of it while the database is away, what is
-    held up by somebody who has locked the row of an execution, or the state of its task.
+    What cannot be written is kept for the next call: everything while the database is away, and
+    what concerns rows that another transaction has locked (an execution, the state of its task).
+    The messages of a run stay in order and are written before its ending.
     """
 
     def __init__(self, source: Source, worker: Worker, clock: Clock) -> None:
         self.source = source
         self.worker = worker
         self.clock = clock
-        self._said: list[Sent] = []
-        self._said_held_up: list[Sent] = []
-        self._ended: list[Ending] = []
-        self._ended_held_up: list[Ending] = []
+        self._messages: list[Sent] = []
+        self._messages_held_up: list[Sent] = []
+        self._endings: list[Ending] = []
+        self._endings_held_up: list[Ending] = []
 
     @property
     def unwritten(self) -> bool:
-        """Say whether something is kept."""
-        return bool(self._said or self._said_held_up or self._ended or self._ended_held_up)
+        """Whether anything is waiting to be written."""
+        return bool(
+            self._messages or self._messages_held_up or self._endings or self._endings_held_up
+        )
 
     @property
     def full(self) -> bool:
-        """Say whether it keeps so much of what runs say that it fetches nothing more from them."""
-        return len(self._said) + len(self._said_held_up) >= MOST_MESSAGES
+        """Whether it keeps so many messages that it fetches no more."""
+        return len(self._messages) + len(self._messages_held_up) >= MOST_MESSAGES
 
     def flush(self) -> int:
-        """Write everything; return how many executions ended or went back to the queue."""
+        """Write everything; return the count of executions that ended or were queued again."""
         if not self.full:
-            # The endings are fetched first: what a run says before its end has come in by then.
-            self._ended += self.source.finished()
+            # Endings are fetched first: then the messages sent before them are there as well.
+            self._endings += self.source.finished()
         self.flush_messages()
         written = len(self.write_held_up())
-        while endings := self._ended[: app_settings.BATCH_SIZE]:
+        while endings := self._endings[: app_settings.BATCH_SIZE]:
             written += len(self.write_endings(endings))
-            del self._ended[: len(endings)]
+            del self._endings[: len(endings)]
         return written
 
     def flush_messages(self) -> None:
-        """Write what runs have said, and nothing of how they ended."""
+        """Write messages, and no endings."""
         if not self.full:
-            self._said += self.source.messages()
+            self._messages += self.source.messages()
         self.write_messages()
 
     def write_messages(self) -> None:
-        """Write what runs have said; what others keep from being written stays, in its order."""
-        skip = bool(self._said_held_up)
-        self._said, self._said_held_up = self._said_held_up + self._said, []
-        while messages := self._said[: app_settings.BATCH_SIZE]:
+        """Write the messages in order; keep those of locked executions."""
+        skip = bool(self._messages_held_up)
+        self._messages, self._messages_held_up = self._messages_held_up + self._messages, []
+        while messages := self._messages[: app_settings.BATCH_SIZE]:
             held_up = self.claims_held_up
             held_up |= self.record([m for m in messages if claim_of(m) not in held_up], skip=skip)
-            self._said_held_up += [m for m in messages if claim_of(m) in held_up]
-            del self._said[: len(messages)]
+            self._messages_held_up += [m for m in messages if claim_of(m) in held_up]
+            del self._messages[: len(messages)]
 
     @property
     def claims_held_up(self) -> set[Claim]:
-        """Return the claims that have said what cannot be written yet."""
-        return {claim_of(sent) for sent in self._said_held_up}
+        """The claims with messages that cannot be written yet."""
+        return {claim_of(sent) for sent in self._messages_held_up}
 
     def write_held_up(self) -> list[Execution]:
-        """Try once more to write what others have kept from being written, and wait for nobody."""
-        endings = self._ended_held_up[: app_settings.BATCH_SIZE]
-        taken = self.write_endings(endings, skip=True) if endings else []
-        del self._ended_held_up[: len(endings)]
-        return taken
+        """Try again to write endings of locked executions, without waiting for locks."""
+        endings = self._endings_held_up[: app_settings.BATCH_SIZE]
+        ended = self.write_endings(endings, skip=True) if endings else []
+        del self._endings_held_up[: len(endings)]
+        return ended
 
     def give_back_unheld(self, in_hand: Iterable[Run]) -> None:
-        """Give back what this worker holds on record, and nobody here knows of.
+        """Give back executions that this worker holds on record but not in its executor.
 
-        That is so when a claim was committed and the answer was lost with the connection.
+        This happens when a claim was committed and the answer was lost with the connection.
         """
         known = {(run.execution_id, run.attempt) for run in in_hand}
-        known.update(map(claim_of, [*self._ended, *self._ended_held_up]))
-        self._ended += [
+        known.update(map(claim_of, [*self._endings, *self._endings_held_up]))
+        self._endings += [
             Loss(execution_id=number, attempt=attempt, reason=CLAIM_LOST, charged=False)
             for number, attempt in self.claims_on_record() - known
         ]
 
     def claims_on_record(self) -> set[Claim]:
-        """Return what this worker has claimed and not ended."""
+        """Return what this worker has claimed and not ended, as the database knows it."""
         held = Execution.objects.on_record().held_by(str(self.worker.pk))
         return set(held.values_list("pk", "attempt"))
 
     def record(self, messages: Sequence[Sent], *, skip: bool) -> set[Claim]:
-        """Write what runs say, and answer them; return the claims of which it is held up."""
+        """Write messages and answer those that wait; return the claims that are locked."""
         unwritten = Execution.objects.record(messages, self.worker, skip=skip)
         held_up = {claim for claim, still_held in unwritten.items() if still_held}
         for sent in messages:
@@ -124,8 +127,8 @@ class ResultWriter:
         return held_up
 
     def write_endings(self, endings: Sequence[Ending], *, skip: bool = False) -> list[Execution]:
-        """End executions, and tell the project about it; a bad or locked row stops no other."""
-        # What a run has said is written before its end: afterwards nothing more may be.
+        """End executions and announce it; a bad or locked row does not stop the others."""
+        # Messages go first: after its end nothing more may be written to an execution.
         held_up = self.claims_held_up
         silent = [ending for ending in endings if claim_of(ending) not in held_up]
         try:
@@ -140,21 +143,21 @@ class ResultWriter:
         return taken
 
     def keep_or_drop(self, endings: Sequence[Ending], written: Collection[int]) -> None:
-        """Keep the endings that were held up; drop those of which somebody else has decided."""
+        """Keep the endings of locked executions; drop those that another worker has decided."""
         others = [ending for ending in endings if ending.execution_id not in written]
         still_held = self.claims_on_record() if others else set()
         for ending in others:
             if claim_of(ending) in still_held:
-                self._ended_held_up.append(ending)
+                self._endings_held_up.append(ending)
             elif execution := self.ended_before_by(ending):
                 announce_end(execution)
             else:
                 announce_dropped_end(*claim_of(ending))
 
     def ended_before_by(self, ending: Ending) -> Execution | None:
-        """Return the execution that this very ending has ended, where nobody has heard of it.
+        """Return the execution if this very ending is on record, not announced.
 
-        That is so when it was committed and the answer was lost with the connection.
+        This happens when it was committed and the answer was lost with the connection.
         """
         if not isinstance(ending, Outcome):
             return None
@@ -172,12 +175,12 @@ class ResultWriter:
         )
 
     def write_split(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
-        """Find the one among them that cannot be written, and write it without its texts."""
+        """Find the ending that cannot be written, and write it without its texts."""
         if len(endings) > 1:
             middle = len(endings) // 2
             return [*self.write_endings(endings[:middle]), *self.write_endings(endings[middle:])]
         ending = endings[0]
         if not (isinstance(ending, Outcome) and ending.whole):
             raise error
-        logger.error("the end of an execution could not be written whole: %s", error)
+        logger.error("the end of an execution could not be written in full: %s", error)
         return self.write_endings([ending.without_texts(str(error))])

@@ -1,4 +1,4 @@
-"""Run one execution of a task in the calling process, on record like any other."""
+"""Run one execution of a task in the calling process, recorded like any other."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ from scheduled_tasks.worker.result_writer import ResultWriter
 
 logger = logging.getLogger(__name__)
 
-#: What could not be written is tried again after so many seconds.
+#: Seconds until a failed write is tried again.
 RETRY_SECONDS = 0.5
 
 
 def find_task(name: str) -> Task:
-    """Return the task of that name or of that handler; one that is only in code is synced."""
+    """Return the task of that name or handler; sync if it is only declared in code.
+
+    Raise UnknownTask, also if several tasks use the handler.
+    """
     try:
         return get_task(name)
     except UnknownTask as error:
@@ -65,14 +68,16 @@ def run_here(
     execution: Execution,
     *,
     now: datetime | None = None,
-    on_said: Callable[[Message], None] = lambda message: None,
+    on_message: Callable[[Message], None] = lambda message: None,
 ) -> Execution:
-    """Run an unsaved execution to its end and return it as it is recorded.
+    """Run an unsaved execution to its end and return it as recorded.
 
-    It is claimed from the start, so no worker takes it, and this process beats meanwhile, so that
-    nobody takes it for lost: by the database's time, unless the caller says what time it is.
-    ``on_said`` hears what the run says, at once. It is also written at once, and a person can
-    cancel the run, unless the caller is in a transaction, of which no other connection knows.
+    It is saved as claimed, so that no worker claims it. This process has a worker row and a
+    heartbeat meanwhile. The time is the database's, or starts at ``now``. ``on_message`` is called
+    with each message of the run, at once.
+
+    Messages are also written at once, and the run can be cancelled. Neither is possible when the
+    caller is in a transaction, because other connections cannot see the execution.
     """
     worker = Worker.of_this_process()
     worker.handlers = sorted(registry.handlers)
@@ -83,7 +88,7 @@ def run_here(
     if now is None:
         heartbeat.start()
     try:
-        run_for(worker, heartbeat, execution, on_said)
+        run_for(worker, heartbeat, execution, on_message)
     finally:
         heartbeat.stop()
         worker.move_to(Worker.State.STOPPED)
@@ -92,12 +97,15 @@ def run_here(
 
 
 def run_for(
-    worker: Worker, heartbeat: Heartbeat, execution: Execution, on_said: Callable[[Message], None]
+    worker: Worker,
+    heartbeat: Heartbeat,
+    execution: Execution,
+    on_message: Callable[[Message], None],
 ) -> None:
     inside = any(connection.in_atomic_block for connection in connections.all())
     Execution.objects.begin(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(
-        concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_said
+        concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_message
     )
     result_writer = ResultWriter(LastAttempts(executor), worker, heartbeat.clock)
     run = execution.as_run()
@@ -110,8 +118,8 @@ def run_for(
         try:
             executor.submit(run)
         finally:
-            # The caller has no transaction: what is open or broken is the handler's, and may keep
-            # its monitor from writing.
+            # The caller has no transaction, so an open one was left by the handler. Its locks may
+            # block the monitor.
             drop_open_transactions()
             connections.close_all()
     write_end(result_writer)
@@ -119,7 +127,7 @@ def run_for(
 
 @contextmanager
 def monitored(executor: InlineExecutor, result_writer: ResultWriter) -> Iterator[None]:
-    """Let a thread write what a run says as long as it goes on."""
+    """Run a monitor during the block."""
     monitor = RunMonitor(executor, result_writer)
     executor.on_finished = monitor.due.set
     monitor.start()
@@ -130,9 +138,9 @@ def monitored(executor: InlineExecutor, result_writer: ResultWriter) -> Iterator
 
 
 def write_end(result_writer: ResultWriter) -> None:
-    """Write how a run ended, and what is left of what it said, as soon as the database lets it.
+    """Write the ending of a run and its last messages; wait out a database outage.
 
-    It is given up after a lease: by then somebody else has taken the execution.
+    Give up after a lease: by then a worker has taken the execution over.
     """
     deadline = time.monotonic() + app_settings.LEASE
     while True:
@@ -143,7 +151,7 @@ def write_end(result_writer: ResultWriter) -> None:
         except AWAY:
             if time.monotonic() > deadline:
                 raise
-            logger.warning("the database is away; the end of the run is written when it is back")
+            logger.warning("database error, trying again to write the end of the run")
             connections.close_all()
         time.sleep(RETRY_SECONDS)
         if time.monotonic() > deadline:
@@ -151,14 +159,14 @@ def write_end(result_writer: ResultWriter) -> None:
 
 
 class LastAttempts:
-    """Hands over what an executor does, but for another attempt: who is watching decides that."""
+    """Delivers what the executor does, without retries: the person at the terminal decides."""
 
     def __init__(self, executor: InlineExecutor) -> None:
         self.messages = executor.messages
         self.executor = executor
 
     def finished(self) -> list[Ending]:
-        """Return the endings that have come in, none of which is followed by a retry."""
+        """Return the endings since the last call, changed so that no retry follows."""
         return [
             replace(ending, retryable=False, retry_after=None)
             if isinstance(ending, Outcome)
@@ -168,18 +176,18 @@ class LastAttempts:
 
 
 class RunMonitor(threading.Thread):
-    """Writes what a run says while it goes on, and cancels it; it has its own connection."""
+    """A thread that writes messages during the run, and forwards a cancellation to it."""
 
     def __init__(self, executor: InlineExecutor, result_writer: ResultWriter) -> None:
         super().__init__(name="run-monitor", daemon=True)
         self.executor = executor
         self.result_writer = result_writer
-        #: Set when there is something to write at once.
+        #: Set when something must be written at once.
         self.due = threading.Event()
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Write at each interval, and at once what the run waits for."""
+        """Check at intervals, and at once when ``due`` is set."""
         try:
             while not self._over.is_set():
                 self.due.wait(GATHER_MESSAGES)
@@ -189,7 +197,7 @@ class RunMonitor(threading.Thread):
             connections.close_all()
 
     def check(self) -> None:
-        """Write messages and forward a cancellation, once; keep what cannot be written."""
+        """Write messages and forward a cancellation; keep what cannot be written."""
         try:
             self.result_writer.flush_messages()
             for cancelled in Execution.objects.asked_to_stop(str(self.result_writer.worker.pk)):
@@ -200,7 +208,7 @@ class RunMonitor(threading.Thread):
             logger.exception("messages of a run cannot be written")
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """Stop the thread and wait for it."""
         self._over.set()
         self.due.set()
         self.join()

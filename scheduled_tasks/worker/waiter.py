@@ -1,4 +1,4 @@
-"""What ends the sleep of a worker's loop before its time."""
+"""The sleep of a worker's loop, and what ends it early."""
 
 from __future__ import annotations
 
@@ -9,37 +9,34 @@ from contextlib import suppress
 
 
 class Waiter:
-    """Lets one thread sleep, and others wake it."""
+    """Lets one thread sleep and others wake it."""
 
     def __init__(self) -> None:
-        # A queue and not an Event: a signal handler may put into it whatever the sleeper is doing.
-        # What is put says whether there is something to do at once.
+        # A SimpleQueue is safe in a signal handler. An Event is not: the handler may interrupt its
+        # own thread inside the lock. True means wake up, False means call ``until`` again.
         self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def wake(self) -> None:
-        """End the sleep; safe from any thread and in a signal handler."""
+        """End the sleep. Safe in any thread and in a signal handler."""
         self._calls.put(True)
 
     def recheck(self) -> None:
-        """Let the sleeper ask anew until when it may sleep; safe likewise."""
+        """Make the sleeper call ``until`` again. Safe in any thread and in a signal handler."""
         self._calls.put(False)
 
     def sleep(self, seconds: float, *, until: Callable[[], float]) -> bool:
-        """Sleep so long, or until a moment of the monotonic clock; say whether the waiter rang.
-
-        ``until`` is asked again after each ``look_up``.
-        """
+        """Sleep for seconds, or until ``until()`` by the monotonic clock; return whether woken."""
         end = time.monotonic() + seconds
-        rang = False
+        woken = False
         with suppress(queue.Empty):
-            while not rang and (left := min(end, until()) - time.monotonic()) > 0:
-                rang = self._calls.get(timeout=left)
-        return rang
+            while not woken and (left := min(end, until()) - time.monotonic()) > 0:
+                woken = self._calls.get(timeout=left)
+        return woken
 
     def clear(self) -> bool:
-        """Forget the ringing so far; say whether there was any."""
-        rang = False
+        """Forget earlier calls; return whether one of them was ``wake``."""
+        woken = False
         with suppress(queue.Empty):
             while True:
-                rang |= self._calls.get_nowait()
-        return rang
+                woken |= self._calls.get_nowait()
+        return woken

@@ -1,4 +1,4 @@
-"""Ends what a worker would wait for without end: its database, or its own loop."""
+"""Ends waits that would never end: for the database, or for the worker's own loop."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from scheduled_tasks.models.sql.transactions import SHORTEST_LEASE
 
 logger = logging.getLogger(__name__)
 
-#: A watchdog looks so often in each lease.
+#: Checks in each lease.
 CHECKS_PER_LEASE = 12
-#: After so many looks in a row at one statement it cuts the connection, which is half a lease, and
-#: more than a server that lives lets any statement take.
+#: A connection is cut after this many checks in a row find the same statement in progress. That is
+#: half a lease, and longer than the statement timeout of a server that works.
 CUT_AFTER_CHECKS = 6
-#: After so many, should that not have helped, it ends the process, within the lease.
+#: If the cut does not help, the process is ended after this many checks, still within the lease.
 EXIT_AFTER_CHECKS = 11
-#: A loop hangs that has not come round for so many seconds, or for a lease where that is longer: in
-#: a receiver of a signal, perhaps.
+#: A loop hangs if one round takes longer than this, or than a lease where that is longer. A likely
+#: cause is a receiver of a signal.
 MAX_ROUND_SECONDS = 300.0
-#: How long the log may take to hear why the process ends, in seconds.
+#: How long logging the reason may delay the end of the process.
 MAX_LOGGING_SECONDS = 5.0
-#: Connecting to an address may take a sixth of a lease, within these bounds in seconds.
+#: Connecting may take a sixth of a lease, within these bounds.
 MIN_CONNECT_SECONDS, MAX_CONNECT_SECONDS = 2, 10
-#: What a worker exits with that could not be freed.
+#: The exit status of a process that the watchdog ends.
 EXIT_CODE = 1
 
 
 class Watchdog:
-    """Watches the threads of a worker that must never wait for ever.
+    """Watches the threads of a worker, which must never wait for ever.
 
-    A loop that notes its ``rounds`` has to come round, or the process ends: others would go on
-    believing its heartbeat. Nor may anybody wait for the database without end. Behind a proxy a
-    connection can go dead without a sign, and no keepalive notices. What waits on it is told that
-    the server has gone, by shutting down the socket under it, and recovers as from any other
-    outage. That is for PostgreSQL with psycopg 3 only: other drivers have options for it.
+    - The loop counts its ``rounds``. If a round takes too long, the process is ended, because
+      other workers would go on to trust its heartbeat.
+    - A connection through a proxy can die without an error, and keepalives do not notice. The
+      watchdog shuts down its socket. The thread that waits gets an error as in any outage, and
+      recovers. This is for PostgreSQL with psycopg 3 only; other drivers have options for it.
     """
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Watch the calling thread, and begin to look, from a thread of its own."""
+        """Watch the calling thread, and start the thread that checks."""
         self._callers.enter_context(self.watching())
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more, and wait for the thread; for the thread to call that called ``start``."""
+        """Stop the thread and wait for it; call it in the thread that called ``start``."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -71,7 +71,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the connections of the calling thread meanwhile, and bound their making."""
+        """Watch the connections of the calling thread in the block; set a connect timeout."""
         with ExitStack() as stack:
             for connection in connections.all():
                 if connection.vendor == "postgresql":
@@ -80,7 +80,7 @@ class Watchdog:
 
     @contextmanager
     def watched(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
-        """Watch one connection of the calling thread meanwhile."""
+        """Watch one connection of the calling thread in the block."""
         watched = WatchedConnection(connection)
         with connecting_bounded(connection), connection.execute_wrapper(watched.count):
             with self._changing:
@@ -92,7 +92,7 @@ class Watchdog:
                     self._watched.remove(watched)
 
     def check(self) -> None:
-        """Look once at each connection, and cut those that hang, and at the loop; or end it all."""
+        """Check each connection and the loop once; cut connections, or end the process."""
         with self._changing:
             all_watched = list(self._watched)
         for watched in all_watched:
@@ -101,10 +101,10 @@ class Watchdog:
                 watched.cut()
                 logger.error("the database has not answered for half a lease: connection cut")
             if checks >= EXIT_AFTER_CHECKS:
-                end_process("waiting for the database cannot be ended")
+                end_process("a wait for the database cannot be ended")
         longest = max(MAX_ROUND_SECONDS, app_settings.LEASE)
         if self.rounds.count_checks() >= math.ceil(longest / check_interval()):
-            end_process(f"the loop of this worker hangs, at\n{self.rounds.where}")
+            end_process(f"the loop of this worker hangs at\n{self.rounds.where}")
 
     def _run(self) -> None:
         while not self._stop.wait(check_interval()):
@@ -112,21 +112,21 @@ class Watchdog:
 
 
 def check_interval() -> float:
-    """Return how many seconds are between two looks."""
+    """Return the seconds between two checks."""
     return max(app_settings.LEASE, SHORTEST_LEASE) / CHECKS_PER_LEASE
 
 
-def end_process(why: str) -> None:
-    """Say why, unless that hangs as well, and end the process."""
-    said = ("the process ends since %s", why)
-    saying = threading.Thread(target=logger.critical, args=said, daemon=True)
-    saying.start()
-    saying.join(MAX_LOGGING_SECONDS)
+def end_process(reason: str) -> None:
+    """Log the reason, unless logging hangs as well, and end the process."""
+    message = ("the process ends: %s", reason)
+    logging_thread = threading.Thread(target=logger.critical, args=message, daemon=True)
+    logging_thread.start()
+    logging_thread.join(MAX_LOGGING_SECONDS)
     os._exit(EXIT_CODE)
 
 
 class Rounds:
-    """How often a loop has come round, and how many looks in a row have found it in one round."""
+    """Counts the rounds of a loop, and the checks that find it in the same round."""
 
     def __init__(self) -> None:
         self._begun = 0
@@ -135,12 +135,12 @@ class Rounds:
         self._thread = 0
 
     def begin(self) -> None:
-        """Note that the loop of the calling thread begins another round."""
+        """Count another round, in the thread of the loop."""
         self._thread = threading.get_ident()
         self._begun += 1
 
     def count_checks(self) -> int:
-        """Return how many looks ago the present round was first seen; 0 before the first."""
+        """Count a check; return how many checks ago the present round was first seen."""
         same = self._begun and self._begun == self._seen
         self._checks = self._checks + 1 if same else 0
         self._seen = self._begun
@@ -148,40 +148,39 @@ class Rounds:
 
     @property
     def where(self) -> str:
-        """Return what the loop does, as the stack of its thread."""
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 -- the way to it
+        """The stack of the thread of the loop, as text."""
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 -- the only way to it
         return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class WatchedConnection:
-    """One connection of a thread, and how many looks in a row have found it at one statement.
+    """A connection of a thread; counts the checks that find the same statement in progress.
 
-    Looks are counted and not seconds, so that a process that was frozen is not taken for one that
-    waits.
+    It counts checks and not seconds, so that a process that was frozen does not seem to hang.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.connection: Any = connection  # whose driver is in no type
+        self.connection: Any = connection  # the type says nothing of its driver
         self._statements = 0
         self._seen: tuple[Any, int] | None = None
         self._checks = 0
 
     def count(self, execute: Callable[..., Any], *statement: Any) -> Any:
-        """Execute a statement, and tell it from the one before."""
+        """Execute a statement and count it."""
         self._statements += 1
         return execute(*statement)
 
     def count_checks(self) -> int:
-        """Return how many looks ago the statement was first seen that is in progress, else 0."""
-        doing = self.statement_in_progress()
-        self._checks = self._checks + 1 if doing is not None and doing == self._seen else 0
-        self._seen = doing
+        """Count a check; return how many checks ago the present statement was first seen, or 0."""
+        statement = self.statement_in_progress()
+        self._checks = self._checks + 1 if statement is not None and statement == self._seen else 0
+        self._seen = statement
         return self._checks
 
     def statement_in_progress(self) -> tuple[Any, int] | None:
-        """Return libpq's connection and the number of the statement in progress, if one is.
+        """Return libpq's connection and the number of the statement in progress, or None.
 
-        The COMMIT that follows a statement counts as part of it.
+        A COMMIT counts as part of the statement before it.
         """
         libpq = getattr(self.connection.connection, "pgconn", None)
         if libpq is None:
@@ -190,11 +189,11 @@ class WatchedConnection:
         return (libpq, self._statements) if libpq.transaction_status == active else None
 
     def cut(self) -> None:
-        """Break the connection under the statement that was seen, if that is still in progress."""
+        """Shut down the socket if the statement seen by the last check is still in progress."""
         if self._seen is None:
             return
         libpq, _ = self._seen
-        # A second number for the same socket, which its thread cannot close and give to another.
+        # A duplicate of the descriptor: the thread may close the original, and reuse its number.
         with (
             suppress(OSError, self.connection.Database.Error),
             socket.socket(fileno=os.dup(libpq.socket)) as line,
@@ -205,7 +204,7 @@ class WatchedConnection:
 
 @contextmanager
 def connecting_bounded(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Bound how long this one connection takes to be made, where the project does not say."""
+    """Set a connect timeout in the block, unless the project has set one."""
     given = connection.settings_dict
     if "PGCONNECT_TIMEOUT" not in os.environ:
         seconds = min(max(round(app_settings.LEASE / 6), MIN_CONNECT_SECONDS), MAX_CONNECT_SECONDS)

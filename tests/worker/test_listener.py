@@ -116,7 +116,7 @@ def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
             assert len(warnings(caplog)) == loss
         wake_workers("default")
         wait_until(lambda: heard.times == 3, within=LONG)
-    assert all("by polling only, since it is deaf" in said for said in warnings(caplog))
+    assert all("by polling only" in said for said in warnings(caplog))
 
 
 def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.Monkey
 def test_a_line_that_has_heard_once_is_dead_and_not_wrong() -> None:
     deaf = listener.Listener(on_wake=lambda: None)
     deaf._verified_until = time.monotonic() - 1
-    with pytest.raises(ConnectionError, match="died in silence"):
+    with pytest.raises(ConnectionError, match="died without an error"):
         deaf._give_up(None)  # type: ignore[arg-type]
 
 
@@ -167,7 +167,7 @@ def test_what_listens_to_another_database_is_deaf_and_says_so_once(
     ("dsn", "why"),
     [
         ("host=127.0.0.1 port=1 dbname=none", "port 1 failed"),
-        ("postgres//ada:secret@db/shop", "is no address that PostgreSQL understands."),
+        ("postgres//ada:secret@db/shop", "is not a valid PostgreSQL address."),
     ],
 )
 def test_a_wrong_address_is_one_warning_without_its_password(

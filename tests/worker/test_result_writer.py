@@ -311,13 +311,13 @@ def test_no_more_is_fetched_than_can_be_kept(
     source = scheduler().engine.executor
     result_writer = ResultWriter(source, Worker(label="w"), Clock())
     monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
-    result_writer._said = [
+    result_writer._messages = [
         Sent(execution_id=1, attempt=1, number=1, message=Note(text="x"))
     ] * MOST_MESSAGES
     monkeypatch.setattr(result_writer, "record", lambda sent, skip: {(1, 1)})
     result_writer.flush()
     result_writer.flush()
-    assert (fetched, len(result_writer._said_held_up)) == ([], MOST_MESSAGES)
+    assert (fetched, len(result_writer._messages_held_up)) == ([], MOST_MESSAGES)
     monkeypatch.setattr(result_writer, "record", lambda sent, skip: set())
     result_writer.flush()
     result_writer.flush()

@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 return
             prepared = prepare(task, payload, **asked)
             with bar_on(sys.stderr, shown=options["verbosity"] > 0) as hear:
-                execution = run_here(prepared, on_said=hear)
+                execution = run_here(prepared, on_message=hear)
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])
