@@ -145,7 +145,7 @@ def check_platform(**_: Any) -> list[CheckMessage]:
                 id="scheduled_tasks.E009",
             )
         ]
-    from scheduled_tasks.executors.process.platform import missing  # noqa: PLC0415 -- only where it is used
+    from scheduled_tasks.executors.process.operating_system import missing  # noqa: PLC0415 -- only where it is used
 
     if not (lacks := missing()):
         return []

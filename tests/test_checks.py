@@ -18,7 +18,7 @@ from django.test import override_settings
 
 from scheduled_tasks import declare, scheduled_task
 from scheduled_tasks.checks import all_checks, check_limits, check_sqlite
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.sync import sync
@@ -293,7 +293,7 @@ def test_w002_says_nothing_of_a_database_without_tables() -> None:
 def test_w003_a_platform_on_which_processes_do_less(
     registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "missing", lambda: ["No limits.", "No orphans."])
+    monkeypatch.setattr(operating_system, "missing", lambda: ["No limits.", "No orphans."])
     [message] = found(SCHEDULED_TASKS={"EXECUTOR": "process"})
     assert message.id == "scheduled_tasks.W003"
     assert message.msg.endswith(" on this platform. No limits. No orphans.")

@@ -51,7 +51,7 @@ class PayloadPage(FormPage, ABC):
         """Return the form of the handler's arguments, over the payload that there is."""
         stored = self.about.payload if isinstance(self.about.payload, dict) else {}
         form = spec.form(self.request.POST if posted else None, initial=stored)
-        if spec.own_form is None:
+        if spec.custom_form is None:
             # The admin takes help texts for HTML; these quote defaults from the code.
             for field in form.fields.values():
                 field.help_text = conditional_escape(field.help_text)

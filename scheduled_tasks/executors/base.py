@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
 
-from scheduled_tasks.runtime.messages import Message, Sent
+from scheduled_tasks.runtime.messages import Envelope, Message
 from scheduled_tasks.runtime.runs import Ending, Run
 
 #: What runs say is written at latest so many seconds after it was said.
-GATHER_MESSAGES = 0.5
+MESSAGE_DELAY_SECONDS = 0.5
 #: A run that says more than the worker has written waits until no more than this is unwritten.
-MOST_MESSAGES = 10_000
+MAX_UNWRITTEN_MESSAGES = 10_000
 #: Later than any moment of the monotonic clock.
 NEVER = float("inf")
 
@@ -55,7 +55,7 @@ class Executor(ABC):
         #: When, by the monotonic clock, the first unwritten message has to be written.
         self.messages_due = NEVER
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
-        self._messages: queue.SimpleQueue[Sent] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
         #: The number of the last message of each attempt in hand.
         self._numbers: dict[tuple[int, int], int] = {}
         self._numbering = threading.Lock()
@@ -128,14 +128,14 @@ class Executor(ABC):
     @property
     def full(self) -> bool:
         """Say whether so much is unwritten that runs must wait before they say more."""
-        return self._messages.qsize() >= MOST_MESSAGES
+        return self._messages.qsize() >= MAX_UNWRITTEN_MESSAGES
 
     def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
         """Take a message from a run, from any thread; it should wait while this is ``full``."""
         claim = run.execution_id, run.attempt
         with self._numbering:
             number = self._numbers[claim] = self._numbers.get(claim, run.message_count) + 1
-            sent = Sent(
+            sent = Envelope(
                 execution_id=run.execution_id,
                 attempt=run.attempt,
                 number=number,
@@ -144,10 +144,10 @@ class Executor(ABC):
             )
             self._messages.put(sent)
         if self.messages_due == NEVER:
-            self.messages_due = time.monotonic() + GATHER_MESSAGES
+            self.messages_due = time.monotonic() + MESSAGE_DELAY_SECONDS
             self.on_message()
 
-    def messages(self) -> list[Sent]:
+    def messages(self) -> list[Envelope]:
         """Return what runs have said since the last call, in order."""
         self.messages_due = NEVER
         return [self._messages.get() for _ in range(self._messages.qsize())]

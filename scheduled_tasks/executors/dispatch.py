@@ -11,11 +11,11 @@ from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.executors import executor_class
 from scheduled_tasks.executors.base import NEVER, Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import failed
-from scheduled_tasks.runtime.messages import Sent
+from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Run
 
 #: An executor that could not be opened is left at that for so many seconds: trying takes long.
-OPEN_AGAIN = 60.0
+REOPEN_SECONDS = 60.0
 
 
 class Dispatcher:
@@ -65,7 +65,7 @@ class Dispatcher:
         except BaseException as error:
             executor.close()
             if isinstance(error, ExecutorBrokenError):
-                self._broken[kind] = str(error), self._monotonic() + OPEN_AGAIN
+                self._broken[kind] = str(error), self._monotonic() + REOPEN_SECONDS
             raise
         return executor
 
@@ -130,7 +130,7 @@ class Dispatcher:
             endings += executor.finished()
         return endings
 
-    def messages(self) -> list[Sent]:
+    def messages(self) -> list[Envelope]:
         """Return what runs have said since the last call."""
         return [sent for executor in self.executors.values() for sent in executor.messages()]
 

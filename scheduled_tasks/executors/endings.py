@@ -33,7 +33,7 @@ def ignored_timeout_reason(run: Run) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class ProcessExit:
     """How the process of a run ended: by a signal, or with a code."""
 
     code: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.connections import unbroken_transactions
-from scheduled_tasks.executors.thread_run import LocalRun
+from scheduled_tasks.executors.local_run import LocalRun
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Outcome, Run
 

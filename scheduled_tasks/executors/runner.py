@@ -25,9 +25,9 @@ from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.failures import failure_of
 from scheduled_tasks.runtime.logs.capture import logged_to
-from scheduled_tasks.runtime.logs.output import printed_to
+from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
-from scheduled_tasks.runtime.messages import Afresh, Counts, Recorder
+from scheduled_tasks.runtime.messages import Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
 from scheduled_tasks.signals import execution_started
@@ -62,7 +62,7 @@ def perform(
     try:
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
-                recorder.send(Afresh())
+                recorder.send(StartedOver())
             ending = ended_well(cancellation.call(lambda: call(run, context)), context)
     except Skip as skip:
         ending = {"status": "skipped", "reason": redacted_text(str(skip))}

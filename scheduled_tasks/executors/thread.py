@@ -22,7 +22,7 @@ from scheduled_tasks.executors.endings import (
     lost,
     timeout_reason,
 )
-from scheduled_tasks.executors.thread_run import LocalRun
+from scheduled_tasks.executors.local_run import LocalRun
 from scheduled_tasks.runtime.failures import failure_of
 from scheduled_tasks.runtime.runs import Outcome, Run
 

@@ -10,11 +10,11 @@ from typing import TypeGuard
 from scheduled_tasks.exceptions import InvalidTask
 
 #: What ``retry=True`` means.
-USUAL_RETRIES = 5
+DEFAULT_RETRIES = 5
 #: The largest number of retries or seconds, which every database can hold.
-MOST = 2**31 - 1
+MAX_INTEGER = 2**31 - 1
 #: More makes every delay but the first the longest one.
-MOST_BACKOFF = 1000
+MAX_BACKOFF = 1000
 #: Error categories that trying again cannot mend.
 NEVER_RETRIED = ("payload", "permanent")
 #: Delays are lengthened by up to this part of them, so that failures do not come back in step.
@@ -33,7 +33,7 @@ class Retry:
     that make no sense.
     """
 
-    max_retries: int = USUAL_RETRIES
+    max_retries: int = DEFAULT_RETRIES
     delay: int = 1
     backoff: float = 2.0
     max_delay: int = 3600
@@ -44,9 +44,9 @@ class Retry:
         errors: dict[str, list[str]] = {}
         for name in ("max_retries", "delay", "max_delay"):
             if not is_count(getattr(self, name)):
-                errors[name] = [f"must be a whole number from 0 to {MOST}."]
-        if not isinstance(self.backoff, (int, float)) or not 1 <= self.backoff <= MOST_BACKOFF:
-            errors["backoff"] = [f"must be a number from 1 to {MOST_BACKOFF}."]
+                errors[name] = [f"must be a whole number from 0 to {MAX_INTEGER}."]
+        if not isinstance(self.backoff, (int, float)) or not 1 <= self.backoff <= MAX_BACKOFF:
+            errors["backoff"] = [f"must be a number from 1 to {MAX_BACKOFF}."]
         for name in ("retry_on", "give_up_on"):
             classes = getattr(self, name)
             if not isinstance(classes, tuple) or not all(map(is_error_class, classes)):
@@ -75,7 +75,7 @@ class Retry:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
 
 
 def is_error_class(value: object) -> bool:
@@ -88,7 +88,7 @@ def retry_of(value: object) -> Retry:
         case Retry():
             return value
         case bool():
-            return Retry(max_retries=USUAL_RETRIES if value else 0)
+            return Retry(max_retries=DEFAULT_RETRIES if value else 0)
         case int():
             return Retry(max_retries=value)
     raise InvalidTask({"retry": [f"must be True, a number of retries or a Retry, not {value!r}."]})

@@ -16,13 +16,13 @@ from scheduled_tasks.models.sql.bulk import Values, update_each
 from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError, waiting_once
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.messages import (
-    Afresh,
     Checkpoint,
     Counts,
+    Envelope,
+    ExecutorNote,
     LogLine,
-    Note,
     Progress,
-    Sent,
+    StartedOver,
 )
 from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
 
@@ -48,7 +48,7 @@ class RecordingQuerySet(ClaimingQuerySet):
         return bool(mine.update(checkpoint=value))
 
     def record(
-        self, sent: Sequence[Sent], worker: Worker, *, skip: bool = False
+        self, sent: Sequence[Envelope], worker: Worker, *, skip: bool = False
     ) -> dict[Claim, bool]:
         """Write messages of runs; return the (execution id, attempt) of which none were written.
 
@@ -82,10 +82,10 @@ class RecordingQuerySet(ClaimingQuerySet):
         return left_out | self.record(second, worker, skip=skip)
 
     def write_messages(
-        self, sent: Sequence[Sent], worker: Worker, *, skip: bool
+        self, sent: Sequence[Envelope], worker: Worker, *, skip: bool
     ) -> dict[Claim, bool]:
         """Write messages within a transaction; return as ``record`` the claims left out."""
-        messages: dict[Claim, list[Sent]] = {}
+        messages: dict[Claim, list[Envelope]] = {}
         for each in sent:
             messages.setdefault(claim_of(each), []).append(each)
         ids = {execution_id for execution_id, _ in messages}
@@ -101,7 +101,7 @@ class RecordingQuerySet(ClaimingQuerySet):
         still_held = set(mine.values_list("pk", "attempt"))
         return {claim: claim in still_held for claim in left_out}
 
-    def write_columns(self, messages: Mapping[Execution, Sequence[Sent]]) -> None:
+    def write_columns(self, messages: Mapping[Execution, Sequence[Envelope]]) -> None:
         """Write what messages change on held rows, those that change the same columns together.
 
         Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
@@ -117,12 +117,12 @@ class RecordingQuerySet(ClaimingQuerySet):
                 raise LostRaceError("Another worker took an execution meanwhile.")
 
 
-def unwritten(row: Execution, sent: Sequence[Sent]) -> list[Sent]:
+def unwritten(row: Execution, sent: Sequence[Envelope]) -> list[Envelope]:
     """Return what is not written yet: a lost answer to a COMMIT has it come here once more."""
     return [each for each in sent if each.number > row.message_count]
 
 
-def changes(row: Execution, sent: Sequence[Sent]) -> dict[str, Any]:
+def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
     """Return the columns that messages change, and to what was said last."""
     lines = sum(isinstance(each.message, LogLine) for each in sent)
     values: dict[str, Any] = {"message_count": sent[-1].number}
@@ -134,12 +134,12 @@ def changes(row: Execution, sent: Sequence[Sent]) -> dict[str, Any]:
                 values["progress"] = progress(message)
             case Checkpoint():
                 values["checkpoint"] = sanitized_json(message.value)
-            case Note():
+            case ExecutorNote():
                 values["reason"] = sanitized_text(message.text)
             case Counts():
                 values["processed_count"] = bounded(message.processed)
                 values["error_count"] = bounded(message.errors)
-            case Afresh():
+            case StartedOver():
                 values |= {"progress": None, "processed_count": 0, "error_count": 0}
     return values
 
@@ -153,7 +153,7 @@ def bounded(count: int) -> int:
     return min(max(int(count), 0), MOST_COUNTED)
 
 
-def log_line(sent: Sent) -> ExecutionLog | None:
+def log_line(sent: Envelope) -> ExecutionLog | None:
     """Return the row of a line of the log, None for any other message."""
     match sent.message:
         case LogLine() as line:

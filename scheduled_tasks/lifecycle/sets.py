@@ -14,7 +14,7 @@ from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.compiled import Prepared, first_values
 from scheduled_tasks.models.sql.transactions import LockingQuerySet, LostRaceError
 from scheduled_tasks.models.task_state import NEXT_DUE, TaskState, TaskStateQuerySet
-from scheduled_tasks.runtime.messages import Sent
+from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending
 
 if TYPE_CHECKING:
@@ -147,6 +147,6 @@ class ExecutionSets(LockingQuerySet["Execution"]):
 NEXT_WAITING = Prepared(ExecutionSets.next_waiting, "handlers", "free_at")
 
 
-def claim_of(said: Ending | Sent) -> Claim:
+def claim_of(said: Ending | Envelope) -> Claim:
     """Return the claim under which a worker says something of an execution."""
     return said.execution_id, said.attempt

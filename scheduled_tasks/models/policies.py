@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.handlers.retries import MOST, MOST_BACKOFF, Retry
+from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 
 #: As many slots can be caught up, or wait, at most.
 MOST_CAUGHT_UP = 5_000
@@ -94,14 +94,14 @@ class Policies(models.Model):
         _("timeout"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
         help_text=_("Seconds. A run that takes longer is asked to stop, then killed."),
     )
     memory_limit_mb = models.PositiveIntegerField(
         _("memory limit (MB)"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
         help_text=_(
             "Memory that a run and its child processes may use in addition to what the run "
             "started with. A run that uses more is killed."
@@ -111,25 +111,25 @@ class Policies(models.Model):
     max_retries = models.PositiveIntegerField(
         _("max. retries"),
         default=0,
-        validators=[MaxValueValidator(MOST)],
+        validators=[MaxValueValidator(MAX_INTEGER)],
         help_text=_("Maximum number of times a failed execution is retried."),
     )
     retry_delay = models.PositiveIntegerField(
         _("retry delay"),
         default=1,
-        validators=[MaxValueValidator(MOST)],
+        validators=[MaxValueValidator(MAX_INTEGER)],
         help_text=_("Seconds before the first retry."),
     )
     retry_backoff = models.FloatField(
         _("retry backoff"),
         default=2.0,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_BACKOFF), refuse_nan],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_BACKOFF), refuse_nan],
         help_text=_("Each retry delay is the previous one multiplied by this number."),
     )
     retry_max_delay = models.PositiveIntegerField(
         _("maximum retry delay"),
         default=3600,
-        validators=[MaxValueValidator(MOST)],
+        validators=[MaxValueValidator(MAX_INTEGER)],
         help_text=_("Seconds. Retry delays grow up to this limit."),
     )
     on_lost = models.CharField(
@@ -138,7 +138,7 @@ class Policies(models.Model):
     max_losses = models.PositiveIntegerField(
         _("max. times rerun after a lost worker"),
         default=3,
-        validators=[MaxValueValidator(MOST)],
+        validators=[MaxValueValidator(MAX_INTEGER)],
         help_text=_("After that, the execution fails."),
     )
 
@@ -153,7 +153,7 @@ class Policies(models.Model):
         _("grace period"),
         null=True,
         blank=True,
-        validators=[MaxValueValidator(MOST)],
+        validators=[MaxValueValidator(MAX_INTEGER)],
         help_text=_("Seconds. A run that is later than this is missed. Leave empty for no limit."),
     )
     catch_up_limit = models.PositiveIntegerField(
@@ -246,7 +246,7 @@ class Policies(models.Model):
     def too_late(self, lateness: timedelta) -> bool:
         """Say whether an execution may not begin any more, so much after its time."""
         grace = self.misfire_grace
-        return grace is not None and lateness > timedelta(seconds=min(grace, MOST))
+        return grace is not None and lateness > timedelta(seconds=min(grace, MAX_INTEGER))
 
     @property
     def too_late_reason(self) -> str:
@@ -277,8 +277,8 @@ class Policies(models.Model):
         """
         backoff = self.retry_backoff
         return Retry(
-            max_retries=min(self.max_retries, MOST),
-            delay=min(self.retry_delay, MOST),
-            backoff=backoff if 1 <= backoff <= MOST_BACKOFF else 1.0,
-            max_delay=min(self.retry_max_delay, MOST),
+            max_retries=min(self.max_retries, MAX_INTEGER),
+            delay=min(self.retry_delay, MAX_INTEGER),
+            backoff=backoff if 1 <= backoff <= MAX_BACKOFF else 1.0,
+            max_delay=min(self.retry_max_delay, MAX_INTEGER),
         )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 logger = logging.getLogger(__name__)
 
-SKEW_WORTH_A_WARNING = timedelta(seconds=2)
+MAX_SKEW = timedelta(seconds=2)
 
 
 def lifetime() -> float:
@@ -57,7 +57,7 @@ class Clock:
         """Go on from the database's time; warn once where the host's clock is far from it."""
         self.set(database_time)
         skew = timezone.now() - database_time
-        if abs(skew) > SKEW_WORTH_A_WARNING and not self._warned:
+        if abs(skew) > MAX_SKEW and not self._warned:
             self._warned = True
             logger.warning(
                 "this host's clock differs from the database's by %.1f s; slots follow the "

@@ -17,19 +17,19 @@ from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.messages import (
     Checkpoint,
     Counts,
+    LeaseCheck,
     Message,
-    Presence,
     Progress,
     Recorder,
 )
 from scheduled_tasks.runtime.once import OnceBlock, checked_text, checked_ttl
-from scheduled_tasks.runtime.progress import Loop, Pace
+from scheduled_tasks.runtime.progress import ProgressLoop, Throttle
 from scheduled_tasks.runtime.sanitizing import redacted_text, strict_json
 
 Item = TypeVar("Item")
 
 #: Of what is said beside progress, so many characters are kept.
-LONGEST_TEXT = 500
+MAX_TEXT_LENGTH = 500
 
 
 class NullRecorder:
@@ -83,14 +83,14 @@ class TaskContext:
     attempt_store: AttemptStore = field(default_factory=InMemoryAttemptStore, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
-    pace: Pace = field(init=False, repr=False, compare=False)
-    counting: Pace = field(init=False, repr=False, compare=False)
+    pace: Throttle = field(init=False, repr=False, compare=False)
+    counting: Throttle = field(init=False, repr=False, compare=False)
     _lock: threading.RLock = field(
         default_factory=threading.RLock, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        self.pace, self.counting = Pace(self.recorder), Pace(self.recorder)
+        self.pace, self.counting = Throttle(self.recorder), Throttle(self.recorder)
 
     def say_last(self) -> None:
         """Say what has not been said yet, since it was said too soon after the message before."""
@@ -123,27 +123,27 @@ class TaskContext:
         done: Iterable[Item] | AsyncIterable[Item],
         total: float | None = None,
         text: str = "",
-    ) -> Loop[Item]: ...
+    ) -> ProgressLoop[Item]: ...
 
     def progress(
         self,
         done: float | Iterable[Item] | AsyncIterable[Item],
         total: float | None = None,
         text: str = "",
-    ) -> Loop[Item] | None:
+    ) -> ProgressLoop[Item] | None:
         """Say how far the run has come: so much of ``total``, where that is known.
 
         Or wrap what a loop goes through, ``for page in context.progress(pages)``, also with
         ``async for``: each item that the loop has done counts. It is written twice a second at
         most, however often it is said. Raise TypeError for anything else.
         """
-        text = redacted_text(str(text), limit=LONGEST_TEXT)
+        text = redacted_text(str(text), limit=MAX_TEXT_LENGTH)
         if total is None or isinstance(total, (int, float)):
             if isinstance(done, (int, float)):
                 self.pace.say(partial(Progress, done=done, total=total, text=text))
                 return None
             if isinstance(done, (Iterable, AsyncIterable)) and not isinstance(done, (str, bytes)):
-                return Loop(self.pace, done, total, text)
+                return ProgressLoop(self.pace, done, total, text)
         raise TypeError(
             f"progress() takes numbers, or what a loop goes through, not {done!r} of {total!r}."
         )
@@ -169,7 +169,7 @@ class TaskContext:
 
         It asks the worker, who asks the database. Raise LeaseLost if it is not.
         """
-        self._confirm(Presence())
+        self._confirm(LeaseCheck())
 
     @property
     def checkpoint(self) -> Any:

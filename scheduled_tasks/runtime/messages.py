@@ -55,27 +55,27 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Afresh:
+class StartedOver:
     """An attempt that begins from the start: how far the one before came no longer counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Presence:
+class LeaseCheck:
     """Nothing but the question whether the execution is still this attempt's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class ExecutorNote:
     """A sentence of the executor's about a run that goes on, shown with its execution."""
 
     text: str
 
 
-Message = LogLine | Progress | Checkpoint | Counts | Afresh | Presence | Note
+Message = LogLine | Progress | Checkpoint | Counts | StartedOver | LeaseCheck | ExecutorNote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Envelope:
     """A message on its way: from which attempt, and what to call when its fate is known.
 
     ``number`` counts the messages of an execution, from 1 and through its attempts, so that none

@@ -13,7 +13,7 @@ from scheduled_tasks.runtime.sanitizing import sanitized_text
 #: Characters of a key.
 KEY_LENGTH = 200
 #: What adds up to a moment that every database can hold.
-LONGEST_TTL = timedelta(days=36_500)
+MAX_TTL = timedelta(days=36_500)
 
 
 class OnceBlock:
@@ -71,9 +71,9 @@ def checked_ttl(ttl: float | timedelta | None) -> timedelta | None:
     if ttl is None:
         return None
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if not 0 < seconds <= LONGEST_TTL.total_seconds():
+    if not 0 < seconds <= MAX_TTL.total_seconds():
         raise ValueError(
-            f"A ttl is above 0 seconds and at most {LONGEST_TTL.days} days, not {ttl}; "
+            f"A ttl is above 0 seconds and at most {MAX_TTL.days} days, not {ttl}; "
             "without one the key is used up for ever."
         )
     return timedelta(seconds=seconds)

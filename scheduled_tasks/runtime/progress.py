@@ -15,10 +15,10 @@ from scheduled_tasks.runtime.messages import Message, Progress, Recorder
 Item = TypeVar("Item")
 
 #: So many seconds lie between two messages at least.
-PACE = 0.5
+SEND_SECONDS = 0.5
 
 
-class Pace:
+class Throttle:
     """Sends the latest of one kind of message, the last in any case; safe from any thread."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -27,7 +27,7 @@ class Pace:
         self._latest: Callable[[], Message] | None = None
         self._timer: threading.Timer | None = None
         self._sent: Message | None = None
-        self._sent_at = -PACE
+        self._sent_at = -SEND_SECONDS
         # Re-entrant: a handler of signals may say something while its thread does.
         self._lock = threading.RLock()
 
@@ -40,7 +40,7 @@ class Pace:
         """Send what a function returns, now or when the next message may be sent."""
         with self._lock:
             self._latest = latest
-            wait = self._sent_at + PACE - time.monotonic()
+            wait = self._sent_at + SEND_SECONDS - time.monotonic()
             if wait <= 0:
                 self._send()
             elif self._timer is None:
@@ -71,12 +71,12 @@ class Pace:
             self._latest, self._sent = None, said
 
 
-class Loop(Generic[Item]):
+class ProgressLoop(Generic[Item]):
     """What ``context.progress`` makes of an iterable: the same items, and it says how many."""
 
     def __init__(
         self,
-        pace: Pace,
+        pace: Throttle,
         items: Iterable[Item] | AsyncIterable[Item],
         total: float | None,
         text: str,

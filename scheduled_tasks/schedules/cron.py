@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from scheduled_tasks.schedules.base import Schedule, in_utc
-from scheduled_tasks.schedules.clock import (
+from scheduled_tasks.schedules.cron_description import describe_fields
+from scheduled_tasks.schedules.cron_grammar import MACROS, read
+from scheduled_tasks.schedules.cron_matching import next_match
+from scheduled_tasks.schedules.text import checked
+from scheduled_tasks.schedules.wall_clock import (
     SECOND,
     change,
     first_instant,
@@ -15,10 +19,6 @@ from scheduled_tasks.schedules.clock import (
     repeats_until,
     wall_time,
 )
-from scheduled_tasks.schedules.description import describe_fields
-from scheduled_tasks.schedules.grammar import MACROS, read
-from scheduled_tasks.schedules.matching import next_match
-from scheduled_tasks.schedules.text import checked
 from scheduled_tasks.schedules.zones import zone
 
 DAY = timedelta(days=1)

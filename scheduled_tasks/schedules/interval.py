@@ -11,8 +11,8 @@ from scheduled_tasks.schedules.base import Schedule, in_utc
 from scheduled_tasks.schedules.text import checked, quoted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(days=366)
+MIN_INTERVAL = timedelta(seconds=1)
+MAX_INTERVAL = timedelta(days=366)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 CANONICAL_UNITS = ("day", "hour", "minute", "second")
@@ -75,7 +75,7 @@ class Interval(Schedule):
     @property
     def parts(self) -> tuple[int, str]:
         """Return the number and the unit of the canonical text."""
-        seconds = self.every // SHORTEST
+        seconds = self.every // MIN_INTERVAL
         unit = next(unit for unit in CANONICAL_UNITS if seconds % SECONDS[unit] == 0)
         return seconds // SECONDS[unit], unit
 
@@ -83,9 +83,9 @@ class Interval(Schedule):
 def check_length(every: object) -> None:
     if not isinstance(every, timedelta):
         raise InvalidSchedule(f"An interval is a timedelta, not {type(every).__name__}.")
-    if not SHORTEST <= every <= LONGEST:
-        raise InvalidSchedule(f"An interval lasts from 1 second to {LONGEST.days} days.")
-    if every % SHORTEST:
+    if not MIN_INTERVAL <= every <= MAX_INTERVAL:
+        raise InvalidSchedule(f"An interval lasts from 1 second to {MAX_INTERVAL.days} days.")
+    if every % MIN_INTERVAL:
         raise InvalidSchedule("An interval is a whole number of seconds.")
 
 

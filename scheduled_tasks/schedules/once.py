@@ -8,8 +8,8 @@ from datetime import datetime
 
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.base import Schedule, in_utc
-from scheduled_tasks.schedules.clock import first_instant
 from scheduled_tasks.schedules.text import checked, quoted
+from scheduled_tasks.schedules.wall_clock import first_instant
 from scheduled_tasks.schedules.zones import zone
 
 FIRST_YEAR = 1970

@@ -11,7 +11,7 @@ from scheduled_tasks.schedules.text import quoted
 
 #: Names that mean another zone on each machine, or none.
 NOT_PORTABLE = {"localtime", "Factory"}
-LONGEST_NAME = 64
+MAX_NAME_LENGTH = 64
 
 
 def zone(name: object) -> ZoneInfo:
@@ -38,7 +38,7 @@ def known_zone(name: str) -> ZoneInfo:
 
 
 def nearest_name(name: str) -> str | None:
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME_LENGTH:
         return None
     known = sorted(zone_names())
     cities = {name.rpartition("/")[2].lower(): name for name in known}

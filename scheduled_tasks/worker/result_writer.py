@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.lifecycle.sets import Claim, claim_of
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.messages import Sent
+from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
 from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end
 
@@ -24,7 +24,7 @@ CLAIM_LOST = "The connection to the database broke while it was claimed."
 class Source(Protocol):
     """An executor, or several."""
 
-    def messages(self) -> list[Sent]:
+    def messages(self) -> list[Envelope]:
         """Return the messages of runs since the last call."""
 
     def finished(self) -> list[Ending]:
@@ -43,8 +43,8 @@ class ResultWriter:
         self.source = source
         self.worker = worker
         self.clock = clock
-        self._messages: list[Sent] = []
-        self._messages_held_up: list[Sent] = []
+        self._messages: list[Envelope] = []
+        self._messages_held_up: list[Envelope] = []
         self._endings: list[Ending] = []
         self._endings_held_up: list[Ending] = []
 
@@ -58,7 +58,7 @@ class ResultWriter:
     @property
     def full(self) -> bool:
         """Whether it keeps so many messages that it fetches no more."""
-        return len(self._messages) + len(self._messages_held_up) >= MOST_MESSAGES
+        return len(self._messages) + len(self._messages_held_up) >= MAX_UNWRITTEN_MESSAGES
 
     def flush(self) -> int:
         """Write everything; return the count of executions that ended or were queued again."""
@@ -117,7 +117,7 @@ class ResultWriter:
         held = Execution.objects.on_record().held_by(str(self.worker.pk))
         return set(held.values_list("pk", "attempt"))
 
-    def record(self, messages: Sequence[Sent], *, skip: bool) -> set[Claim]:
+    def record(self, messages: Sequence[Envelope], *, skip: bool) -> set[Claim]:
         """Write messages and answer those that wait; return the claims that are locked."""
         unwritten = Execution.objects.record(messages, self.worker, skip=skip)
         held_up = {claim for claim, still_held in unwritten.items() if still_held}

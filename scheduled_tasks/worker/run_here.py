@@ -14,7 +14,7 @@ from django.db import connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
-from scheduled_tasks.executors.base import GATHER_MESSAGES
+from scheduled_tasks.executors.base import MESSAGE_DELAY_SECONDS
 from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import registry
@@ -190,7 +190,7 @@ class RunMonitor(threading.Thread):
         """Check at intervals, and at once when ``due`` is set."""
         try:
             while not self._over.is_set():
-                self.due.wait(GATHER_MESSAGES)
+                self.due.wait(MESSAGE_DELAY_SECONDS)
                 self.due.clear()
                 self.check()
         finally:

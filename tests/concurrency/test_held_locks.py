@@ -16,7 +16,7 @@ from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import TRIES, in_transaction
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.messages import LogLine, Sent
+from scheduled_tasks.runtime.messages import Envelope, LogLine
 from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
@@ -257,7 +257,7 @@ class Spoken:
     """Hands over what a test lets executions say."""
 
     def __init__(self) -> None:
-        self.said: list[Sent] = []
+        self.said: list[Envelope] = []
         self.endings: list[Ending] = []
         self.answers: list[bool] = []
         self.numbers = count(1)
@@ -266,7 +266,7 @@ class Spoken:
         """Let a run log a line."""
         line = LogLine(logged_at=execution.run_after, level=20, logger="shop", message=text)
         self.said.append(
-            Sent(
+            Envelope(
                 execution_id=execution.pk,
                 attempt=execution.attempt,
                 number=next(self.numbers),
@@ -275,7 +275,7 @@ class Spoken:
             )
         )
 
-    def messages(self) -> list[Sent]:
+    def messages(self) -> list[Envelope]:
         """Return what was said since the last call."""
         said, self.said = self.said, []
         return said

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from scheduled_tasks.executors.base import Executor
-from scheduled_tasks.runtime.messages import Message, Sent
+from scheduled_tasks.runtime.messages import Envelope, Message
 from scheduled_tasks.runtime.runs import Ending, Outcome
 from tests.support.processes import LONG
 
@@ -36,7 +36,7 @@ class InHand(Generic[AnyExecutor]):
         self.endings: dict[int, Ending] = {}
         self.said: dict[int, list[Message]] = defaultdict(list)
         #: What the worker's database makes of a message: does the execution still belong to it?
-        self.accepts: Callable[[Sent], bool] = lambda sent: True
+        self.accepts: Callable[[Envelope], bool] = lambda sent: True
 
     def cancel(self, number: int = 1, attempt: int = 1, reason: str = WHY) -> None:
         """Ask a run to stop."""

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from django.utils import timezone
 
-from scheduled_tasks.executors.process.executor import ProcessExecutor, platform
+from scheduled_tasks.executors.process.executor import ProcessExecutor, operating_system
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run
 from tests.executors.in_hand import InHand
 
@@ -48,7 +48,7 @@ class Hand(InHand[ProcessExecutor]):
     def spares(self) -> list[int]:
         """Return the processes that wait for a run."""
         running = {child.pid for child in self.server.children() if "run-" in child.name()}
-        return [pid for pid in platform.children_of(self.server.pid) if pid not in running]
+        return [pid for pid in operating_system.children_of(self.server.pid) if pid not in running]
 
     def start(
         self,

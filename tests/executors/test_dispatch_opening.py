@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
-from scheduled_tasks.executors.dispatch import OPEN_AGAIN, Dispatcher
+from scheduled_tasks.executors.dispatch import REOPEN_SECONDS, Dispatcher
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.runtime.runs import Outcome, Run
 from tests.executors.runs import clock, run_of
@@ -51,7 +51,7 @@ def test_one_that_cannot_be_opened_is_closed_and_left_at_that_for_a_while(
 ) -> None:
     now = 0.0
     dispatcher = Dispatcher(InlineExecutor, concurrency=2, clock=clock, monotonic=lambda: now)
-    for moment, tries in ((0.0, 1), (1.0, 1), (OPEN_AGAIN - 1, 1), (OPEN_AGAIN, 2)):
+    for moment, tries in ((0.0, 1), (1.0, 1), (REOPEN_SECONDS - 1, 1), (REOPEN_SECONDS, 2)):
         now = moment
         dispatcher.submit(replace(run_of(1), executor=f"{__name__}.Balky"))
         [ending] = dispatcher.finished()

@@ -11,10 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.runtime.messages import Checkpoint, Presence
+from scheduled_tasks.runtime.messages import Checkpoint, LeaseCheck
 from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import clock, run_of
 
@@ -80,7 +80,7 @@ def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
 ) -> None:
     @scheduled_task(name="shop.job")
     def job(context: TaskContext) -> Any:
-        for _ in range(MOST_MESSAGES + 10):
+        for _ in range(MAX_UNWRITTEN_MESSAGES + 10):
             context.heartbeat()
         context.checkpoint = "last"
         return context.checkpoint
@@ -89,9 +89,9 @@ def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
     executor.submit(run_of(1))
     assert [ending.result for ending in outcomes_of(executor)] == ["last"]
     said = [sent.message for sent in executor.messages()]
-    assert said[0] == Presence()
+    assert said[0] == LeaseCheck()
     assert said[-1] == Checkpoint(value="last")
-    assert len(said) == MOST_MESSAGES + 11
+    assert len(said) == MAX_UNWRITTEN_MESSAGES + 11
 
 
 def test_a_run_that_reaches_its_timeout_is_interrupted(registry: HandlerRegistry) -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from scheduled_tasks.executors.process.fork_server.liveness import LONGEST_LOADING, Lookout
+from scheduled_tasks.executors.process.fork_server.liveness import (
+    LOAD_TIMEOUT_SECONDS,
+    LivenessMonitor,
+)
 
 LEASE = 60.0
 
 
 class Watched:
-    """A lookout whose clock stands still until it is told to go on."""
+    """A monitor whose clock moves only when told to."""
 
     def __init__(self, *, loaded: bool = True) -> None:
         self.now = 0.0
-        self.lookout = Lookout(monotonic=lambda: self.now)
+        self.liveness = LivenessMonitor(monotonic=lambda: self.now)
         if loaded:
-            self.lookout.hear()
+            self.liveness.heard_from()
 
     def after(self, seconds: float, *, listens: bool = True, lease: float = LEASE) -> str:
         """Look after so many seconds."""
         self.now += seconds
-        return self.lookout.look(lease=lease, listens=listens)
+        return self.liveness.check(lease=lease, listens=listens)
 
 
 @pytest.fixture
@@ -31,38 +34,38 @@ def watched() -> Watched:
 
 def test_a_server_that_echoes_nothing_for_a_whole_lease_hangs(watched: Watched) -> None:
     for _ in range(6):
-        watched.lookout.ask()
+        watched.liveness.expect_echo()
         assert watched.after(9) == ""
     assert watched.after(6) == "it has echoed none of 6 leases in 60 s"
 
 
 def test_one_that_echoes_does_not_whatever_it_owes_meanwhile(watched: Watched) -> None:
     for turn in range(100):
-        watched.lookout.ask()
+        watched.liveness.expect_echo()
         if turn % 5 == 0:
-            watched.lookout.hear()
-            watched.lookout.ask()
+            watched.liveness.heard_from()
+            watched.liveness.expect_echo()
         assert watched.after(10) == ""
 
 
 def test_one_that_is_asked_nothing_owes_nothing(watched: Watched) -> None:
     """A worker whose database is away does not renew its lease."""
     assert [watched.after(10) for _ in range(100)] == [""] * 100
-    watched.lookout.ask()
+    watched.liveness.expect_echo()
     assert [watched.after(10) for _ in range(100)] == [""] * 100, "one may be on its way"
 
 
 def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
     watched: Watched,
 ) -> None:
-    watched.lookout.ask()
-    watched.lookout.ask()
+    watched.liveness.expect_echo()
+    watched.liveness.expect_echo()
     for _ in range(3):
         assert watched.after(1000) == ""
     assert watched.after(0.1) == "", "what it had said meanwhile may just not be read"
-    watched.lookout.hear()
-    watched.lookout.ask()
-    watched.lookout.ask()
+    watched.liveness.heard_from()
+    watched.liveness.expect_echo()
+    watched.liveness.expect_echo()
     assert [watched.after(1000) == "" for _ in range(4)] == [True, True, True, False]
 
 
@@ -70,7 +73,7 @@ def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
 def test_nothing_is_held_against_it_while_nobody_listens(*, loaded: bool) -> None:
     watched = Watched(loaded=loaded)
     for _ in range(100):
-        watched.lookout.ask()
+        watched.liveness.expect_echo()
         assert watched.after(10, listens=False) == ""
     assert watched.after(10) == ""
 
@@ -79,14 +82,16 @@ def test_one_that_does_not_load_hangs_whatever_the_lease() -> None:
     for lease in (1.5, 3600):
         watched = Watched(loaded=False)
         for _ in range(3):
-            watched.lookout.ask()
-            assert watched.after(LONGEST_LOADING / 4, lease=lease) == ""
-        assert watched.after(LONGEST_LOADING / 4, lease=lease) == "it did not load within 120 s"
+            watched.liveness.expect_echo()
+            assert watched.after(LOAD_TIMEOUT_SECONDS / 4, lease=lease) == ""
+        assert (
+            watched.after(LOAD_TIMEOUT_SECONDS / 4, lease=lease) == "it did not load within 120 s"
+        )
 
 
 def test_one_that_has_loaded_in_time_begins_anew() -> None:
     watched = Watched(loaded=False)
     watched.after(29)
-    watched.lookout.ask()
-    watched.lookout.hear()
+    watched.liveness.expect_echo()
+    watched.liveness.heard_from()
     assert [watched.after(10) for _ in range(100)] == [""] * 100

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from scheduled_tasks.executors.process import executor as process
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
 from tests.support.processes import alive
@@ -121,9 +121,9 @@ def test_a_process_that_failed_is_used_again_but_not_one_that_timed_out(
     assert time.monotonic() - begun < 8, "it has not waited for the grace of ten seconds"
     [timed_out] = pids_in(path)
     assert not alive(timed_out)
-    waiting = platform.children_of(hand.server.pid)
+    waiting = operating_system.children_of(hand.server.pid)
     assert hand.run("fail").status == "failed"
-    assert {*waiting} <= {*platform.children_of(hand.server.pid)}
+    assert {*waiting} <= {*operating_system.children_of(hand.server.pid)}
 
 
 @pytest.mark.parametrize("handler", ["leave_descendants", "leave_daemon"])

@@ -13,7 +13,7 @@ from collections import deque
 
 import psutil
 
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 
@@ -48,7 +48,7 @@ def test_thousands_of_runs_leave_no_process_no_descriptor_and_no_memory(
     server, worker = hand.server, psutil.Process()
 
     def settled() -> bool:
-        return len(platform.children_of(server.pid)) == CONCURRENCY == len(hand.spares())
+        return len(operating_system.children_of(server.pid)) == CONCURRENCY == len(hand.spares())
 
     make_runs(hand, 500)
     hand.wait(settled)

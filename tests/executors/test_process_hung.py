@@ -11,7 +11,7 @@ import pytest
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.executors.process.executor import SERVER_KILLED
-from scheduled_tasks.executors.process.fork_server import liveness as lookout
+from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
 from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.conftest import TakeInHand
@@ -80,7 +80,7 @@ def test_a_new_server_that_hangs_while_it_loads_is_replaced(
     hand.executor.check()
     assert hand.executor.free == 0
     with monkeypatch.context() as patched:
-        patched.setattr(lookout, "LONGEST_LOADING", 0.2)
+        patched.setattr(liveness, "LOAD_TIMEOUT_SECONDS", 0.2)
 
         def killed() -> bool:
             look_after(hand)
@@ -96,7 +96,7 @@ def test_servers_that_hang_while_they_load_break_the_executor(
     hand: Hand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.executable", hanging_interpreter(tmp_path))
-    monkeypatch.setattr(lookout, "LONGEST_LOADING", 0.2)
+    monkeypatch.setattr(liveness, "LOAD_TIMEOUT_SECONDS", 0.2)
     hand.server.kill()
 
     def broken() -> bool:

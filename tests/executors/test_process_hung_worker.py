@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.models import Task
 from scheduled_tasks.operations.tasks import run_task_now
 from tests.support.processes import LONG, alive, ended, options, running, wait_until, written
@@ -31,7 +31,7 @@ def test_a_worker_replaces_a_fork_server_that_hangs_and_makes_its_runs_again(
 
     with running(TEST_OPTIONS=options(LEASE=1.5)) as worker:
         wait_until(lambda: len(written(pids)) == 1, within=LONG)
-        [first] = platform.children_of(worker.pid)
+        [first] = operating_system.children_of(worker.pid)
         os.kill(first, signal.SIGSTOP)
         wait_until(finished, within=LONG)
         assert not alive(int(written(pids)[0]))

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from scheduled_tasks.executors.process.memory import MEGABYTE, usage_of
-from scheduled_tasks.runtime.messages import Note
+from scheduled_tasks.runtime.messages import ExecutorNote
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
 from tests.support.processes import alive
@@ -30,7 +30,9 @@ def test_a_handler_is_interrupted_at_its_timeout_and_cleans_up(
     assert path.read_text().split("\n")[1:] == ["cleaned up", ""]
     assert f"in {handler}" in outcome.traceback
     assert 450 < outcome.duration_ms < 5000
-    assert hand.said[number] == [Note(text="It reached its timeout of 0.5 s. It is still running.")]
+    assert hand.said[number] == [
+        ExecutorNote(text="It reached its timeout of 0.5 s. It is still running.")
+    ]
 
 
 def test_a_handler_that_ends_before_its_timeout_is_left_alone(hand: Hand) -> None:

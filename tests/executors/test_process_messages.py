@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Progress
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
@@ -173,7 +173,7 @@ def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(
     most, end = 0, time.monotonic() + 2
     while time.monotonic() < end:
         most = max(most, server.memory_info().rss - before)
-        assert hand.executor._messages.qsize() < 2 * MOST_MESSAGES
+        assert hand.executor._messages.qsize() < 2 * MAX_UNWRITTEN_MESSAGES
         time.sleep(0.05)
     assert most < 12 << 20
     assert hand.outcome_of(number).result == count

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
-from scheduled_tasks.executors.process.executor import MOST_SPARES, platform
+from scheduled_tasks.executors.process.executor import MAX_SPARES, operating_system
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
 from tests.support.processes import LONG, alive, wait_until
@@ -30,7 +30,7 @@ def test_a_run_is_made_by_a_process_that_waited_for_it(hand: Hand) -> None:
 
 
 def test_no_more_processes_wait_than_runs_can_go_on(take_in_hand: TakeInHand) -> None:
-    for concurrency, spares in ((1, 1), (3, 3), (50, MOST_SPARES)):
+    for concurrency, spares in ((1, 1), (3, 3), (50, MAX_SPARES)):
         hand = take_in_hand(concurrency)
         hand.wait(lambda hand=hand, spares=spares: len(hand.spares()) == spares)
         hand.run("answer")
@@ -71,7 +71,7 @@ def test_a_child_is_set_apart(hand: Hand) -> None:
     assert about["parent"] == hand.server.pid
     assert about["group"] == about["pid"]
     assert about["session"] == hand.server.pid != os.getsid(0)
-    assert about["oom_score_adj"] == min(own + platform.MORE_LIKELY, 1000)
+    assert about["oom_score_adj"] == min(own + operating_system.MORE_LIKELY, 1000)
     assert about["threads"] == 1
     assert about["interrupted_by"]
     assert int(Path(f"/proc/{hand.server.pid}/oom_score_adj").read_text()) == own

@@ -44,7 +44,7 @@ def test_a_run_whose_children_are_killed_before_they_begin_it_has_failed(
 def test_a_run_whose_children_hang_before_they_begin_it_has_failed(
     take_with: Callable[..., Hand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_BEGINNING", 0.2)
+    monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 0.2)
     hand = take_with(signal.SIGSTOP)
     outcome = hand.run("answer")
     assert (outcome.status, outcome.error_category) == ("failed", "crash")
@@ -54,7 +54,7 @@ def test_a_run_whose_children_hang_before_they_begin_it_has_failed(
 def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_BEGINNING", 3)
+    monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 3)
     hand = take_in_hand(1)
     hand.wait(hand.spares)
     [spare] = hand.spares()
@@ -66,7 +66,7 @@ def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
 def test_a_run_that_begins_while_nobody_listens_has_begun(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_BEGINNING", 3)
+    monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 3)
     hand = take_in_hand(2)
     talk = hand.start("log_many", count=200_000, width=1_000)
     wait_until(lambda: hand.executor.full, within=LONG)
@@ -84,6 +84,6 @@ def test_a_run_that_begins_while_nobody_listens_has_begun(
 def test_the_time_to_begin_says_nothing_of_the_run_itself(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_BEGINNING", 2)
+    monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 2)
     hand = take_in_hand(1)
     assert hand.run("spin", seconds=3).status == "success"

@@ -268,7 +268,7 @@ def test_a_run_that_cannot_even_be_made_has_failed_and_leaves_its_place(
 ) -> None:
     collector = make(1)
     with monkeypatch.context() as broken:
-        broken.setattr("scheduled_tasks.executors.thread_run.perform", None)
+        broken.setattr("scheduled_tasks.executors.local_run.perform", None)
         outcome = collector.run(thread_name)
     assert (outcome.status, outcome.error_category, outcome.retryable) == ("failed", "logic", True)
     assert outcome.error.startswith("TypeError: ")

@@ -9,7 +9,7 @@ from typing import Any
 
 from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import RunCancelled, TimeLimitExceeded
-from scheduled_tasks.runtime.messages import Note
+from scheduled_tasks.runtime.messages import ExecutorNote
 from scheduled_tasks.runtime.runs import Loss
 from tests.executors.in_hand import is_cancelled
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
@@ -161,7 +161,7 @@ def test_one_that_goes_on_beyond_its_timeout_too_is_asked_again_and_stuck_as_eve
     stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert stubborn.raised == [RunCancelled, RunCancelled]
-    note = Note(text="It reached its timeout of 1 s. It is still running.")
+    note = ExecutorNote(text="It reached its timeout of 1 s. It is still running.")
     assert holder.said == {1: [note]}
 
 

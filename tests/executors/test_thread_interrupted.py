@@ -14,7 +14,7 @@ from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Note, Progress
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, ExecutorNote, LogLine, Progress
 from scheduled_tasks.runtime.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.support.processes import LONG, wait_until
@@ -35,7 +35,7 @@ def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -
     assert outcome.error == "It reached its timeout of 0.1 s."
     assert "in job" in outcome.traceback
     assert cleaned == [True]
-    note = Note(text="It reached its timeout of 0.1 s. It is still running.")
+    note = ExecutorNote(text="It reached its timeout of 0.1 s. It is still running.")
     assert holder.said == {1: [note]}
     assert holder.executor.stuck == frozenset()
 
@@ -262,7 +262,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) ->
 def test_a_run_that_says_too_much_waits_for_the_worker(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "MOST_MESSAGES", 10)
+    monkeypatch.setattr(base, "MAX_UNWRITTEN_MESSAGES", 10)
 
     def job(context: TaskContext) -> None:
         for number in range(35):

@@ -18,7 +18,7 @@ from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.messages import Afresh, Counts, Message
+from scheduled_tasks.runtime.messages import Counts, Message, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.executors.runs import clock, run_of
@@ -120,9 +120,9 @@ def test_counting_begins_anew_where_the_work_does(outcome_of: Runs) -> None:
         context.record(processed=1)
 
     outcome = outcome_of(job, attempt=2, processed_count=40, error_count=2)
-    assert outcome_of.said == [Afresh(), Counts(processed=1)]
+    assert outcome_of.said == [StartedOver(), Counts(processed=1)]
     assert outcome.status == "success"
-    assert Afresh() not in (outcome_of(job), outcome_of.said)[1]
+    assert StartedOver() not in (outcome_of(job), outcome_of.said)[1]
 
 
 def test_results_are_json_and_what_is_none_is_kept_as_text_with_a_warning(

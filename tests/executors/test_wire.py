@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.executors.process.wire import (
-    CHUNK,
+    CHUNK_BYTES,
     LENGTH,
-    LONGEST,
+    MAX_FRAME_BYTES,
     BrokenStreamError,
     Channel,
     Decoder,
@@ -26,7 +26,14 @@ from scheduled_tasks.executors.process.wire import (
     unpacked,
     unpacked_message,
 )
-from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Message, Note, Progress
+from scheduled_tasks.runtime.messages import (
+    Checkpoint,
+    Counts,
+    ExecutorNote,
+    LogLine,
+    Message,
+    Progress,
+)
 from scheduled_tasks.runtime.runs import Outcome, Run
 from tests.executors.runs import NOW, run_of
 
@@ -77,9 +84,9 @@ def test_what_is_no_object_breaks_the_stream(text: bytes) -> None:
 
 
 def test_a_frame_that_would_be_too_long_is_not_waited_for() -> None:
-    assert list(Decoder().feed(LENGTH.pack(LONGEST))) == []
-    with pytest.raises(BrokenStreamError, match=str(LONGEST + 1)):
-        list(Decoder().feed(LENGTH.pack(LONGEST + 1)))
+    assert list(Decoder().feed(LENGTH.pack(MAX_FRAME_BYTES))) == []
+    with pytest.raises(BrokenStreamError, match=str(MAX_FRAME_BYTES + 1)):
+        list(Decoder().feed(LENGTH.pack(MAX_FRAME_BYTES + 1)))
 
 
 @given(
@@ -124,7 +131,7 @@ def test_an_outcome_comes_out_as_it_went_in(outcome: Outcome) -> None:
     | st.builds(Progress, done=st.floats(allow_nan=False), total=st.none() | st.floats(0, 9))
     | st.builds(Checkpoint, value=values)
     | st.builds(Counts, processed=st.integers(), errors=st.integers())
-    | st.builds(Note, text=st.text())
+    | st.builds(ExecutorNote, text=st.text())
 )
 def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
     assert unpacked_message(json.loads(json.dumps(packed_message(message)))) == message
@@ -142,9 +149,9 @@ def test_a_moment_keeps_its_instant_in_any_zone() -> None:
         {},
         {"kind": "LogLine"},
         {"kind": "Nothing", "fields": {}},
-        {"kind": "Note", "fields": {"text": "a", "more": 1}},
+        {"kind": "ExecutorNote", "fields": {"text": "a", "more": 1}},
         {"kind": "LogLine", "fields": {"logged_at": 5}},
-        {"kind": ["Note"], "fields": {}},
+        {"kind": ["ExecutorNote"], "fields": {}},
     ],
     ids=str,
 )
@@ -194,7 +201,7 @@ def test_a_frame_of_several_reads_is_received_at_once() -> None:
     with ours, theirs:
         for end, option in ((theirs, socket.SO_SNDBUF), (ours, socket.SO_RCVBUF)):
             end.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
-        text = "x" * (CHUNK + 10)
+        text = "x" * (CHUNK_BYTES + 10)
         theirs.setblocking(False)
         data = encode({"text": text})
         sent = theirs.send(data)

@@ -17,14 +17,14 @@ from scheduled_tasks.lifecycle import recording
 from scheduled_tasks.lifecycle.sets import Claim
 from scheduled_tasks.models import Execution, ExecutionLog, Worker
 from scheduled_tasks.runtime.messages import (
-    Afresh,
     Checkpoint,
     Counts,
+    Envelope,
+    ExecutorNote,
     LogLine,
     Message,
-    Note,
     Progress,
-    Sent,
+    StartedOver,
 )
 from tests.support.attempts import claim, loss
 
@@ -52,10 +52,10 @@ def line(message: str = "done", **fields: Any) -> LogLine:
 NUMBERS = count(1)
 
 
-def sent(execution: Execution, *messages: Message, attempt: int | None = None) -> list[Sent]:
+def sent(execution: Execution, *messages: Message, attempt: int | None = None) -> list[Envelope]:
     number = execution.attempt if attempt is None else attempt
     return [
-        Sent(execution_id=execution.pk, attempt=number, number=next(NUMBERS), message=message)
+        Envelope(execution_id=execution.pk, attempt=number, number=next(NUMBERS), message=message)
         for message in messages
     ]
 
@@ -81,7 +81,7 @@ def test_each_kind_of_message_goes_where_it_belongs(
         Progress(done=40, total=100, text="of the letters"),
         Checkpoint(value={"last": 40}),
         Counts(processed=40, errors=2),
-        Note(text="asked to stop"),
+        ExecutorNote(text="asked to stop"),
         line("going on", level=logging.WARNING, logger="shop.mail"),
     )
     assert stored.progress == {"done": 40, "total": 100, "text": "of the letters"}
@@ -124,10 +124,10 @@ def test_an_attempt_that_begins_from_the_start_forgets_how_far_the_one_before_ca
     running: list[Execution], worker: Worker
 ) -> None:
     record(worker, running[0], Progress(done=1), Counts(processed=5, errors=1), line("kept"))
-    stored = record(worker, running[0], Afresh())
+    stored = record(worker, running[0], StartedOver())
     assert (stored.progress, stored.processed_count, stored.error_count) == (None, 0, 0)
     assert logged(stored) == ["kept"]
-    assert record(worker, running[0], Afresh(), Counts(processed=2)).processed_count == 2
+    assert record(worker, running[0], StartedOver(), Counts(processed=2)).processed_count == 2
 
 
 def test_one_batch_of_many_runs_is_written_in_one_transaction(
@@ -163,7 +163,7 @@ def everything() -> list[Message]:
         Progress(done=1),
         Checkpoint(value=1),
         Counts(processed=1),
-        Note(text="x"),
+        ExecutorNote(text="x"),
     ]
 
 
@@ -252,7 +252,7 @@ def test_any_text_can_be_written(running: list[Execution], worker: Worker, value
         line(value, logger=value),
         Progress(done=1, text=value),
         Checkpoint(value={value: value}),
-        Note(text=value),
+        ExecutorNote(text=value),
     )
     entry = stored.log_lines.get()
     assert 0 < len(entry.logger) <= 200
@@ -330,7 +330,7 @@ def test_lines_go_with_their_execution(running: list[Execution], worker: Worker)
 
 @override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 1_000})
 def test_long_lines_are_cut(running: list[Execution], worker: Worker) -> None:
-    stored = record(worker, running[0], line("x" * 5_000), Note(text="y" * 5_000))
+    stored = record(worker, running[0], line("x" * 5_000), ExecutorNote(text="y" * 5_000))
     for text in (logged(stored)[0], stored.reason):
         assert len(text) <= 1_000
         assert "characters cut" in text
@@ -365,7 +365,9 @@ def test_what_a_run_says_is_written_in_its_order_though_a_batch_is_parted(
     said = [said[0], said[2], said[1], said[3]]
     write, looks = recording.RecordingQuerySet.write_messages, count(1)
 
-    def parted(self: Any, batch: Sequence[Sent], *args: Any, **options: Any) -> dict[Claim, bool]:
+    def parted(
+        self: Any, batch: Sequence[Envelope], *args: Any, **options: Any
+    ) -> dict[Claim, bool]:
         if len(batch) > 1 and any(each is said[1] for each in batch):
             raise ValueError("one of them cannot be written")
         mine = [each for each in batch if each.execution_id == locked.pk]

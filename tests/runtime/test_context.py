@@ -13,7 +13,7 @@ from django.test import override_settings
 from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, TimeLimitExceeded
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.messages import Checkpoint, Counts, Presence, Progress
+from scheduled_tasks.runtime.messages import Checkpoint, Counts, LeaseCheck, Progress
 from tests.executors.runs import NOW
 from tests.support.recorders import FakeRecorder
 
@@ -190,4 +190,4 @@ def test_it_can_be_awaited(recorder: FakeRecorder) -> None:
 
 def test_a_heartbeat_waits_for_its_answer(context: TaskContext, recorder: FakeRecorder) -> None:
     context.heartbeat()
-    assert (recorder.sent, recorder.confirmed) == ([], [Presence()])
+    assert (recorder.sent, recorder.confirmed) == ([], [LeaseCheck()])

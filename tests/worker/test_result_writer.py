@@ -13,13 +13,13 @@ from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.exceptions import LeaseLost
-from scheduled_tasks.executors.base import MOST_MESSAGES
+from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.executors.thread import ThreadExecutor
 from scheduled_tasks.lifecycle.recording import RecordingQuerySet
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.messages import Note, Sent
+from scheduled_tasks.runtime.messages import Envelope, ExecutorNote
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.processes import LONG, wait_until
@@ -249,7 +249,7 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     record, troubles = RecordingQuerySet.record, iter([False, True, True, False, False, False])
 
     def record_at_times(
-        self: RecordingQuerySet, sent: list[Sent], worker: Worker, **options: Any
+        self: RecordingQuerySet, sent: list[Envelope], worker: Worker, **options: Any
     ) -> Any:
         if sent and next(troubles):
             raise OperationalError("the database is away")
@@ -312,12 +312,12 @@ def test_no_more_is_fetched_than_can_be_kept(
     result_writer = ResultWriter(source, Worker(label="w"), Clock())
     monkeypatch.setattr(source, "messages", lambda: fetched.append(1) or [])
     result_writer._messages = [
-        Sent(execution_id=1, attempt=1, number=1, message=Note(text="x"))
-    ] * MOST_MESSAGES
+        Envelope(execution_id=1, attempt=1, number=1, message=ExecutorNote(text="x"))
+    ] * MAX_UNWRITTEN_MESSAGES
     monkeypatch.setattr(result_writer, "record", lambda sent, skip: {(1, 1)})
     result_writer.flush()
     result_writer.flush()
-    assert (fetched, len(result_writer._messages_held_up)) == ([], MOST_MESSAGES)
+    assert (fetched, len(result_writer._messages_held_up)) == ([], MAX_UNWRITTEN_MESSAGES)
     monkeypatch.setattr(result_writer, "record", lambda sent, skip: set())
     result_writer.flush()
     result_writer.flush()

@@ -10,7 +10,7 @@ from typing import Any
 from scheduled_tasks.exceptions import RetryLater
 from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
-    Exit,
+    ProcessExit,
     cancelled,
     failed,
     ignored_timeout_reason,
@@ -21,7 +21,7 @@ from scheduled_tasks.executors.process.wire import Frame, unpacked
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 
 #: The longest time, in seconds, after which a handler may ask to be run again.
-LONGEST_RETRY_AFTER = RetryLater.MAX_DELAY.total_seconds()
+MAX_RETRY_AFTER = RetryLater.MAX_DELAY.total_seconds()
 #: The statuses with which a handler can end.
 ENDINGS_OF_RUNS = ("success", "partial", "skipped", "failed", "cancelled")
 
@@ -87,9 +87,9 @@ def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:
     return own
 
 
-def exit_of(frame: Frame) -> Exit:
+def exit_of(frame: Frame) -> ProcessExit:
     """Return how the process of a run ended."""
-    return Exit(code=frame.get("code", 0), signal=frame.get("signal", 0))
+    return ProcessExit(code=frame.get("code", 0), signal=frame.get("signal", 0))
 
 
 def outcome_in(frame: Frame) -> Outcome | None:
@@ -116,7 +116,7 @@ def is_sound(outcome: Outcome) -> bool:
         outcome.status in ENDINGS_OF_RUNS
         and isinstance(outcome.duration_ms, int)
         and isinstance(outcome.retryable, bool)
-        and (outcome.retry_after is None or 0 <= outcome.retry_after <= LONGEST_RETRY_AFTER)
+        and (outcome.retry_after is None or 0 <= outcome.retry_after <= MAX_RETRY_AFTER)
         and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
         and all(isinstance(text, str) for text in texts)
     )

@@ -16,26 +16,26 @@ from django.db import connections
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import lost, still_running_reason
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.endings import ending_of
-from scheduled_tasks.executors.process.fork_server import liveness as lookout
+from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process.wire import Frame, packed, unpacked_message
 from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.logs.capture import label_all, pass_on
+from scheduled_tasks.runtime.logs.capture import label_all, log_for_run
 from scheduled_tasks.runtime.logs.console import level_on_console
-from scheduled_tasks.runtime.messages import LogLine, Note, Sent
+from scheduled_tasks.runtime.messages import Envelope, ExecutorNote, LogLine
 from scheduled_tasks.runtime.runs import Run
 
 logger = logging.getLogger(__name__)
 
 #: No more children wait for runs than this: each takes a few megabytes.
-MOST_SPARES = 4
+MAX_SPARES = 4
 #: How long a process that was given a run may take to begin it, in seconds: a fresh interpreter
 #: loads the project first.
-LONGEST_BEGINNING = 120.0
+START_TIMEOUT_SECONDS = 120.0
 #: A server that ends before it is loaded may have been killed, so it is started once more.
-MOST_EARLY_ENDS = 2
+MAX_EARLY_ENDS = 2
 CANNOT_LOAD = (
     "The fork server could not load the project; its error stands above. "
     "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
@@ -55,7 +55,7 @@ class ProcessExecutor(Executor):
     """
 
     can_kill = True
-    can_limit_memory = platform.LINUX
+    can_limit_memory = operating_system.LINUX
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -78,8 +78,10 @@ class ProcessExecutor(Executor):
                     self._start_server()
             except OSError as error:
                 raise ExecutorBrokenError(f"{CANNOT_START}: {error}.") from None
-        if not self._ready.wait(lookout.LONGEST_LOADING):
-            self._problem = f"The fork server did not load within {lookout.LONGEST_LOADING:g} s."
+        if not self._ready.wait(liveness.LOAD_TIMEOUT_SECONDS):
+            self._problem = (
+                f"The fork server did not load within {liveness.LOAD_TIMEOUT_SECONDS:g} s."
+            )
         self.check()
 
     def check(self) -> None:
@@ -110,12 +112,12 @@ class ProcessExecutor(Executor):
         self._lease_until = until
         self._post({"kind": "lease", "until": until})
 
-    def messages(self) -> list[Sent]:
+    def messages(self) -> list[Envelope]:
         """Return what runs have said since the last call, and listen to them again."""
         sent = super().messages()
         # Not as they come in: a slow handler of logging would make this worker deaf meanwhile.
         for _ in range(self._unheard.qsize()):
-            pass_on(*self._unheard.get())
+            log_for_run(*self._unheard.get())
         if self._server is not None:
             self._server.ring()
         return sent
@@ -149,9 +151,9 @@ class ProcessExecutor(Executor):
                 "argv": sys.argv,
                 "log_level": level_on_console(),
                 "databases": {alias: address_of(alias) for alias in connections},
-                "spares": min(self.concurrency, MOST_SPARES),
+                "spares": min(self.concurrency, MAX_SPARES),
                 "grace": app_settings.KILL_GRACE,
-                "beginning": LONGEST_BEGINNING,
+                "beginning": START_TIMEOUT_SECONDS,
                 "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
                 "lease_until": self._lease_until,
             },
@@ -176,7 +178,7 @@ class ProcessExecutor(Executor):
             case "message":
                 self._take_message(run, frame)
             case "timeout":
-                note = Note(text=still_running_reason(run))
+                note = ExecutorNote(text=still_running_reason(run))
                 self.take(run, note, partial(self._answer, run, None))
             case "ended":
                 begun = self._begun.pop(run.execution_id, None)
@@ -222,8 +224,8 @@ class ProcessExecutor(Executor):
         with self._changing_server:
             if self._closed or self._server is None:
                 return
-            self._ended_early = 0 if self._server.lookout.loaded else self._ended_early + 1
-            if self._ended_early < MOST_EARLY_ENDS:
+            self._ended_early = 0 if self._server.liveness.loaded else self._ended_early + 1
+            if self._ended_early < MAX_EARLY_ENDS:
                 self._replace_server(self._server.unsent())
             else:
                 self._problem = CANNOT_LOAD

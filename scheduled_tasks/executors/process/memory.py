@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 
 MEGABYTE = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -50,8 +50,8 @@ def usage_of(processes: Iterable[int]) -> Usage:
 
 def resident_of(pid: int) -> int:
     """Return the resident memory of a process, 0 if it is gone."""
-    if platform.LINUX:
-        pages = platform.text_of(f"/proc/{pid}/statm").split()[1:2]
+    if operating_system.LINUX:
+        pages = operating_system.text_of(f"/proc/{pid}/statm").split()[1:2]
         return int(pages[0]) * PAGE if pages else 0
     try:
         return int(psutil.Process(pid).memory_info().rss)

@@ -16,14 +16,14 @@ from datetime import datetime
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from scheduled_tasks.runtime.messages import (
-    Afresh,
     Checkpoint,
     Counts,
+    ExecutorNote,
+    LeaseCheck,
     LogLine,
     Message,
-    Note,
-    Presence,
     Progress,
+    StartedOver,
 )
 from scheduled_tasks.runtime.runs import Outcome, Run
 
@@ -35,12 +35,13 @@ AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 
 LENGTH = struct.Struct("!I")
 #: No frame is longer, in bytes: all that is sent is cut to MAX_STORED_LENGTH before.
-LONGEST = 1 << 28
+MAX_FRAME_BYTES = 1 << 28
 #: Bytes read or written at once.
-CHUNK = 1 << 18
+CHUNK_BYTES = 1 << 18
 
 MESSAGES: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (LogLine, Progress, Checkpoint, Counts, Afresh, Presence, Note)
+    kind.__name__: kind
+    for kind in (LogLine, Progress, Checkpoint, Counts, StartedOver, LeaseCheck, ExecutorNote)
 }
 
 
@@ -65,7 +66,7 @@ class Decoder:
         self._buffer += data
         while len(self._buffer) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(self._buffer)
-            if length > LONGEST:
+            if length > MAX_FRAME_BYTES:
                 raise BrokenStreamError(f"a frame of {length} bytes")
             end = LENGTH.size + length
             if len(self._buffer) < end:
@@ -106,7 +107,7 @@ class Channel:
         """Send what the other side takes now. Raise OSError where it is gone."""
         with suppress(BlockingIOError):
             while self.unsent:
-                sent = self.stream.send(memoryview(self.unsent)[:CHUNK])
+                sent = self.stream.send(memoryview(self.unsent)[:CHUNK_BYTES])
                 del self.unsent[:sent]
 
     def receive(self) -> list[Frame] | None:
@@ -117,7 +118,7 @@ class Channel:
         frames: list[Frame] = []
         while True:
             try:
-                data = self.stream.recv(CHUNK)
+                data = self.stream.recv(CHUNK_BYTES)
             except BlockingIOError:
                 return frames
             except ConnectionError:
@@ -125,7 +126,7 @@ class Channel:
             if not data:
                 return frames or None
             frames += self._decoder.feed(data)
-            if len(data) < CHUNK:
+            if len(data) < CHUNK_BYTES:
                 return frames
 
     def close(self) -> None:

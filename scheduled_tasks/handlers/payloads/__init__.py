@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from scheduled_tasks.handlers.payloads.payload_spec import PayloadSpec
 from scheduled_tasks.handlers.payloads.signature import Parameter
-from scheduled_tasks.handlers.payloads.spec import PayloadSpec
 
 __all__ = ["Parameter", "PayloadSpec"]

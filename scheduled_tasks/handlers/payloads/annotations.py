@@ -16,44 +16,44 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_duration
 
-from scheduled_tasks.handlers.payloads.choices import Choice, Option, choice
-from scheduled_tasks.handlers.payloads.json_values import flaw
-from scheduled_tasks.handlers.payloads.kinds import (
-    Exact,
-    Json,
-    Kind,
-    Moment,
-    Number,
-    Parsed,
-    Text,
-    Whole,
+from scheduled_tasks.handlers.payloads.argument_types import (
+    ArgumentType,
+    DatetimeType,
+    DecimalType,
+    FloatType,
+    IntegerType,
+    JsonType,
+    ParsedType,
+    TextType,
     aware,
 )
+from scheduled_tasks.handlers.payloads.choices import ChoiceOption, ChoiceType, choice_type
+from scheduled_tasks.handlers.payloads.json_values import flaw
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AnnotationMeaning:
     """What an annotation says: the kind of the argument and whether it may be null."""
 
-    kind: Kind
+    kind: ArgumentType
     nullable: bool
 
 
-def read_annotation(annotation: Any) -> Reading:
+def read_annotation(annotation: Any) -> AnnotationMeaning:
     """Return the kind that an annotation says, and whether null is among its values."""
     bare = unwrap(annotation)
     match bare:
         case Parameter.empty | None | types.NoneType:
-            return Reading(Json(), nullable=True)
+            return AnnotationMeaning(JsonType(), nullable=True)
         case _ if bare is Any or bare is object:
-            return Reading(Json(), nullable=True)
+            return AnnotationMeaning(JsonType(), nullable=True)
     origin = get_origin(bare)
     if origin is Union or origin is types.UnionType:
         return read_union(get_args(bare))
     if origin is Literal:
         values = get_args(bare)
-        return Reading(choice_of(values), nullable=None in values)
-    return Reading(kind_of(bare, origin), nullable=False)
+        return AnnotationMeaning(choice_type_of(values), nullable=None in values)
+    return AnnotationMeaning(argument_type_of(bare, origin), nullable=False)
 
 
 def unwrap(annotation: Any) -> Any:
@@ -69,20 +69,22 @@ def unwrap(annotation: Any) -> Any:
             return annotation
 
 
-def read_union(members: tuple[Any, ...]) -> Reading:
+def read_union(members: tuple[Any, ...]) -> AnnotationMeaning:
     """Return the kind of an Optional; other unions are JSON, which the handler tells apart."""
     others = [member for member in members if member is not types.NoneType]
     readings = [read_annotation(member) for member in others]
     nullable = len(others) < len(members) or any(reading.nullable for reading in readings)
-    return Reading(readings[0].kind if len(readings) == 1 else Json(), nullable=nullable)
+    return AnnotationMeaning(
+        readings[0].kind if len(readings) == 1 else JsonType(), nullable=nullable
+    )
 
 
-def kind_of(annotation: Any, origin: Any) -> Kind:
+def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
     """Return the kind of one type."""
     if annotation in PLAIN:
         return PLAIN[annotation]()
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return choice_of(tuple(annotation))
+        return choice_type_of(tuple(annotation))
     outer = origin or annotation
     if is_typeddict(outer):
         return an_object()
@@ -90,35 +92,35 @@ def kind_of(annotation: Any, origin: Any) -> Kind:
         return a_list()
     if outer in CONVERTED:
         return a_list(convert=CONVERTED[outer])
-    return an_object() if outer in OBJECTS else Json()
+    return an_object() if outer in OBJECTS else JsonType()
 
 
-def a_list(*, convert: Callable[[Any], Any] | None = None) -> Json:
+def a_list(*, convert: Callable[[Any], Any] | None = None) -> JsonType:
     """Return JSON whose outer type is a list."""
-    return Json(name="JSON list", expected="a list", outer=list, convert=convert)
+    return JsonType(name="JSON list", expected="a list", outer=list, convert=convert)
 
 
-def an_object() -> Json:
+def an_object() -> JsonType:
     """Return JSON whose outer type is an object."""
-    return Json(name="JSON object", expected="an object", outer=dict)
+    return JsonType(name="JSON object", expected="an object", outer=dict)
 
 
-def choice_of(values: tuple[Any, ...]) -> Choice:
+def choice_type_of(values: tuple[Any, ...]) -> ChoiceType:
     """Return the choice among the values of a Literal or the members of an Enum."""
-    return choice([option_of(value) for value in values if value is not None])
+    return choice_type([option_of(value) for value in values if value is not None])
 
 
-def option_of(value: Any) -> Option:
+def option_of(value: Any) -> ChoiceOption:
     """Return the option of a value.
 
     Members of an Enum are stored by value where all values of that Enum are JSON scalars, which
     lets a member be renamed; else by name.
     """
     if not isinstance(value, Enum):
-        return Option(label=str(value), stored=value, value=value)
+        return ChoiceOption(label=str(value), stored=value, value=value)
     by_value = all(is_scalar(member.value) for member in type(value))
     label = str(getattr(value, "label", value.value if by_value else value.name))
-    return Option(label=label, stored=value.value if by_value else value.name, value=value)
+    return ChoiceOption(label=label, stored=value.value if by_value else value.name, value=value)
 
 
 def is_scalar(value: Any) -> bool:
@@ -138,10 +140,13 @@ def finite(text: str) -> Decimal | None:
     return found if found.is_finite() else None
 
 
-def flag() -> Choice:
+def flag() -> ChoiceType:
     """Return the choice between true and false."""
-    return choice(
-        [Option("Yes", stored=True, value=True), Option("No", stored=False, value=False)],
+    return choice_type(
+        [
+            ChoiceOption("Yes", stored=True, value=True),
+            ChoiceOption("No", stored=False, value=False),
+        ],
         name="yes or no",
         expected="true or false",
     )
@@ -156,24 +161,26 @@ CONVERTED: Mapping[Any, Callable[[Any], Any]] = {
     abc.Set: set,
     abc.MutableSet: set,
 }
-PLAIN: Mapping[Any, Callable[[], Kind]] = {
+PLAIN: Mapping[Any, Callable[[], ArgumentType]] = {
     bool: flag,
-    int: Whole,
-    float: Number,
-    str: Text,
-    date: partial(Parsed, "date", 'a date such as "2026-01-31"', date.fromisoformat, "date"),
+    int: IntegerType,
+    float: FloatType,
+    str: TextType,
+    date: partial(ParsedType, "date", 'a date such as "2026-01-31"', date.fromisoformat, "date"),
     datetime: partial(
-        Moment,
+        DatetimeType,
         "date and time",
         'a date and time such as "2026-01-31T09:00:00+00:00"; without an offset, '
         "one that comes exactly once in the current time zone",
         aware,
         "datetime-local",
     ),
-    time: partial(Parsed, "time of day", 'a time of day such as "09:30"', clock_time),
+    time: partial(ParsedType, "time of day", 'a time of day such as "09:30"', clock_time),
     timedelta: partial(
-        Parsed, "duration", 'a duration such as "1 02:30:00" or "P1DT2H30M"', parse_duration
+        ParsedType, "duration", 'a duration such as "1 02:30:00" or "P1DT2H30M"', parse_duration
     ),
-    Decimal: partial(Exact, "decimal number", 'a decimal number such as "1.10"', finite, "number"),
-    UUID: partial(Parsed, "UUID", "a UUID such as 00000000-0000-4000-8000-000000000000", UUID),
+    Decimal: partial(
+        DecimalType, "decimal number", 'a decimal number such as "1.10"', finite, "number"
+    ),
+    UUID: partial(ParsedType, "UUID", "a UUID such as 00000000-0000-4000-8000-000000000000", UUID),
 }

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scheduled_tasks.handlers.payloads.kinds import Kind, shorten
+from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
 
 SHOWN_OPTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class ChoiceOption:
     """One value of a choice: what people see, what JSON says, what the handler gets."""
 
     label: str
@@ -22,10 +22,10 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Kind):
+class ChoiceType(ArgumentType):
     """One of a few values."""
 
-    options: tuple[Option, ...]
+    options: tuple[ChoiceOption, ...]
 
     def read(self, value: Any) -> Any:
         """Return the value of the option that JSON names; true is not 1."""
@@ -34,7 +34,9 @@ class Choice(Kind):
                 option.stored == value
             ):
                 return option.value
-        raise ValueError(f"must be {self.expected}, not {shorten(Kind.render(self, value))}.")
+        raise ValueError(
+            f"must be {self.expected}, not {shorten(ArgumentType.render(self, value))}."
+        )
 
     def parse(self, text: str) -> Any:
         """Return what JSON says for the chosen option."""
@@ -59,18 +61,20 @@ class Choice(Kind):
         for option in self.options:
             if type(option.value) is type(value) and option.value == value:
                 return option.label.lower() if isinstance(value, bool) else option.label
-        return Kind.show(self, value)
+        return ArgumentType.show(self, value)
 
     @property
-    def choices(self) -> Mapping[str, Option]:
+    def choices(self) -> Mapping[str, ChoiceOption]:
         """Return the options by their text in the page."""
         return {self.render(option.stored): option for option in self.options}
 
 
-def choice(options: list[Option], *, name: str = "choice", expected: str = "") -> Choice:
+def choice_type(
+    options: list[ChoiceOption], *, name: str = "choice", expected: str = ""
+) -> ChoiceType:
     """Return a choice that names its options where it refuses others."""
     said = [json.dumps(option.stored, ensure_ascii=False) for option in options]
     if len(said) > SHOWN_OPTIONS:
         said = [*said[:SHOWN_OPTIONS], "…"]
     listed = " or ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
-    return Choice(name=name, expected=expected or listed, options=tuple(options))
+    return ChoiceType(name=name, expected=expected or listed, options=tuple(options))

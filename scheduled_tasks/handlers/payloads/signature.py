@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from scheduled_tasks.exceptions import InvalidHandler
 from scheduled_tasks.handlers.payloads.annotations import read_annotation, unwrap
-from scheduled_tasks.handlers.payloads.kinds import Kind, shorten
+from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
 from scheduled_tasks.runtime.context import TaskContext
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -26,7 +26,7 @@ class Parameter:
     """
 
     name: str
-    kind: Kind
+    kind: ArgumentType
     nullable: bool
     default: Any = REQUIRED
     annotation: str = ""
@@ -69,7 +69,7 @@ class Signature:
 
     parameters: tuple[Parameter, ...]
     context: str | None
-    further: str | None
+    kwargs_name: str | None
 
 
 def read_signature(function: Any) -> Signature:
@@ -84,7 +84,7 @@ def read_signature(function: Any) -> Signature:
             if declaration.kind is not declaration.VAR_KEYWORD and declaration.name != context
         ),
         context=context,
-        further=next((each.name for each in declared if each.kind is each.VAR_KEYWORD), None),
+        kwargs_name=next((each.name for each in declared if each.kind is each.VAR_KEYWORD), None),
     )
 
 

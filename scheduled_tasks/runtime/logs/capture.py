@@ -59,7 +59,7 @@ class LogCapture(logging.Handler):
         try:
             if (log := current_log()) is not None:
                 name = record.name.removeprefix(OUTPUT_PREFIX)
-                log.take(name, record.levelno, words_of(record), at=record.created)
+                log.take(name, record.levelno, message_of(record), at=record.created)
         except Exception:  # noqa: BLE001 -- a log line never fails the run
             self.handleError(record)
         if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
@@ -69,7 +69,7 @@ class LogCapture(logging.Handler):
 FORMATTER = logging.Formatter()
 
 
-def words_of(record: logging.LogRecord) -> str:
+def message_of(record: logging.LogRecord) -> str:
     """Return the words of a record; where they do not fit together, as they came."""
     try:
         if record.exc_info or record.exc_text or record.stack_info:
@@ -136,7 +136,7 @@ def all_handlers() -> list[logging.Handler]:
     return [handler for reference in references if (handler := reference()) is not None]
 
 
-def pass_on(run: Run, line: LogLine) -> None:
+def log_for_run(run: Run, line: LogLine) -> None:
     """Log what has come to no logger of a run's process, as if it had."""
     log_safely(line.logger, line.level, line.message, extra=labels_of(run))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from scheduled_tasks.runtime.logs.capture import LABELS, LogCapture, words_of
+from scheduled_tasks.runtime.logs.capture import LABELS, LogCapture, message_of
 from scheduled_tasks.runtime.redaction import mask_secrets
 
 ROOT = logging.getLogger()
@@ -25,7 +25,7 @@ class ConsoleHandler(logging.StreamHandler):
         try:
             said = super().format(record)
         except Exception:  # noqa: BLE001 -- what does not fit together is shown as it came
-            said = f"{record.levelname} {words_of(record)}"
+            said = f"{record.levelname} {message_of(record)}"
         return mask_secrets(f"{said} {getattr(record, 'run', '')}".rstrip())
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import RunInterrupted
-from scheduled_tasks.runtime.logs.lines import Lines
+from scheduled_tasks.runtime.logs.line_splitter import LineSplitter
 from scheduled_tasks.runtime.messages import LogLine, Recorder
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.runtime.sanitizing import redacted_text
@@ -34,7 +34,7 @@ class RunLog:
         self._longest = app_settings.MAX_LOG_LINE_LENGTH
         self._left_out = 0
         self._last: deque[Words] = deque(maxlen=LAST_LINES)
-        self._printed: dict[str, Lines] = {}
+        self._printed: dict[str, LineSplitter] = {}
         # Re-entrant: a handler of signals may log while the thread that it interrupts does.
         self._lock = threading.RLock()
 
@@ -79,7 +79,7 @@ class RunLog:
     def print(self, stream: str, text: str) -> list[str]:
         """Take a piece of what is printed; return the lines that are whole by it."""
         with self._lock:
-            return self._printed.setdefault(stream, Lines()).feed(text)
+            return self._printed.setdefault(stream, LineSplitter()).feed(text)
 
     def last_printed(self, stream: str) -> list[str]:
         """Return what was printed without an end, as a line, if there is anything."""

@@ -16,10 +16,10 @@ from scheduled_tasks.runtime.logs.capture import (
     LogCapture,
     RunFilter,
     leave_run,
+    log_for_run,
     logged_to,
-    pass_on,
 )
-from scheduled_tasks.runtime.logs.output import printed_to
+from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import LogLine
 from scheduled_tasks.worker.announcements import announce_start
@@ -197,7 +197,7 @@ def test_a_handler_of_the_project_that_raises_fails_no_run_by_what_is_printed(
         with captured(recorder) as log, printed_to(log):
             print("printed")
         line = LogLine(logged_at=NOW, level=logging.INFO, logger="stdout", message="below")
-        pass_on(run_of(7), line)
+        log_for_run(run_of(7), line)
         announce_start(run_of(7))
     finally:
         root.removeHandler(broken)
@@ -249,7 +249,7 @@ def test_what_no_logger_has_heard_is_passed_on_with_its_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = LogLine(logged_at=NOW, level=logging.WARNING, logger="stderr", message="100 % full")
-    pass_on(run_of(7), line)
+    log_for_run(run_of(7), line)
     [record] = caplog.records
     assert (record.name, record.getMessage()) == ("scheduled_tasks.output.stderr", "100 % full")
     assert (record.task, record.execution) == ("one", 7)  # type: ignore[attr-defined]

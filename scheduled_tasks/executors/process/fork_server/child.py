@@ -35,10 +35,10 @@ from scheduled_tasks.executors.endings import (
     WORKER_STOPPED,
     timeout_reason,
 )
-from scheduled_tasks.executors.process import platform
-from scheduled_tasks.executors.process.fork_server.streams import divert, flush_below
+from scheduled_tasks.executors.process import operating_system
+from scheduled_tasks.executors.process.fork_server.standard_streams import divert, flush_below
 from scheduled_tasks.executors.process.wire import (
-    CHUNK,
+    CHUNK_BYTES,
     Decoder,
     Frame,
     encode,
@@ -56,13 +56,13 @@ from scheduled_tasks.runtime.runs import Run
 TIMEOUT, REFUSED, ABANDONED, CANCELLED = b"T", b"R", b"A", b"C"
 
 #: How often a thread that waits for an answer looks whether the run has to stop, in seconds.
-LOOK_UP = 0.2
+POLL_SECONDS = 0.2
 
 #: The exit code of a child whose own machinery failed.
 BROKEN = 70
 
 
-class RunProcess:
+class ChildProcess:
     """The process of a run: makes it, or several one after the other, and ends."""
 
     def __init__(self, stream: socket.socket, orders: int, trace: int) -> None:
@@ -87,7 +87,7 @@ class RunProcess:
             divert(pipes)
             rehearse()
             while runs and (frame := self.receive("run")) is not None:
-                platform.set_name(f"run-{frame['run']['execution_id']}")
+                operating_system.set_name(f"run-{frame['run']['execution_id']}")
                 self.make(frame)
                 runs -= 1
             connections.close_all()
@@ -109,12 +109,12 @@ class RunProcess:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, self.on_terminate)
-        platform.die_with(server)
-        platform.adopt_orphans()
-        platform.raise_oom_score()
+        operating_system.die_with(server)
+        operating_system.adopt_orphans()
+        operating_system.raise_oom_score()
         os.set_blocking(self.orders, False)
         faulthandler.enable(self.trace)
-        faulthandler.register(platform.SAY_WHERE, self.trace)
+        faulthandler.register(operating_system.DUMP_SIGNAL, self.trace)
         let_forks_end_on_sigterm()
 
     def make(self, frame: Frame, *, call: Call | None = None) -> None:
@@ -183,11 +183,11 @@ class RunProcess:
                 frame = self._frames.pop(0)
                 if frame["kind"] == kind:
                     return frame
-            while not select.select([self.stream], [], [], LOOK_UP if look_up else None)[0]:
+            while not select.select([self.stream], [], [], POLL_SECONDS if look_up else None)[0]:
                 if look_up:
                     look_up()
             with self._cancellation.shielded():
-                data = self.stream.recv(CHUNK)
+                data = self.stream.recv(CHUNK_BYTES)
                 self._frames += self._decoder.feed(data)
             if not data:
                 return None
@@ -207,7 +207,7 @@ def rehearse() -> None:
     orders, nobody = os.pipe()
     os.set_blocking(orders, False)
     with stage, audience:
-        actor = RunProcess(stage, orders, trace=-1)
+        actor = ChildProcess(stage, orders, trace=-1)
         audience.sendall(encode({"kind": "run", "run": packed(nothing), "clock": clock.base}))
         if frame := actor.receive("run"):
             actor.make(frame, call=lambda run, context: None)
@@ -241,7 +241,7 @@ def let_forks_end_on_sigterm() -> None:
 class PipeRecorder:
     """Sends what a run says to the server, which passes it on to the worker."""
 
-    def __init__(self, child: RunProcess, cancellation: Cancellation) -> None:
+    def __init__(self, child: ChildProcess, cancellation: Cancellation) -> None:
         self.child = child
         self.cancellation = cancellation
         self.owner = os.getpid()

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from scheduled_tasks import executors
 from scheduled_tasks.executors import runner
-from scheduled_tasks.executors.process import platform
-from scheduled_tasks.executors.process.fork_server.pipes import Outlet
+from scheduled_tasks.executors.process import operating_system
+from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.memory import Usage, resident_of, usage_of
 from scheduled_tasks.executors.process.wire import Channel, Frame
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.logs.run_log import RunLog
 
 #: As much is read of what a dying child says of where it was, in bytes.
-LONGEST_TRACE = 1 << 18
+MAX_TRACE_BYTES = 1 << 18
 #: The files below a handler in every traceback, which say nothing about it.
-OWN_PLACES = (
+OWN_FRAMES = (
     f'File "{Path(executors.__file__).parent}',
     f'File "{runner.__file__}"',
     f'File "{cancellation.__file__}"',
@@ -37,7 +37,7 @@ def claim_of(frame: Frame) -> Frame:
 
 
 @dataclass(eq=False, slots=True)
-class Child:
+class ChildHandle:
     """A process of a run, or one forked ahead for the next.
 
     ``stopped`` says why it is being ended, by whichever came first; ``reason`` what to put on
@@ -51,7 +51,7 @@ class Child:
     channel: Channel
     orders: int
     trace: int
-    outlets: list[Outlet]
+    pipes: list[OutputPipe]
     run: Frame | None = None
     begun: bool = False
     outcome: Frame | None = None
@@ -87,8 +87,8 @@ class Child:
         """Begin a run."""
         self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
         if self.runs_made:
-            platform.forget_highest_resident(self.pid)
-        self.oom_kills_at_start = platform.oom_kills()
+            operating_system.forget_highest_resident(self.pid)
+        self.oom_kills_at_start = operating_system.oom_kills()
         self.resident_at_start = resident_of(self.pid)
         if self.memory_limit:
             self.usage_at_start = usage_of([self.pid])
@@ -96,13 +96,13 @@ class Child:
 
     def measure(self, inherited: int) -> int:
         """Return how many bytes its run uses now, with the processes that it has started."""
-        used = usage_of(platform.family_of(self.pid)).above(self.usage_at_start, inherited)
+        used = usage_of(operating_system.family_of(self.pid)).above(self.usage_at_start, inherited)
         self.peak = max(self.peak, used)
         return used
 
     def highest_resident(self) -> int:
         """Return the most memory that it has held in this run, in bytes."""
-        return platform.highest_resident_of(self.pid)
+        return operating_system.highest_resident_of(self.pid)
 
     def peak_of(self, resident: int) -> int:
         """Return the most memory of its run, by what was measured and what the kernel counted."""
@@ -110,7 +110,7 @@ class Child:
 
     def saw_oom_kill(self) -> bool:
         """Say whether the kernel has killed for want of memory since its run began."""
-        return platform.oom_kills() > self.oom_kills_at_start
+        return operating_system.oom_kills() > self.oom_kills_at_start
 
     def say(self, order: bytes) -> None:
         """Ask it to stop, with one byte that says why."""
@@ -125,7 +125,7 @@ class Child:
         can crash the run.
         """
         os.ftruncate(self.trace, 0)
-        self.signal(platform.SAY_WHERE, group=False)
+        self.signal(operating_system.DUMP_SIGNAL, group=False)
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int, *, group: bool = True) -> None:
@@ -145,15 +145,15 @@ class Child:
 
     def last_words(self) -> str:
         """Return where its threads were when it crashed or was asked to stop once more."""
-        words = os.pread(self.trace, LONGEST_TRACE, 0).decode("utf-8", "replace")
+        words = os.pread(self.trace, MAX_TRACE_BYTES, 0).decode("utf-8", "replace")
         lines = words.splitlines(keepends=True)
-        return "".join(line for line in lines if not any(place in line for place in OWN_PLACES))
+        return "".join(line for line in lines if not any(place in line for place in OWN_FRAMES))
 
     def forget(self) -> None:
         """Close what leads to it in this process."""
         self.channel.close()
-        for outlet in self.outlets:
-            outlet.close()
+        for pipe in self.pipes:
+            pipe.close()
         for descriptor in (self.orders, self.trace):
             os.close(descriptor)
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from scheduled_tasks.executors.process.fork_server.interpreter import command
-from scheduled_tasks.executors.process.fork_server.liveness import Lookout
+from scheduled_tasks.executors.process.fork_server.liveness import LivenessMonitor
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 #: In the environment of a fork server, and so of all that comes from it, unless that empties it.
 MARK = "SCHEDULED_TASKS_FORK_SERVER"
 #: How long a fork server may take to end once its worker has let go of it, in seconds.
-LONGEST_END = 10.0
+STOP_TIMEOUT_SECONDS = 10.0
 #: How often what a killed fork server has left behind is looked for, a second apart if any.
-SWEEPS = 10
+MAX_SWEEPS = 10
 
 
 class ForkServerProcess:
@@ -52,7 +52,7 @@ class ForkServerProcess:
         self.on_frame = on_frame
         self.on_gone = on_gone
         self.on_end = on_end
-        self.lookout = Lookout()
+        self.liveness = LivenessMonitor()
         self.closing = False
         self.gone = False
         self._mark = uuid.uuid4().hex
@@ -87,7 +87,7 @@ class ForkServerProcess:
     def post(self, frame: Frame) -> None:
         """Send a frame, once the server is loaded; safe from any thread."""
         if frame["kind"] == "lease":
-            self.lookout.ask()
+            self.liveness.expect_echo()
         self._posted.put(frame)
         self.ring()
 
@@ -95,7 +95,7 @@ class ForkServerProcess:
         """Kill it if it hangs: if it does not load, or has owed echoes for a whole lease."""
         if self.gone:
             return
-        if why := self.lookout.look(lease=lease, listens=self.listens()):
+        if why := self.liveness.check(lease=lease, listens=self.listens()):
             logger.error("the fork server hangs and is killed: %s", why)
             self.gone = True
             self.process.kill()
@@ -146,7 +146,7 @@ class ForkServerProcess:
             return False
         for frame in frames or ():
             if frame["kind"] in ("ready", "lease"):
-                self.lookout.hear()
+                self.liveness.heard_from()
             if frame["kind"] != "lease":
                 self.on_frame(frame)
         return frames is not None
@@ -154,7 +154,7 @@ class ForkServerProcess:
     def _send(self) -> None:
         """Send what is posted, each frame by itself: so it is known what has not left."""
         self.channel.flush()
-        while self.lookout.loaded and not (self.channel.unsent or self._posted.empty()):
+        while self.liveness.loaded and not (self.channel.unsent or self._posted.empty()):
             self._leaving = self._posted.get()
             self.channel.send(self._leaving)
             self.channel.flush()
@@ -173,11 +173,11 @@ class ForkServerProcess:
     def _see_dead(self) -> None:
         """Wait for the server; kill it where it does not end, and all that came from it."""
         try:
-            self.process.wait(LONGEST_END if self.closing else 0)
+            self.process.wait(STOP_TIMEOUT_SECONDS if self.closing else 0)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for _ in range(SWEEPS):
+        for _ in range(MAX_SWEEPS):
             found = [process for process in psutil.process_iter() if self._is_ours(process)]
             if not found:
                 break

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.wire import LENGTH, Channel, Frame, encode
 from scheduled_tasks.runtime.logs.console import show_on_console
 
@@ -39,17 +39,17 @@ def boot(
     if orders is None or trace is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        platform.wake_when_parent_dies()
-        platform.adopt_orphans()
-        platform.set_name("fork-server")
+        operating_system.wake_when_parent_dies()
+        operating_system.adopt_orphans()
+        operating_system.set_name("fork-server")
         load(setup)
         serve(channel, setup)
     load(setup)
     # Only here, because these modules need the project to be loaded.
-    from scheduled_tasks.executors.process.fork_server.child import RunProcess  # noqa: PLC0415
+    from scheduled_tasks.executors.process.fork_server.child import ChildProcess  # noqa: PLC0415
 
     runs = setup["executions_per_child"]
-    RunProcess(channel, orders, trace).live(parent, pipes, runs=runs)
+    ChildProcess(channel, orders, trace).live(parent, pipes, runs=runs)
 
 
 def first_frame(stream: socket.socket) -> Frame:
@@ -79,12 +79,12 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
     """Be the fork server until the worker is gone."""
     from scheduled_tasks.executors.process.fork_server import spawning  # noqa: PLC0415
     from scheduled_tasks.executors.process.fork_server.child import rehearse  # noqa: PLC0415
-    from scheduled_tasks.executors.process.fork_server.server import ForkServer, Rules  # noqa: PLC0415
+    from scheduled_tasks.executors.process.fork_server.server import ForkServer, ServerOptions  # noqa: PLC0415
     from scheduled_tasks.handlers.registry import registry  # noqa: PLC0415
 
     threads = [thread.name for thread in threading.enumerate()[1:]]
-    spawn = spawning.forking if platform.LINUX and not threads else spawning.starting_afresh
-    rules = Rules(
+    spawn = spawning.forking if operating_system.LINUX and not threads else spawning.starting_afresh
+    rules = ServerOptions(
         spares=setup["spares"],
         grace=setup["grace"],
         beginning=setup["beginning"],
@@ -93,7 +93,7 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
         worker=setup["worker"],
     )
     channel.sendall(encode({"kind": "ready", "threads": threads}))
-    platform.raised_oom_score()
+    operating_system.raised_oom_score()
     registry.prepare()
     for _ in range(REHEARSALS):
         rehearse()

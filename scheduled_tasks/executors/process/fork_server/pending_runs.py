@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import deque
 
 from scheduled_tasks.executors.process.fork_server.child_handle import claim_of
-from scheduled_tasks.executors.process.fork_server.reports import Reports
+from scheduled_tasks.executors.process.fork_server.reports import RunReporter
 from scheduled_tasks.executors.process.wire import Frame
 
 #: So many children are given a run in turn; where none lives to begin it, the run has failed.
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 
-class Waiting:
+class PendingRuns:
     """Runs in the order in which children get them."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: RunReporter) -> None:
         self.reports = reports
         self._runs: deque[Frame] = deque()
 
@@ -37,10 +37,10 @@ class Waiting:
         ``facts`` say how this child ended.
         """
         frame["tries"] = frame.get("tries", 0) + 1
-        if frame["tries"] < MOST_TRIES:
+        if frame["tries"] < MAX_TRIES:
             self._runs.appendleft(frame)
         else:
-            self.reports.never_begun(frame["run"], "unbegun", tries=MOST_TRIES, **facts)
+            self.reports.never_begun(frame["run"], "unbegun", tries=MAX_TRIES, **facts)
 
     def cancel(self, claim: Frame, reason: str) -> None:
         """Report one run cancelled, if it waits."""

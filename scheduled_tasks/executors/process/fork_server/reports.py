@@ -9,11 +9,11 @@ import time
 from collections.abc import Container, Sequence
 from contextlib import suppress
 
-from scheduled_tasks.executors.process import platform
-from scheduled_tasks.executors.process.fork_server.child_handle import Child, claim_of
+from scheduled_tasks.executors.process import operating_system
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
 from scheduled_tasks.executors.process.memory import MEGABYTE
 from scheduled_tasks.executors.process.wire import Channel, Frame, packed_message, unpacked
-from scheduled_tasks.runtime.logs.output import LEVELS
+from scheduled_tasks.runtime.logs.printed_output import LEVELS
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
@@ -22,7 +22,7 @@ from scheduled_tasks.runtime.runs import Run
 class ChildRecorder:
     """Sends on to the worker what is said in place of a child."""
 
-    def __init__(self, reports: Reports, child: Child) -> None:
+    def __init__(self, reports: RunReporter, child: ChildHandle) -> None:
         self.reports = reports
         self.child = child
 
@@ -34,10 +34,10 @@ class ChildRecorder:
 
 
 #: Ends are not held back for orphans that cannot be killed for longer than this, in seconds.
-LONGEST_HOLD = 5.0
+MAX_HOLD_SECONDS = 5.0
 
 
-class Reports:
+class RunReporter:
     """Holds ends of runs back while orphans are about: processes that a run left behind.
 
     The server adopts them when their run is dead. Which run each was of cannot be told then, so
@@ -49,22 +49,22 @@ class Reports:
         self.known = known
         self.held: list[Frame] = []
         # Loading the project may have started helpers, as multiprocessing does; they stay.
-        self._helpers = frozenset(platform.children_of(os.getpid()))
+        self._helpers = frozenset(operating_system.children_of(os.getpid()))
         self._held_since: float | None = None
 
-    def begun(self, child: Child) -> None:
+    def begun(self, child: ChildHandle) -> None:
         """Tell that a run has begun."""
         self.worker.send({**child.claim, "kind": "begun", "pid": child.pid})
 
-    def timed_out(self, child: Child) -> None:
+    def timed_out(self, child: ChildHandle) -> None:
         """Tell that a run has reached its timeout and is asked to stop."""
         self.worker.send({**child.claim, "kind": "timeout"})
 
-    def said(self, child: Child, frame: Frame) -> None:
+    def said(self, child: ChildHandle, frame: Frame) -> None:
         """Pass a message on."""
         self.worker.send({**frame, **child.claim})
 
-    def printed(self, child: Child, stream: str, lines: Sequence[str]) -> None:
+    def printed(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
         """Pass on lines that a child, or a process that it has started, has written."""
         if child.run is None:
             sys.stderr.writelines(f"{line}\n" for line in lines)
@@ -74,14 +74,14 @@ class Reports:
         if child.log is not None:
             child.log.take_all(stream, LEVELS[stream], lines)
 
-    def last_printed(self, child: Child) -> None:
+    def last_printed(self, child: ChildHandle) -> None:
         """Pass on what is left of it at the end of a run."""
-        for outlet in child.outlets:
-            self.printed(child, outlet.name, outlet.drain())
+        for pipe in child.pipes:
+            self.printed(child, pipe.name, pipe.drain())
         if child.log is not None:
             child.log.close()
 
-    def ended(self, child: Child, *, peak: int, **facts: object) -> None:
+    def ended(self, child: ChildHandle, *, peak: int, **facts: object) -> None:
         """Tell how a run ended, once no orphan is left."""
         self.held.append(
             {
@@ -104,7 +104,7 @@ class Reports:
     def release(self) -> None:
         """Tell what is held back, unless orphans are still about."""
         since = self._held_since or 0
-        if self.held and self.orphans() and time.monotonic() - since < LONGEST_HOLD:
+        if self.held and self.orphans() and time.monotonic() - since < MAX_HOLD_SECONDS:
             return
         for frame in self.held:
             self.worker.send(frame)
@@ -112,7 +112,7 @@ class Reports:
 
     def orphans(self) -> list[int]:
         """Return the processes that dead runs have left behind, having killed them once more."""
-        children = platform.children_of(os.getpid())
+        children = operating_system.children_of(os.getpid())
         found = [pid for pid in children if pid not in self.known and pid not in self._helpers]
         for pid in found:
             with suppress(ProcessLookupError):

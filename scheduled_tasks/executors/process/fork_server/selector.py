@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from scheduled_tasks.executors.process.fork_server.child_handle import Child
-from scheduled_tasks.executors.process.fork_server.pipes import Outlet
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle
+from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.wire import Channel
 
 #: Children are not listened to while the worker has so many bytes to read.
-MOST_UNREAD = 1 << 22
+MAX_UNREAD_BYTES = 1 << 22
 
 
-class Ears:
+class Selector:
     """Waits for whatever happens first. ``alarmed`` turns true when a child has ended."""
 
     def __init__(
         self,
         worker: Channel,
         *,
-        on_child: Callable[[Child], object],
-        on_outlet: Callable[[Child, Outlet], object],
+        on_child: Callable[[ChildHandle], object],
+        on_output: Callable[[ChildHandle, OutputPipe], object],
     ) -> None:
         self.worker = worker
         self.on_child = on_child
-        self.on_outlet = on_outlet
+        self.on_output = on_output
         self.worker_process = -1
         self.alarmed = False
         self.deaf = False
@@ -66,24 +66,24 @@ class Ears:
         with suppress(BlockingIOError):
             os.read(self.alarm, 4096)
 
-    def follow(self, child: Child) -> None:
+    def follow(self, child: ChildHandle) -> None:
         """Listen to a child, unless this is deaf just now."""
         if self.deaf:
             return
         hear = partial(self.on_child, child)
         self.selector.register(child.channel, selectors.EVENT_READ, hear)
-        for outlet in child.outlets:
-            if outlet.open:
-                read = partial(self.on_outlet, child, outlet)
-                self.selector.register(outlet, selectors.EVENT_READ, read)
+        for pipe in child.pipes:
+            if pipe.open:
+                read = partial(self.on_output, child, pipe)
+                self.selector.register(pipe, selectors.EVENT_READ, read)
 
-    def leave(self, child: Child) -> None:
+    def leave(self, child: ChildHandle) -> None:
         """Listen to a child no more."""
-        sources: tuple[Channel | Outlet, ...] = (child.channel, *child.outlets)
+        sources: tuple[Channel | OutputPipe, ...] = (child.channel, *child.pipes)
         for source in sources:
             self.leave_source(source)
 
-    def leave_source(self, source: Channel | Outlet | int) -> None:
+    def leave_source(self, source: Channel | OutputPipe | int) -> None:
         """Listen to one of the things that can be listened to no more."""
         with suppress(KeyError, ValueError):
             self.selector.unregister(source)
@@ -93,9 +93,9 @@ class Ears:
         self.leave_source(self.worker)
         self.leave_source(self.worker_process)
 
-    def heed(self, children: Iterable[Child]) -> None:
+    def heed(self, children: Iterable[ChildHandle]) -> None:
         """Be deaf to children while the worker does not keep up with what they say."""
-        deaf = len(self.worker.unsent) > MOST_UNREAD
+        deaf = len(self.worker.unsent) > MAX_UNREAD_BYTES
         if deaf == self.deaf:
             return
         self.deaf = deaf

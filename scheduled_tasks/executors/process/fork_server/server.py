@@ -10,35 +10,35 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from scheduled_tasks.executors.base import NEVER
-from scheduled_tasks.executors.process import platform
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child import (
     ABANDONED,
     CANCELLED,
     REFUSED,
     TIMEOUT,
 )
-from scheduled_tasks.executors.process.fork_server.child_handle import Child, claim_of
-from scheduled_tasks.executors.process.fork_server.limits import MemoryLimits
-from scheduled_tasks.executors.process.fork_server.pending_runs import Waiting
-from scheduled_tasks.executors.process.fork_server.pipes import Outlet
-from scheduled_tasks.executors.process.fork_server.reports import Reports
-from scheduled_tasks.executors.process.fork_server.selector import Ears
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
+from scheduled_tasks.executors.process.fork_server.memory_limits import MemoryLimits
+from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
+from scheduled_tasks.executors.process.fork_server.pending_runs import PendingRuns
+from scheduled_tasks.executors.process.fork_server.reports import RunReporter
+from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
 from scheduled_tasks.runtime.clock import lifetime
 
 #: What could not be done at once, a write or the death of an orphan, is looked at again so soon.
-LOOK_AGAIN = 0.005
+RETRY_SECONDS = 0.005
 #: While runs depend on the lease, it is looked at so often, in seconds.
-LONGEST_WAIT = 1.0
+LEASE_CHECK_SECONDS = 1.0
 #: No child is forked ahead for so many seconds after a run was given to another.
-LET_BEGIN = 0.01
+SPARE_DELAY_SECONDS = 0.01
 #: After a failed fork the next is tried so many seconds later.
-FORK_AGAIN = 0.5
+FORK_RETRY_SECONDS = 0.5
 
 #: What can be asked of a run; anything else that ends one kills it.
-ORDERS = {
+STOP_CODES = {
     "timeout": TIMEOUT,
     "refused": REFUSED,
     "abandoned": ABANDONED,
@@ -47,7 +47,7 @@ ORDERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class ServerOptions:
     """What the worker has set, and its process id. Times are in seconds.
 
     A child that was given a run has to begin it within ``beginning``, and to end it within
@@ -68,15 +68,15 @@ class ForkServer:
     ``spawn`` makes a child that waits for a run; in a forked child it does not return.
     """
 
-    def __init__(self, worker: Channel, rules: Rules, spawn: Spawn) -> None:
+    def __init__(self, worker: Channel, rules: ServerOptions, spawn: Spawn) -> None:
         self.worker = worker
         self.rules = rules
         self.spawn = spawn
-        self.children: dict[int, Child] = {}
-        self.spares: deque[Child] = deque()
-        self.ears = Ears(worker, on_child=self.hear_child, on_outlet=self.hear_outlet)
-        self.reports = Reports(worker, self.children)
-        self.waiting = Waiting(self.reports)
+        self.children: dict[int, ChildHandle] = {}
+        self.spares: deque[ChildHandle] = deque()
+        self.ears = Selector(worker, on_child=self.hear_child, on_output=self.hear_outlet)
+        self.reports = RunReporter(worker, self.children)
+        self.waiting = PendingRuns(self.reports)
         self.lease_until = rules.lease_until
         self.memory = MemoryLimits(self.children)
         self.worker_gone = False
@@ -152,7 +152,7 @@ class ForkServer:
             child = self.spares.popleft()
             child.take(self.waiting.next())
             now = time.monotonic()
-            child.deadline, self.next_spare = now + self.rules.beginning, now + LET_BEGIN
+            child.deadline, self.next_spare = now + self.rules.beginning, now + SPARE_DELAY_SECONDS
             with suppress(OSError):  # it has just died, which is noticed in a moment
                 child.channel.flush()
         if not self.worker_gone and time.monotonic() >= self.spare_due:
@@ -176,14 +176,14 @@ class ForkServer:
         try:
             child = self.spawn(self)
         except OSError:  # the system has no room for another process just now
-            self.next_fork = time.monotonic() + FORK_AGAIN
+            self.next_fork = time.monotonic() + FORK_RETRY_SECONDS
             return False
         self.children[child.pid] = child
         self.spares.append(child)
         self.ears.follow(child)
         return True
 
-    def hear_child(self, child: Child) -> bool:
+    def hear_child(self, child: ChildHandle) -> bool:
         """Pass on what a child says; say whether there may be more."""
         try:
             frames = child.channel.receive()
@@ -196,13 +196,13 @@ class ForkServer:
             self.hear_frame(child, frame)
         return bool(frames)
 
-    def hear_outlet(self, child: Child, outlet: Outlet) -> None:
+    def hear_outlet(self, child: ChildHandle, pipe: OutputPipe) -> None:
         """Pass on what a child writes below Python."""
-        self.reports.printed(child, outlet.name, outlet.read())
-        if not outlet.open:
-            self.ears.leave_source(outlet)
+        self.reports.printed(child, pipe.name, pipe.read())
+        if not pipe.open:
+            self.ears.leave_source(pipe)
 
-    def hear_frame(self, child: Child, frame: Frame) -> None:
+    def hear_frame(self, child: ChildHandle, frame: Frame) -> None:
         if child.run is None:
             return
         match frame.get("kind"):
@@ -220,9 +220,9 @@ class ForkServer:
                 if child.runs_made < self.rules.executions_per_child:
                     self.keep_for_another(child)
 
-    def keep_for_another(self, child: Child) -> None:
+    def keep_for_another(self, child: ChildHandle) -> None:
         """Report a run, and let its child make another, unless something is left of this one."""
-        if child.stopped or platform.children_of(child.pid):
+        if child.stopped or operating_system.children_of(child.pid):
             child.dismiss()
             return
         self.reports.last_printed(child)
@@ -232,16 +232,16 @@ class ForkServer:
 
     # Ending what has to end.
 
-    def end(self, child: Child, why: str, *, grace: float) -> None:
+    def end(self, child: ChildHandle, why: str, *, grace: float) -> None:
         """Ask a child to stop, and more firmly as the grace passes; without grace, kill it."""
         if not child.running:
             return
         now = time.monotonic()
         child.stopped, child.deadline = child.stopped or why, None
-        if grace <= 0 or why not in ORDERS:
+        if grace <= 0 or why not in STOP_CODES:
             child.kill()
             return
-        child.say(ORDERS[why])
+        child.say(STOP_CODES[why])
         child.steps = [(now + grace / 2, "terminate"), (now + grace, "kill")]
 
     def end_all(self, why: str, *, grace: float) -> None:
@@ -274,7 +274,7 @@ class ForkServer:
             self.end(child, "memory", grace=0)
         self.reports.release()
 
-    def meet_deadline(self, child: Child) -> None:
+    def meet_deadline(self, child: ChildHandle) -> None:
         """End a run at its timeout; kill a child that should have begun one."""
         if child.begun:
             self.reports.timed_out(child)
@@ -299,7 +299,7 @@ class ForkServer:
                 self.bury(child, status, usage.ru_maxrss * UNIT_OF_PEAK)
         self.reports.orphans()
 
-    def bury(self, child: Child, status: int, resident: int) -> None:
+    def bury(self, child: ChildHandle, status: int, resident: int) -> None:
         """Report how a child ended, once its last words are read and its group is gone."""
         child.signal(signal.SIGKILL)
         while self.hear_child(child):
@@ -317,7 +317,9 @@ class ForkServer:
             self.waiting.put_back(child.run, overdue=child.overdue, **facts)
             child.run = None
         if child.run is None:
-            self.next_fork = time.monotonic() + FORK_AGAIN  # or forking what dies would be all
+            self.next_fork = (
+                time.monotonic() + FORK_RETRY_SECONDS
+            )  # or forking what dies would be all
         else:
             self.reports.ended(
                 child,
@@ -354,9 +356,9 @@ class ForkServer:
         if self.waiting or any(child.run for child in self.children.values()):
             # This clock goes on while the machine sleeps, the one that waits here does not.
             left = self.lease_until - lifetime()
-            due.append(now + min(max(left, LOOK_AGAIN), LONGEST_WAIT))
+            due.append(now + min(max(left, RETRY_SECONDS), LEASE_CHECK_SECONDS))
         if self.reports.held or self.worker_gone or self.unsent():
-            due.append(now + LOOK_AGAIN)
+            due.append(now + RETRY_SECONDS)
         elif self.waiting:
             due.append(self.next_fork)
         elif not self.worker_gone:

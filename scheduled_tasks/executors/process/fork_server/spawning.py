@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from scheduled_tasks.executors.process.fork_server.child import RunProcess
-from scheduled_tasks.executors.process.fork_server.child_handle import Child, trace_file
+from scheduled_tasks.executors.process.fork_server.child import ChildProcess
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, trace_file
 from scheduled_tasks.executors.process.fork_server.interpreter import command
-from scheduled_tasks.executors.process.fork_server.pipes import Outlet
+from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.wire import Channel, Frame
-from scheduled_tasks.runtime.logs.output import DESCRIPTORS
+from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 
 class Server(Protocol):
@@ -25,11 +25,11 @@ class Server(Protocol):
         """Close what only the server may hold."""
 
 
-Spawn = Callable[[Server], Child]
+Spawn = Callable[[Server], ChildHandle]
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class ChildEndpoints:
     """What leads to a child: ``stream``, ``orders``, ``trace``, ``outlets``; and its ends of it."""
 
     stream: socket.socket
@@ -37,29 +37,29 @@ class Ways:
     orders: int
     child_orders: int
     trace: int
-    outlets: dict[str, int]
+    pipes: dict[str, int]
     child_pipes: dict[str, int]
 
-    def child(self, pid: int) -> Child:
+    def child(self, pid: int) -> ChildHandle:
         """Return the child that they lead to."""
-        outlets = [Outlet(name, descriptor) for name, descriptor in self.outlets.items()]
-        return Child(pid, Channel(self.stream), self.orders, self.trace, outlets)
+        pipes = [OutputPipe(name, descriptor) for name, descriptor in self.pipes.items()]
+        return ChildHandle(pid, Channel(self.stream), self.orders, self.trace, pipes)
 
 
 @contextmanager
-def ways_to_child() -> Iterator[Ways]:
+def open_endpoints() -> Iterator[ChildEndpoints]:
     """Open what leads to a child; close its ends of it afterwards, and all where there is none."""
     with ExitStack() as ends, ExitStack() as ours:
         stream, child_stream = socket.socketpair()
         ours.callback(stream.close)
         ends.callback(child_stream.close)
         child_orders, orders = pipe(ends, ours)
-        outlets, child_pipes = {}, {}
+        pipes, child_pipes = {}, {}
         for name in DESCRIPTORS:
-            outlets[name], child_pipes[name] = pipe(ours, ends)
+            pipes[name], child_pipes[name] = pipe(ours, ends)
         trace = trace_file()
         ours.callback(os.close, trace)
-        yield Ways(stream, child_stream, orders, child_orders, trace, outlets, child_pipes)
+        yield ChildEndpoints(stream, child_stream, orders, child_orders, trace, pipes, child_pipes)
         ours.pop_all()
 
 
@@ -74,8 +74,8 @@ def pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
 def forking(setup: Frame) -> Spawn:
     """Return what forks a child, within a few milliseconds."""
 
-    def spawn(server: Server) -> Child:
-        with ways_to_child() as ways:
+    def spawn(server: Server) -> ChildHandle:
+        with open_endpoints() as ways:
             parent = os.getpid()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of threads that libraries run outside of Python
@@ -85,9 +85,9 @@ def forking(setup: Frame) -> Spawn:
                     os.setpgid(0, 0)
                     server.leave_to_child()
                     ways.stream.close()
-                    for descriptor in (ways.orders, *ways.outlets.values()):
+                    for descriptor in (ways.orders, *ways.pipes.values()):
                         os.close(descriptor)
-                child = RunProcess(ways.child_stream, ways.child_orders, ways.trace)
+                child = ChildProcess(ways.child_stream, ways.child_orders, ways.trace)
                 child.live(parent, ways.child_pipes, runs=setup["executions_per_child"])
             with suppress(OSError):
                 os.setpgid(pid, pid)
@@ -99,8 +99,8 @@ def forking(setup: Frame) -> Spawn:
 def starting_afresh(setup: Frame) -> Spawn:
     """Return what starts a child with an interpreter of its own, within about a second."""
 
-    def spawn(server: Server) -> Child:
-        with ways_to_child() as ways:
+    def spawn(server: Server) -> ChildHandle:
+        with open_endpoints() as ways:
             stream, pipes = ways.child_stream.fileno(), ways.child_pipes
             for descriptor in (stream, ways.child_orders, ways.trace, *pipes.values()):
                 os.set_inheritable(descriptor, True)

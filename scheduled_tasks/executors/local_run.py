@@ -13,12 +13,12 @@ from scheduled_tasks.executors.connections import holds_the_only_write_lock
 from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.logs.output import is_handling
-from scheduled_tasks.runtime.messages import Message, Note
+from scheduled_tasks.runtime.logs.printed_output import is_handling
+from scheduled_tasks.runtime.messages import ExecutorNote, Message
 from scheduled_tasks.runtime.runs import Outcome, Run
 
 #: A thread that waits looks up so often, in seconds: no exception reaches it while it waits.
-LOOK_UP = 0.2
+POLL_SECONDS = 0.2
 
 
 class LocalRun:
@@ -96,7 +96,7 @@ class LocalRun:
         asked_before = self.cancellation.requested
         self.executor.take(self.run, message, answer)
         self.executor.on_finished()
-        while not answered.wait(LOOK_UP):
+        while not answered.wait(POLL_SECONDS):
             if not asked_before:
                 self.cancellation.check()
         self._raise_if_refused()
@@ -105,7 +105,7 @@ class LocalRun:
         self._raise_if_refused()
         # Nobody makes room for who keeps others from writing, or from logging.
         while self.executor.full and not (holds_the_only_write_lock() or is_handling()):
-            time.sleep(LOOK_UP)
+            time.sleep(POLL_SECONDS)
             self._raise_if_refused()
 
     def _raise_if_refused(self) -> None:
@@ -120,7 +120,9 @@ class LocalRun:
     def _time_out(self) -> None:
         self.cancellation.request(TimeLimitExceeded, timeout_reason(self.run))
         if self.timed_out or self.cancelled:
-            self.executor.take(self.run, Note(text=still_running_reason(self.run)), self._answer)
+            self.executor.take(
+                self.run, ExecutorNote(text=still_running_reason(self.run)), self._answer
+            )
             self._start_timer(app_settings.KILL_GRACE, self._note_ignored)
 
     def _note_ignored(self) -> None:

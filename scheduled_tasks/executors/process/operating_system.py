@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 #: The kernel ends runs before the worker when memory is short; the scale goes from 0 to 1000.
 MORE_LIKELY = 500
 #: The signal at which a run writes down where it is: one that nothing else uses.
-SAY_WHERE: int = getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0))
+DUMP_SIGNAL: int = getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0))
 
 
 def missing() -> list[str]:

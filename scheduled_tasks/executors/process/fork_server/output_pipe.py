@@ -5,21 +5,21 @@ from __future__ import annotations
 import codecs
 import os
 
-from scheduled_tasks.executors.process.wire import CHUNK
-from scheduled_tasks.runtime.logs.lines import Lines
+from scheduled_tasks.executors.process.wire import CHUNK_BYTES
+from scheduled_tasks.runtime.logs.line_splitter import LineSplitter
 
 #: Something that a run has left behind may write on and on.
-MOST_READS = 64
+MAX_READS = 64
 
 
-class Outlet:
+class OutputPipe:
     """The reading end of a pipe that a process, and those that it starts, write text into."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
         self.descriptor = descriptor
         self.open = True
-        self._lines = Lines()
+        self._lines = LineSplitter()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.set_blocking(descriptor, False)
 
@@ -34,7 +34,7 @@ class Outlet:
     def drain(self) -> list[str]:
         """Return all that is left, the rest of a line too: who has written it has ended."""
         lines: list[str] = []
-        for _ in range(MOST_READS):
+        for _ in range(MAX_READS):
             if not (data := self._take()):
                 break
             lines += self._feed(data)
@@ -48,7 +48,7 @@ class Outlet:
     def _take(self) -> bytes | None:
         """Read once: None if there is nothing now, b"" if nobody can write any more."""
         try:
-            data = os.read(self.descriptor, CHUNK)
+            data = os.read(self.descriptor, CHUNK_BYTES)
         except BlockingIOError:
             return None
         self.open = bool(data)

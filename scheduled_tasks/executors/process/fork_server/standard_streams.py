@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from scheduled_tasks.runtime.logs.capture import all_handlers, leave_run
-from scheduled_tasks.runtime.logs.output import DESCRIPTORS
+from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 
 def divert(pipes: Mapping[str, int]) -> None:

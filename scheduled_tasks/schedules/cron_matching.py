@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from croniter import croniter
 
-from scheduled_tasks.schedules.grammar import DAY, Fields, Values, read
+from scheduled_tasks.schedules.cron_grammar import DAY, Fields, Values, read
 
 #: After 400 years the calendar repeats, days of the week included.
 CYCLE_YEARS = 400

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 #: A line without an end is taken for one when it has so many characters.
-LONGEST_LINE = 1 << 20
+MAX_LINE_LENGTH = 1 << 20
 
 
-class Lines:
+class LineSplitter:
     """Takes pieces and gives back lines, as a terminal would show them in the end.
 
     What a carriage return takes back is not part of its line; blank lines are none.
@@ -20,14 +20,14 @@ class Lines:
         """Take a piece; return the lines that are whole now."""
         if "\n" not in text:
             self._keep(text)
-            return self.end() if self._length >= LONGEST_LINE else []
+            return self.end() if self._length >= MAX_LINE_LENGTH else []
         *whole, rest = text.split("\n")
         whole[0] = self._joined() + whole[0]
         self._keep(rest)
         if "\r" in text or "\r" in whole[0]:
             whole = list(map(as_shown, whole))
         lines = [line for line in whole if line and not line.isspace()]
-        return lines if self._length < LONGEST_LINE else lines + self.end()
+        return lines if self._length < MAX_LINE_LENGTH else lines + self.end()
 
     def end(self) -> list[str]:
         """Return what is left, as a line, if there is anything."""

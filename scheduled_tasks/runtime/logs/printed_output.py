@@ -18,11 +18,11 @@ DESCRIPTORS = {"stdout": 1, "stderr": 2}
 #: The streams, and the levels that their lines get.
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}
 #: So many callers are looked at to see whether it is logging that writes.
-MOST_CALLERS = 40
+MAX_CALLERS = 40
 CALLED_HANDLERS, HANDLED = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
 
 
-class RunOutput:
+class RunStream:
     """Stands in for ``sys.stdout`` or ``sys.stderr`` while runs go on.
 
     What a run writes is logged line by line. All else goes to the stream behind it, and so does
@@ -61,7 +61,7 @@ class RunOutput:
             self.write(text)
 
 
-class StandIns:
+class StreamReplacement:
     """Puts streams in the place of Python's as long as any run goes on in this process."""
 
     def __init__(self) -> None:
@@ -74,8 +74,8 @@ class StandIns:
             self._runs += 1
             for name in LEVELS:
                 stream = getattr(sys, name)
-                if stream is not None and not isinstance(stream, RunOutput):
-                    setattr(sys, name, RunOutput(stream, name))
+                if stream is not None and not isinstance(stream, RunStream):
+                    setattr(sys, name, RunStream(stream, name))
 
     def end(self) -> None:
         """Take back the streams if this was the last run."""
@@ -83,17 +83,17 @@ class StandIns:
             self._runs -= 1
             for name in LEVELS:
                 stream = getattr(sys, name)
-                if isinstance(stream, RunOutput) and not self._runs:
+                if isinstance(stream, RunStream) and not self._runs:
                     setattr(sys, name, stream.stream)
 
 
-stand_ins = StandIns()
+stream_replacement = StreamReplacement()
 
 
 @contextmanager
 def printed_to(log: RunLog) -> Iterator[None]:
     """Let the log that takes what is logged inside take what is printed, too."""
-    stand_ins.begin()
+    stream_replacement.begin()
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ def printed_to(log: RunLog) -> Iterator[None]:
             for name in LEVELS:
                 say(name, log.last_printed(name))
         finally:
-            stand_ins.end()
+            stream_replacement.end()
 
 
 def say(name: str, lines: list[str]) -> None:
@@ -121,7 +121,7 @@ def is_handling() -> bool:
 
 
 def calls(frame: FrameType | None, *codes: CodeType) -> bool:
-    for _ in range(MOST_CALLERS):
+    for _ in range(MAX_CALLERS):
         if frame is None:
             return False
         if frame.f_code in codes:

@@ -39,7 +39,7 @@ WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(ABC):
+class ArgumentType(ABC):
     """Base of all kinds. ``name`` is for help texts, ``expected`` completes "must be …"."""
 
     name: str
@@ -76,7 +76,7 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Kind):
+class IntegerType(ArgumentType):
     """Whole numbers, of any size that can be stored."""
 
     name: str = "whole number"
@@ -100,7 +100,7 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Number(Kind):
+class FloatType(ArgumentType):
     """Floating point numbers."""
 
     name: str = "number"
@@ -128,7 +128,7 @@ class Number(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind):
+class TextType(ArgumentType):
     """Text, taken as it is: blanks at its ends are kept."""
 
     name: str = "text"
@@ -149,11 +149,11 @@ class Text(Kind):
 
     def show(self, value: Any) -> str:
         """Return a default, with a word for the empty text."""
-        return Kind.show(self, value) if value != "" else "empty"
+        return ArgumentType.show(self, value) if value != "" else "empty"
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed(Kind):
+class ParsedType(ArgumentType):
     """What JSON says as text. ``convert`` raises, or returns None, for text that it refuses."""
 
     convert: Callable[[str], Any]
@@ -177,7 +177,7 @@ class Parsed(Kind):
             found = self.read(value)
         except ValueError:
             found = None
-        return found.isoformat() if isinstance(found, date) else Kind.render(self, value)
+        return found.isoformat() if isinstance(found, date) else ArgumentType.render(self, value)
 
     def widget(self) -> forms.Widget:
         """Return the input that browsers have for this kind."""
@@ -186,7 +186,7 @@ class Parsed(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Exact(Parsed):
+class DecimalType(ParsedType):
     """Decimal numbers, without binary noise: 1.1 is Decimal("1.1")."""
 
     def read(self, value: Any) -> Any:
@@ -194,11 +194,11 @@ class Exact(Parsed):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return Decimal(repr(value))
         # Called by name, for a slotted dataclass is another class than the one decorated.
-        return Parsed.read(self, value)
+        return ParsedType.read(self, value)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment(Parsed):
+class DatetimeType(ParsedType):
     """Moments. Those without an offset are in the current time zone."""
 
     def parse(self, text: str) -> Any:
@@ -210,14 +210,14 @@ class Moment(Parsed):
         try:
             local = timezone.localtime(self.read(value)).replace(tzinfo=None)
         except (ValueError, OverflowError):
-            return Kind.render(self, value)
+            return ArgumentType.render(self, value)
         # As short as browsers make it, so that a field that nobody touched comes back the same.
         exact = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
         return local.isoformat(timespec=exact)
 
 
 @dataclass(frozen=True, slots=True)
-class Json(Kind):
+class JsonType(ArgumentType):
     """Any JSON value, or those of one outer type. ``convert`` makes a tuple or a set of a list."""
 
     name: str = "JSON"

@@ -20,7 +20,9 @@ MACROS = {
 }
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-LONGEST = dict(zip(range(1, 13), (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), strict=True))
+DAYS_IN_MONTH = dict(
+    zip(range(1, 13), (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), strict=True)
+)
 
 ITEM = re.compile(r"(?:(?P<star>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\w+))?", re.ASCII)
 UNSUPPORTED = (
@@ -106,7 +108,7 @@ class Fields:
     @property
     def day_comes(self) -> bool:
         """Say whether a month of the expression ever has a day of its day-of-month field."""
-        longest = max(LONGEST[month] for month in self.month.numbers)
+        longest = max(DAYS_IN_MONTH[month] for month in self.month.numbers)
         return self.day.last or min(self.day.numbers) <= longest
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.runtime.logs.capture import logged_to
-from scheduled_tasks.runtime.logs.lines import LONGEST_LINE, Lines
-from scheduled_tasks.runtime.logs.output import RunOutput, printed_to
+from scheduled_tasks.runtime.logs.line_splitter import MAX_LINE_LENGTH, LineSplitter
+from scheduled_tasks.runtime.logs.printed_output import RunStream, printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from tests.executors.runs import run_of
 from tests.support.recorders import FakeRecorder
@@ -83,9 +83,9 @@ def test_pythons_streams_are_back_when_the_last_run_has_ended() -> None:
     before = sys.stdout, sys.stderr
     with printing(FakeRecorder()):
         with printing(FakeRecorder()):
-            assert isinstance(sys.stdout, RunOutput)
+            assert isinstance(sys.stdout, RunStream)
             assert sys.stdout.encoding == before[0].encoding
-        assert isinstance(sys.stdout, RunOutput)
+        assert isinstance(sys.stdout, RunStream)
         assert sys.stdout.stream is before[0]
     assert (sys.stdout, sys.stderr) == before
 
@@ -100,7 +100,7 @@ def test_a_run_may_redirect_what_it_prints() -> None:
 
 
 def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     assert lines.feed("one\r\ntw") == ["one"]
     assert lines.feed("o\n\n   \nthree\n") == ["two", "three"]
     assert lines.feed("\r10 %\r20 %") == []
@@ -114,14 +114,14 @@ def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
 
 @given(st.lists(st.text(alphabet="ab\r\n "), max_size=12))
 def test_lines_do_not_depend_on_the_pieces_in_which_they_come(pieces: list[str]) -> None:
-    whole, cut = Lines(), Lines()
+    whole, cut = LineSplitter(), LineSplitter()
     at_once = whole.feed("".join(pieces)) + whole.end()
     assert [line for piece in pieces for line in cut.feed(piece)] + cut.end() == at_once
 
 
 def test_a_line_that_never_ends_is_cut_off() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     pieces = [lines.feed("x" * 100_000) for _ in range(25)]
     whole = [line for piece in pieces for line in piece]
     assert len(whole) == 2
-    assert all(LONGEST_LINE <= len(line) < 2 * LONGEST_LINE for line in whole)
+    assert all(MAX_LINE_LENGTH <= len(line) < 2 * MAX_LINE_LENGTH for line in whole)

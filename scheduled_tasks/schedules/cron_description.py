@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cron_descriptor import ExpressionDescriptor, Options
 
-from scheduled_tasks.schedules.grammar import WEEKDAY, Fields, Values
+from scheduled_tasks.schedules.cron_grammar import WEEKDAY, Fields, Values
 
 
 def describe_fields(fields: Fields) -> str:

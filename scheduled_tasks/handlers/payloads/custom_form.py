@@ -16,10 +16,10 @@ from scheduled_tasks.handlers.payloads.json_values import type_name
 from scheduled_tasks.handlers.payloads.signature import Signature, name_of
 
 # What fields of Django raise for JSON values that no browser would send.
-BLUNDERS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+FIELD_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class GivenForm(forms.Form):
+class GivenFieldsForm(forms.Form):
     """Mixed in before an own form: clean the JSON values that are given, and nothing else.
 
     Fields that are absent are not cleaned, so that no field makes its own idea of empty of them.
@@ -70,7 +70,7 @@ def clean_given(
 
     Its clean() runs only if what is given is ``complete`` and right, field by field.
     """
-    bound = type(form.__name__, (GivenForm, form), {})(given, defaults, complete=complete)
+    bound = type(form.__name__, (GivenFieldsForm, form), {})(given, defaults, complete=complete)
     errors = {
         "payload" if name == NON_FIELD_ERRORS else name: [str(said) for said in sentences]
         for name, sentences in bound.errors.items()
@@ -106,12 +106,12 @@ def stored_json(field: forms.Field, raw: Any) -> Any:
     try:
         stored = json.loads(json.dumps(cleaned, cls=DjangoJSONEncoder))
         same = clean_json(field, stored) == cleaned
-    except (ValidationError, *BLUNDERS):
+    except (ValidationError, *FIELD_ERRORS):
         return raw
     return stored if same else raw
 
 
-def shown_by_own_field(field: forms.Field, stored: Any) -> Any:
+def initial_for_custom_field(field: forms.Field, stored: Any) -> Any:
     """Return the initial value of a field for a JSON value.
 
     That is the Python value, if the field can read what its widget then shows; a date in a format
@@ -122,7 +122,7 @@ def shown_by_own_field(field: forms.Field, stored: Any) -> Any:
         text = field.widget.format_value(field.prepare_value(value))
         if clean_safely(field, text) == value:
             return value
-    except (ValidationError, *BLUNDERS):
+    except (ValidationError, *FIELD_ERRORS):
         pass
     # A widget of several inputs cannot take apart what the field did not make.
     several = isinstance(field.widget, forms.MultiWidget) and not isinstance(stored, list)
@@ -135,7 +135,7 @@ def clean_safely(field: forms.Field, value: Any) -> Any:
         return field.clean(value)
     except ValidationError:
         raise
-    except BLUNDERS:
+    except FIELD_ERRORS:
         raise ValidationError(f"may not be {type_name(value)}.") from None
 
 
@@ -159,7 +159,7 @@ def keep_empty_json(field: forms.Field) -> None:
         field.empty_values = [None]
 
 
-def check_own_form(function: Any, form: Any, signature: Signature) -> None:
+def check_custom_form(function: Any, form: Any, signature: Signature) -> None:
     """Raise InvalidHandler if an own form cannot supply the arguments of the function."""
     name = name_of(function)
     if not (isinstance(form, type) and issubclass(form, forms.Form)):
@@ -172,7 +172,7 @@ def check_own_form(function: Any, form: Any, signature: Signature) -> None:
             f"{form.__name__} has a field {signature.context!r}, which {name} gets from the "
             "scheduler; remove the field."
         )
-    if signature.further is None and (strange := sorted(fields - known)):
+    if signature.kwargs_name is None and (strange := sorted(fields - known)):
         raise InvalidHandler(
             f"{form.__name__} has fields that are not parameters of {name}: {', '.join(strange)}."
         )

@@ -12,20 +12,20 @@ from django.utils.text import capfirst
 
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.handlers.payloads.annotations import an_object
-from scheduled_tasks.handlers.payloads.choices import Choice
-from scheduled_tasks.handlers.payloads.json_values import flaw
-from scheduled_tasks.handlers.payloads.own_forms import (
+from scheduled_tasks.handlers.payloads.choices import ChoiceType
+from scheduled_tasks.handlers.payloads.custom_form import (
+    initial_for_custom_field,
     is_blank,
     keep_empty_json,
-    shown_by_own_field,
     stored_json,
 )
+from scheduled_tasks.handlers.payloads.json_values import flaw
 from scheduled_tasks.handlers.payloads.signature import Parameter
 
 BLANK = "---------"
 
 
-class ShownForm(forms.Form):
+class PayloadForm(forms.Form):
     """A form over the arguments of a handler; mixed in before a handler's own form.
 
     Its ``payload`` is what the person gave, as JSON; its ``cleaned_data`` are the arguments that
@@ -48,22 +48,22 @@ class ShownForm(forms.Form):
         for name, field in self.fields.items():
             adapt(field, parameters.get(name))
             if name in stored:
-                self.initial[name] = shown(field, stored[name])
+                self.initial[name] = initial_for(field, stored[name])
 
     def add_argument(self, parameter: Parameter) -> None:
         """Add a field for a parameter of the handler."""
         field = self.fields[parameter.name] = ArgumentField(parameter)
         if parameter.name not in self.stored:
             return
-        text = self.initial[parameter.name] = shown(field, self.stored[parameter.name])
+        text = self.initial[parameter.name] = initial_for(field, self.stored[parameter.name])
         if "\n" in text and isinstance(field.widget, forms.TextInput):
-            field.widget = lines()
+            field.widget = textarea()
 
-    def add_further_arguments(self, name: str, stored: Mapping[str, Any]) -> None:
+    def add_extra_arguments(self, name: str, stored: Mapping[str, Any]) -> None:
         """Add a field for the arguments that a handler takes as ``**name``."""
-        self.fields[name] = FurtherArgumentsField(name)
+        self.fields[name] = ExtraArgumentsField(name)
         if stored:
-            self.initial[name] = shown(self.fields[name], dict(stored))
+            self.initial[name] = initial_for(self.fields[name], dict(stored))
 
     def _clean_fields(self) -> None:
         self.payload = {}
@@ -95,7 +95,7 @@ class ShownForm(forms.Form):
     def given(self, name: str, field: forms.Field) -> dict[str, Any]:
         """Return the arguments that one field gives, or raise ValidationError."""
         raw = field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
-        if isinstance(field, FurtherArgumentsField):
+        if isinstance(field, ExtraArgumentsField):
             return field.arguments(text_of(raw), taken=self.fields.keys() - {name})
         if name in self.stored and self.is_as_shown(name, raw):
             # Also what no input can say: null, the empty text, microseconds.
@@ -151,7 +151,7 @@ class ArgumentField(forms.Field):
             raise ValidationError(capfirst(str(error))) from None
 
 
-class FurtherArgumentsField(ArgumentField):
+class ExtraArgumentsField(ArgumentField):
     """A field for what a handler takes as ``**kwargs``: one JSON object."""
 
     def __init__(self, name: str) -> None:
@@ -167,7 +167,7 @@ class FurtherArgumentsField(ArgumentField):
         return arguments
 
 
-class DefaultOrFlag(forms.Select):
+class DefaultOrFlagSelect(forms.Select):
     """A select for a BooleanField, with a choice to say nothing; a checkbox has none."""
 
     def __init__(self, default: str) -> None:
@@ -185,18 +185,18 @@ class DefaultOrFlag(forms.Select):
 def widget_of(parameter: Parameter) -> forms.Widget:
     """Return the widget of a parameter, which shows its default."""
     kind = parameter.kind
-    if isinstance(kind, Choice):
+    if isinstance(kind, ChoiceType):
         return select_of(kind, parameter)
     widget = kind.widget()
-    shown = "" if parameter.required or parameter.default is None else parameter.default_text
+    default = "" if parameter.required or parameter.default is None else parameter.default_text
     if isinstance(parameter.default, str) and "\n" in parameter.default:
-        widget = lines()
-    if shown and getattr(widget, "input_type", "text") in {"text", "number"}:
-        widget.attrs["placeholder"] = shown
+        widget = textarea()
+    if default and getattr(widget, "input_type", "text") in {"text", "number"}:
+        widget.attrs["placeholder"] = default
     return widget
 
 
-def lines() -> forms.Textarea:
+def textarea() -> forms.Textarea:
     """Return a widget for text of several lines."""
     return forms.Textarea(attrs={"rows": 3})
 
@@ -209,7 +209,7 @@ def text_of(raw: Any) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def select_of(kind: Choice, parameter: Parameter) -> forms.Widget:
+def select_of(kind: ChoiceType, parameter: Parameter) -> forms.Widget:
     """Return the select among the options, which chooses none of them by itself."""
     choices = [(text, option.label) for text, option in kind.choices.items()]
     is_flag = all(isinstance(option.stored, bool) for option in kind.options)
@@ -226,16 +226,16 @@ def select_of(kind: Choice, parameter: Parameter) -> forms.Widget:
 
 def default_label(parameter: Parameter | None) -> str:
     """Return what a blank choice is called."""
-    shown = parameter.default_text if parameter else ""
-    return f"default ({shown})" if shown else "default"
+    default = parameter.default_text if parameter else ""
+    return f"default ({default})" if default else "default"
 
 
-def shown(field: forms.Field, value: Any) -> Any:
+def initial_for(field: forms.Field, value: Any) -> Any:
     """Return the initial value of a field for a JSON value."""
     if isinstance(field, ArgumentField):
         kind = field.parameter.kind
-        return kind.render(value) if value is not None or isinstance(kind, Choice) else ""
-    return shown_by_own_field(field, value)
+        return kind.render(value) if value is not None or isinstance(kind, ChoiceType) else ""
+    return initial_for_custom_field(field, value)
 
 
 def adapt(field: forms.Field, parameter: Parameter | None) -> None:
@@ -247,7 +247,7 @@ def adapt(field: forms.Field, parameter: Parameter | None) -> None:
     blank = default_label(parameter)
     match field:
         case forms.BooleanField() if isinstance(field.widget, forms.CheckboxInput):
-            field.widget = DefaultOrFlag(blank)
+            field.widget = DefaultOrFlagSelect(blank)
         case forms.ModelChoiceField() if field.empty_label is None:
             field.empty_label = blank
         case forms.ModelChoiceField():

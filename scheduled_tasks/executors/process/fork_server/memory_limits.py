@@ -5,33 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from scheduled_tasks.executors.process import platform
-from scheduled_tasks.executors.process.fork_server.child_handle import Child
+from scheduled_tasks.executors.process import operating_system
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle
 from scheduled_tasks.executors.process.memory import MEGABYTE, resident_of
 
 #: Memory is looked at so often, in seconds.
-MEMORY_INTERVAL = 0.1
+MEMORY_CHECK_SECONDS = 0.1
 
 
 class MemoryLimits:
     """Measures the runs that have a limit."""
 
-    def __init__(self, children: Mapping[int, Child]) -> None:
+    def __init__(self, children: Mapping[int, ChildHandle]) -> None:
         self.children = children
         self.next_look = 0.0
         self._inherited = resident_of(os.getpid())
 
-    def limited(self) -> list[Child]:
+    def limited(self) -> list[ChildHandle]:
         """Return the children whose runs have one, where memory can be told apart."""
-        if not platform.LINUX:
+        if not operating_system.LINUX:
             return []
         return [child for child in self.children.values() if child.running and child.memory_limit]
 
-    def exceeded(self, now: float) -> list[Child]:
+    def exceeded(self, now: float) -> list[ChildHandle]:
         """Return the children that use more than they may; none before the next look is due."""
         if now < self.next_look:
             return []
-        self.next_look = now + MEMORY_INTERVAL
+        self.next_look = now + MEMORY_CHECK_SECONDS
         return [
             child
             for child in self.limited()

@@ -11,9 +11,9 @@ from typing import Any, Self, cast
 from django import forms
 
 from scheduled_tasks.exceptions import InvalidPayload
+from scheduled_tasks.handlers.payloads.custom_form import check_custom_form, clean_given
 from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
-from scheduled_tasks.handlers.payloads.own_forms import check_own_form, clean_given
-from scheduled_tasks.handlers.payloads.shown_forms import ShownForm
+from scheduled_tasks.handlers.payloads.payload_form import PayloadForm
 from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, read_signature
 
 
@@ -26,7 +26,7 @@ class PayloadSpec:
     """
 
     signature: Signature
-    own_form: type[forms.Form] | None = None
+    custom_form: type[forms.Form] | None = None
 
     @classmethod
     def from_function(
@@ -35,7 +35,7 @@ class PayloadSpec:
         """Return the spec of a function, or raise InvalidHandler with what is wrong with it."""
         signature = read_signature(function)
         if form is not None:
-            check_own_form(function, form, signature)
+            check_custom_form(function, form, signature)
         return cls(signature, form)
 
     def prepare(self) -> None:
@@ -50,9 +50,9 @@ class PayloadSpec:
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Return the parameters of the handler that a payload can hold, in their order."""
-        if self.own_form is None:
+        if self.custom_form is None:
             return self.signature.parameters
-        fields = self.own_form.base_fields
+        fields = self.custom_form.base_fields
         return tuple(each for each in self.signature.parameters if each.name in fields)
 
     def clean(self, payload: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
@@ -67,10 +67,10 @@ class PayloadSpec:
         if complete:
             errors |= {name: ["required."] for name in self.required if name not in payload}
         given = {name: value for name, value in payload.items() if name not in errors}
-        if self.own_form is None:
+        if self.custom_form is None:
             cleaned = self.read(given, errors)
         else:
-            cleaned = self.read_by_own_form(self.own_form, given, errors)
+            cleaned = self.read_by_custom_form(self.custom_form, given, errors)
         if errors:
             raise InvalidPayload(errors)
         return cleaned
@@ -82,16 +82,17 @@ class PayloadSpec:
         files: Mapping[str, Any] | None = None,
         initial: Mapping[str, Any] | None = None,
         prefix: str | None = "payload",
-    ) -> ShownForm:
+    ) -> PayloadForm:
         """Return the form that a person fills in; ``initial`` is a payload, shown in its fields.
 
         Pass ``initial`` again with the data: a field that is left as it was shown keeps its value
         to the letter, also one that cannot be typed, such as null.
         """
-        base: type[ShownForm] = ShownForm
-        if self.own_form is not None:
+        base: type[PayloadForm] = PayloadForm
+        if self.custom_form is not None:
             base = cast(
-                "type[ShownForm]", type(self.own_form.__name__, (ShownForm, self.own_form), {})
+                "type[PayloadForm]",
+                type(self.custom_form.__name__, (PayloadForm, self.custom_form), {}),
             )
         stored = dict(initial or {})
         form = base(
@@ -103,14 +104,14 @@ class PayloadSpec:
             initial={},
             prefix=prefix,
         )
-        if self.own_form is None:
+        if self.custom_form is None:
             for parameter in self.parameters:
                 form.add_argument(parameter)
-        further = self.signature.further
-        if further is not None and further not in form.fields:
+        kwargs_name = self.signature.kwargs_name
+        if kwargs_name is not None and kwargs_name not in form.fields:
             taken = {*form.fields, self.context_parameter}
-            form.add_further_arguments(
-                further, {key: value for key, value in stored.items() if key not in taken}
+            form.add_extra_arguments(
+                kwargs_name, {key: value for key, value in stored.items() if key not in taken}
             )
         return form
 
@@ -119,7 +120,7 @@ class PayloadSpec:
 
         It holds only the keys that were given. Raises InvalidPayload if the form is not valid.
         """
-        if not isinstance(form, ShownForm):
+        if not isinstance(form, PayloadForm):
             raise TypeError(f"{type(form).__name__} does not come from PayloadSpec.form().")
         if not form.is_valid():
             raise InvalidPayload(
@@ -141,20 +142,20 @@ class PayloadSpec:
                 errors[name] = [str(error)]
         return cleaned
 
-    def read_by_own_form(
+    def read_by_custom_form(
         self, form: type[forms.Form], given: Mapping[str, Any], errors: dict[str, list[str]]
     ) -> dict[str, Any]:
         """Return the given values as the own form cleans them; add what it refuses to errors."""
-        shown = {name: value for name, value in given.items() if name in form.base_fields}
-        further = {name: value for name, value in given.items() if name not in shown}
+        in_form = {name: value for name, value in given.items() if name in form.base_fields}
+        extra = {name: value for name, value in given.items() if name not in in_form}
         defaults = dict.fromkeys(form.base_fields) | {
             parameter.name: parameter.default
             for parameter in self.parameters
             if not parameter.required
         }
-        cleaned, refused = clean_given(form, shown, defaults=defaults, complete=not errors)
+        cleaned, refused = clean_given(form, in_form, defaults=defaults, complete=not errors)
         errors.update(refused)
-        return further | {name: value for name, value in cleaned.items() if self.takes(name)}
+        return extra | {name: value for name, value in cleaned.items() if self.takes(name)}
 
     def errors_of_keys(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return what is wrong with keys that are unknown, or hold no JSON or null."""
@@ -177,15 +178,15 @@ class PayloadSpec:
     @cached_property
     def names(self) -> list[str]:
         """Return the names of the arguments that are known by name."""
-        if self.own_form is not None:
-            return list(self.own_form.base_fields)
+        if self.custom_form is not None:
+            return list(self.custom_form.base_fields)
         return [parameter.name for parameter in self.parameters]
 
     @cached_property
     def required(self) -> list[str]:
         """Return the names of the arguments that every payload must hold."""
         known = {parameter.name: parameter.required for parameter in self.parameters}
-        fields = self.own_form.base_fields if self.own_form is not None else {}
+        fields = self.custom_form.base_fields if self.custom_form is not None else {}
         return [
             name for name in self.names if known.get(name, name in fields and fields[name].required)
         ]
@@ -195,7 +196,10 @@ class PayloadSpec:
         if name in self.names:
             return True
         others = {parameter.name for parameter in self.signature.parameters}
-        return self.signature.further is not None and name not in {*others, self.context_parameter}
+        return self.signature.kwargs_name is not None and name not in {
+            *others,
+            self.context_parameter,
+        }
 
     def unknown(self, name: str) -> str:
         """Return the sentence for an argument that the handler does not take."""
