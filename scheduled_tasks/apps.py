@@ -36,11 +36,11 @@ def sync_after_migrate(
 ) -> None:
     """Write what code declares after ``migrate``; a ``flush`` only empties the tables."""
     from scheduled_tasks.conf import app_settings  # noqa: PLC0415 -- needs loaded apps
-    from scheduled_tasks.models import TaskState  # noqa: PLC0415
+    from scheduled_tasks.models.sql.transactions import write_alias  # noqa: PLC0415
     from scheduled_tasks.operations.sync import sync  # noqa: PLC0415
 
     migrated = options.get("plan") is not None and is_up_to_date(using)
-    written_here = using == TaskState.objects.all().write_alias
+    written_here = using == write_alias()
     if not (app_settings.SYNC_AFTER_MIGRATE and migrated and written_here):
         return
     for change in sync():

@@ -1,11 +1,19 @@
 """Signals for the project that uses this app; nothing in the app itself depends on them.
 
 ``execution_started`` is sent where the handler runs, just before it is called, with ``context``
-(a TaskContext). ``execution_finished`` is sent by the worker once the end is committed, with
-``execution`` (the row). Both have the handler's function as sender, so ``connect(receiver,
-sender=cleanup)`` hears of one handler only; a receiver that raises is logged and otherwise ignored.
-Receivers of ``execution_finished`` are called in the loop of the worker, which does nothing else
-meanwhile: they should be quick, and must never wait without a timeout.
+(a TaskContext).
+
+``execution_finished`` is sent whenever an execution reaches a final status, with ``execution`` (the
+row): a run has ended, a lost one was given up, a queued one was cancelled, skipped or too late, or
+a row was made for slots that get no execution. ``slot_missed`` is sent for slots that were missed,
+with ``execution`` (the row that covers them) and ``slots`` (the datetimes that have just been
+decided). Both are sent after the commit, by the process that committed: a worker, or the web
+process in which a person cancelled something.
+
+All have the handler's function as sender, so ``connect(receiver, sender=cleanup)`` receives one
+handler only. The sender is None where the sending process does not know the handler. A receiver
+that raises is logged and otherwise ignored. A worker does nothing else while a receiver of the last
+two runs: receivers should be quick, and must never wait without a timeout.
 """
 
 from __future__ import annotations
@@ -14,3 +22,4 @@ from django.dispatch import Signal
 
 execution_started = Signal()
 execution_finished = Signal()
+slot_missed = Signal()

@@ -12,6 +12,7 @@ from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.handlers.registry import registry as global_registry
+from scheduled_tasks.lifecycle.parking import restart_clock
 from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, make_worker
@@ -75,7 +76,7 @@ def make_task(db: None, now: datetime) -> Callable[..., Task]:
             task.anchor = task.anchor or now
         task.validate()
         task.save()
-        task.state.restart(now)
+        restart_clock(task.state, now, using="default")
         return task
 
     return make

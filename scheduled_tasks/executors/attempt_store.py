@@ -11,6 +11,7 @@ from django.db import Error, connections, router, transaction
 from django.db.transaction import Atomic
 
 from scheduled_tasks.exceptions import LeaseLost, WrongTransaction
+from scheduled_tasks.lifecycle import recording
 from scheduled_tasks.models import Execution, OnceKey
 from scheduled_tasks.runtime.attempt_store import Key
 from scheduled_tasks.runtime.runs import Run
@@ -46,7 +47,7 @@ class DatabaseAttemptStore:
                 f"about: call it inside transaction.atomic(using={using!r})."
             )
         run = self.run
-        if not Execution.objects.leave_checkpoint((run.execution_id, run.attempt), value):
+        if not recording.leave_checkpoint((run.execution_id, run.attempt), value):
             raise LeaseLost(f"{described(run)} is over: it leaves no checkpoint any more.")
         self._written_in = own[0]
         transaction.on_commit(lambda: self._committed(show), using=using)
@@ -79,7 +80,7 @@ class DatabaseKey:
 
     def acquire(self) -> bool:
         """Take it; say whether this attempt holds it now."""
-        return OnceKey.objects.take(self.row, self.clock())
+        return OnceKey.objects.acquire(self.row, self.clock())
 
     def use_up(self, ttl: timedelta | None) -> None:
         """Use it up, for so long or for ever. Raise LeaseLost if somebody else has taken it.

@@ -1,40 +1,38 @@
-"""The free places of a worker, into which slots may go as they are fired."""
+"""How many executions a worker can still run, and which slots may start as they are fired."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scheduled_tasks.lifecycle.covering import Fired
+from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.runs import Run
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """An execution that a slot gets: what is decided for its task, and its own columns."""
+    """An execution that a slot gets: what was decided for its task, and its own columns."""
 
     fired: Fired
     values: dict[str, Any]
 
     @property
     def task(self) -> Task:
-        """Return its task, as it was when its state was locked."""
+        """Its task, as it was when the state was locked."""
         return self.fired.state.task
 
     @property
     def key(self) -> tuple[int, datetime]:
-        """Return what no other execution has: the task's id and the slot."""
+        """The task's id and the slot: what is unique."""
         return self.values["task_id"], self.values["slot"]
 
     @property
     def exclusive(self) -> dict[str, int | None]:
-        """Return what keeps others of its task from running beside it, once it is claimed."""
+        """The column that keeps other executions of its task from running, once it is claimed."""
         return {"exclusive": None if self.task.may_overlap else self.task.pk}
 
     def as_run(self, pk: int) -> Run:
@@ -53,7 +51,7 @@ class SlotRow:
         )
 
     def may_run(self, now: datetime) -> bool:
-        """Say whether nothing keeps it from running now, but for the others of this look."""
+        """Whether it may run now, as far as the other slots of this decision allow."""
         lateness = now - self.values["run_after"]
         return (
             self.fired.free and lateness.total_seconds() >= 0 and not self.task.too_late(lateness)
@@ -61,33 +59,38 @@ class SlotRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """So many free places of a worker that knows these handlers and serves these queues."""
+class Capacity:
+    """The number of executions that a worker can still run, and which ones it serves.
+
+    ``queues`` is empty where it serves every queue.
+    """
 
     worker: Worker
     count: int
     handlers: Collection[str]
     queues: Collection[str] = ()
-    #: Whether what is held back has been looked at, and need not be claimed before a slot.
+    #: Whether a claim has just seen that all that is due is held back, so that a slot overtakes
+    #: nothing.
     past_held_back: bool = False
 
     @property
     def serves(self) -> dict[str, Any]:
-        """Return what tells the executions that may go into them."""
+        """Return the filter of the executions that the worker may claim."""
         return {"handlers": list(self.handlers), "queues": tuple(self.queues)}
 
     def choose(self, rows: Iterable[SlotRow], now: datetime) -> list[SlotRow]:
-        """Return which of these may go into the places, highest priority first."""
+        """Return which of these the worker runs at once, highest priority first."""
         chosen: list[SlotRow] = []
         taken: set[int] = set()
         for row in rows:
             task = row.task
-            if row.may_run(now) and self.serve(task) and (task.may_overlap or task.pk not in taken):
+            alone = task.may_overlap or task.pk not in taken
+            if alone and row.may_run(now) and self.can_run(task):
                 chosen.append(row)
             taken.add(task.pk)
         chosen.sort(key=lambda row: row.task.priority, reverse=True)
         return chosen[: self.count]
 
-    def serve(self, task: Task) -> bool:
-        """Say whether the worker can run the task."""
+    def can_run(self, task: Task) -> bool:
+        """Whether the worker runs the task's handler and queue."""
         return task.handler in self.handlers and (not self.queues or task.queue in self.queues)

@@ -6,25 +6,25 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle.aftermath import CoveredSlots
 from scheduled_tasks.lifecycle.decisions import MISSED, Cover, Decision
-from scheduled_tasks.lifecycle.stopping import StoppingQuerySet
+from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
+from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Fired:
-    """What a look decided for one task: its locked state, and what becomes of its slots.
+    """What was decided for one task: its locked state, and what becomes of its slots.
 
     ``free`` says that nothing keeps an execution of the task from running now. ``new_covers`` are
-    those of its covers that no row of an earlier look goes on with.
+    the covers that get a row of their own; the first one may have extended the row of an earlier
+    decision instead.
     """
 
     state: TaskState
@@ -33,7 +33,7 @@ class Fired:
     new_covers: Sequence[Cover] = ()
 
     def log(self) -> None:
-        """Tell the log which slots get no execution, and why; once for each row."""
+        """Log which slots get no execution, and why; once for each row."""
         for cover in self.new_covers:
             logger.log(
                 logging.WARNING if cover.status == MISSED else logging.INFO,
@@ -47,60 +47,83 @@ class Fired:
             )
 
 
-class CoveringQuerySet(StoppingQuerySet):
-    """Adds the verb that accounts for slots without an execution."""
+def cover(fired: Sequence[Fired], now: datetime, *, using: str) -> None:
+    """Cover slots that get no execution, within a transaction.
 
-    def cover(self, fired: Iterable[Fired], now: datetime) -> None:
-        """Cover slots that get no execution, and note which rows the next look may go on with."""
-        self.go_on(fired, now)
-        rows: list[Execution] = []
-        last: list[tuple[TaskState, Execution]] = []
-        for item in fired:
-            task = item.state.task
-            rows += [self.model.covering(task, cover, now=now) for cover in item.new_covers]
-            if not item.decision.ends_with_cover:
-                item.state.covering = None
-            elif item.new_covers:
-                last.append((item.state, rows[-1]))
-        self.bulk_create(rows, ignore_conflicts=True)
-        self.remember(last)
+    Sets ``state.covering`` to the row that the next decision may extend.
+    """
+    covered = extend_rows(fired, now, using=using)
+    rows: list[Execution] = []
+    last: list[tuple[TaskState, Execution]] = []
+    for item in fired:
+        task = item.state.task
+        rows += [covering_row(task, cover, now=now) for cover in item.new_covers]
+        covered += [covered_slots(task, cover) for cover in item.new_covers]
+        if not item.decision.ends_with_cover:
+            item.state.covering = None
+        elif item.new_covers:
+            last.append((item.state, rows[-1]))
+    Execution.objects.using(using).bulk_create(rows, ignore_conflicts=True)
+    remember_rows(last, using=using)
+    aftermath.slots_covered(covered, using=using)
 
-    def go_on(self, fired: Iterable[Fired], now: datetime) -> None:
-        """Let the rows of the last look cover the first slots of this one, where they may."""
-        last = (item.state.covering for item in fired if item.decision.begins_with_cover)
-        ids = [pk for pk in last if pk is not None]
-        # One that somebody holds, to delete old ones perhaps, is left as it is.
-        rows = {row.pk: row for row in self.filter(pk__in=ids).locked(skip=True)} if ids else {}
-        for item in fired:
-            item.new_covers = item.decision.covers
-            row = rows.get(item.state.covering or 0)
-            if (
-                row
-                and item.decision.begins_with_cover
-                and self.extend(row, item.new_covers[0], now)
-            ):
-                item.new_covers = item.new_covers[1:]
 
-    def extend(self, row: Execution, cover: Cover, now: datetime) -> bool:
-        """Let a row cover more slots, if it does so for the same reason; say whether it does."""
-        if (row.status, row.reason) != (cover.status, cover.reason):
-            return False
-        values = {
-            "slot_until": cover.slots[-1],
-            "slots": row.slots + len(cover.slots),
-            "finished_at": now,
-        }
-        guard = {"id": row.pk, "slot_until": row.slot_until}
-        return update_each(self.model, [(values, guard)], using=self.db) == 1
+def extend_rows(fired: Iterable[Fired], now: datetime, *, using: str) -> list[CoveredSlots]:
+    """Let earlier rows cover the first slots of this decision where the reason is the same."""
+    last = (item.state.covering for item in fired if item.decision.begins_with_cover)
+    ids = [pk for pk in last if pk is not None]
+    earlier = Execution.objects.using(using).filter(pk__in=ids)
+    # A row that another transaction holds, perhaps to delete it, is left as it is.
+    rows = {row.pk: row for row in earlier.locked(skip=True)} if ids else {}
+    extended = []
+    for item in fired:
+        item.new_covers = item.decision.covers
+        row = rows.get(item.state.covering or 0)
+        if row is None or not item.decision.begins_with_cover:
+            continue
+        first = item.new_covers[0]
+        if extend_row(row, first, now, using=using):
+            item.new_covers = item.new_covers[1:]
+            extended.append(covered_slots(item.state.task, first, row))
+    return extended
 
-    def remember(self, last: Sequence[tuple[TaskState, Execution]]) -> None:
-        """Note the ids of the rows that the next look may go on with: they were given by now."""
-        if not last:
-            return
-        slots = {(row.task_id, row.slot) for _, row in last}
-        found = self.filter(
-            task__in={task for task, _ in slots}, slot__in={slot for _, slot in slots}
-        ).values_list("task_id", "slot", "pk")
-        ids = {(task, slot): pk for task, slot, pk in found}
-        for state, row in last:
-            state.covering = ids.get((row.task_id, row.slot))
+
+def extend_row(row: Execution, cover: Cover, now: datetime, *, using: str) -> bool:
+    """Let a row cover more slots if the reason is the same; return whether it does."""
+    if (row.status, row.reason) != (cover.status, cover.reason):
+        return False
+    values = {
+        "slot_until": cover.slots[-1],
+        "slots": row.slots + len(cover.slots),
+        "finished_at": now,
+    }
+    guard = {"id": row.pk, "slot_until": row.slot_until}
+    return update_each(Execution, [(values, guard)], using=using) == 1
+
+
+def covering_row(task: Task, cover: Cover, *, now: datetime) -> Execution:
+    """Build the row that says why neighbouring slots have no execution."""
+    trigger = Execution.Trigger.SCHEDULE
+    row = Execution.for_task(task, trigger=trigger, now=now, slot=cover.slots[0])
+    row.status, row.reason, row.finished_at = cover.status, cover.reason, now
+    row.slot_until, row.slots = cover.slots[-1], len(cover.slots)
+    return row
+
+
+def covered_slots(task: Task, cover: Cover, row: Execution | None = None) -> CoveredSlots:
+    first = row.slot if row and row.slot else cover.slots[0]
+    return CoveredSlots(task.pk, first, cover.slots, cover.status, is_new=row is None)
+
+
+def remember_rows(last: Sequence[tuple[TaskState, Execution]], *, using: str) -> None:
+    """Set the ids of the rows that the next decision may extend: the database gave them by now."""
+    if not last:
+        return
+    slots = {(row.task_id, row.slot) for _, row in last}
+    found = Execution.objects.using(using).filter(
+        task__in={task for task, _ in slots}, slot__in={slot for _, slot in slots}
+    )
+    ids: dict[tuple[int | None, datetime | None], int]
+    ids = {(task, slot): pk for task, slot, pk in found.values_list("task_id", "slot", "pk")}
+    for state, row in last:
+        state.covering = ids.get((row.task_id, row.slot))

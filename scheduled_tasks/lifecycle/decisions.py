@@ -9,15 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.pause import Pause, paused
 from scheduled_tasks.models.policies import MOST_CAUGHT_UP
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.task import Task
-    from scheduled_tasks.models.task_state import DueSlots
+from scheduled_tasks.models.task import Task
 
 MISSED, SKIPPED = "missed", "skipped"
 SCHEDULE, CATCH_UP = "schedule", "catch_up"
@@ -28,6 +24,14 @@ TOO_MANY = "No scheduler was running; only the latest {} slots were run."
 UNFINISHED = "An earlier execution had not finished."
 ENOUGH_WAIT = "Too many executions were already queued."
 REPLACED = "Replaced by a later slot."
+
+
+@dataclass(frozen=True, slots=True)
+class DueSlots:
+    """The slots of one task that have come, or the first of them, and the ``next`` after them."""
+
+    slots: list[datetime]
+    next: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from django.db.models import Field
 
 from scheduled_tasks.exceptions import UnknownTask
+from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.covering import Fired
+from scheduled_tasks.lifecycle.firing import decide_slots
+from scheduled_tasks.lifecycle.parking import restart_clock, unpark
+from scheduled_tasks.lifecycle.stopping import cancel_waiting, withdraw
 from scheduled_tasks.lifecycle.transitions import DISABLED
 from scheduled_tasks.models.sql.notify import wake_workers
+from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import TaskChange
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Interval
-
-if TYPE_CHECKING:
-    from scheduled_tasks.lifecycle.querysets import ExecutionQuerySet
-    from scheduled_tasks.models.task import Task
 
 Result = TypeVar("Result")
 
@@ -27,66 +30,90 @@ Result = TypeVar("Result")
 NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
 
 
+def save_task(
+    task: Task,
+    write: Callable[[], None],
+    *,
+    now: datetime,
+    by: str,
+    using: str,
+    update_fields: Collection[str] | None,
+    is_new: bool,
+    anchor_given: bool,
+) -> None:
+    """Call ``write`` and write what follows from it, in one transaction; see ``Task.save``."""
+    edit = Edit(task, now, by, using, is_new=is_new, anchor_given=anchor_given)
+    fields = None if update_fields is None else frozenset(update_fields)
+    in_transaction(partial(edit.save, write, fields), using=using)
+    edit.log()
+
+
+def delete_task(
+    task: Task, remove: Callable[[], Result], *, now: datetime, by: str, using: str
+) -> Result:
+    """Call ``remove`` and write what follows from it, in one transaction; see ``Task.delete``."""
+    edit = Edit(task, now, by, using)
+    removed = in_transaction(partial(edit.delete, task.pk, remove), using=using)
+    edit.log()
+    return removed
+
+
 @dataclass(slots=True)
 class Edit:
-    """One edit of a task, made by somebody at a moment, within a transaction of a database.
+    """One edit of a task.
 
-    ``makes`` says whether there is no row yet, ``anchor_given`` whether whoever edits has said from
-    where an interval counts. ``fired`` holds what was decided of slots that had come before.
+    ``is_new`` says that there is no row yet, ``anchor_given`` that the caller has set the start of
+    an interval. ``fired`` holds what was decided of slots that had come before.
     """
 
     task: Task
     now: datetime
     by: str
     using: str
-    makes: bool = False
+    is_new: bool = False
     anchor_given: bool = False
     fired: list[Fired] = field(default_factory=list)
 
     def save(self, write: Callable[[], None], update_fields: frozenset[str] | None) -> None:
-        """Write the definition with the clock, the queue and the change that follow from it.
+        """Write the definition with the clock, the queue and the record that follow from it.
 
-        Raise UnknownTask for a task that was deleted since it was read: it does not come back.
+        Raise UnknownTask if the task was deleted since it was read: it does not come back.
         """
         state, before = self.lock()
-        if before is None and not self.makes:
+        if before is None and not self.is_new:
             raise UnknownTask(f"The task {self.task.name!r} was deleted meanwhile.")
         if before and update_fields is not None:
-            self.take_others(before, update_fields)
+            self.copy_others(before, update_fields)
         self.set_anchor(before)
         differences = self.differences(before)
         if before and differences:
-            self.decide_what_came_before(before, state)
+            self.decide_earlier_slots(before, state)
         write()
         self.task.state = state or TaskState(task=self.task)
         if state is None:
             self.task.state.save(force_insert=True, using=self.using)
         if before and before.enabled and "enabled" in differences:
-            self.executions.withdraw(self.task.state, self.now, reason=DISABLED)
-        self.note(before, differences)
+            withdraw(self.task.state, self.now, reason=DISABLED, using=self.using)
+        self.record(before, differences)
         self.set_clock(differences, made=state is None)
         wake_workers(self.using)
 
-    def delete(self, remove: Callable[[], Result]) -> Result:
+    def delete(self, pk: int, remove: Callable[[], Result]) -> Result:
         """Delete the definition; what waits is cancelled, what runs goes on."""
+        self.task.pk = pk  # a deletion that is being retried has cleared it
         state, before = self.lock()
         if before:
-            self.decide_what_came_before(before, state)
-            self.executions.cancel_waiting(before.pk, self.now)
-            changes = TaskChange.objects.using(self.using)
-            changes.note(before, TaskChange.Action.DELETED, self.now, by=self.by)
+            self.decide_earlier_slots(before, state)
+            cancel_waiting(before.pk, self.now, using=self.using)
+            action = TaskChange.Action.DELETED
+            record_change(before, action, self.now, using=self.using, by=self.by)
             wake_workers(self.using)
         return remove()
 
     def log(self) -> None:
-        """Tell the log what was decided, once that is committed."""
+        """Log what was decided, once that is committed."""
         for item in self.fired:
             item.log()
-
-    @property
-    def executions(self) -> ExecutionQuerySet:
-        """Return all executions, in the database of the edit."""
-        return self.task.executions.model.objects.using(self.using)
 
     def lock(self) -> tuple[TaskState | None, Task | None]:
         """Lock the state, first of all rows as in every transaction of the engine.
@@ -97,7 +124,7 @@ class Edit:
         state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
         return state, tasks.filter(pk=self.task.pk).first()
 
-    def take_others(self, before: Task, update_fields: frozenset[str]) -> None:
+    def copy_others(self, before: Task, update_fields: frozenset[str]) -> None:
         """Take over the fields that are not being saved: the task may have been read long ago."""
         for column in self.columns:
             if column.attname not in update_fields:
@@ -119,14 +146,14 @@ class Edit:
         columns = self.task._meta.concrete_fields  # noqa: SLF001
         return [column for column in columns if column.attname not in NOT_DEFINED]
 
-    def decide_what_came_before(self, before: Task, state: TaskState | None) -> None:
+    def decide_earlier_slots(self, before: Task, state: TaskState | None) -> None:
         """Decide the slots that have come by now by the definition that held until now."""
-        self.fired.clear()  # the transaction may have had to be begun anew
+        self.fired.clear()  # the transaction may be a retry
         if state is None:
             return
         state.task = before
         while state.next_run_at is not None and state.next_run_at <= self.now:
-            self.fired += self.executions.decide_slots([state], self.now)[0]
+            self.fired += decide_slots([state], self.now, using=self.using, skip=False)[0]
         state.task = self.task
 
     def set_anchor(self, before: Task | None) -> None:
@@ -152,13 +179,14 @@ class Edit:
         """
         state = self.task.state
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
-            state.unpark(self.now, by=self.by)
+            unpark(state, self.now, using=self.using, by=self.by)
         elif made or set(self.task.CLOCK_FIELDS).intersection(differences):
-            state.restart(self.now)
+            restart_clock(state, self.now, using=self.using)
 
-    def note(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
+    def record(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
         """Put the edit on record, if it changes anything."""
         action = TaskChange.Action.CHANGED if before else TaskChange.Action.CREATED
         if differences or before is None:
-            changes = TaskChange.objects.using(self.using)
-            changes.note(self.task, action, self.now, fields=differences, by=self.by)
+            record_change(
+                self.task, action, self.now, using=self.using, fields=differences, by=self.by
+            )

@@ -4,131 +4,121 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import Any
 
 from django.db.models import prefetch_related_objects
 
-from scheduled_tasks.lifecycle.recording import RecordingQuerySet
-from scheduled_tasks.lifecycle.sets import claim_of
-from scheduled_tasks.lifecycle.transitions import ENDING_FIELDS, take_ending
+from scheduled_tasks.lifecycle.recording import Claim, claim_of
+from scheduled_tasks.lifecycle.results import count_results
+from scheduled_tasks.lifecycle.transitions import ENDING_FIELDS, apply_ending, write
 from scheduled_tasks.models.attempt import Attempt
-from scheduled_tasks.models.sql.compiled import Prepared
-from scheduled_tasks.models.sql.transactions import in_transaction, waiting_once
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution_queries import ExecutionQuerySet
+from scheduled_tasks.models.sql.compiled import CompiledQuery
+from scheduled_tasks.models.sql.transactions import transactional, waiting_once, write_alias
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.runs import Ending, Loss
 
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
+
+def end(
+    endings: Sequence[Ending], worker: Worker, now: datetime, *, skip: bool = False
+) -> list[Execution]:
+    """Write how attempts ended; return the rows that were written.
+
+    A lost attempt, or a failed one that is retried, queues its execution again. An ending is left
+    out if this worker does not hold the execution under the same attempt any more: another worker
+    answers for it now. It is also left out if another transaction holds the row: at once with
+    ``skip``, otherwise after waiting once.
+    """
+    if not endings:
+        return []
+    by_claim = {claim_of(ending): ending for ending in endings}
+    using = write_alias()
+    operation = partial(end_held, by_claim, worker, now, using=using)
+    return waiting_once(operation, skip=skip, using=using)
 
 
-class EndingQuerySet(RecordingQuerySet):
-    """Adds the verbs that take executions from workers."""
-
-    def end(
-        self, endings: Sequence[Ending], worker: Worker, now: datetime, *, skip: bool = False
-    ) -> list[Execution]:
-        """Write how attempts ended: the gate that every ending passes. Return what it took.
-
-        A lost attempt, or a failed one that is retried, queues its execution again. An ending
-        whose execution is no longer held by this worker under the same attempt is left out:
-        somebody else answers for it now. So is one that another transaction keeps from being
-        written: at once with ``skip``, otherwise after one wait.
-        """
-
-        def operation(skip: bool) -> list[Execution]:  # noqa: FBT001
-            ids = [execution_id for execution_id, _ in by_claim]
-            states, rows = self.using(using).lock_held(skip=skip, workers=[str(worker.pk)], ids=ids)
-            taken = {
-                row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim
-            }
-            return self.using(using).take(taken, states, now)
-
-        if not endings:
-            return []
-        using = self.write_alias
-        by_claim = {claim_of(ending): ending for ending in endings}
-        return waiting_once(operation, skip=skip, using=using)
-
-    def give_back(
-        self, workers: Collection[str], now: datetime, *, reason: str, charged: bool
-    ) -> int:
-        """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
-
-        ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``;
-        otherwise it ends failed with the category ``lost``. What another transaction holds is left
-        for the next time.
-        """
-
-        def operation() -> int:
-            states, rows = self.using(using).lock_held(skip=True, workers=list(workers))
-            losses = {
-                row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
-                for row in rows
-            }
-            return len(self.using(using).take(losses, states, now))
-
-        using = self.write_alias
-        return in_transaction(operation, using=using)
-
-    def reap(self, now: datetime) -> int:
-        """Take back what is held by workers that are gone, or have no row; return how many."""
-        # The holders are read first: a worker that starts in between must not look like none.
-        running = self.on_record().running().order_by()
-        holders = set(running.values_list("worker", flat=True).distinct())
-        here = Worker.objects.on_record().exclude(state__in=Worker.GONE)
-        present = here.values_list("pk", flat=True)
-        gone = holders.difference(map(str, present))
-        if not gone:
-            return 0
-        return self.give_back(gone, now, reason="Its worker was lost.", charged=True)
-
-    def lock_held(
-        self, *, skip: bool, **held: list[Any]
-    ) -> tuple[dict[int, TaskState], list[Execution]]:
-        """Lock the states of the tasks of what is ``held``, and read its rows; return both.
-
-        That is enough, since whoever moves an execution holds the state of its task, and what is
-        written is guarded. With ``skip``, leave out what others hold, and the executions of tasks
-        that they hold.
-        """
-        states = {state.pk: state for state in STATES_OF_HELD.rows(self, skip=skip, **held)}
-        rows = HELD_TO_END.rows(self, skip=skip, **held)
-        apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
-        if skip and apart:
-            all_states = TaskState.objects.using(self.write_alias)
-            theirs = set(all_states.filter(pk__in=apart).values_list("pk", flat=True))
-            rows = [row for row in rows if row.task_id not in theirs]
-        return states, rows
-
-    def states_of_held(self, *, skip: bool, **held: Any) -> TaskStateQuerySet:
-        """Return a query that locks the states of the tasks of what is held."""
-        return self.held(**held).states().locked(skip=skip)
-
-    def held_to_end(self, *, skip: bool, **held: Any) -> Self:
-        """Return a query for what is held, as far as an ending reads it."""
-        rows = self.held(**held).only(*self.model.READ_TO_END)
-        return rows.locked(skip=True) if skip else rows.order_by("pk")
-
-    def take(
-        self, endings: Mapping[Execution, Ending], states: Mapping[int, TaskState], now: datetime
-    ) -> list[Execution]:
-        """Write the endings of rows, and what follows from them; return the rows in order.
-
-        Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
-        under the same attempt any more.
-        """
-        prefetch_related_objects([row for row in endings if endings[row].may_go_on], "task")
-        made = [take_ending(row, ending, now) for row, ending in endings.items()]
-        rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
-        self.write(rows, ENDING_FIELDS, status=self.model.Status.RUNNING)
-        Attempt.objects.using(self.write_alias).bulk_create(
-            [attempt for attempt in made if attempt is not None]
-        )
-        ended = [row for row in rows if row.finished]
-        TaskState.objects.using(self.write_alias).note_all(ended, states)
-        return rows
+def end_held(
+    by_claim: Mapping[Claim, Ending], worker: Worker, now: datetime, *, skip: bool, using: str
+) -> list[Execution]:
+    ids = [execution_id for execution_id, _ in by_claim]
+    states, rows = lock_held(skip=skip, using=using, workers=[str(worker.pk)], ids=ids)
+    endings = {row: by_claim[claim] for row in rows if (claim := (row.pk, row.attempt)) in by_claim}
+    return write_endings(endings, states, now, using=using)
 
 
-STATES_OF_HELD = Prepared(EndingQuerySet.states_of_held, "workers", "ids")
-HELD_TO_END = Prepared(EndingQuerySet.held_to_end, "workers", "ids")
+@transactional
+def give_back(
+    workers: Collection[str], now: datetime, *, reason: str, charged: bool, using: str = ""
+) -> int:
+    """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
+
+    ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``; otherwise
+    it ends failed with the category ``lost``. Rows that another transaction holds are left for the
+    next time.
+    """
+    states, rows = lock_held(skip=True, using=using, workers=list(workers))
+    losses = {
+        row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
+        for row in rows
+    }
+    return len(write_endings(losses, states, now, using=using))
+
+
+def lock_held(
+    *, skip: bool, using: str, **held: list[Any]
+) -> tuple[dict[int, TaskState], list[Execution]]:
+    """Lock the states of the tasks of what is ``held``, and read its rows; return both.
+
+    The rows need no lock: whoever moves an execution holds the state of its task, and the writes
+    are guarded. With ``skip``, leave out the rows that other transactions hold, and the executions
+    of tasks whose states they hold.
+    """
+    everything = Execution.objects.using(using)
+    states = {state.pk: state for state in STATES_OF_HELD.rows(everything, skip=skip, **held)}
+    rows = HELD_TO_END.rows(everything, skip=skip, **held)
+    apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
+    if skip and apart:
+        stateful = TaskState.objects.using(using).filter(pk__in=apart)
+        theirs = set(stateful.values_list("pk", flat=True))
+        rows = [row for row in rows if row.task_id not in theirs]
+    return states, rows
+
+
+def states_of_held(everything: ExecutionQuerySet, *, skip: bool, **held: Any) -> TaskStateQuerySet:
+    """Return a query that locks the states of the tasks of what is held."""
+    return everything.held(**held).states().locked(skip=skip)
+
+
+def held_to_end(everything: ExecutionQuerySet, *, skip: bool, **held: Any) -> ExecutionQuerySet:
+    """Return a query for the columns of what is held that an ending reads."""
+    rows = everything.held(**held).only(*Execution.READ_TO_END)
+    return rows.locked(skip=True) if skip else rows.order_by("pk")
+
+
+def write_endings(
+    endings: Mapping[Execution, Ending],
+    states: Mapping[int, TaskState],
+    now: datetime,
+    *,
+    using: str,
+) -> list[Execution]:
+    """Write endings, and what follows from them, within a transaction; return the rows in order.
+
+    Raise LostRaceError, and so retry the transaction, if one of them is not held under the same
+    attempt any more.
+    """
+    prefetch_related_objects([row for row in endings if endings[row].may_go_on], "task")
+    made = [apply_ending(row, ending, now) for row, ending in endings.items()]
+    rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
+    write(rows, ENDING_FIELDS, before=Execution.Status.RUNNING, using=using)
+    attempts = [attempt for attempt in made if attempt is not None]
+    Attempt.objects.using(using).bulk_create(attempts)
+    count_results([row for row in rows if row.finished], states, using=using)
+    return rows
+
+
+STATES_OF_HELD = CompiledQuery(states_of_held, "workers", "ids")
+HELD_TO_END = CompiledQuery(held_to_end, "workers", "ids")

@@ -1,19 +1,24 @@
-"""What runs say of themselves while they go on, written in batches.
+"""Record: the messages of running attempts, written in batches.
 
-No state of a task is touched, so executions are all that is locked, in ascending id as everywhere.
+No state of a task changes, so only executions are locked, in ascending id as everywhere.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from scheduled_tasks.lifecycle.claiming import ClaimingQuerySet
-from scheduled_tasks.lifecycle.sets import Claim, claim_of
+from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_log import LOGGER_LENGTH, ExecutionLog
 from scheduled_tasks.models.sql.bulk import Values, update_each
-from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError, waiting_once
+from scheduled_tasks.models.sql.transactions import (
+    AWAY,
+    LostRaceError,
+    waiting_once,
+    write_alias,
+)
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.messages import (
     Checkpoint,
@@ -24,106 +29,108 @@ from scheduled_tasks.runtime.messages import (
     Progress,
     StartedOver,
 )
+from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
 
 logger = logging.getLogger(__name__)
 
 #: The largest numbers that the columns for counts and levels hold on every database.
-MOST_COUNTED, HIGHEST_LEVEL = 2**63 - 1, 2**15 - 1
+MAX_COUNT, MAX_LEVEL = 2**63 - 1, 2**15 - 1
 
 
-class RecordingQuerySet(ClaimingQuerySet):
-    """Adds the verbs that write what running executions say."""
+#: An execution's id and one of its attempts: who may write for it, and end it.
+Claim = tuple[int, int]
 
-    def leave_checkpoint(self, claim: Claim, value: Any) -> bool:
-        """Write the checkpoint of a running attempt as part of its handler's transaction.
 
-        False says that the execution is not running under that attempt any more.
-        """
-        pk, attempt = claim
-        mine = self.on_record().running().filter(pk=pk, attempt=attempt)
-        return bool(mine.update(checkpoint=value))
+def claim_of(said: Ending | Envelope) -> Claim:
+    """Return the claim under which a worker writes something of an execution."""
+    return said.execution_id, said.attempt
 
-    def record(
-        self, sent: Sequence[Envelope], worker: Worker, *, skip: bool = False
-    ) -> dict[Claim, bool]:
-        """Write messages of runs; return the (execution id, attempt) of which none were written.
 
-        True stands for those that this worker still holds, of which another transaction has locked
-        the row: they are left out at once with ``skip``, otherwise after one wait. False stands for
-        those that it does not hold under that attempt any more. A message that cannot be written is
-        dropped with a line in the log, and stops no other.
-        """
-        if not sent:
-            return {}
-        using = self.write_alias
-        try:
-            return waiting_once(
-                lambda skip: self.using(using).write_messages(sent, worker, skip=skip),
-                skip=skip,
-                using=using,
+def leave_checkpoint(claim: Claim, value: Any) -> bool:
+    """Write the checkpoint of a running attempt as part of its handler's transaction.
+
+    Return False if the execution is not running under that attempt any more.
+    """
+    pk, attempt = claim
+    mine = Execution.objects.on_record().running().filter(pk=pk, attempt=attempt)
+    return bool(mine.update(checkpoint=value))
+
+
+def record(sent: Sequence[Envelope], worker: Worker, *, skip: bool = False) -> dict[Claim, bool]:
+    """Write messages of runs; return the (execution id, attempt) of those left out.
+
+    True stands for what this worker still holds, but another transaction has locked the row: it is
+    left out at once with ``skip``, otherwise after waiting once. False stands for what this worker
+    does not hold under that attempt any more. A message that cannot be written is dropped with a
+    line in the log, and stops no other.
+    """
+    if not sent:
+        return {}
+    using = write_alias()
+    try:
+        operation = partial(write_messages, sent, worker, using=using)
+        return waiting_once(operation, skip=skip, using=using)
+    except AWAY:
+        raise
+    except Exception:
+        if len(sent) == 1:
+            logger.exception(
+                "dropped a message that cannot be written, execution=%s attempt=%s",
+                *claim_of(sent[0]),
             )
-        except AWAY:
-            raise
-        except Exception:
-            if len(sent) == 1:
-                logger.exception(
-                    "dropped a message that cannot be written, execution=%s attempt=%s",
-                    *claim_of(sent[0]),
-                )
-                return {}
-        middle = len(sent) // 2
-        left_out = self.record(sent[:middle], worker, skip=skip)
-        # What a run says is written in its order, or what comes later would stand for all.
-        second = [each for each in sent[middle:] if claim_of(each) not in left_out]
-        return left_out | self.record(second, worker, skip=skip)
-
-    def write_messages(
-        self, sent: Sequence[Envelope], worker: Worker, *, skip: bool
-    ) -> dict[Claim, bool]:
-        """Write messages within a transaction; return as ``record`` the claims left out."""
-        messages: dict[Claim, list[Envelope]] = {}
-        for each in sent:
-            messages.setdefault(claim_of(each), []).append(each)
-        ids = {execution_id for execution_id, _ in messages}
-        mine = self.held_by(str(worker.pk)).filter(pk__in=ids)
-        rows = mine.only("attempt", "worker", "message_count", "log_count").locked(skip=skip)
-        held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
-        new = {row: unwritten(row, messages[claim]) for claim, row in held.items()}
-        self.write_columns({row: said for row, said in new.items() if said})
-        lines = [log_line(each) for said in new.values() for each in said]
-        ExecutionLog.objects.using(self.db).bulk_create([line for line in lines if line])
-        if not (left_out := set(messages).difference(held)):
             return {}
-        still_held = set(mine.values_list("pk", "attempt"))
-        return {claim: claim in still_held for claim in left_out}
+    middle = len(sent) // 2
+    left_out = record(sent[:middle], worker, skip=skip)
+    # The messages of a run are written in order, or its latest state would be an older one.
+    second = [each for each in sent[middle:] if claim_of(each) not in left_out]
+    return left_out | record(second, worker, skip=skip)
 
-    def write_columns(self, messages: Mapping[Execution, Sequence[Envelope]]) -> None:
-        """Write what messages change on held rows, those that change the same columns together.
 
-        Raise LostRaceError, so that the transaction is begun anew, if one of them is not held
-        under the same attempt any more.
-        """
-        together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
-        for row, said in messages.items():
-            values = dict(sorted(changes(row, said).items()))
-            guard = row.guard | {"status": row.Status.RUNNING}
-            together.setdefault(tuple(values), []).append((values, guard))
-        for pairs in together.values():
-            if update_each(self.model, pairs, using=self.db) != len(pairs):
-                raise LostRaceError("Another worker took an execution meanwhile.")
+def write_messages(
+    sent: Sequence[Envelope], worker: Worker, *, skip: bool, using: str
+) -> dict[Claim, bool]:
+    """Write messages within a transaction; return the claims left out like ``record``."""
+    messages: dict[Claim, list[Envelope]] = {}
+    for each in sent:
+        messages.setdefault(claim_of(each), []).append(each)
+    ids = {execution_id for execution_id, _ in messages}
+    mine = Execution.objects.using(using).held_by(str(worker.pk)).filter(pk__in=ids)
+    rows = mine.only("attempt", "worker", "message_count", "log_count").locked(skip=skip)
+    held = {claim: row for row in rows if (claim := (row.pk, row.attempt)) in messages}
+    new = {row: unwritten(row, messages[claim]) for claim, row in held.items()}
+    write_columns({row: said for row, said in new.items() if said}, using=using)
+    lines = [log_line(each) for said in new.values() for each in said]
+    ExecutionLog.objects.using(using).bulk_create([line for line in lines if line])
+    if not (left_out := set(messages).difference(held)):
+        return {}
+    still_held = set(mine.values_list("pk", "attempt"))
+    return {claim: claim in still_held for claim in left_out}
+
+
+def write_columns(messages: Mapping[Execution, Sequence[Envelope]], *, using: str) -> None:
+    """Write what messages change on held rows, those that change the same columns together.
+
+    Raise LostRaceError, and so retry the transaction, if one of them is not held under the same
+    attempt any more.
+    """
+    together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
+    for row, said in messages.items():
+        values = dict(sorted(changes(row, said).items()))
+        guard = row.guard | {"status": row.Status.RUNNING}
+        together.setdefault(tuple(values), []).append((values, guard))
+    for pairs in together.values():
+        if update_each(Execution, pairs, using=using) != len(pairs):
+            raise LostRaceError("Another worker took an execution meanwhile.")
 
 
 def unwritten(row: Execution, sent: Sequence[Envelope]) -> list[Envelope]:
-    """Return what is not written yet: a lost answer to a COMMIT has it come here once more."""
+    """Return what is not written yet: after a lost answer to a COMMIT, messages come again."""
     return [each for each in sent if each.number > row.message_count]
 
 
 def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
-    """Return the columns that messages change, and to what was said last."""
+    """Return the columns that messages change, each with its latest value."""
     lines = sum(isinstance(each.message, LogLine) for each in sent)
     values: dict[str, Any] = {"message_count": sent[-1].number}
     if lines:
@@ -150,7 +157,7 @@ def progress(said: Progress) -> Any:
 
 
 def bounded(count: int) -> int:
-    return min(max(int(count), 0), MOST_COUNTED)
+    return min(max(int(count), 0), MAX_COUNT)
 
 
 def log_line(sent: Envelope) -> ExecutionLog | None:
@@ -161,7 +168,7 @@ def log_line(sent: Envelope) -> ExecutionLog | None:
                 execution_id=sent.execution_id,
                 attempt=sent.attempt,
                 logged_at=line.logged_at,
-                level=min(max(line.level, 0), HIGHEST_LEVEL),
+                level=min(max(line.level, 0), MAX_LEVEL),
                 logger=sanitized_text(line.logger)[:LOGGER_LENGTH],
                 message=sanitized_text(line.message),
             )

@@ -5,120 +5,131 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.lifecycle.batches import batches
-from scheduled_tasks.lifecycle.ending import EndingQuerySet
-from scheduled_tasks.models.sql.any_of import Among
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
+from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
 from scheduled_tasks.models.task_state import TaskState
 
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
+#: The columns that a requeued execution has in common with the failed one.
+KEPT = ("task_id", "task_name", "handler", "queue", "priority", "scheduled_for")
 
 
 @dataclass(slots=True)
 class Requeued:
-    """What became of executions that were to be requeued: the new ones, and what was refused.
+    """The new executions, and by the id of a failed one why it was refused.
 
-    ``refused`` says why by number. What is in neither did not wait for anybody any more.
+    An execution that is in neither was not a dead letter any more.
     """
 
     again: list[Execution] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
 
 
-class RequeueingQuerySet(EndingQuerySet):
-    """Adds the verbs that run failed executions once more."""
+@transactional
+def requeue(
+    execution_id: int,
+    now: datetime,
+    *,
+    by: str = "",
+    payload: dict[str, Any] | None = None,
+    using: str = "",
+) -> Execution | None:
+    """Queue a failed execution once more, with its own payload or another; return the new one.
 
-    def requeue(
-        self,
-        execution_id: int,
-        now: datetime,
-        *,
-        by: str = "",
-        payload: dict[str, Any] | None = None,
-    ) -> Execution | None:
-        """Queue a failed execution once more, with its own payload or another; return the new one.
+    This resolves the failed one. Return None if it is no dead letter, perhaps since another
+    transaction was faster, or if its task is deleted.
+    """
+    rows = lock_dead([execution_id], using=using)
+    return next(iter(queue_again(rows, now, by=by, payload=payload, using=using)), None)
 
-        The failed one is resolved by it. None where that is not a failed one that nobody has
-        resolved yet, as when somebody else was faster, or its task is deleted.
-        """
 
-        def operation() -> list[Execution]:
-            rows = self.using(using)
-            return rows.queue_anew(rows.lock_dead([execution_id]), now, by=by, payload=payload)
+def requeue_all(ids: Collection[int], now: datetime, *, by: str = "") -> Requeued:
+    """Queue failed executions once more, one batch per transaction, each with its own payload.
 
-        using = self.write_alias
-        return next(iter(in_transaction(operation, using=using)), None)
+    One whose handler is not registered, or does not accept the payload, is refused.
+    """
+    using = write_alias()
+    all_done = Requeued()
+    for batch in batches(ids):
+        done = requeue_batch(batch, now, by=by, using=using)
+        all_done.again += done.again
+        all_done.refused |= done.refused
+    return all_done
 
-    def requeue_all(self, ids: Collection[int], now: datetime, *, by: str = "") -> Requeued:
-        """Queue failed executions once more, a batch at a time, each with its own payload.
 
-        One whose handler is not registered, or does not take the payload, is refused.
-        """
+@transactional
+def requeue_batch(ids: Collection[int], now: datetime, *, by: str, using: str) -> Requeued:
+    done = Requeued()
+    accepted = []
+    for row in lock_dead(ids, using=using):
+        try:
+            row.check_payload()
+            accepted.append(row)
+        except ScheduledTasksError as error:
+            done.refused[row.pk] = str(error)
+    done.again = queue_again(accepted, now, by=by, using=using)
+    return done
 
-        def operation(batch: Collection[int]) -> Requeued:
-            rows = self.using(using)
-            done = Requeued()
-            taken = []
-            for row in rows.lock_dead(batch):
-                try:
-                    row.check_payload()
-                    taken.append(row)
-                except ScheduledTasksError as error:
-                    done.refused[row.pk] = str(error)
-            done.again = rows.queue_anew(taken, now, by=by)
-            return done
 
-        using = self.write_alias
-        all_done = Requeued()
-        for batch in batches(ids):
-            done = in_transaction(partial(operation, batch), using=using)
-            all_done.again += done.again
-            all_done.refused |= done.refused
-        return all_done
+def lock_dead(ids: Collection[int], *, using: str) -> list[Execution]:
+    """Lock the dead letters among these that have a task still, within a transaction."""
+    dead = Execution.objects.using(using).dead().filter(AnyOf("pk", ids), task__isnull=False)
+    tasks = {pk for pk in dead.values_list("task_id", flat=True) if pk is not None}
+    states = TaskState.objects.using(using).lock_tasks(tasks) if tasks else {}
+    rows = dead.filter(task__in=states).only(*KEPT, "payload", "status")
+    return list(rows.locked()) if states else []
 
-    def lock_dead(self, ids: Collection[int]) -> list[Execution]:
-        """Lock what waits for somebody among these and may be requeued, within a transaction."""
-        dead = self.dead().filter(Among("pk", ids), task__isnull=False)
-        tasks = {pk for pk in dead.values_list("task_id", flat=True) if pk is not None}
-        states = TaskState.objects.using(self.db).lock_tasks(tasks) if tasks else {}
-        rows = dead.filter(task__in=states).only(*self.model.KEPT_BY_REQUEUE, "payload", "status")
-        return list(rows.locked()) if states else []
 
-    def queue_anew(
-        self,
-        rows: Sequence[Execution],
-        now: datetime,
-        *,
-        by: str,
-        payload: dict[str, Any] | None = None,
-    ) -> list[Execution]:
-        """Queue locked executions once more and resolve them by it, within a transaction.
+def queue_again(
+    rows: Sequence[Execution],
+    now: datetime,
+    *,
+    by: str,
+    using: str,
+    payload: dict[str, Any] | None = None,
+) -> list[Execution]:
+    """Queue locked executions once more, and so resolve them, within a transaction.
 
-        Raise LostRaceError, so that the transaction is begun anew, if somebody settled one of them.
-        """
-        if not rows:
-            return []
-        again = [self.model.again(row, now=now, by=by, payload=payload) for row in rows]
-        self.bulk_create(again)
-        # Not every database tells the ids of what was inserted.
-        made = self.filter(Among("requeue_of", [row.pk for row in rows])).order_by()
-        numbers = dict(made.values_list("requeue_of_id", "pk"))
-        changes = []
-        for new in again:
-            new.pk = numbers[new.requeue_of_id]
-            said = f"Requeued as #{new.pk}."
-            values = {"resolved_at": now, "resolution": said, "resolved_by": by}
-            # What is resolved has a resolution: nothing else tells by a plain comparison.
-            guard = {"id": new.requeue_of_id, "status": self.model.Status.FAILED, "resolution": ""}
-            changes.append((values, guard))
-        if update_each(self.model, changes, using=self.db) != len(changes):
-            raise LostRaceError("Somebody else resolved an execution meanwhile.")
-        wake_workers(self.db)
-        return again
+    Raise LostRaceError, and so retry the transaction, if one of them was settled meanwhile.
+    """
+    if not rows:
+        return []
+    again = [requeued(row, now, by=by, payload=payload) for row in rows]
+    everything = Execution.objects.using(using)
+    everything.bulk_create(again)
+    # Not every database returns the ids of what was inserted.
+    made = everything.filter(AnyOf("requeue_of", [row.pk for row in rows])).order_by()
+    ids: dict[int | None, int] = dict(made.values_list("requeue_of_id", "pk"))
+    changes = []
+    for new in again:
+        new.pk = ids[new.requeue_of_id]
+        resolution = f"Requeued as #{new.pk}."
+        values = {"resolved_at": now, "resolution": resolution, "resolved_by": by}
+        # What is resolved has a resolution: this guard is a plain comparison, IS NULL is none.
+        guard = {"id": new.requeue_of_id, "status": Execution.Status.FAILED, "resolution": ""}
+        changes.append((values, guard))
+    if update_each(Execution, changes, using=using) != len(changes):
+        raise LostRaceError("Another transaction resolved an execution meanwhile.")
+    wake_workers(using)
+    return again
+
+
+def requeued(
+    failed: Execution, now: datetime, *, by: str, payload: dict[str, Any] | None
+) -> Execution:
+    """Build an execution for the same scheduled time as a failed one."""
+    return Execution(
+        **{name: getattr(failed, name) for name in KEPT},
+        payload=failed.payload if payload is None else payload,
+        requeue_of=failed,
+        trigger=Execution.Trigger.REQUEUE,
+        triggered_by=by,
+        run_after=now,
+        created_at=now,
+    )

@@ -4,108 +4,111 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING
 
 from django.db import models
 
+from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle.aftermath import Change
 from scheduled_tasks.lifecycle.batches import batches
-from scheduled_tasks.lifecycle.sets import ExecutionSets
-from scheduled_tasks.lifecycle.transitions import DELETED, GIVING_UP_FIELDS, give_up
-from scheduled_tasks.models.sql.compiled import Prepared
+from scheduled_tasks.lifecycle.results import count_results
+from scheduled_tasks.lifecycle.transitions import DELETED, GIVING_UP_FIELDS, give_up, write
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution_queries import ExecutionQuerySet
+from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.sql.transactions import transactional, write_alias
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
+Status = Execution.Status
 
 
-class StoppingQuerySet(ExecutionSets):
-    """Adds the verbs that keep executions from going on."""
+def cancel(
+    ids: Collection[int], now: datetime, *, reason: str = "", by: str = "", using: str = ""
+) -> int:
+    """Cancel executions, one batch per transaction; return how many were still to be stopped.
 
-    def cancel(self, ids: Collection[int], now: datetime, *, reason: str = "", by: str = "") -> int:
-        """Cancel executions, a batch at a time; return how many were still to be stopped.
+    What is queued ends at once. What runs is asked to stop by its worker, and ends when it has.
+    ``reason`` and ``by`` are on record from now on.
+    """
+    using, why = using or write_alias(), why_cancelled(reason, by)
+    return sum(cancel_batch(batch, now, reason=why, using=using) for batch in batches(ids))
 
-        What is queued ends at once. What runs is asked to stop by its worker, and ends when it
-        has; ``reason``, and ``by`` whom, is on record from now on.
-        """
 
-        def operation(batch: Collection[int]) -> int:
-            rows = self.using(using).filter(pk__in=batch).unfinished()
-            rows.lock_states()
-            stopped = rows.stop(now, reason=why_cancelled(reason, by))
-            if stopped:
-                wake_workers(using)
-            return stopped
+@transactional
+def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str) -> int:
+    rows = Execution.objects.using(using).filter(pk__in=ids).unfinished()
+    list(rows.states().locked())
+    stopped = stop(rows, now, reason=reason)
+    if stopped:
+        wake_workers(using)
+    return stopped
 
-        using = self.write_alias
-        return sum(in_transaction(partial(operation, batch), using=using) for batch in batches(ids))
 
-    def stop(self, now: datetime, *, reason: str) -> int:
-        """Cancel the unfinished executions of this set, within a transaction; return how many."""
-        found = dict(self.locked().values_list("pk", "status"))
-        status = self.model.Status
-        rows = self.model.objects.using(self.db)
-        queued = [pk for pk in found if found[pk] == status.QUEUED]
-        running = [pk for pk in found if found[pk] == status.RUNNING]
-        ended = (
-            rows.queued()
-            .filter(pk__in=queued)
-            .update(status=status.CANCELLED, reason=reason, finished_at=now)
-            if queued
-            else 0
-        )
-        asked = (
-            rows.running()
-            .filter(pk__in=running, cancel_requested_at=None)
-            .update(cancel_requested_at=now, reason=reason)
-            if running
-            else 0
-        )
-        return ended + asked
+def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> int:
+    """Cancel the unfinished executions of a set, within a transaction; return how many."""
+    found = dict(rows.locked().values_list("pk", "status"))
+    queued = [pk for pk, status in found.items() if status == Status.QUEUED]
+    running = [pk for pk, status in found.items() if status == Status.RUNNING]
+    everything = Execution.objects.using(rows.write_alias)
+    ended = cancel_queued(everything, queued, now, reason=reason) if queued else 0
+    asked = everything.running().filter(pk__in=running, cancel_requested_at=None)
+    return ended + (asked.update(cancel_requested_at=now, reason=reason) if running else 0)
 
-    def asked_to_stop(self, worker: str) -> list[tuple[int, int, str]]:
-        """Return id, attempt and reason of what a worker holds and somebody has cancelled."""
-        return ASKED_TO_STOP.rows(self.on_record(), workers=[worker])
 
-    def held_and_asked_to_stop(
-        self, *, workers: Collection[str]
-    ) -> models.QuerySet[Execution, tuple[int, int, str]]:
-        """Return a query for what workers hold and somebody has cancelled."""
-        held = self.held(workers=workers).filter(cancel_requested_at__isnull=False)
-        return held.values_list("pk", "attempt", "reason")
+def cancel_queued(
+    everything: ExecutionQuerySet, ids: Sequence[int], now: datetime, *, reason: str
+) -> int:
+    waiting = everything.queued().filter(pk__in=ids)
+    ended = waiting.update(status=Status.CANCELLED, reason=reason, finished_at=now)
+    change = Change(Status.QUEUED, Status.CANCELLED, ids)
+    aftermath.executions_moved([change], using=everything.db)
+    return ended
 
-    def withdraw(self, state: TaskState, now: datetime, *, reason: str) -> int:
-        """End the queued slots of a locked task, within a transaction; return how many.
 
-        One that was never claimed is skipped. One that waits for another attempt has failed, with
-        the error of its last one.
-        """
-        waiting = self.filter(task=state.pk).queued().of_slots()
-        rows = list(waiting.locked())
-        for row in rows:
-            give_up(row, row.Status.SKIPPED, reason, now)
-        self.end_queued(rows, {state.pk: state})
-        return len(rows)
+def withdraw(state: TaskState, now: datetime, *, reason: str, using: str) -> int:
+    """End the queued slots of a locked task, within a transaction; return how many.
 
-    def end_queued(self, rows: Sequence[Execution], states: Mapping[int, TaskState]) -> None:
-        """Write rows that end without another attempt, and the states of those that failed."""
-        self.write(rows, GIVING_UP_FIELDS, status=self.model.Status.QUEUED)
-        failed = [row for row in rows if row.status == self.model.Status.FAILED]
-        TaskState.objects.using(self.write_alias).note_all(failed, states)
+    One that was never claimed is skipped. One that waits for another attempt has failed, with the
+    error of its last attempt.
+    """
+    waiting = Execution.objects.using(using).filter(task=state.pk).queued().of_slots()
+    rows = list(waiting.locked())
+    for row in rows:
+        give_up(row, Status.SKIPPED, reason, now)
+    end_queued(rows, {state.pk: state}, using=using)
+    return len(rows)
 
-    def cancel_waiting(self, task_id: int, now: datetime) -> int:
-        """Cancel all that waits of a task that is being deleted, within a transaction."""
-        return self.filter(task=task_id).queued().stop(now, reason=DELETED)
+
+def end_queued(rows: Sequence[Execution], states: Mapping[int, TaskState], *, using: str) -> None:
+    """Write rows that end without another attempt, and the states of those that failed."""
+    write(rows, GIVING_UP_FIELDS, before=Status.QUEUED, using=using)
+    failed = [row for row in rows if row.status == Status.FAILED]
+    count_results(failed, states, using=using)
+
+
+def cancel_waiting(task_id: int, now: datetime, *, using: str) -> int:
+    """Cancel all that waits of a task that is being deleted, within a transaction."""
+    waiting = Execution.objects.using(using).filter(task=task_id).queued()
+    return stop(waiting, now, reason=DELETED)
 
 
 def why_cancelled(reason: str, by: str) -> str:
-    """Return what is on record of an execution that somebody has cancelled."""
     if not by:
         return redacted_text(reason) or "Cancelled."
     return redacted_text(f"Cancelled by {by}: {reason}" if reason else f"Cancelled by {by}.")
 
 
-ASKED_TO_STOP = Prepared(StoppingQuerySet.held_and_asked_to_stop, "workers")
+def asked_to_stop(worker: str) -> list[tuple[int, int, str]]:
+    """Return id, attempt and reason of what a worker holds and a person has cancelled."""
+    return ASKED_TO_STOP.rows(Execution.objects.on_record(), workers=[worker])
+
+
+def held_and_asked_to_stop(
+    everything: ExecutionQuerySet, *, workers: Collection[str]
+) -> models.QuerySet[Execution, tuple[int, int, str]]:
+    held = everything.held(workers=workers).filter(cancel_requested_at__isnull=False)
+    return held.values_list("pk", "attempt", "reason")
+
+
+ASKED_TO_STOP = CompiledQuery(held_and_asked_to_stop, "workers")

@@ -1,22 +1,25 @@
-"""How one row changes as its life goes on; the verbs beside this write what changed."""
+"""How one row changes from status to status, and the guarded write of what changed."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scheduled_tasks.handlers.retries import NEVER_RETRIED
+from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle.aftermath import Change
 from scheduled_tasks.models.attempt import Attempt
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.bulk import update_each
+from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, fingerprint
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.execution import Execution
 
 DELETED = "Its task was deleted."
 DISABLED = "Its task was disabled."
 
-#: What ``take_ending`` changes.
+#: What ``apply_ending`` changes.
 ENDING_FIELDS = (
     "status",
     "exclusive",
@@ -38,6 +41,28 @@ ENDING_FIELDS = (
 GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at")
 
 
+def write(rows: Collection[Execution], fields: Sequence[str], *, before: str, using: str) -> None:
+    """Write columns of rows that had the status ``before`` when they were read.
+
+    Each row is guarded by that status, its attempt and its worker. Raise LostRaceError, and so
+    retry the transaction, if one of them has changed.
+    """
+    changes = [
+        ({name: getattr(row, name) for name in fields}, row.guard | {"status": before})
+        for row in sorted(rows, key=lambda row: row.pk)
+    ]
+    if update_each(Execution, changes, using=using) != len(changes):
+        raise LostRaceError("Another transaction moved an execution meanwhile.")
+    aftermath.executions_moved(changes_of(rows, before), using=using)
+
+
+def changes_of(rows: Iterable[Execution], before: str) -> list[Change]:
+    ids: dict[str, list[int]] = {}
+    for row in rows:
+        ids.setdefault(row.status, []).append(row.pk)
+    return [Change(before, after, moved) for after, moved in ids.items()]
+
+
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
     """Return what a claim writes, but for ``attempt`` and ``exclusive``.
 
@@ -54,7 +79,7 @@ def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
     }
 
 
-def take_claim(row: Execution, worker: Worker, now: datetime) -> None:
+def apply_claim(row: Execution, worker: Worker, now: datetime) -> None:
     """Make a row, as it was read or made, one that this worker holds."""
     for name, value in claimed_values(worker, now).items():
         setattr(row, name, value)
@@ -62,7 +87,7 @@ def take_claim(row: Execution, worker: Worker, now: datetime) -> None:
     row.exclusive = None if row.may_overlap else row.task_id
 
 
-def take_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | None:
+def apply_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | None:
     """Copy how an attempt ended onto its row; return the attempt if there will be another.
 
     The caller writes ENDING_FIELDS.
@@ -70,12 +95,12 @@ def take_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | None
     row.exclusive = None
     match ending:
         case Outcome():
-            return take_outcome(row, ending, now)
+            return apply_outcome(row, ending, now)
         case Loss():
-            return take_loss(row, ending, now)
+            return apply_loss(row, ending, now)
 
 
-def take_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | None:
+def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | None:
     row.status = outcome.status
     row.started_at = outcome.started_at
     row.finished_at = outcome.finished_at
@@ -91,17 +116,17 @@ def take_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | N
         return None
     task = row.task if row.cancel_requested_at is None else None
     if task and outcome.retry_after is not None:
-        return queue_again(row, now, outcome.retry_after, Attempt.Outcome.POSTPONED)
+        return queue_retry(row, now, outcome.retry_after, Attempt.Outcome.POSTPONED)
     row.failures += 1
     if task and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
         wait = task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
         if wait is not None:
-            return queue_again(row, now, wait.total_seconds(), Attempt.Outcome.FAILED)
+            return queue_retry(row, now, wait.total_seconds(), Attempt.Outcome.FAILED)
     return None
 
 
-def take_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
-    """Note that an attempt came to no end of its own."""
+def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
+    """Copy that an attempt was lost onto its row."""
     row.losses += loss.charged
     if row.cancel_requested_at is None:
         row.reason = ""  # it spoke of an attempt that went on
@@ -117,12 +142,12 @@ def take_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
     if task and task.on_lost == task.OnLost.RETRY and within_budget:
         outcome = Attempt.Outcome.LOST if loss.charged else Attempt.Outcome.GIVEN_BACK
-        return queue_again(row, now, 0, outcome)
+        return queue_retry(row, now, 0, outcome)
     row.status = row.Status.FAILED
     return None
 
 
-def queue_again(row: Execution, now: datetime, seconds: float, outcome: str) -> Attempt:
+def queue_retry(row: Execution, now: datetime, seconds: float, outcome: str) -> Attempt:
     """Let a row wait for its next attempt; return the one that it has just made."""
     made = Attempt.of(row, outcome)
     row.status, row.run_after = row.Status.QUEUED, now + timedelta(seconds=seconds)

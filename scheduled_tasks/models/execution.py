@@ -11,8 +11,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.lifecycle.decisions import Cover
-from scheduled_tasks.lifecycle.querysets import ExecutionQuerySet
+from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
@@ -169,15 +168,6 @@ class Execution(models.Model):
         "claimed_at",
         "cancel_requested_at",
     )
-    #: What an execution has in common with the failed one that it is for.
-    KEPT_BY_REQUEUE = (
-        "task_id",
-        "task_name",
-        "handler",
-        "queue",
-        "priority",
-        "scheduled_for",
-    )
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
@@ -269,40 +259,6 @@ class Execution(models.Model):
         if payload is not None:
             row.payload = payload
         return row
-
-    @classmethod
-    def slot_values(cls, task: Task, slot: datetime, *, trigger: str) -> dict[str, Any]:
-        """Return what tells the queued execution of one slot, which runs after its jitter."""
-        return {
-            "task_id": task.pk,
-            "trigger": trigger,
-            "slot": slot,
-            "scheduled_for": slot,
-            "run_after": slot + task.jitter_at(slot),
-        }
-
-    @classmethod
-    def covering(cls, task: Task, cover: Cover, *, now: datetime) -> Execution:
-        """Build the row that says why slots, neighbours of each other, have no execution."""
-        row = cls.for_task(task, trigger=cls.Trigger.SCHEDULE, now=now, slot=cover.slots[0])
-        row.status, row.reason, row.finished_at = cover.status, cover.reason, now
-        row.slot_until, row.slots = cover.slots[-1], len(cover.slots)
-        return row
-
-    @classmethod
-    def again(
-        cls, failed: Execution, *, now: datetime, by: str, payload: dict[str, Any] | None
-    ) -> Execution:
-        """Build an execution for what a failed one was for, with its payload or another."""
-        return cls(
-            **{name: getattr(failed, name) for name in cls.KEPT_BY_REQUEUE},
-            payload=failed.payload if payload is None else payload,
-            requeue_of=failed,
-            trigger=cls.Trigger.REQUEUE,
-            triggered_by=by,
-            run_after=now,
-            created_at=now,
-        )
 
     def check_payload(self, payload: Any = None) -> None:
         """Check that its handler takes its payload, or another.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import models
 from django.db.models.functions import Now
@@ -16,13 +17,13 @@ class LockQuerySet(LockingQuerySet["Lock"]):
     """Sets of locks. The moments in them come from the database, so clocks may differ."""
 
     def acquire(self, wanted: Lock, *, lease: float) -> bool:
-        """Let somebody have a lock for a lease, unless somebody else has it; say whether."""
+        """Acquire a lock for a lease unless another holder has it; return whether it worked."""
         using = self.write_alias
         rows = self.using(using)
         return in_transaction(lambda: rows.acquire_now(wanted, lease=lease), using=using)
 
     def acquire_now(self, wanted: Lock, *, lease: float) -> bool:
-        """Take a lock within a transaction: one that is new, or whose lease is over."""
+        """Acquire a lock within a transaction: a new one, or one with an expired lease."""
         lock = self.filter(name=wanted.name)
         others = lock.exclude(token=wanted.token)
         if others.filter(expires_at__gt=Now()).exists():
@@ -35,39 +36,38 @@ class LockQuerySet(LockingQuerySet["Lock"]):
         return lock.filter(token=wanted.token).exists()
 
     def renew(self, held: Lock, *, lease: float) -> bool:
-        """Hold a lock for another lease; False says that it is the caller's no more."""
+        """Hold a lock for another lease; return False if the caller has lost it."""
         until = Now() + timedelta(seconds=lease)
         rows = self.on_record().held_as(held)
         return in_transaction(lambda: bool(rows.update(expires_at=until)), using=rows.db)
 
     def release(self, held: Lock) -> bool:
-        """Give a lock back; False says that it was the caller's no more."""
+        """Release a lock; return False if the caller had lost it."""
         rows = self.on_record().held_as(held)
         return in_transaction(lambda: bool(rows.delete()[0]), using=rows.db)
 
     def held_as(self, row: Lock) -> LockQuerySet:
-        """Keep the row of a lock while whoever has its token holds it."""
+        """Keep the row of a lock while it has this token."""
         return self.filter(name=row.name, token=row.token)
 
     def described(self, name: str) -> str:
-        """Say who holds a lock."""
+        """Return a sentence that names the holder of a lock."""
         holder = self.on_record().filter(name=name).values_list("holder", flat=True).first()
-        return f"The lock {name!r} is held by {holder or 'somebody'}"
+        return f"The lock {name!r} is held by {holder or 'another holder'}"
 
     def prune(self, now: datetime, *, at_most: int) -> int:
-        """Delete what nobody has given back long after its lease is over; return how many."""
-        rows = self.on_record()
-        long_ago = rows.filter(expires_at__lte=now - timedelta(days=1))
+        """Delete locks that were not released, a day after their lease; return how many."""
+        long_ago = self.on_record().filter(expires_at__lte=now - timedelta(days=1))
+        return in_transaction(partial(long_ago.delete_oldest, at_most), using=long_ago.db)
 
-        def operation() -> int:
-            first = list(long_ago.order_by("expires_at").values_list("pk", flat=True)[:at_most])
-            return long_ago.filter(pk__in=first).delete()[0] if first else 0
-
-        return in_transaction(operation, using=rows.db)
+    def delete_oldest(self, at_most: int) -> int:
+        """Delete the locks of this set that expired first; return how many."""
+        first = list(self.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+        return self.filter(pk__in=first).delete()[0] if first else 0
 
 
 class Lock(models.Model):
-    """One lock that is held, or was by somebody who died. ``token`` is one holding's own."""
+    """A lock that is held, or was not released by a dead process. Each holding has a ``token``."""
 
     name = models.CharField(_("name"), max_length=KEY_LENGTH, unique=True)
     token = models.CharField(_("token"), max_length=32)

@@ -1,16 +1,17 @@
-"""What must not be done twice: keys that runs take, and use up when it is done."""
+"""Keys of what must not be done twice: a run acquires one, and uses it up when it is done."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from functools import partial
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.transactions import (
-    TRIES,
+    MAX_TRIES,
     LockingQuerySet,
     LostRaceError,
     in_transaction,
@@ -21,23 +22,21 @@ from scheduled_tasks.runtime.once import KEY_LENGTH
 class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
     """Sets of keys."""
 
-    def take(self, wanted: OnceKey, now: datetime) -> bool:
-        """Let a run have a key unless it is used up or somebody may still use it; say whether.
+    def acquire(self, wanted: OnceKey, now: datetime) -> bool:
+        """Acquire a key unless it is used up or another attempt may still use it; return whether.
 
-        It waits for a transaction that is about to take the same key, however long that lasts.
+        It waits for a transaction that is acquiring the same key, however long that lasts.
         """
         wanted.token, wanted.taken_at = uuid.uuid4().hex, now
         using = self.write_alias
         rows = self.using(using)
-        return in_transaction(lambda: rows.take_now(wanted), using=using, limited=False)
+        return in_transaction(lambda: rows.acquire_now(wanted), using=using, limited=False)
 
-    def take_now(self, wanted: OnceKey) -> bool:
-        """Take a key within a transaction, or raise LostRaceError.
-
-        The row is read without a lock: who is refused may be in a transaction that lasts long, and
-        whoever holds the key has to be able to finish.
-        """
-        for _again in range(TRIES):
+    def acquire_now(self, wanted: OnceKey) -> bool:
+        """Acquire a key within a transaction, or raise LostRaceError."""
+        # The row is read without a lock: a refused caller may be in a long transaction, and the
+        # holder of the key has to be able to finish.
+        for _again in range(MAX_TRIES):
             self.bulk_create([wanted], ignore_conflicts=True)
             found = self.filter(task_name=wanted.task_name, key=wanted.key).first()
             if found is None:
@@ -51,28 +50,27 @@ class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
         raise LostRaceError(f"The key {wanted.key!r} changed hands again and again meanwhile.")
 
     def held_as(self, row: OnceKey) -> OnceKeyQuerySet:
-        """Keep the row of a key while it is as somebody has read, or written, it."""
+        """Keep the row of a key while it is as it was read or written."""
         return self.filter(task_name=row.task_name, key=row.key, token=row.token, final=row.final)
 
     def prune(self, now: datetime, *, at_most: int) -> int:
-        """Delete keys that have expired and that nobody takes just now; return how many."""
-        using = self.write_alias
-        expired = self.using(using).filter(expires_at__lte=now)
+        """Delete expired keys that no transaction holds; return how many."""
+        expired = self.on_record().filter(expires_at__lte=now)
+        return in_transaction(partial(expired.delete_oldest, at_most), using=expired.db)
 
-        def operation() -> int:
-            first = list(expired.order_by("expires_at").values_list("pk", flat=True)[:at_most])
-            locked = expired.filter(pk__in=first).locked(skip=True)
-            ids = list(locked.values_list("pk", flat=True))
-            return self.using(using).filter(pk__in=ids).delete()[0] if ids else 0
-
-        return in_transaction(operation, using=using)
+    def delete_oldest(self, at_most: int) -> int:
+        """Delete the keys of this set that expired first and are not locked; return how many."""
+        first = list(self.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+        locked = self.filter(pk__in=first).locked(skip=True)
+        ids = list(locked.values_list("pk", flat=True))
+        return self.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 class OnceKey(models.Model):
     """One key of a task, held by one block of one attempt until it is ``final``.
 
-    ``token`` is that block's own: whoever has it may finish. What ``expires_at`` is null is final
-    for ever.
+    Only the block with the ``token`` may finish it. A final key without ``expires_at`` never
+    expires.
     """
 
     task_name = models.CharField(_("task name"), max_length=100)
@@ -105,12 +103,12 @@ class OnceKey(models.Model):
 
     @property
     def holding(self) -> dict[str, object]:
-        """Return the columns that say who holds it, and since when."""
+        """The columns that tell the holder, and since when it holds the key."""
         names = ("execution_id", "attempt", "token", "taken_at", "final", "expires_at")
         return {name: getattr(self, name) for name in names}
 
     def is_free_for(self, wanted: OnceKey) -> bool:
-        """Say whether it has expired, or is held by an attempt that will not finish it."""
+        """Whether it has expired, or is held by an attempt that will not finish it."""
         if self.final:
             return self.expires_at is not None and self.expires_at <= wanted.taken_at
         if self.execution_id == wanted.execution_id:
@@ -119,18 +117,18 @@ class OnceKey(models.Model):
         return not holder.exists()
 
     def finish(self, expires_at: datetime | None) -> bool:
-        """Make it final until a moment or for ever; False says that somebody else has taken it."""
+        """Make it final until a moment or for ever; return False if another attempt has it."""
         row, using = self.held, self.held.db
         return in_transaction(
             lambda: bool(row.update(final=True, expires_at=expires_at)), using=using, limited=False
         )
 
     def free(self) -> None:
-        """Delete it, unless somebody else has taken it."""
+        """Delete it, unless another attempt has acquired it."""
         row, using = self.held, self.held.db
         in_transaction(row.delete, using=using, limited=False)
 
     @property
     def held(self) -> OnceKeyQuerySet:
-        """Return the row while it is held by the block that has this token."""
+        """The row, while the block with this token holds it."""
         return type(self).objects.on_record().held_as(self)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Self
 
-from django.db import models, router
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.policies import refuse_unshowable
-from scheduled_tasks.models.sql.compiled import Prepared
+from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.sql.transactions import transactional
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
@@ -26,10 +26,6 @@ class PauseQuerySet(models.QuerySet["Pause"]):
         open_end = models.Q(until=None) | models.Q(until__gt=moment)
         return self.filter(open_end, models.Q(ended_at=None) | models.Q(ended_at__gt=moment))
 
-    def some_after(self, moment: datetime) -> models.QuerySet[Pause, int]:
-        """Return a query for the id of one that holds, or begins, after a moment."""
-        return self.ending_after(moment).order_by().values_list("pk", flat=True)[:1]
-
     def begin(
         self, now: datetime, *, until: datetime | None = None, reason: str = "", by: str = ""
     ) -> Pause:
@@ -37,31 +33,12 @@ class PauseQuerySet(models.QuerySet["Pause"]):
 
         It takes the place of one that is in force.
         """
-        using = router.db_for_write(self.model)
-        rows = self.using(using)
-
-        def operation() -> Pause:
-            rows.in_force(now).update(ended_at=now, ended_by=by)
-            wake_workers(using)
-            return rows.create(begun_at=now, until=until, reason=reason, begun_by=by)
-
-        return in_transaction(operation, using=using)
+        pause = self.model(begun_at=now, until=until, reason=reason, begun_by=by)
+        return begin_pause(pause)
 
     def resume(self, now: datetime, *, by: str = "") -> int:
         """End the pauses that are in force; return how many."""
-        using = router.db_for_write(self.model)
-        rows = self.using(using)
-
-        def operation() -> int:
-            ended = rows.in_force(now).update(ended_at=now, ended_by=by)
-            if ended:
-                wake_workers(using)
-            return ended
-
-        return in_transaction(operation, using=using)
-
-
-SOME_PAUSE = Prepared(PauseQuerySet.some_after, "moment")
+        return end_pauses(now, by=by)
 
 
 class Pause(models.Model):
@@ -104,3 +81,28 @@ def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
     """Say until when something is paused, and why."""
     end = f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if until else ""
     return f"{what}{end}: {reason}" if reason else f"{what}{end}."
+
+
+@transactional
+def begin_pause(pause: Pause, *, using: str = "") -> Pause:
+    rows = Pause.objects.using(using)
+    rows.in_force(pause.begun_at).update(ended_at=pause.begun_at, ended_by=pause.begun_by)
+    wake_workers(using)
+    pause.save(force_insert=True, using=using)
+    return pause
+
+
+@transactional
+def end_pauses(now: datetime, *, by: str, using: str = "") -> int:
+    ended = Pause.objects.using(using).in_force(now).update(ended_at=now, ended_by=by)
+    if ended:
+        wake_workers(using)
+    return ended
+
+
+def some_after(everything: PauseQuerySet, moment: datetime) -> models.QuerySet[Pause, int]:
+    """Return a query for the id of one that holds, or begins, after a moment."""
+    return everything.ending_after(moment).order_by().values_list("pk", flat=True)[:1]
+
+
+SOME_PAUSE = CompiledQuery(some_after, "moment")

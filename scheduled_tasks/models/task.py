@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -25,9 +26,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.handlers.retries import fraction
-from scheduled_tasks.lifecycle.editing import Edit
 from scheduled_tasks.models.policies import LONGEST_JITTER, Policies, refuse_unshowable
-from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Schedule, parse, zone
@@ -150,18 +149,23 @@ class Task(Policies):
         ``by`` says in the record of changes who made this one. Raise UnknownTask if the task was
         deleted since it was read.
         """
+        # The one import of a lifecycle module by a model: whatever saves a task, all follows.
+        from scheduled_tasks.lifecycle.editing import save_task  # noqa: PLC0415
+
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         given = kwargs.get("update_fields")
         if given is not None:
             kwargs["update_fields"] = {*given, "anchor", "updated_at"}
-        makes = self._state.adding or self.pk is None
-        now = now or timezone.now()
-        edit = Edit(self, now, by, using, makes=makes, anchor_given=anchor_given)
-        fields = None if given is None else frozenset(given)
-        in_transaction(
-            lambda: edit.save(lambda: super(Task, self).save(*args, **kwargs), fields), using=using
+        save_task(
+            self,
+            partial(super().save, *args, **kwargs),
+            now=now or timezone.now(),
+            by=by,
+            using=using,
+            update_fields=given,
+            is_new=self._state.adding or self.pk is None,
+            anchor_given=anchor_given,
         )
-        edit.log()
 
     def delete(
         self, *args: Any, now: datetime | None = None, by: str = BY_CODE, **kwargs: Any
@@ -170,17 +174,11 @@ class Task(Policies):
 
         What waits is cancelled, what runs goes on.
         """
+        from scheduled_tasks.lifecycle.editing import delete_task  # noqa: PLC0415
+
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        edit = Edit(self, now or timezone.now(), by, using)
-        pk = self.pk
-
-        def remove() -> tuple[int, dict[str, int]]:
-            self.pk = pk  # which a deletion that has to be tried again has taken away
-            return edit.delete(lambda: super(Task, self).delete(*args, **kwargs))
-
-        removed = in_transaction(remove, using=using)
-        edit.log()
-        return removed
+        remove = partial(super().delete, *args, **kwargs)
+        return delete_task(self, remove, now=now or timezone.now(), by=by, using=using)
 
     def clean(self) -> None:
         """Refuse what could never run, field by field."""

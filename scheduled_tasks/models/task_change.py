@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.runtime.sanitizing import plain
-
-if TYPE_CHECKING:
-    from scheduled_tasks.models.task import Task
-
 #: By whom, where nobody is named: Python code that saved the row.
 BY_CODE = "code"
 BY_ENGINE = "engine"
-LONGEST_NAME = 200
-
-
-class TaskChangeQuerySet(models.QuerySet["TaskChange"]):
-    """Sets of changes."""
-
-    def note(
-        self,
-        task: Task,
-        action: str,
-        now: datetime,
-        *,
-        fields: Mapping[str, tuple[Any, Any]] | None = None,
-        by: str = BY_ENGINE,
-        reason: str = "",
-    ) -> None:
-        """Put a change on record; ``fields`` holds the old and the new value of each."""
-        self.create(
-            task_id=task.pk,
-            task_name=task.name,
-            action=action,
-            changed_at=now,
-            changed_by=by[:LONGEST_NAME],
-            fields={name: plain(values) for name, values in (fields or {}).items()},
-            reason=reason,
-        )
+MAX_NAME_LENGTH = 200
 
 
 class TaskChange(models.Model):
@@ -69,11 +35,9 @@ class TaskChange(models.Model):
     task_name = models.CharField(_("task name"), max_length=100)
     action = models.CharField(_("action"), max_length=10, choices=Action.choices)
     changed_at = models.DateTimeField(_("changed at"))
-    changed_by = models.CharField(_("changed by"), max_length=LONGEST_NAME)
+    changed_by = models.CharField(_("changed by"), max_length=MAX_NAME_LENGTH)
     fields = models.JSONField(_("fields"), default=dict, encoder=DjangoJSONEncoder)
     reason = models.TextField(_("reason"), blank=True)
-
-    objects = TaskChangeQuerySet.as_manager()
 
     class Meta:
         """The newest first."""

@@ -5,30 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from typing import Self
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks import __version__
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
 
 class WorkerQuerySet(LockingQuerySet["Worker"]):
     """Sets of workers."""
-
-    def give_up(self, beats: Mapping[uuid.UUID, datetime]) -> list[Worker]:
-        """Mark as lost those that have not beaten since; return them."""
-        return [
-            worker
-            for worker in self.filter(pk__in=list(beats)).exclude(state__in=Worker.GONE)
-            if self.filter(pk=worker.pk, heartbeat_at=beats[worker.pk]).update(
-                state=Worker.State.LOST
-            )
-        ]
 
     def prune(self, now: datetime) -> int:
         """Delete those that went longer than a day ago; return how many."""
@@ -104,7 +93,9 @@ class Worker(models.Model):
     def of_this_process(cls, *, label: str = "") -> Worker:
         """Build the row of the process that calls; the caller fills in the rest and saves it."""
         host, pid = socket.gethostname(), os.getpid()
-        return cls(label=label or f"{host}:{pid}", host=host, pid=pid, version=__version__)
+        return cls(
+            label=label or f"{host}:{pid}", host=host, pid=pid, version=version("scheduled-tasks")
+        )
 
     def database_time(self) -> datetime | None:
         """Return what time it is by the database, None if this worker was given up as lost."""

@@ -18,8 +18,9 @@ from django.utils import timezone
 
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import HandlerRegistry, registry
+from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Task, TaskState
-from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
+from scheduled_tasks.models.sql.transactions import LostRaceError, transactional
 from scheduled_tasks.models.task import field_value, project_timezone
 from scheduled_tasks.models.task_state import UNDECLARED
 
@@ -56,24 +57,27 @@ def sync(
     belongs to people once the row exists. A task that code declares no more is parked, one that
     it declares again is taken back. ``dry_run`` changes nothing and returns what would change.
     """
+    return sync_rows(now or timezone.now(), force=force, dry_run=dry_run)
 
-    def operation() -> list[Change]:
-        changes = Synchronization(registry, now or timezone.now(), force=force).run()
-        if dry_run:
-            transaction.set_rollback(True, using=using)
-        return changes
 
-    using = TaskState.objects.all().write_alias
-    return in_transaction(operation, using=using)
+@transactional
+def sync_rows(now: datetime, *, force: bool, dry_run: bool, using: str = "") -> list[Change]:
+    changes = Synchronization(registry, now, using, force=force).run()
+    if dry_run:
+        transaction.set_rollback(True, using=using)
+    return changes
 
 
 class Synchronization:
     """One pass of sync over all declarations."""
 
-    def __init__(self, registry: HandlerRegistry, now: datetime, *, force: bool) -> None:
+    def __init__(
+        self, registry: HandlerRegistry, now: datetime, using: str, *, force: bool
+    ) -> None:
         self.declarations = registry.declarations
         self.registry = registry
         self.now = now
+        self.using = using
         self.force = force
         self.changes: list[Change] = []
         self.rows: dict[str, Task] = {}
@@ -126,7 +130,7 @@ class Synchronization:
     def create(self, name: str, declaration: Declaration) -> None:
         task = new_task(name, declaration)
         try:
-            with transaction.atomic(using=TaskState.objects.all().write_alias):
+            with transaction.atomic(using=self.using):
                 task.save(now=self.now, by=BY_SYNC)
         except IntegrityError as error:
             raise LostRaceError(f"Another process made the task {name!r} meanwhile.") from error
@@ -155,10 +159,10 @@ class Synchronization:
         parked = task.state.parked_at is not None
         missing = task.origin == Task.Origin.CODE and not declared
         if missing and not parked:
-            task.state.park(UNDECLARED, self.now, by=BY_SYNC)
+            park(task.state, UNDECLARED, self.now, using=self.using, by=BY_SYNC)
             self.changes.append(Change(task.name, "park", reason=UNDECLARED))
         elif parked and not missing and not task.problem():
-            task.state.unpark(self.now, by=BY_SYNC)
+            unpark(task.state, self.now, using=self.using, by=BY_SYNC)
             self.changes.append(Change(task.name, "unpark"))
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownTask
 from scheduled_tasks.handlers.declarations import as_fields, as_json, refuse_error_classes
 from scheduled_tasks.handlers.registry import Handler, registry
+from scheduled_tasks.lifecycle import claiming, requeueing, resolving, stopping
 from scheduled_tasks.lifecycle.refusals import why_not_cancelled, why_not_settled
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.policies import Policies
@@ -142,7 +143,7 @@ def run_task_now(
         test_mode=test_mode,
         now=now,
     )
-    Execution.objects.queue(execution)
+    claiming.queue(execution)
     return execution
 
 
@@ -175,7 +176,7 @@ def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Ex
     ``reason`` is on record, with ``by`` whom it was. Raise UnknownExecution, and TooLate if it has
     ended, or somebody else has cancelled it.
     """
-    if Execution.objects.cancel([execution_id], timezone.now(), reason=reason, by=by):
+    if stopping.cancel([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
     raise TooLate(why_not_cancelled(get_execution(execution_id)))
 
@@ -192,7 +193,7 @@ def requeue_execution(
     given = None if payload is None else as_json("payload", dict(payload))
     if failed.may_be_requeued:
         failed.check_payload(given)
-        again = Execution.objects.requeue(execution_id, timezone.now(), by=by, payload=given)
+        again = requeueing.requeue(execution_id, timezone.now(), by=by, payload=given)
         if again is not None:
             return again
         failed = get_execution(execution_id)
@@ -205,7 +206,7 @@ def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execut
     ``reason`` says how, and stays on record with ``by`` whom it was. Raise UnknownExecution,
     ValueError without a reason, and TooLate if it has not failed, or somebody else has settled it.
     """
-    if Execution.objects.resolve([execution_id], timezone.now(), reason=reason, by=by):
+    if resolving.resolve([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
     raise TooLate(why_not_settled(get_execution(execution_id)))
 

@@ -11,7 +11,9 @@ from django.db import transaction
 from django.db.models import Min, QuerySet
 
 from scheduled_tasks.executors.inline import InlineExecutor
+from scheduled_tasks.lifecycle.parking import restart_clock
 from scheduled_tasks.models import Execution, Pause, Task, TaskState
+from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.runs import Run
@@ -38,7 +40,7 @@ class TaskClock:
         self._engine = PlayedEngine()
         self._told = {row.pk for row in finished()}
         sync(now=self.now)
-        with transaction.atomic(using=TaskState.objects.all().write_alias):
+        with transaction.atomic(using=write_alias()):
             for state in TaskState.objects.select_related("task").locked():
                 begin_at(state, self.now)
 
@@ -49,7 +51,7 @@ class TaskClock:
     def move_to(self, moment: Moment) -> list[Execution]:
         """Move it on to a moment, included; return the executions that ended, in their order.
 
-        Among them are the rows that say of slots why they were not run. Raise ValueError for a
+        AnyOf them are the rows that say of slots why they were not run. Raise ValueError for a
         moment that is over.
         """
         target = moment_of(moment)
@@ -135,7 +137,7 @@ def begin_at(state: TaskState, moment: datetime) -> None:
         Task.objects.filter(pk=task.pk).update(anchor=moment)
     state.last_slot = None  # by another clock it may lie ahead
     state.save(update_fields=["last_slot"])
-    state.restart(moment)
+    restart_clock(state, moment, using=write_alias())
 
 
 def first(model: Any, column: str, after: datetime, **kept: Any) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The log lines and the signal for attempts that begin and end."""
+"""The log lines of attempts that begin and end, worded in one place."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.runs import Run
-from scheduled_tasks.signals import execution_finished
 
 if TYPE_CHECKING:
     from scheduled_tasks.models import Execution
@@ -43,8 +41,6 @@ def announce_end(execution: Execution) -> None:
         execution.duration_ms,
         details,
     )
-    handler = registry.get(execution.handler)
-    execution_finished.send_robust(sender=handler.function, execution=execution)
 
 
 def announce_dropped_end(execution_id: int, attempt: int) -> None:

@@ -13,8 +13,9 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import NEVER, Executor
 from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.lifecycle.capacity import Places
-from scheduled_tasks.models import Execution, Worker
+from scheduled_tasks.lifecycle import claiming, firing, lookahead, stopping
+from scheduled_tasks.lifecycle.capacity import Capacity
+from scheduled_tasks.models import Worker
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.worker.announcements import announce_start
@@ -178,17 +179,18 @@ class Engine:
 
     def find_next_work(self, now: datetime) -> NextWork:
         """Ask the database what is next."""
-        places = self.places
-        slot, run = Execution.objects.coming(**places.serves)
-        if not places.count:
+        capacity = self.capacity
+        slot, run = lookahead.coming(capacity)
+        if not capacity.count:
             return NextWork(slot)
-        return NextWork(slot, Execution.objects.past_held_back(run, now, places))
+        return NextWork(slot, lookahead.past_held_back(run, now, capacity))
 
     @property
-    def places(self) -> Places:
-        """The free places of the executor, in the form that claims take."""
+    def capacity(self) -> Capacity:
+        """What the executor can still run, in the form that firing takes."""
         free = self.executor.free if self.accepts_runs else 0
-        return Places(self.worker, free, self.worker.handlers, self.queues, self._rest_is_held_back)
+        handlers, past_held_back = self.worker.handlers, self._rest_is_held_back
+        return Capacity(self.worker, free, handlers, self.queues, past_held_back)
 
     @property
     def accepts_runs(self) -> bool:
@@ -199,8 +201,8 @@ class Engine:
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
     ) -> tuple[int, int]:
         """Fire what is due, and claim it for free places; return both counts."""
-        fired, claimed = Execution.objects.fire_and_claim(
-            self.places if self.accepts_runs else None,
+        fired, claimed = firing.fire_and_claim(
+            self.capacity if self.accepts_runs else None,
             now,
             limit=app_settings.BATCH_SIZE,
             before_commit=before_commit,
@@ -212,7 +214,7 @@ class Engine:
         """Claim and start executions for the free places; return the count."""
         if not self.accepts_runs:
             return 0
-        claimed = Execution.objects.claim(
+        claimed = claiming.claim(
             self.worker,
             now,
             limit=min(self.executor.free, app_settings.BATCH_SIZE),
@@ -258,7 +260,7 @@ class Engine:
     def forward_cancellations(self) -> None:
         """Tell the executor which of its runs were cancelled."""
         if self.executor.in_hand:
-            for cancelled in Execution.objects.asked_to_stop(str(self.worker.pk)):
+            for cancelled in stopping.asked_to_stop(str(self.worker.pk)):
                 self.executor.cancel(*cancelled)
 
     def write_results(self) -> int:

@@ -14,8 +14,8 @@ from typing import NoReturn
 from django.db import connections, transaction
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models import TaskState
 from scheduled_tasks.models.sql.notify import CHANNEL, WAKE, notify
+from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.worker.listen_connection import ListenConnection, can_listen, listen
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Listener:
 
     def start(self) -> None:
         """Start the thread where the database can notify."""
-        self._using = TaskState.objects.all().write_alias
+        self._using = write_alias()
         if not can_listen(self._using):
             return
         self._interrupt, self._interrupted = socket.socketpair()

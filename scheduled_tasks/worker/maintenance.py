@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.models import Execution, Lock, OnceKey, TaskState, Worker
-from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.lifecycle import reaping
+from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.models import Lock, OnceKey, TaskState, Worker
+from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
@@ -75,13 +77,12 @@ class Maintenance:
         lost = self.detector.observe(dict(others.values_list("pk", "heartbeat_at")))
         if not lost:
             return False
-        for worker in workers.give_up(lost):
-            logger.error("worker lost label=%s, its last heartbeat was %s", worker, lost[worker.pk])
+        reaping.give_up(lost)
         return True
 
     def reap(self, now: datetime) -> None:
         """Take back the executions of workers that are lost or deleted."""
-        if count := Execution.objects.reap(now):
+        if count := reaping.reap(now):
             logger.error("took back %s executions of lost workers", count)
 
     def prune(self, now: datetime) -> None:
@@ -100,16 +101,18 @@ class Maintenance:
         due = TaskState.objects.on_record().filter(next_run_at__isnull=False)
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
         if ids := list(orphans):
-            in_transaction(lambda: self.park(ids, known, now), using=due.db)
+            park_unknown(ids, known, now)
 
-    def park(self, ids: list[int], known: set[str], now: datetime) -> None:
-        """Park these tasks, except those that are locked, in a transaction."""
-        for state in TaskState.objects.lock_tasks(ids, skip=True).values():
-            if state.next_run_at is None or state.task.handler in known:
-                continue  # parked or changed since it was selected
-            reason = f"No worker knows the handler {state.task.handler!r}."
-            logger.error("parked task=%s: %s", state.task, reason)
-            state.park(reason, now)
+
+@transactional
+def park_unknown(ids: list[int], known: set[str], now: datetime, *, using: str = "") -> None:
+    """Park these tasks, except those that are locked."""
+    for state in TaskState.objects.using(using).lock_tasks(ids, skip=True).values():
+        if state.next_run_at is None or state.task.handler in known:
+            continue  # parked or changed since it was selected
+        reason = f"No worker knows the handler {state.task.handler!r}."
+        logger.error("parked task=%s: %s", state.task, reason)
+        park(state, reason, now, using=using)
 
 
 def has_passed(seconds: float, since: datetime | None, now: datetime) -> bool:

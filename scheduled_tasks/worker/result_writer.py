@@ -8,9 +8,11 @@ from typing import Protocol
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
-from scheduled_tasks.lifecycle.sets import Claim, claim_of
+from scheduled_tasks.lifecycle import aftermath, recording
+from scheduled_tasks.lifecycle.ending import end
+from scheduled_tasks.lifecycle.recording import Claim, claim_of
 from scheduled_tasks.models import Execution, Worker
-from scheduled_tasks.models.sql.transactions import AWAY
+from scheduled_tasks.models.sql.transactions import AWAY, write_alias
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
@@ -119,7 +121,7 @@ class ResultWriter:
 
     def record(self, messages: Sequence[Envelope], *, skip: bool) -> set[Claim]:
         """Write messages and answer those that wait; return the claims that are locked."""
-        unwritten = Execution.objects.record(messages, self.worker, skip=skip)
+        unwritten = recording.record(messages, self.worker, skip=skip)
         held_up = {claim for claim, still_held in unwritten.items() if still_held}
         for sent in messages:
             if sent.answer is not None and claim_of(sent) not in held_up:
@@ -132,7 +134,7 @@ class ResultWriter:
         held_up = self.claims_held_up
         silent = [ending for ending in endings if claim_of(ending) not in held_up]
         try:
-            taken = Execution.objects.end(silent, self.worker, self.clock.now(), skip=skip)
+            taken = end(silent, self.worker, self.clock.now(), skip=skip)
         except AWAY:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
@@ -151,6 +153,7 @@ class ResultWriter:
                 self._endings_held_up.append(ending)
             elif execution := self.ended_before_by(ending):
                 announce_end(execution)
+                aftermath.send_finished([execution.pk], using=write_alias())
             else:
                 announce_dropped_end(*claim_of(ending))
 

@@ -18,6 +18,7 @@ from scheduled_tasks.executors.base import MESSAGE_DELAY_SECONDS
 from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.lifecycle import claiming, stopping
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.operations.sync import sync
@@ -103,7 +104,7 @@ def run_for(
     on_message: Callable[[Message], None],
 ) -> None:
     inside = any(connection.in_atomic_block for connection in connections.all())
-    Execution.objects.begin(execution, worker, heartbeat.clock.now())
+    claiming.begin(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(
         concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_message
     )
@@ -200,7 +201,7 @@ class RunMonitor(threading.Thread):
         """Write messages and forward a cancellation; keep what cannot be written."""
         try:
             self.result_writer.flush_messages()
-            for cancelled in Execution.objects.asked_to_stop(str(self.result_writer.worker.pk)):
+            for cancelled in stopping.asked_to_stop(str(self.result_writer.worker.pk)):
                 self.executor.cancel(*cancelled)
         except AWAY as error:
             logger.debug("messages of a run cannot be written now: %s", error)

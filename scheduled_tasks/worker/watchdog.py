@@ -17,7 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.sql.transactions import SHORTEST_LEASE
+from scheduled_tasks.models.sql.transactions import MIN_LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Watchdog:
 
 def check_interval() -> float:
     """Return the seconds between two checks."""
-    return max(app_settings.LEASE, SHORTEST_LEASE) / CHECKS_PER_LEASE
+    return max(app_settings.LEASE, MIN_LEASE) / CHECKS_PER_LEASE
 
 
 def end_process(reason: str) -> None:

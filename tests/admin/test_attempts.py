@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from scheduled_tasks.admin.executions import attempts as execution_attempts
+from scheduled_tasks.lifecycle import requeueing
 from scheduled_tasks.models import Attempt, Execution
 from tests.admin.pages import change, page, shown, text, tried
 
@@ -180,7 +181,7 @@ def test_a_requeue_leads_to_what_failed_and_that_says_how_it_was_settled(
     admin_client: Client, execution: Execution, now: datetime
 ) -> None:
     change(execution, status="failed")
-    again = Execution.objects.requeue(execution.pk, now, by="user:ada")
+    again = requeueing.requeue(execution.pk, now, by="user:ada")
     assert again is not None
     said = shown(admin_client, again)
     assert f'<a href="{page("execution_change", execution.pk)}">#{execution.pk}</a>' in said

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Task, TaskChange
 from tests.admin.pages import act, listed, page, task_data, text
 
@@ -101,7 +102,7 @@ def test_of_many_fields_the_list_shows_the_first(admin_client: Client, make_task
 def test_what_the_engine_did_has_its_reason(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
-    make_task("a", "shop.plain").state.park("Its handler is gone.", now)
+    park(make_task("a", "shop.plain").state, "Its handler is gone.", now, using="default")
     said = text(admin_client.get(page("taskchange_changelist") + "?action__exact=parked"))
     assert "Its handler is gone." in said
     assert '<span class="st-badge st-parked">parked</span>' in said

@@ -13,6 +13,7 @@ from django.test import Client
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors import EXECUTORS
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle.parking import restart_clock
 from scheduled_tasks.models import Task, TaskChange
 from scheduled_tasks.models.policies import Policies
 from tests.admin.pages import as_typed, page, task_data, text
@@ -248,7 +249,7 @@ def test_an_edit_of_words_leaves_the_clock(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     task = make_task("hourly", "shop.cleanup", "every 1 hour")
-    task.state.restart(later)
+    restart_clock(task.state, later, using="default")
     anchor, due = task.anchor, task.state.next_run_at
     response = change(
         admin_client,

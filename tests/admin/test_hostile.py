@@ -11,6 +11,8 @@ import pytest
 from django.test import Client
 
 from scheduled_tasks import scheduled_task
+from scheduled_tasks.lifecycle.changes import record_change
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Attempt, Pause, Task, TaskChange, TaskState
 from tests.admin.pages import act, page, text
 
@@ -36,7 +38,7 @@ def pages(  # noqa: PLR0917
     Task.objects.filter(pk=task.pk).update(
         schedule=SCRIPT, timezone=SCRIPT, queue=SCRIPT, payload={SCRIPT: SCRIPT}
     )
-    make_task("parked", "shop.cleanup").state.park(SCRIPT, now)
+    park(make_task("parked", "shop.cleanup").state, SCRIPT, now, using="default")
     TaskState.objects.filter(pk=task.pk).update(last_status=SCRIPT[:10], last_run_at=now)
     fields = dict.fromkeys(
         ("task_name", "handler", "queue", "triggered_by", "worker_label", "reason"), SCRIPT
@@ -74,7 +76,9 @@ def pages(  # noqa: PLR0917
     Pause.objects.begin(now, reason=SCRIPT, by=SCRIPT)
     paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=later)
     Task.objects.filter(pk=paused.pk).update(pause_reason=SCRIPT)
-    TaskChange.objects.note(paused, "changed", now, fields={SCRIPT: (SCRIPT, [SCRIPT])}, by=SCRIPT)
+    record_change(
+        paused, "changed", now, fields={SCRIPT: (SCRIPT, [SCRIPT])}, by=SCRIPT, using="default"
+    )
     change = TaskChange.objects.first()
     execution.log_lines.create(attempt=1, logged_at=now, level=20, logger=SCRIPT, message=SCRIPT)
     worker = make_worker(SCRIPT, host=SCRIPT, queues=[SCRIPT], handlers=[SCRIPT])

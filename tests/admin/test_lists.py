@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from scheduled_tasks.admin import base
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.admin.pages import listed, page, text
 
@@ -89,7 +90,7 @@ def test_tasks_are_filtered_and_found(
     TaskState.objects.filter(pk=nightly.pk).update(last_status="failed", last_run_at=now)
     make_task("manual", "shop.plain")
     make_task("off", "shop.cleanup", enabled=False, origin=Task.Origin.CODE)
-    make_task("broken", "shop.cleanup").state.park("Its handler is gone.", now)
+    park(make_task("broken", "shop.cleanup").state, "Its handler is gone.", now, using="default")
     assert listed(admin_client, "task_changelist", query) == found
 
 
@@ -259,7 +260,7 @@ def test_the_page_of_a_task_says_how_it_stands(
     )
     assert "4 executions" in text(admin_client.get(url))
 
-    task.state.park("Its handler is gone.", now)
+    park(task.state, "Its handler is gone.", now, using="default")
     assert "Parked: Its handler is gone." in text(admin_client.get(url))
 
     Task.objects.filter(pk=task.pk).update(enabled=False)

@@ -13,7 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.admin.executions.admin import LONG_COLUMNS, ExecutionAdmin
-from scheduled_tasks.models import Execution, Pause, TaskChange, TaskState
+from scheduled_tasks.lifecycle.changes import record_change
+from scheduled_tasks.models import Execution, Pause, TaskState
 from tests.admin.pages import page, say, tried
 
 Make = Callable[..., Any]
@@ -48,7 +49,7 @@ def test_lists_of_records_cost_the_same_for_five_and_for_fifty(
     task = make_task("nightly", "shop.cleanup")
     counts = []
     for number in range(50):
-        TaskChange.objects.note(task, "changed", now, fields={"priority": (0, number)})
+        record_change(task, "changed", now, fields={"priority": (0, number)}, using="default")
         Pause.objects.create(begun_at=now, ended_at=now)
         if number in {4, 49}:
             counts.append(len(queries(admin_client, page(view))))
@@ -144,7 +145,7 @@ def test_the_page_of_a_task_loads_no_long_columns_and_costs_the_same(
     counts = []
     for number in range(15):
         make_execution(task)
-        TaskChange.objects.note(task, "changed", now, fields={"priority": (0, number)})
+        record_change(task, "changed", now, fields={"priority": (0, number)}, using="default")
         if number in {4, 14}:
             asked = queries(admin_client, url)
             counts.append(len(asked))

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from scheduled_tasks import disable_task, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Pause, Task
 from scheduled_tasks.operations.records import task_record
 from tests.commands.conftest import Command
@@ -38,7 +39,8 @@ def test_every_task_has_a_line_with_its_next_run_and_standing(
     make_task("a-by-hand", "shop.cleanup")
     make_task("c-off", "shop.cleanup", "every 1 hour")
     disable_task("c-off")
-    make_task("d-parked", "shop.cleanup", "every 1 hour").state.park("Nobody knows it.", now)
+    parked = make_task("d-parked", "shop.cleanup", "every 1 hour")
+    park(parked.state, "Nobody knows it.", now, using="default")
     heading, *lines = command("listtasks").out.splitlines()
     assert heading.split() == ["task", "schedule", "zone", "next", "run", "last", "status", "state"]
     assert [line.split()[0] for line in lines] == ["a-by-hand", "b-night", "c-off", "d-parked"]

@@ -273,7 +273,9 @@ def test_a_task_whose_handler_is_gone_is_refused(command: Command) -> None:
     assert not Execution.objects.exists()
 
 
-def test_the_end_is_announced_once_it_is_written(command: Command) -> None:
+def test_the_end_is_announced_once_it_is_written(
+    command: Command, django_capture_on_commit_callbacks: Any
+) -> None:
     heard: list[str] = []
 
     def listen(execution: Execution, **_: Any) -> None:
@@ -282,7 +284,8 @@ def test_the_end_is_announced_once_it_is_written(command: Command) -> None:
     execution_finished.connect(listen)
     try:
         register_task("weekly", "shop.cleanup")
-        command("runtask", "weekly")
+        with django_capture_on_commit_callbacks(execute=True):
+            command("runtask", "weekly")
     finally:
         execution_finished.disconnect(listen)
     assert heard == ["success"]

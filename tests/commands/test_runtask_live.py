@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from scheduled_tasks.lifecycle import stopping
 from scheduled_tasks.models import Execution
 from tests.concurrency.runs import fresh, make_task_of
 from tests.support.processes import LONG, manage, options, running, wait_until
@@ -54,7 +55,7 @@ def test_what_it_says_is_there_while_it_goes_on(tmp_path: Path) -> None:
 
 def test_it_is_cancelled_like_any_other(tmp_path: Path) -> None:
     with saying_all(tmp_path / "release") as (process, execution):
-        Execution.objects.cancel([execution.pk], timezone.now(), reason="No longer wanted.")
+        stopping.cancel([execution.pk], timezone.now(), reason="No longer wanted.")
         output, _ = process.communicate(timeout=LONG)
     assert process.returncode == 1, output
     execution.refresh_from_db()

@@ -8,7 +8,16 @@ from typing import Any
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import UnknownTask
-from scheduled_tasks.lifecycle.capacity import Places
+from scheduled_tasks.lifecycle import (
+    claiming,
+    ending,
+    firing,
+    reaping,
+    requeueing,
+    resolving,
+    stopping,
+)
+from scheduled_tasks.lifecycle.capacity import Capacity
 from scheduled_tasks.models import Execution, Task
 from tests.concurrency.world import (
     BY_HAND,
@@ -28,7 +37,7 @@ Move = Callable[[World, int], Any]
 def claim(world: World, number: int, *queues: str) -> list[Execution]:
     """Take what there is, as one of the workers."""
     worker = world.workers[number]
-    claimed = Execution.objects.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=queues)
+    claimed = claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=queues)
     world.claims += [(row.pk, row.attempt) for row in claimed]
     return claimed
 
@@ -45,25 +54,25 @@ def end(world: World, number: int) -> list[Execution]:
         for row in world.rows
         if row.status == Status.RUNNING
     ]
-    return Execution.objects.end(endings, world.gone, NOW)
+    return ending.end(endings, world.gone, NOW)
 
 
 def fire(world: World, number: int) -> int:
     """Decide the slots that have come."""
-    return Execution.objects.fire(NOW, limit=10)
+    return firing.fire(NOW, limit=10)
 
 
 def fire_and_claim(world: World, number: int) -> int:
-    """Decide the slots that have come, as one of the workers, which has free places."""
-    places = Places(world.workers[number], 10, [HANDLER])
-    fired, runs = Execution.objects.fire_and_claim(places, NOW, limit=10)
+    """Decide the slots that have come, as one of the workers, which has free capacity."""
+    capacity = Capacity(world.workers[number], 10, [HANDLER])
+    fired, runs = firing.fire_and_claim(capacity, NOW, limit=10)
     world.claims += [(run.execution_id, run.attempt) for run in runs]
     return fired
 
 
 def fire_later(world: World, number: int) -> int:
     """Decide the slots that have come by a clock that is a minute ahead of all others."""
-    return Execution.objects.fire(NOW + MINUTE, limit=10)
+    return firing.fire(NOW + MINUTE, limit=10)
 
 
 def fire_newest(world: World, number: int) -> int:
@@ -73,19 +82,19 @@ def fire_newest(world: World, number: int) -> int:
 
 def reap(world: World, number: int) -> int:
     """Take back what the worker holds that is gone."""
-    return Execution.objects.reap(NOW)
+    return reaping.reap(NOW)
 
 
 def cancel(world: World, number: int) -> int:
     """Cancel all that waits or runs."""
     ids = world.ids(Status.QUEUED, Status.RUNNING)
-    return Execution.objects.cancel(ids, NOW, reason="not wanted")
+    return stopping.cancel(ids, NOW, reason="not wanted")
 
 
 def requeue(world: World, number: int) -> Execution | None:
     """Queue what has failed again."""
     failed = world.ids(Status.FAILED, task=world.alone)[0]
-    if again := Execution.objects.requeue(failed, NOW, by="ann"):
+    if again := requeueing.requeue(failed, NOW, by="ann"):
         world.requeued.append(again)
     return again
 
@@ -93,7 +102,7 @@ def requeue(world: World, number: int) -> Execution | None:
 def resolve(world: World, number: int) -> list[int]:
     """Settle what has failed without another run."""
     failed = world.ids(Status.FAILED, task=world.alone)
-    resolved = Execution.objects.resolve(failed, NOW, reason=RESOLUTION, by="bob")
+    resolved = resolving.resolve(failed, NOW, reason=RESOLUTION, by="bob")
     world.resolved += resolved
     return resolved
 

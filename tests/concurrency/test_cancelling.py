@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from scheduled_tasks import run_task_now
+from scheduled_tasks.lifecycle import stopping
 from scheduled_tasks.models import Execution, Task
 from tests.concurrency.runs import fresh, wait_for
 from tests.support.processes import LONG, options, running, wait_until, written
@@ -43,7 +44,7 @@ def test_one_run_is_cancelled_and_its_neighbour_goes_on(tmp_path: Path) -> None:
     one, two = run_task_now("one"), run_task_now("two")
     with running():
         wait_until(lambda: len(written(pids)) == 2, within=LONG)
-        Execution.objects.cancel([one.pk], timezone.now(), reason="Not today.")
+        stopping.cancel([one.pk], timezone.now(), reason="Not today.")
         wait_for(one, "cancelled")
         assert one.reason == "Not today."
         assert fresh(two).status == "running"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from scheduled_tasks.lifecycle import claiming, ending, firing
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
 from tests.support.attempts import NOTHING, outcome
@@ -51,15 +52,15 @@ def edit(task: Task, moment: datetime, **fields: Any) -> Do:
 
 
 def fire(moment: datetime) -> Do:
-    return lambda: Execution.objects.fire(moment, limit=10)
+    return lambda: firing.fire(moment, limit=10)
 
 
 def claim(worker: Worker, moment: datetime) -> Callable[[], list[Execution]]:
-    return lambda: Execution.objects.claim(worker, moment, limit=10, handlers=[NOTHING])
+    return lambda: claiming.claim(worker, moment, limit=10, handlers=[NOTHING])
 
 
 def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
-    return lambda: Execution.objects.end([outcome(execution, moment)], worker, moment)
+    return lambda: ending.end([outcome(execution, moment)], worker, moment)
 
 
 @pytest.mark.parametrize("fires_first", [True, False])
@@ -70,7 +71,7 @@ def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
     both = [fire(moment), edit(task, moment, schedule="every 1 hour", payload={"n": 1})]
     first, second = both if fires_first else reversed(both)
     one_after_the_other(first, second)
-    Execution.objects.fire(moment, limit=10)
+    firing.fire(moment, limit=10)
     row = Execution.objects.get()
     assert (row.slot, row.payload, row.status) == (moment, {}, "queued")
     assert TaskState.objects.get().next_run_at == moment + 60 * MINUTE

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.models.sql.transactions import TRIES, in_transaction
+from scheduled_tasks.models.sql.transactions import MAX_TRIES, in_transaction
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Envelope, LogLine
@@ -99,7 +100,7 @@ def test_who_waits_for_a_lock_is_told_so_after_a_few_tries(make_task: Make) -> N
         waiting = other.submit(in_transaction, operation, using="default")
         with pytest.raises(OperationalError, match="lock timeout"):
             waiting.result(timeout=LONG)
-    assert len(tries) == TRIES
+    assert len(tries) == MAX_TRIES
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -139,9 +140,9 @@ def test_an_end_that_somebody_keeps_from_being_written_stops_no_other(
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.task_id])
-            taken = other.submit(Execution.objects.end, endings, worker, now)
+            taken = other.submit(ending.end, endings, worker, now)
             assert taken.result(timeout=LONG) == [free]
-        taken = other.submit(Execution.objects.end, endings, worker, now)
+        taken = other.submit(ending.end, endings, worker, now)
         assert taken.result(timeout=LONG) == [held]
 
 
@@ -152,7 +153,7 @@ def test_an_execution_that_somebody_holds_keeps_no_other_from_being_claimed(
     held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
 
     def claim_two() -> list[Execution]:
-        return Execution.objects.claim(worker, free.run_after, limit=2, handlers=[NOTHING])
+        return claiming.claim(worker, free.run_after, limit=2, handlers=[NOTHING])
 
     with elsewhere() as other:
         with transaction.atomic():
@@ -171,16 +172,16 @@ def test_a_row_that_somebody_holds_keeps_no_other_task_from_being_fired(
     pause = {"paused_until": now + 3 * HOUR} if held == "covering row" else {}
     first = make_task("held", NOTHING, "every hour", overlap_policy=policy, **pause)
     second = make_task("free", NOTHING, "every hour")
-    assert Execution.objects.fire(now + HOUR, limit=10) == 2
+    assert firing.fire(now + HOUR, limit=10) == 2
     of_first = Execution.objects.filter(task=first)
     rows: Any = Task.objects.filter(pk=first.pk) if held == "task" else of_first
     with elsewhere() as other:
         with transaction.atomic():
             rows.select_for_update().get()
-            fired = other.submit(Execution.objects.fire, now + 2 * HOUR, limit=10)
+            fired = other.submit(firing.fire, now + 2 * HOUR, limit=10)
             assert fired.result(timeout=LONG) == (2 if held == "covering row" else 1)
             assert Execution.objects.filter(task=second).count() == 2
-        other.submit(Execution.objects.fire, now + 2 * HOUR, limit=10).result(timeout=LONG)
+        other.submit(firing.fire, now + 2 * HOUR, limit=10).result(timeout=LONG)
     expected = {"task": 2 * ["queued"], "covering row": 2 * ["skipped"]}.get(
         held, ["cancelled", "queued"]
     )
@@ -304,9 +305,9 @@ def test_what_lost_workers_hold_is_taken_back_but_for_what_somebody_holds(
     with elsewhere() as other:
         with transaction.atomic():
             Execution.objects.filter(pk=held.pk).locked().get()
-            assert other.submit(Execution.objects.reap, now).result(timeout=LONG) == 1
+            assert other.submit(reaping.reap, now).result(timeout=LONG) == 1
         assert [row.pk for row in Execution.objects.running()] == [held.pk]
-        assert other.submit(Execution.objects.reap, now).result(timeout=LONG) == 1
+        assert other.submit(reaping.reap, now).result(timeout=LONG) == 1
     free.refresh_from_db()
     assert free.losses == 1
 
@@ -322,6 +323,6 @@ def test_tasks_without_a_handler_are_parked_but_for_what_somebody_holds(
         TaskState.objects.lock_tasks([held.pk])
         begun = time.monotonic()
         other.submit(house.park_orphans, now).result(timeout=LONG)
-        assert time.monotonic() - begun < TRIES * 0.5, "it has waited"
+        assert time.monotonic() - begun < MAX_TRIES * 0.5, "it has waited"
         parked = TaskState.objects.exclude(parked_reason="")
         assert [state.pk for state in parked] == [free.pk]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from scheduled_tasks.lifecycle import claiming, firing
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import in_transaction
 from tests.concurrency.beside import elsewhere, somebody_waits_for_a_lock
@@ -33,21 +34,21 @@ def test_due_tasks_that_another_worker_holds_are_left_to_it(make_task: Make, now
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([held.pk])
-            fired = other.submit(lambda: Execution.objects.fire(now + 5 * MINUTE, limit=10))
+            fired = other.submit(lambda: firing.fire(now + 5 * MINUTE, limit=10))
             assert fired.result(timeout=LONG) == 1
         assert Execution.objects.get().task == free
-        assert Execution.objects.fire(now + 5 * MINUTE, limit=10) == 1
+        assert firing.fire(now + 5 * MINUTE, limit=10) == 1
 
 
 def test_executions_of_a_task_that_another_worker_holds_are_left_to_it(
     make_task: Make, now: datetime
 ) -> None:
     held, free = make_task("held", NOTHING, FIVE), make_task("free", NOTHING, FIVE)
-    Execution.objects.fire(now + 5 * MINUTE, limit=10)
+    firing.fire(now + 5 * MINUTE, limit=10)
     worker = Worker.objects.create(label="w", host="h", pid=1)
 
     def claim() -> list[str]:
-        claimed = Execution.objects.claim(worker, now + 5 * MINUTE, limit=10, handlers=[NOTHING])
+        claimed = claiming.claim(worker, now + 5 * MINUTE, limit=10, handlers=[NOTHING])
         return [execution.task_name for execution in claimed]
 
     with elsewhere() as other:
@@ -67,7 +68,7 @@ def test_an_edit_waits_for_a_firing_and_then_restarts_the_clock(
             TaskState.objects.lock_tasks([task.pk])
             edit = other.submit(task.save, now=now + 6 * MINUTE)
             wait_until(somebody_waits_for_a_lock, within=LONG)
-            Execution.objects.fire(now + 5 * MINUTE, limit=10)
+            firing.fire(now + 5 * MINUTE, limit=10)
         edit.result(timeout=LONG)
     assert Execution.objects.get().slot == now + 5 * MINUTE
     state = TaskState.objects.get()
@@ -78,7 +79,7 @@ def test_a_deletion_and_an_end_of_the_same_task_do_not_deadlock(
     make_task: Make, now: datetime
 ) -> None:
     task = make_task("deleted", NOTHING, FIVE)
-    Execution.objects.fire(now + 5 * MINUTE, limit=10)
+    firing.fire(now + 5 * MINUTE, limit=10)
     with elsewhere() as other:
         with transaction.atomic():
             TaskState.objects.lock_tasks([task.pk])

@@ -15,7 +15,8 @@ from django.contrib.auth.models import Group
 
 from scheduled_tasks import lock
 from scheduled_tasks.exceptions import LockTimeout
-from scheduled_tasks.models import Execution, Lock
+from scheduled_tasks.lifecycle import stopping
+from scheduled_tasks.models import Lock
 from tests.concurrency.contests import Counting
 from tests.concurrency.racer import racers
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
@@ -124,7 +125,7 @@ def test_a_run_that_waits_for_it_can_be_cancelled(tmp_path: Path) -> None:
     with lock("import"), running():
         wait_for_lines(path, 2)
         for execution in (in_process, in_thread):
-            Execution.objects.cancel([execution.pk], execution.created_at, reason="Enough.")
+            stopping.cancel([execution.pk], execution.created_at, reason="Enough.")
         wait_until(lambda: fresh(in_process).finished, within=LONG)
         wait_until(lambda: fresh(in_thread).finished, within=LONG)
     assert {in_process.status, in_thread.status} == {"cancelled"}

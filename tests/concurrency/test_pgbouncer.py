@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
+from scheduled_tasks.lifecycle import stopping
 from scheduled_tasks.models import Execution
 from tests.concurrency.runs import wait_for
 from tests.support.database_proxy import proxy_before_the_database
@@ -85,7 +86,7 @@ def test_the_whole_engine_works_and_polls_with_one_warning(pooler: str, tmp_path
         failed, held = run_task_now("fails"), run_task_now("held")
         wait_for(failed, "failed")
         wait_until(lambda: len(written(marks)) == 1, within=LONG)
-        Execution.objects.cancel([held.pk], timezone.now(), reason="Not today.")
+        stopping.cancel([held.pk], timezone.now(), reason="Not today.")
         wait_for(held, "cancelled")
         wait_until(lambda: succeeded("slots") >= 10 and succeeded("logs") >= 10, within=LONG)
         assert listening_in_the_pool(pooler) == 0, "others would get what the worker wants to hear"

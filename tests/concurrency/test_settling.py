@@ -14,6 +14,7 @@ from django.db import connection
 
 from scheduled_tasks import cancel_execution, requeue_execution, resolve_execution
 from scheduled_tasks.exceptions import TooLate
+from scheduled_tasks.lifecycle import ending
 from scheduled_tasks.models import Execution
 from tests.concurrency.interleaving import (
     READ_COMMITTED,
@@ -60,7 +61,7 @@ def cancel(world: World) -> Any:
 
 
 def end(world: World) -> Any:
-    return Execution.objects.end([outcome(running(world), 1, failed=False)], world.gone, NOW)
+    return ending.end([outcome(running(world), 1, failed=False)], world.gone, NOW)
 
 
 def played(stage: Stage, worlds: KeptWorlds, *settle: Settle) -> Iterator[tuple[World, Played]]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection, connections
 
+from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Execution, Worker
 from tests.concurrency.interleaving import (
     take_locks_away,
@@ -95,7 +96,7 @@ def claimed_at_once(world: World, claimers: Claimers, queues: Sequence[str]) -> 
 
     def claim(worker: Worker, queue: str) -> list[Execution]:
         together.wait(LONG)
-        return Execution.objects.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=[queue])
+        return claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=[queue])
 
     futures = [
         claimer.submit(claim, worker, queue)
@@ -109,7 +110,7 @@ def claimed_at_once(world: World, claimers: Claimers, queues: Sequence[str]) -> 
 def end(row: Execution, world: World) -> None:
     worker = next(worker for worker in world.workers if str(worker.pk) == row.worker)
     done = outcome(row.pk, row.attempt, failed=False)
-    assert Execution.objects.end([done], worker, NOW) == [row]
+    assert ending.end([done], worker, NOW) == [row]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
+from scheduled_tasks.lifecycle import stopping
 from scheduled_tasks.models import Execution, Pause
 from tests.concurrency.runs import wait_for
 from tests.support.listening import needs_postgresql
@@ -44,7 +45,7 @@ def test_what_is_cancelled_is_stopped_at_once(tmp_path: Path) -> None:
         run = run_task_now("one")
         wait_until(lambda: len(written(marks)) == 1, within=LONG)
         wait_until(all_is_quiet, within=LONG)
-        Execution.objects.cancel([run.pk], timezone.now(), reason="Not today.")
+        stopping.cancel([run.pk], timezone.now(), reason="Not today.")
         wait_for(run, "cancelled")
     assert written(marks)[1:] == ["cleaned up"]
 

@@ -1,4 +1,4 @@
-"""What is fired goes into the free places of the worker that fires it, if nothing is against it."""
+"""Fired slots run at once on the worker that fires them, if it has capacity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from scheduled_tasks.lifecycle.capacity import Places
+from scheduled_tasks.lifecycle import firing
+from scheduled_tasks.lifecycle.capacity import Capacity
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
 from scheduled_tasks.runtime.runs import Run
 from tests.support.attempts import NOTHING
@@ -25,11 +26,11 @@ Make = Callable[..., Task]
 
 @pytest.fixture
 def fire(worker: Worker, now: datetime) -> Callable[..., list[Run]]:
-    """Return what fires the slots that have come for so many free places."""
+    """Return what fires the slots that have come for so many free capacity."""
 
-    def fire(places: int = 10, **options: Any) -> list[Run]:
-        free = Places(worker, places, options.pop("handlers", [NOTHING]), **options)
-        return Execution.objects.fire_and_claim(free, now + LATER, limit=100)[1]
+    def fire(capacity: int = 10, **options: Any) -> list[Run]:
+        free = Capacity(worker, capacity, options.pop("handlers", [NOTHING]), **options)
+        return firing.fire_and_claim(free, now + LATER, limit=100)[1]
 
     return fire
 
@@ -63,7 +64,7 @@ def test_only_as_many_as_there_are_places_highest_priority_first(
 ) -> None:
     for name, priority in (("low", -1), ("middle", 0), ("high", 1)):
         make_task(name, NOTHING, "every 5 minutes", priority=priority)
-    assert [run.task_name for run in fire(places=2)] == ["high", "middle"]
+    assert [run.task_name for run in fire(capacity=2)] == ["high", "middle"]
     assert statuses() == [("high", "running"), ("middle", "running"), ("low", "queued")]
 
 
@@ -72,7 +73,7 @@ def test_of_a_task_that_may_not_overlap_only_the_first(
 ) -> None:
     make_task("one", NOTHING, "every 1 minute", overlap_policy="buffer_all")
     beside = make_task("beside", NOTHING, "every 1 minute", overlap_policy="allow")
-    runs = fire(places=4)
+    runs = fire(capacity=4)
     assert [(run.task_name, run.scheduled_for - now) for run in runs] == [
         ("one", 4 * MINUTE),
         ("beside", 4 * MINUTE),
@@ -188,5 +189,5 @@ def test_the_number_of_statements_does_not_depend_on_that_of_slots(
     for number in range(1, 40):
         make_task(f"task-{number}", NOTHING, "every 5 minutes")
     with CaptureQueriesContext(connection) as for_many:
-        assert len(fire(places=100)) == 39
+        assert len(fire(capacity=100)) == 39
     assert len(for_many) == len(for_one)

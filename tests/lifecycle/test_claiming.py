@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
+from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
 from scheduled_tasks.operations.tasks import prepare
 from tests.support.attempts import outcome
@@ -22,11 +23,11 @@ Make = Callable[..., Task]
 
 
 def claim(worker: Worker, now: datetime, limit: int = 10) -> list[Execution]:
-    return Execution.objects.claim(worker, now, limit=limit, handlers=["jobs.nothing"])
+    return claiming.claim(worker, now, limit=limit, handlers=["jobs.nothing"])
 
 
 def end(execution: Execution, worker: Worker, now: datetime) -> None:
-    assert Execution.objects.end([outcome(execution, now)], worker, now) == [execution]
+    assert ending.end([outcome(execution, now)], worker, now) == [execution]
 
 
 def queue(task: Task, now: datetime, count: int = 1, **fields: Any) -> list[Execution]:
@@ -186,10 +187,10 @@ def test_a_run_that_begins_at_once_waits_for_nobody_and_is_refused_beside_anothe
 ) -> None:
     make_task("one", "jobs.nothing")
     first, second = prepare("one", now=now), prepare("one", now=now)
-    Execution.objects.begin(first, worker, now)
+    claiming.begin(first, worker, now)
     assert (first.status, first.attempt, first.exclusive) == ("running", 1, first.task_id)
     with pytest.raises(AlreadyRunning, match="'one' is running already"):
-        Execution.objects.begin(second, worker, now)
+        claiming.begin(second, worker, now)
     assert Execution.objects.count() == 1
 
 

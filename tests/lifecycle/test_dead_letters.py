@@ -25,7 +25,7 @@ from scheduled_tasks.exceptions import (
     UnknownHandler,
 )
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.lifecycle import batches, requeueing
+from scheduled_tasks.lifecycle import batches, requeueing, resolving, stopping
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.support.attempts import NOTHING, claim
 
@@ -207,13 +207,13 @@ def test_who_is_overtaken_at_the_last_moment_is_told(
     make_dead: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = make_dead()
-    requeue = Execution.objects.requeue
+    requeue = requeueing.requeue
 
-    def overtaken(self: Any, *args: Any, **options: Any) -> Execution | None:
+    def overtaken(*args: Any, **options: Any) -> Execution | None:
         resolve_execution(row.pk, "Mended.", by="user:bob")
         return requeue(*args, **options)
 
-    monkeypatch.setattr(requeueing.RequeueingQuerySet, "requeue", overtaken)
+    monkeypatch.setattr(requeueing, "requeue", overtaken)
     with pytest.raises(TooLate, match=r"was resolved by user:bob at .*: Mended\."):
         requeue_execution(row.pk)
     assert Execution.objects.count() == 1
@@ -245,21 +245,21 @@ def test_many_are_settled_a_batch_at_a_time(
     monkeypatch.setattr(batches, "BATCH", 2)
     rows = [make_dead(payload={"n": number}) for number in range(5)]
     ids = [row.pk for row in rows]
-    done = Execution.objects.requeue_all([*ids, 4711], now, by="user:ada")
+    done = requeueing.requeue_all([*ids, 4711], now, by="user:ada")
     assert [new.requeue_of_id for new in done.again] == ids
     assert [fresh(new).payload for new in done.again] == [row.payload for row in rows]
     assert {fresh(row).resolution for row in rows} == {f"Requeued as #{r.pk}." for r in done.again}
-    assert Execution.objects.requeue_all(ids, now).again == []
+    assert requeueing.requeue_all(ids, now).again == []
     rows = [make_dead() for _ in range(5)]
     ids = [row.pk for row in rows]
-    assert Execution.objects.resolve(ids[:1], now, reason="Mended.") == ids[:1]
-    assert Execution.objects.resolve(ids, now, reason="Mended.") == ids[1:]
-    assert Execution.objects.cancel([new.pk for new in done.again], now) == 5
+    assert resolving.resolve(ids[:1], now, reason="Mended.") == ids[:1]
+    assert resolving.resolve(ids, now, reason="Mended.") == ids[1:]
+    assert stopping.cancel([new.pk for new in done.again], now) == 5
 
 
 def test_of_many_only_those_are_refused_that_cannot_run(make_dead: Make, now: datetime) -> None:
     good, bad, gone = make_dead(), make_dead(payload={"x": 1}), make_dead(handler="jobs.gone")
-    done = Execution.objects.requeue_all([good.pk, bad.pk, gone.pk], now)
+    done = requeueing.requeue_all([good.pk, bad.pk, gone.pk], now)
     assert [new.requeue_of for new in done.again] == [good]
     assert set(done.refused) == {bad.pk, gone.pk}
     assert "No handler is called 'jobs.gone'." in done.refused[gone.pk]
@@ -271,6 +271,6 @@ def test_a_batch_reads_as_often_for_few_as_for_many(make_dead: Make, now: dateti
     for size in (3, 30):
         ids = [make_dead().pk for _ in range(size)]
         with CaptureQueriesContext(connection) as asked:
-            assert len(Execution.objects.requeue_all(ids, now).again) == size
+            assert len(requeueing.requeue_all(ids, now).again) == size
         counts.append(sum(query["sql"].startswith("SELECT") for query in asked))
     assert counts[0] == counts[1]

@@ -17,6 +17,8 @@ from scheduled_tasks import (
 )
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle import ending, firing
+from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Attempt, Execution, Task, TaskChange, Worker
 from scheduled_tasks.operations.sync import sync
 from tests.support.attempts import claim, loss, outcome
@@ -92,7 +94,7 @@ def test_disabling_ends_slots_that_wait_and_leaves_what_was_asked_for(
     task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
-    Execution.objects.fire(moment, limit=1)
+    firing.fire(moment, limit=1)
     asked = run_task_now("one", now=moment)
     edit(task, moment + SECOND, enabled=False)
     assert claim(worker, moment + 2 * SECOND) == asked
@@ -104,10 +106,8 @@ def test_disabling_ends_what_waits_for_a_retry_as_failed(
 ) -> None:
     task = make_task("two", "jobs.nothing", "every 5 minutes", max_retries=3)
     moment = now + 5 * MINUTE
-    Execution.objects.fire(moment, limit=1)
-    Execution.objects.end(
-        [outcome(claim(worker, moment), moment, "failed", error="no luck")], worker, moment
-    )
+    firing.fire(moment, limit=1)
+    ending.end([outcome(claim(worker, moment), moment, "failed", error="no luck")], worker, moment)
     assert Execution.objects.get().status == "queued"
     edit(task, moment, enabled=False)
     row = Execution.objects.get()
@@ -119,12 +119,10 @@ def test_disabling_ends_what_waits_for_a_retry_as_failed(
 
 def test_disabling_leaves_what_runs(task: Task, worker: Worker, now: datetime) -> None:
     moment = now + 5 * MINUTE
-    Execution.objects.fire(moment, limit=1)
+    firing.fire(moment, limit=1)
     running = claim(worker, moment)
     edit(task, moment, enabled=False)
-    done = Execution.objects.end(
-        [outcome(running, moment, "failed", error="no luck")], worker, moment
-    )
+    done = ending.end([outcome(running, moment, "failed", error="no luck")], worker, moment)
     assert [row.status for row in done] == ["failed"]
 
 
@@ -135,16 +133,14 @@ def test_deleting_cancels_what_waits_and_lets_what_runs_end(
         "two", "jobs.nothing", "every 5 minutes", overlap_policy="allow", max_retries=3
     )
     moment = now + 5 * MINUTE
-    Execution.objects.fire(moment, limit=1)
+    firing.fire(moment, limit=1)
     running = claim(worker, moment)
     run_task_now("two", now=moment)
     task.delete(now=moment + 5 * MINUTE, by="user:ada")
     waiting = Execution.objects.exclude(pk=running.pk).values_list("status", "reason")
     assert set(waiting) == {("cancelled", "Its task was deleted.")}
     assert len(waiting) == 2  # what was asked for, and the slot that came before the deletion
-    [ended] = Execution.objects.end(
-        [outcome(running, moment, "failed", error="no luck")], worker, moment
-    )
+    [ended] = ending.end([outcome(running, moment, "failed", error="no luck")], worker, moment)
     assert (ended.status, ended.task_name, ended.task) == ("failed", "two", None)
 
 
@@ -152,15 +148,15 @@ def test_what_is_lost_after_its_task_was_deleted_has_failed(
     task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
-    Execution.objects.fire(moment, limit=1)
+    firing.fire(moment, limit=1)
     running = claim(worker, moment)
     task.delete(now=moment)
-    [ended] = Execution.objects.end([loss(running)], worker, moment)
+    [ended] = ending.end([loss(running)], worker, moment)
     assert (ended.status, ended.error_category) == ("failed", "lost")
 
 
 def test_a_clock_that_is_slow_does_not_hit_a_slot_again(task: Task, now: datetime) -> None:
-    Execution.objects.fire(now + 5 * MINUTE, limit=1)
+    firing.fire(now + 5 * MINUTE, limit=1)
     edit(task, now + 4 * MINUTE, schedule="*/5 * * * *")
     assert next_run(task) == now + 10 * MINUTE
 
@@ -241,8 +237,8 @@ def test_what_the_engine_and_sync_do_to_tasks_is_on_record_too(
     Task.objects.update(origin="code", declared={"name": "one"})
     sync(now=now)
     task.state.refresh_from_db()
-    task.state.unpark(now)
-    task.state.park("No worker knows it.", now)
+    unpark(task.state, now, using="default")
+    park(task.state, "No worker knows it.", now, using="default")
     found = [row[1:3] for row in changes() if row[0] == "one"]
     assert found == [
         ("created", "code"),
@@ -308,15 +304,15 @@ def test_parking_ends_what_waits_for_slots_whoever_parks(
     task = make_task(
         "one", "jobs.nothing", "every 5 minutes", overlap_policy="allow", max_retries=3
     )
-    Execution.objects.fire(now + 5 * MINUTE, limit=10)
+    firing.fire(now + 5 * MINUTE, limit=10)
     tried = claim(worker, now + 5 * MINUTE)
-    Execution.objects.end(
+    ending.end(
         [outcome(tried, now + 6 * MINUTE, "failed", error="no luck")], worker, now + 6 * MINUTE
     )
-    Execution.objects.fire(now + 10 * MINUTE, limit=10)
+    firing.fire(now + 10 * MINUTE, limit=10)
     asked = run_task_now("one", now=now + 10 * MINUTE)
     task.refresh_from_db()
-    task.state.park("Nobody likes it.", now + 11 * MINUTE)
+    park(task.state, "Nobody likes it.", now + 11 * MINUTE, using="default")
     [fresh] = Execution.objects.exclude(pk__in=[tried.pk, asked.pk])
     tried.refresh_from_db()
     asked.refresh_from_db()

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
+from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.worker.scheduler import Scheduler
@@ -22,7 +23,7 @@ Make = Callable[..., Task]
 
 
 def ended(endings: list[Ending], worker: Worker, now: datetime) -> list[int]:
-    return [row.pk for row in Execution.objects.end(endings, worker, now)]
+    return [row.pk for row in ending.end(endings, worker, now)]
 
 
 @pytest.fixture
@@ -38,25 +39,25 @@ def test_a_claim_takes_each_execution_once(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     assert claim(worker, now).attempt == 1
-    assert Execution.objects.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
+    assert claiming.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
 
 
 def test_a_worker_claims_only_handlers_that_it_knows_and_runs_that_are_due(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    assert Execution.objects.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
+    assert claiming.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
     early = now - MINUTE
-    assert Execution.objects.claim(worker, early, limit=9, handlers=["jobs.nothing"]) == []
+    assert claiming.claim(worker, early, limit=9, handlers=["jobs.nothing"]) == []
 
 
 def test_an_outcome_of_an_earlier_attempt_changes_nothing(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     late = outcome(claim(worker, now), now, "failed")
-    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    ending.give_back([str(worker.pk)], now, reason="lost", charged=True)
     again = claim(worker, now)
     assert again.attempt == 2
-    assert Execution.objects.end([late], worker, now) == []
+    assert ending.end([late], worker, now) == []
     queued.refresh_from_db()
     assert queued.status == "running"
     assert ended([outcome(again, now)], worker, now) == [queued.pk]
@@ -66,9 +67,9 @@ def test_an_outcome_of_another_worker_changes_nothing(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     mine = claim(worker, now)
-    assert Execution.objects.end([outcome(mine, now)], make_worker("other", now), now) == []
-    assert Execution.objects.end([outcome(mine, now)], worker, now) == [mine]
-    assert Execution.objects.end([outcome(mine, now)], worker, now) == []
+    assert ending.end([outcome(mine, now)], make_worker("other", now), now) == []
+    assert ending.end([outcome(mine, now)], worker, now) == [mine]
+    assert ending.end([outcome(mine, now)], worker, now) == []
     assert queued.task.state.__class__.objects.get().execution_count == 1
 
 
@@ -78,13 +79,13 @@ def test_many_outcomes_of_one_task_are_counted_one_by_one(
     task = make_task("many", "jobs.nothing", overlap_policy="allow")
     for minute in range(5):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
-    claimed = Execution.objects.claim(worker, now, limit=5, handlers=["jobs.nothing"])
+    claimed = claiming.claim(worker, now, limit=5, handlers=["jobs.nothing"])
     statuses = ["success", "failed", "failed", "success", "failed"]
     outcomes = [
         outcome(execution, now + n * MINUTE, status)
         for n, (execution, status) in enumerate(zip(claimed, statuses, strict=True))
     ]
-    Execution.objects.end(outcomes, worker, now)
+    ending.end(outcomes, worker, now)
     task.state.refresh_from_db()
     assert task.state.execution_count == 5
     assert task.state.last_status == "failed"
@@ -100,7 +101,7 @@ def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
     worker.tick(now)
     for minute in range(3):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
-    claimed = Execution.objects.claim(worker.engine.worker, now, limit=3, handlers=["jobs.nothing"])
+    claimed = claiming.claim(worker.engine.worker, now, limit=3, handlers=["jobs.nothing"])
     good, bad, fine = (outcome(execution, now) for execution in claimed)
     too_long = "SQLite stores this, other databases do not"
     worker.engine.result_writer.write_endings([good, replace(bad, error_category=too_long), fine])
@@ -114,7 +115,7 @@ def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
 ) -> None:
     for attempt in (1, 2, 3, 4):
         assert claim(worker, now).attempt == attempt
-        Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=True)
+        ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
     queued.refresh_from_db()
     assert (queued.status, queued.error_category, queued.error) == ("failed", "lost", "gone")
     assert queued.losses == 4
@@ -126,7 +127,7 @@ def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
 ) -> None:
     Task.objects.update(on_lost=Task.OnLost.FAIL)
     claim(worker, now)
-    Execution.objects.give_back([str(worker.pk)], now, reason="gone", charged=False)
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=False)
     queued.refresh_from_db()
     assert (queued.status, queued.attempt) == ("failed", 1)
     assert Task.objects.get().state.consecutive_failures == 1
@@ -193,7 +194,7 @@ def test_a_late_outcome_does_not_push_aside_that_of_the_attempt_that_is_held(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     late = outcome(claim(worker, now), now, "failed")
-    Execution.objects.give_back([str(worker.pk)], now, reason="lost", charged=True)
+    ending.give_back([str(worker.pk)], now, reason="lost", charged=True)
     good = outcome(claim(worker, now), now)
     assert ended([good, late], worker, now) == [queued.pk]
     queued.refresh_from_db()
@@ -209,9 +210,7 @@ def test_losses_and_outcomes_pass_the_gate_together(
     )
     for task in (kept, once, kept, once):
         Execution.for_task(task, trigger="manual", now=now).save()
-    first, second, third, fourth = Execution.objects.claim(
-        worker, now, limit=4, handlers=["jobs.nothing"]
-    )
+    first, second, third, fourth = claiming.claim(worker, now, limit=4, handlers=["jobs.nothing"])
     later = now + MINUTE
     endings = [
         loss(second),

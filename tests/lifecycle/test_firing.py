@@ -28,7 +28,7 @@ def make(make_task: Make) -> Make:
 
 
 def fire(moment: datetime) -> int:
-    return Execution.objects.fire(moment, limit=100)
+    return firing.fire(moment, limit=100)
 
 
 def rows(now: datetime) -> list[tuple[Any, ...]]:
@@ -234,7 +234,7 @@ def test_everything_is_paused_from_when_until_when_it_is(make: Make, now: dateti
 def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 3)
+    monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 3)
     make("every 1 minute", overlap_policy="buffer_all")
     looks = 0
     while fire(now + 12 * MINUTE):
@@ -251,7 +251,7 @@ def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
 def test_a_look_leaves_a_backlog_to_the_next_and_begins_with_what_is_hardly_late(
     make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 10)
+    monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 10)
     for name in ("backlog", "another-backlog"):
         make_task(name, "jobs.nothing", "every 1 minute", misfire_policy="skip")
     make_task("hardly-late", "jobs.nothing", "every 30 minutes")
@@ -264,7 +264,7 @@ def test_a_look_leaves_a_backlog_to_the_next_and_begins_with_what_is_hardly_late
 def test_a_limit_above_a_look_is_kept_all_the_same(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(firing, "SLOTS_AT_ONCE", 3)
+    monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 3)
     make("every 1 minute", misfire_policy="all", catch_up_limit=limit, overlap_policy="allow")
     while fire(now + 20 * MINUTE):
         pass

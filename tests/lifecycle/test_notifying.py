@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from scheduled_tasks import disable_task, run_task_now
-from scheduled_tasks.lifecycle import firing
+from scheduled_tasks.lifecycle import ending, firing, requeueing, stopping
 from scheduled_tasks.models import Execution, Pause, Task, Worker
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.listening import needs_postgresql
@@ -62,8 +62,8 @@ def test_each_edit_wakes(wakes: Wakes, make_task: Make) -> None:
 def test_what_is_cancelled_wakes_once(wakes: Wakes, make_task: Make, now: datetime) -> None:
     make_task("one", NOTHING, overlap_policy="allow")
     ids = [run_task_now("one", now=now).pk for _ in range(3)]
-    assert wakes(lambda: Execution.objects.cancel(ids, now, reason="Not today.")) == 1
-    assert wakes(lambda: Execution.objects.cancel(ids, now, reason="Again.")) == 0
+    assert wakes(lambda: stopping.cancel(ids, now, reason="Not today.")) == 1
+    assert wakes(lambda: stopping.cancel(ids, now, reason="Again.")) == 0
 
 
 def test_attempts_wake_nobody_and_what_is_requeued_does(
@@ -75,14 +75,14 @@ def test_attempts_wake_nobody_and_what_is_requeued_does(
     def attempt(category: str) -> Execution:
         claimed = claim(worker, now + MINUTE)
         ended = outcome(claimed, now, "failed", error_category=category, retryable=True)
-        Execution.objects.end([ended], worker, now)
+        ending.end([ended], worker, now)
         return claimed
 
     assert wakes(lambda: attempt("logic")) == 0, "a retry is no news"
     assert wakes(lambda: attempt("permanent")) == 0
     failed = Execution.objects.get()
-    assert wakes(lambda: Execution.objects.requeue(failed.pk, now)) == 1
-    assert wakes(lambda: Execution.objects.requeue(failed.pk, now)) == 0
+    assert wakes(lambda: requeueing.requeue(failed.pk, now)) == 1
+    assert wakes(lambda: requeueing.requeue(failed.pk, now)) == 0
 
 
 def test_pauses_of_everything_wake_when_they_begin_and_end(wakes: Wakes, now: datetime) -> None:
@@ -96,10 +96,10 @@ def test_pauses_of_everything_wake_when_they_begin_and_end(wakes: Wakes, now: da
 def test_only_a_large_fire_wakes_and_once(
     wakes: Wakes, make_task: Make, now: datetime, more: int, expected: int
 ) -> None:
-    slots = firing.WORTH_WAKING + more
+    slots = firing.MAX_QUEUED_SILENTLY + more
     make_task("one", NOTHING, "every 1 second", overlap_policy="allow")
     fired = []
     moment = now + timedelta(seconds=slots)
-    assert wakes(lambda: fired.append(Execution.objects.fire(moment, limit=9))) == expected
+    assert wakes(lambda: fired.append(firing.fire(moment, limit=9))) == expected
     assert fired == [slots]
     assert Execution.objects.queued().count() == slots

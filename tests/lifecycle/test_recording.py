@@ -13,8 +13,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from scheduled_tasks.lifecycle import recording
-from scheduled_tasks.lifecycle.sets import Claim
+from scheduled_tasks.lifecycle import claiming, ending, recording
+from scheduled_tasks.lifecycle.recording import Claim
 from scheduled_tasks.models import Execution, ExecutionLog, Worker
 from scheduled_tasks.runtime.messages import (
     Checkpoint,
@@ -40,7 +40,7 @@ def running(make_task: Make, worker: Worker, now: datetime) -> list[Execution]:
     task = make_task("one", "jobs.nothing", overlap_policy="allow")
     for _ in range(3):
         Execution.for_task(task, trigger="manual", now=now).save()
-    return Execution.objects.claim(worker, now, limit=3, handlers=["jobs.nothing"])
+    return claiming.claim(worker, now, limit=3, handlers=["jobs.nothing"])
 
 
 def line(message: str = "done", **fields: Any) -> LogLine:
@@ -62,7 +62,7 @@ def sent(execution: Execution, *messages: Message, attempt: int | None = None) -
 
 def record(worker: Worker, execution: Execution, *messages: Message) -> Execution:
     """Record messages of one execution, and return it as it is stored."""
-    assert Execution.objects.record(sent(execution, *messages), worker) == {}
+    assert recording.record(sent(execution, *messages), worker) == {}
     return Execution.objects.get(pk=execution.pk)
 
 
@@ -116,7 +116,7 @@ def test_what_was_said_last_stands(running: list[Execution], worker: Worker) -> 
 
 def test_counts_stay_within_what_a_column_holds(running: list[Execution], worker: Worker) -> None:
     stored = record(worker, running[0], Counts(processed=10**30, errors=-5))
-    assert (stored.processed_count, stored.error_count) == (recording.MOST_COUNTED, 0)
+    assert (stored.processed_count, stored.error_count) == (recording.MAX_COUNT, 0)
     assert record(worker, running[0], Counts(processed=1, errors=1)).error_count == 1
 
 
@@ -140,9 +140,9 @@ def test_one_batch_of_many_runs_is_written_in_one_transaction(
         for message in sent(execution, line(str(number)), Progress(done=number))
     ]
     with CaptureQueriesContext(connection) as few:
-        Execution.objects.record(batch[:12], worker)
+        recording.record(batch[:12], worker)
     with CaptureQueriesContext(connection) as many:
-        assert Execution.objects.record(batch, worker) == {}
+        assert recording.record(batch, worker) == {}
     written = [query["sql"] for query in many if not query["sql"].startswith("INSERT")]
     assert len(written) == len([q for q in few if not q["sql"].startswith("INSERT")])
     for execution in running:
@@ -154,7 +154,7 @@ def test_nothing_said_costs_nothing(
     worker: Worker, django_assert_num_queries: Callable[[int], Any]
 ) -> None:
     with django_assert_num_queries(0):
-        assert Execution.objects.record([], worker) == {}
+        assert recording.record([], worker) == {}
 
 
 def everything() -> list[Message]:
@@ -179,7 +179,7 @@ def test_another_worker_may_not_speak_for_an_execution(
 ) -> None:
     other = Worker.objects.create(label="other", host="h", pid=2)
     batch = sent(running[0], *everything())
-    assert Execution.objects.record(batch, other) == {(running[0].pk, 1): False}
+    assert recording.record(batch, other) == {(running[0].pk, 1): False}
     assert_unspoken(running[0])
 
 
@@ -189,7 +189,7 @@ def test_another_attempt_may_not_speak_for_an_execution(
 ) -> None:
     late = sent(running[0], *everything(), attempt=attempt)
     good = sent(running[1], line("mine"))
-    refused = Execution.objects.record([*late[:3], *good, *late[3:]], worker)
+    refused = recording.record([*late[:3], *good, *late[3:]], worker)
     assert refused == {(running[0].pk, attempt): False}
     assert_unspoken(running[0])
     assert logged(running[1]) == ["mine"]
@@ -199,10 +199,10 @@ def test_the_attempt_that_is_held_is_told_from_the_one_before(
     running: list[Execution], worker: Worker, now: datetime
 ) -> None:
     first = running[0]
-    Execution.objects.end([loss(first)], worker, now)
+    ending.end([loss(first)], worker, now)
     again = claim(worker, now)
     batch = [*sent(first, line("late")), *sent(again, line("second"))]
-    assert Execution.objects.record(batch, worker) == {(first.pk, 1): False}
+    assert recording.record(batch, worker) == {(first.pk, 1): False}
     assert logged(first) == ["second"]
     assert first.log_lines.get().attempt == 2
 
@@ -214,9 +214,7 @@ def test_what_has_ended_or_gone_speaks_no_more(
     Execution.objects.filter(pk=ended.pk).update(status="failed")
     batch = [*sent(ended, *everything()), *sent(gone, *everything())]
     Execution.objects.filter(pk=gone.pk).delete()
-    assert Execution.objects.record(batch, worker) == dict.fromkeys(
-        [(ended.pk, 1), (gone.pk, 1)], False
-    )
+    assert recording.record(batch, worker) == dict.fromkeys([(ended.pk, 1), (gone.pk, 1)], False)
     assert not ExecutionLog.objects.exists()
 
 
@@ -238,7 +236,7 @@ def test_a_claim_lost_between_the_look_and_the_write_has_them_looked_at_again(
     batch = [*sent(first, *everything()), *sent(second, *everything())]
     # Rolling back what lost the race takes back what took the claim, too, so here the second look
     # finds both held.
-    assert Execution.objects.record(batch, worker) == {}
+    assert recording.record(batch, worker) == {}
     assert len(calls) == 2
     assert logged(first) == logged(second) == ["done"]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
@@ -300,7 +298,7 @@ def test_a_message_that_cannot_be_written_stops_no_other(
         *sent(second, line("b"), bad, line("c"), Progress(done=1)),
         *sent(third, line("d")),
     ]
-    assert Execution.objects.record(batch, worker) == {}
+    assert recording.record(batch, worker) == {}
     assert [logged(execution) for execution in running] == [["a"], ["b", "c"], ["d"]]
     assert Execution.objects.get(pk=first.pk).processed_count == 1
     assert Execution.objects.get(pk=second.pk).progress["done"] == 1
@@ -316,7 +314,7 @@ def test_a_database_that_is_away_keeps_all_messages_with_the_caller(
 
     monkeypatch.setattr(recording, "update_each", away)
     with pytest.raises(OperationalError):
-        Execution.objects.record(sent(running[0], *everything()), worker)
+        recording.record(sent(running[0], *everything()), worker)
     assert_unspoken(running[0])
 
 
@@ -346,13 +344,13 @@ def test_lines_stay_in_the_order_in_which_they_were_said(
 
 def test_what_was_written_is_not_written_again(running: list[Execution], worker: Worker) -> None:
     said = sent(running[0], line("one"), Counts(processed=1), line("two"))
-    assert Execution.objects.record(said, worker) == {}
+    assert recording.record(said, worker) == {}
     more = [*said, *sent(running[0], line("three"))]
-    assert Execution.objects.record(more, worker) == {}, "as when the answer to a COMMIT was lost"
+    assert recording.record(more, worker) == {}, "as when the answer to a COMMIT was lost"
     assert logged(running[0]) == ["one", "two", "three"]
     stored = Execution.objects.get(pk=running[0].pk)
     assert (stored.log_count, stored.message_count) == (3, more[-1].number)
-    assert Execution.objects.record(said, worker) == {}
+    assert recording.record(said, worker) == {}
     assert logged(running[0]) == ["one", "two", "three"]
 
 
@@ -363,23 +361,21 @@ def test_what_a_run_says_is_written_in_its_order_though_a_batch_is_parted(
     locked, poisoned = running[:2]
     said = [*sent(locked, line("one"), line("two")), *sent(poisoned, line("bad"), line("good"))]
     said = [said[0], said[2], said[1], said[3]]
-    write, looks = recording.RecordingQuerySet.write_messages, count(1)
+    write, looks = recording.write_messages, count(1)
 
-    def parted(
-        self: Any, batch: Sequence[Envelope], *args: Any, **options: Any
-    ) -> dict[Claim, bool]:
+    def parted(batch: Sequence[Envelope], *args: Any, **options: Any) -> dict[Claim, bool]:
         if len(batch) > 1 and any(each is said[1] for each in batch):
             raise ValueError("one of them cannot be written")
         mine = [each for each in batch if each.execution_id == locked.pk]
         if mine and next(looks) == 1:
             rest = [each for each in batch if each not in mine]
             held = {(locked.pk, locked.attempt): True}
-            return held | (write(self, rest, *args, **options) if rest else {})
-        result: dict[Claim, bool] = write(self, batch, *args, **options)
+            return held | (write(rest, *args, **options) if rest else {})
+        result: dict[Claim, bool] = write(batch, *args, **options)
         return result
 
-    monkeypatch.setattr(recording.RecordingQuerySet, "write_messages", parted)
-    assert Execution.objects.record(said, worker) == {(locked.pk, locked.attempt): True}
+    monkeypatch.setattr(recording, "write_messages", parted)
+    assert recording.record(said, worker) == {(locked.pk, locked.attempt): True}
     assert (logged(locked), logged(poisoned)) == ([], ["bad", "good"])
-    assert Execution.objects.record([said[0], said[2]], worker) == {}
+    assert recording.record([said[0], said[2]], worker) == {}
     assert logged(locked) == ["one", "two"]

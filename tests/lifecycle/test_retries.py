@@ -23,6 +23,7 @@ from scheduled_tasks import (
 from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.handlers.retries import fraction, retry_of
+from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Attempt, Execution, Task
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.worker.scheduler import Scheduler
@@ -245,10 +246,8 @@ def test_failures_and_losses_have_budgets_of_their_own(
     worker.tick(moment)
     for _ in range(2):
         moment += 60 * SECOND
-        Execution.objects.claim(worker.engine.worker, moment, limit=1, handlers=["jobs.try"])
-        Execution.objects.give_back(
-            [str(worker.engine.worker.pk)], moment, reason="gone", charged=True
-        )
+        claiming.claim(worker.engine.worker, moment, limit=1, handlers=["jobs.try"])
+        ending.give_back([str(worker.engine.worker.pk)], moment, reason="gone", charged=True)
     worker.tick(moment + 60 * SECOND)
     row = tick_until_it_waits(worker, moment + 120 * SECOND)
     assert (row.status, row.attempt, row.failures, row.losses) == ("success", 5, 2, 2)

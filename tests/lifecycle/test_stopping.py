@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from scheduled_tasks import run_task_now
+from scheduled_tasks.lifecycle import ending, requeueing, stopping
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.support.attempts import claim, loss, outcome
 
@@ -25,15 +26,13 @@ def queued(make_task: Make, now: datetime) -> Execution:
 
 def fail_for_good(execution: Execution, worker: Worker, now: datetime) -> None:
     claimed = claim(worker, now)
-    [ended] = Execution.objects.end(
-        [outcome(claimed, now, "failed", error_category="permanent")], worker, now
-    )
+    [ended] = ending.end([outcome(claimed, now, "failed", error_category="permanent")], worker, now)
     assert (ended, ended.status) == (execution, "failed")
 
 
 def test_what_is_queued_is_cancelled_at_once(queued: Execution, now: datetime) -> None:
-    assert Execution.objects.cancel([queued.pk], now, reason="Not today.") == 1
-    assert Execution.objects.cancel([queued.pk], now, reason="Nor tomorrow.") == 0
+    assert stopping.cancel([queued.pk], now, reason="Not today.") == 1
+    assert stopping.cancel([queued.pk], now, reason="Nor tomorrow.") == 0
     queued.refresh_from_db()
     assert (queued.status, queued.reason, queued.finished_at) == ("cancelled", "Not today.", now)
 
@@ -42,11 +41,11 @@ def test_what_runs_is_asked_to_stop_by_its_worker(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
-    assert Execution.objects.cancel([queued.pk], now, reason="Not today.") == 1
-    assert Execution.objects.cancel([queued.pk], now + MINUTE, reason="Again.") == 0
-    asked = Execution.objects.asked_to_stop(str(worker.pk))
+    assert stopping.cancel([queued.pk], now, reason="Not today.") == 1
+    assert stopping.cancel([queued.pk], now + MINUTE, reason="Again.") == 0
+    asked = stopping.asked_to_stop(str(worker.pk))
     assert asked == [(queued.pk, claimed.attempt, "Not today.")]
-    assert Execution.objects.asked_to_stop("another worker") == []
+    assert stopping.asked_to_stop("another worker") == []
 
 
 @pytest.mark.parametrize("status", ["cancelled", "success", "failed"])
@@ -54,8 +53,8 @@ def test_what_was_asked_to_stop_ends_as_it_ends_and_is_not_retried(
     queued: Execution, worker: Worker, now: datetime, status: str
 ) -> None:
     claimed = claim(worker, now)
-    Execution.objects.cancel([queued.pk], now, reason="Not today.")
-    [ended] = Execution.objects.end([outcome(claimed, now, status)], worker, now)
+    stopping.cancel([queued.pk], now, reason="Not today.")
+    [ended] = ending.end([outcome(claimed, now, status)], worker, now)
     assert (ended.status, ended.failures) == (status, status == "failed")
 
 
@@ -63,33 +62,33 @@ def test_what_is_lost_after_it_was_asked_to_stop_is_cancelled(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
-    Execution.objects.cancel([queued.pk], now, reason="Not today.")
-    [ended] = Execution.objects.end([loss(claimed)], worker, now)
+    stopping.cancel([queued.pk], now, reason="Not today.")
+    [ended] = ending.end([loss(claimed)], worker, now)
     assert (ended.status, ended.reason) == ("cancelled", "Not today.")
 
 
 def test_what_has_ended_is_not_cancelled(queued: Execution, worker: Worker, now: datetime) -> None:
     fail_for_good(queued, worker, now)
-    assert Execution.objects.cancel([queued.pk], now, reason="Too late.") == 0
+    assert stopping.cancel([queued.pk], now, reason="Too late.") == 0
 
 
 def test_what_failed_is_run_once_more_and_resolved_by_it(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     fail_for_good(queued, worker, now)
-    again = Execution.objects.requeue(queued.pk, now + MINUTE, by="user:ada")
+    again = requeueing.requeue(queued.pk, now + MINUTE, by="user:ada")
     assert again is not None
     assert (again.trigger, again.triggered_by, again.payload) == ("requeue", "user:ada", {"n": 1})
     assert (again.requeue_of, again.scheduled_for) == (queued, queued.scheduled_for)
     queued.refresh_from_db()
     assert (queued.resolved_at, queued.resolution) == (now + MINUTE, f"Requeued as #{again.pk}.")
-    assert Execution.objects.requeue(queued.pk, now) is None
+    assert requeueing.requeue(queued.pk, now) is None
     assert claim(worker, now + MINUTE) == again
 
 
 def test_another_payload_may_be_given(queued: Execution, worker: Worker, now: datetime) -> None:
     fail_for_good(queued, worker, now)
-    again = Execution.objects.requeue(queued.pk, now, payload={"n": 2})
+    again = requeueing.requeue(queued.pk, now, payload={"n": 2})
     assert again is not None
     assert again.payload == {"n": 2}
 
@@ -97,8 +96,8 @@ def test_another_payload_may_be_given(queued: Execution, worker: Worker, now: da
 def test_only_what_failed_and_has_a_task_is_requeued(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    assert Execution.objects.requeue(queued.pk, now) is None
+    assert requeueing.requeue(queued.pk, now) is None
     fail_for_good(queued, worker, now)
     Task.objects.get().delete(now=now)
-    assert Execution.objects.requeue(queued.pk, now) is None
+    assert requeueing.requeue(queued.pk, now) is None
     assert Execution.objects.count() == 1

@@ -10,6 +10,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from scheduled_tasks.lifecycle.decisions import Taken
+from scheduled_tasks.lifecycle.firing import slot_values
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.sql.bulk import insert_copies, update_each
 from tests.support.attempts import NOTHING
@@ -141,7 +143,7 @@ def insert(tasks: list[Task], slot: datetime) -> None:
     """Insert an execution of a slot for each task."""
     insert_copies(
         KEY,
-        [Execution.slot_values(task, slot, trigger="schedule") for task in tasks],
+        [slot_values(task, Taken(slot)) for task in tasks],
         copied=Execution.SNAPSHOTS,
         shared={"created_at": slot},
         using="default",

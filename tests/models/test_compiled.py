@@ -10,9 +10,10 @@ import pytest
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
 
-from scheduled_tasks.models import Execution, Task, TaskState
-from scheduled_tasks.models.sql.any_of import Among
-from scheduled_tasks.models.sql.compiled import Prepared, first_values
+from scheduled_tasks.lifecycle import firing
+from scheduled_tasks.models import Task, TaskState
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.compiled import CompiledQuery, first_values
 from tests.support.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
@@ -32,7 +33,7 @@ class Counted:
     ) -> models.QuerySet[Task]:
         """Return the first tasks with one of these names, with their states."""
         self.built += 1
-        found = rows.filter(Among("name", names)).select_related("state").only("name", "state")
+        found = rows.filter(AnyOf("name", names)).select_related("state").only("name", "state")
         return found.order_by("name")[:limit]
 
 
@@ -44,7 +45,7 @@ def tasks(make_task: Make) -> list[Task]:
 
 def test_it_is_built_once_and_finds_what_each_call_asks_for(tasks: list[Task]) -> None:
     build = Counted()
-    query = Prepared(build, "names")
+    query = CompiledQuery(build, "names")
     every = Task.objects.using("default")
     for names in (["a", "c"], ["d"], [], ["b", "e", "x"]):
         found = query.rows(every, names=names, limit=5)
@@ -60,13 +61,13 @@ def test_it_is_built_once_and_finds_what_each_call_asks_for(tasks: list[Task]) -
 def test_it_is_about_every_row_whatever_asks_first(tasks: list[Task]) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("On other databases it is built each time, of the rows that ask.")
-    query = Prepared(Counted(), "names")
+    query = CompiledQuery(Counted(), "names")
     for rows in (Task.objects.using("default").filter(name="a"), Task.objects.using("default")):
         assert len(query.rows(rows, names=["a", "b"], limit=5)) == 2
 
 
 def test_what_changes_the_sql_is_built_anew(tasks: list[Task]) -> None:
-    query = Prepared(Counted(), "names")
+    query = CompiledQuery(Counted(), "names")
     every = Task.objects.using("default")
     for limit in (1, 3, 2, 3):
         assert len(query.rows(every, names=list("abcde"), limit=limit)) == limit
@@ -74,7 +75,7 @@ def test_what_changes_the_sql_is_built_anew(tasks: list[Task]) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_each_thread_asks_by_its_own_connection(tasks: list[Task]) -> None:
-    query = Prepared(Counted(), "names")
+    query = CompiledQuery(Counted(), "names")
     every = Task.objects.using("default")
     heard: list[str] = []
 
@@ -97,10 +98,10 @@ def coming(states: models.QuerySet[TaskState], *, now: datetime) -> models.Query
 
 
 def test_several_values_are_asked_for_at_once(make_task: Make, now: datetime) -> None:
-    query = Prepared(coming, "now")
+    query = CompiledQuery(coming, "now")
     every = TaskState.objects.using("default")
     make_task("one", NOTHING, "every 5 seconds")
-    questions = [query.about(every, now=now + late * SECOND) for late in (0, 5, 4)]
+    questions = [query.bind(every, now=now + late * SECOND) for late in (0, 5, 4)]
     with CaptureQueriesContext(connection) as asked:
         assert first_values(*questions) == (now + 5 * SECOND, None, now + 5 * SECOND)
     assert len(asked) == (1 if connection.vendor == "postgresql" else 3)
@@ -110,6 +111,6 @@ def test_rows_are_locked_by_it_too(make_task: Make, now: datetime) -> None:
     make_task("one", NOTHING, "every 5 minutes")
     with CaptureQueriesContext(connection) as asked:
         for _ in range(2):
-            assert Execution.objects.fire(now, limit=10) == 0
+            assert firing.fire(now, limit=10) == 0
     locks = [query["sql"] for query in asked if "FOR NO KEY UPDATE" in query["sql"]]
     assert len(locks) == (2 if connection.vendor == "postgresql" else 0)

@@ -33,6 +33,7 @@ from scheduled_tasks.exceptions import (
     UnknownTask,
 )
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Task
 
 pytestmark = pytest.mark.django_db
@@ -238,7 +239,7 @@ def test_a_task_whose_schedule_became_bad_can_be_disabled_and_is_parked_when_ena
 
 def test_mending_a_parked_task_takes_it_back_into_service() -> None:
     task = register_task("weekly", "cleanup", "every 1 hour")
-    task.state.park("Its handler was away.", task.updated_at)
+    park(task.state, "Its handler was away.", task.updated_at, using="default")
     task.description = "looked after"
     task.save()
     state = get_task("weekly").state

@@ -10,6 +10,7 @@ import pytest
 
 from scheduled_tasks import Skip, TaskContext, run_task_now, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle import requeueing
 from scheduled_tasks.models import Execution, Task, TaskState
 from scheduled_tasks.operations.tasks import prepare
 from scheduled_tasks.worker.run_here import run_here
@@ -96,4 +97,4 @@ def test_a_run_in_test_mode_that_failed_is_nobodys_to_settle(
     scheduler().tick(now)
     assert Execution.objects.get(pk=failed.pk).status == "failed"
     assert not Execution.objects.dead().exists()
-    assert Execution.objects.requeue(failed.pk, now) is None
+    assert requeueing.requeue(failed.pk, now) is None

@@ -16,6 +16,7 @@ from django.db import Error, IntegrityError, connection, transaction
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
 from scheduled_tasks.executors.runner import context_of
+from scheduled_tasks.lifecycle import ending
 from scheduled_tasks.models import Execution, OnceKey, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.cancellation import Cancellation
@@ -51,7 +52,7 @@ def begin(task: str, worker: Worker, now: datetime) -> Run:
 def another_attempt(run: Run, worker: Worker, now: datetime) -> Run:
     """Lose an attempt and begin the next one."""
     [lost] = Execution.objects.filter(pk=run.execution_id)
-    Execution.objects.end([loss(lost)], worker, now)
+    ending.end([loss(lost)], worker, now)
     return claim(worker, now).as_run()
 
 

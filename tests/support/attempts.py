@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from scheduled_tasks.lifecycle import claiming
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.runtime.runs import Loss, Outcome
 
@@ -20,7 +21,7 @@ def make_worker(label: str, now: datetime) -> Worker:
 
 def claim(worker: Worker, now: datetime) -> Execution:
     """Claim the one execution that waits."""
-    [claimed] = Execution.objects.claim(worker, now, limit=1, handlers=[NOTHING])
+    [claimed] = claiming.claim(worker, now, limit=1, handlers=[NOTHING])
     return claimed
 
 

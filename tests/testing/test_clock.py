@@ -21,6 +21,7 @@ from scheduled_tasks import (
     run_task_now,
     scheduled_task,
 )
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Pause, Task, TaskState
 from scheduled_tasks.testing import TaskClock
 from scheduled_tasks.testing import clock as clock_module
@@ -218,7 +219,7 @@ def test_disabled_and_parked_tasks_do_not_fire() -> None:
 
     declare(hourly, "0 * * * *", name="off", enabled=False)
     clock = TaskClock(MARCH)
-    get_task("hourly").state.park("Enough.", clock.now)
+    park(get_task("hourly").state, "Enough.", clock.now, using="default")
     assert clock.move_by(hours=3) == []
 
 

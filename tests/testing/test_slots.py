@@ -10,6 +10,7 @@ from django.test import override_settings
 from scheduled_tasks import Interval, declare, disable_task, get_task, register_task, scheduled_task
 from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Task
 from scheduled_tasks.testing import assert_not_scheduled, assert_scheduled, upcoming
 from scheduled_tasks.testing.moments import moment_of
@@ -94,7 +95,7 @@ def test_what_keeps_a_task_from_firing() -> None:
     Task.objects.update(enabled=True, paused_until=disabled[1])
     assert upcoming("nightly", 1) == [disabled[1]]
     Task.objects.update(paused_until=None)
-    get_task("nightly").state.park("Its handler is gone.", datetime.now(UTC))
+    park(get_task("nightly").state, "Its handler is gone.", datetime.now(UTC), using="default")
     assert upcoming("nightly", 2) == []
 
 

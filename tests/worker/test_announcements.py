@@ -10,7 +10,6 @@ import pytest
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution
-from scheduled_tasks.signals import execution_finished
 from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end, announce_start
 from tests.executors.runs import run_of
 
@@ -67,37 +66,10 @@ def test_a_failure_is_logged_as_an_error_with_what_is_known_of_it(
     assert record.levelname == "ERROR"
 
 
-def test_the_project_is_told_of_an_end_whatever_its_receivers_do(handler: Any) -> None:
-    heard: list[Execution] = []
-
-    def deaf(**_: Any) -> None:
-        raise RuntimeError("a receiver")
-
-    def listen(execution: Execution, **_: Any) -> None:
-        heard.append(execution)
-
-    execution = ended("success")
-    execution_finished.connect(deaf)
-    execution_finished.connect(listen, sender=handler)
-    try:
-        announce_end(execution)
-    finally:
-        execution_finished.disconnect(deaf)
-        execution_finished.disconnect(listen, sender=handler)
-    assert heard == [execution]
-
-
-def test_what_goes_back_to_the_queue_is_a_warning_and_no_end(
+def test_what_goes_back_to_the_queue_is_a_warning(
     handler: Any, logged: pytest.LogCaptureFixture
 ) -> None:
-    def listen(**_: Any) -> None:
-        raise AssertionError("it has not ended")
-
-    execution_finished.connect(listen, weak=False)
-    try:
-        announce_end(ended("queued", error="It was lost."))
-    finally:
-        execution_finished.disconnect(listen)
+    announce_end(ended("queued", error="It was lost."))
     [record] = logged.records
     assert record.getMessage() == "queued again task=one execution=7 attempt=2: It was lost."
     assert record.levelname == "WARNING"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from scheduled_tasks.lifecycle.querysets import ExecutionQuerySet
+from scheduled_tasks.lifecycle import claiming
+from scheduled_tasks.lifecycle.ending import end
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.signals import execution_finished
+from scheduled_tasks.worker import result_writer
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING
 
@@ -24,7 +26,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    claim = ExecutionQuerySet.claim
+    claim = claiming.claim
 
     def claim_and_lose_the_answer(*given: Any, **options: Any) -> list[Execution]:
         claim(*given, **options)
@@ -35,7 +37,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     now: datetime = execution.run_after
     worker = scheduler()
     with monkeypatch.context() as broken:
-        broken.setattr(ExecutionQuerySet, "claim", claim_and_lose_the_answer)
+        broken.setattr(claiming, "claim", claim_and_lose_the_answer)
         with pytest.raises(OperationalError) as caught:
             worker.tick(now)
     broken_off = fresh(execution)
@@ -76,8 +78,6 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
     def tell(execution: Execution, **_: Any) -> None:
         told.append(execution.pk)
 
-    end = ExecutionQuerySet.end
-
     def end_and_lose_the_answer(*given: Any, **options: Any) -> list[Execution]:
         end(*given, **options)
         raise OperationalError("server closed the connection unexpectedly")
@@ -88,7 +88,7 @@ def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
     execution_finished.connect(tell)
     try:
         with monkeypatch.context() as broken:
-            broken.setattr(ExecutionQuerySet, "end", end_and_lose_the_answer)
+            broken.setattr(result_writer, "end", end_and_lose_the_answer)
             with pytest.raises(OperationalError):
                 worker.tick(execution.run_after)
         assert (fresh(execution).status, told) == ("success", [])

@@ -12,6 +12,7 @@ import pytest
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from scheduled_tasks.executors.base import NEVER
+from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, NextWork, Tick
 from scheduled_tasks.worker.heartbeat import Heartbeat
@@ -150,7 +151,7 @@ def test_an_outage_while_stopping_is_waited_out(
     make_task("one", NOTHING, "every 5 minutes")
     worker = scheduler(poll_interval=0.01)
     worker.tick(now)
-    Execution.objects.fire(now + 5 * MINUTE, limit=1)
+    firing.fire(now + 5 * MINUTE, limit=1)
     worker.engine.claim(now + 5 * MINUTE)
     monkeypatch.setattr(Engine, "write_results", write_later)
     worker.shut_down()

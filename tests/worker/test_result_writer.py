@@ -15,7 +15,7 @@ from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.lifecycle.recording import RecordingQuerySet
+from scheduled_tasks.lifecycle import recording
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
@@ -246,14 +246,12 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     make_task: Make, scheduler: MakeScheduler, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "BATCH_SIZE": 2}
-    record, troubles = RecordingQuerySet.record, iter([False, True, True, False, False, False])
+    record, troubles = recording.record, iter([False, True, True, False, False, False])
 
-    def record_at_times(
-        self: RecordingQuerySet, sent: list[Envelope], worker: Worker, **options: Any
-    ) -> Any:
+    def record_at_times(sent: list[Envelope], worker: Worker, **options: Any) -> Any:
         if sent and next(troubles):
             raise OperationalError("the database is away")
-        return record(self, sent, worker, **options)
+        return record(sent, worker, **options)
 
     @scheduled_task(name="jobs.say")
     def say(context: TaskContext) -> str:
@@ -264,7 +262,7 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
 
     make_task("say", "jobs.say")
     execution = run_task_now("say")
-    monkeypatch.setattr(RecordingQuerySet, "record", record_at_times)
+    monkeypatch.setattr(recording, "record", record_at_times)
     worker = scheduler()
     with pytest.raises(OperationalError):
         worker.tick(execution.run_after)
@@ -295,7 +293,7 @@ def test_what_cannot_be_written_where_nothing_can_is_not_dropped(
     execution = start(worker, make_task, "save")
     assert hold.said.wait(LONG)
     with monkeypatch.context() as reading_only:
-        reading_only.setattr(RecordingQuerySet, "write_messages", refuse)
+        reading_only.setattr(recording, "write_messages", refuse)
         hold.go.set()
         with pytest.raises(InternalError):
             attend(worker, lambda: False)

@@ -252,7 +252,11 @@ def test_higher_priority_runs_first_and_other_queues_are_left_alone(
 
 
 def test_the_project_hears_of_starts_and_ends_even_if_a_receiver_raises(
-    registry: HandlerRegistry, make_task: Make, scheduler: MakeScheduler, now: datetime
+    registry: HandlerRegistry,
+    make_task: Make,
+    scheduler: MakeScheduler,
+    now: datetime,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     heard: list[str] = []
 
@@ -268,7 +272,8 @@ def test_the_project_hears_of_starts_and_ends_even_if_a_receiver_raises(
     execution_started.connect(started, sender=handler)
     execution_finished.connect(finished, sender=handler)
     try:
-        scheduler().tick(now + 5 * MINUTE)
+        with django_capture_on_commit_callbacks(execute=True):
+            scheduler().tick(now + 5 * MINUTE)
     finally:
         execution_started.disconnect(started, sender=handler)
         execution_finished.disconnect(finished, sender=handler)

@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _g
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.permissions import user_of
+from scheduled_tasks.lifecycle import requeueing, resolving, stopping
 from scheduled_tasks.lifecycle.stopping import why_cancelled
 from scheduled_tasks.models import Execution
-from scheduled_tasks.models.sql.any_of import Among
+from scheduled_tasks.models.sql.any_of import AnyOf
 
 #: So many different reasons are told for which executions were refused.
 REASONS_TOLD = 5
@@ -36,7 +37,7 @@ class Settling:
     def cancel(self, reason: str) -> None:
         """Cancel what has not ended."""
         now = timezone.now()
-        count = Execution.objects.cancel(self.ids, now, reason=reason, by=self.by)
+        count = stopping.cancel(self.ids, now, reason=reason, by=self.by)
         ours = Q(finished_at=now, status=Execution.Status.CANCELLED) | Q(cancel_requested_at=now)
         done = self.rows(self.ids).filter(ours, reason=why_cancelled(reason, self.by))
         self.log(done, why_cancelled(reason, self.by))
@@ -45,7 +46,7 @@ class Settling:
 
     def requeue(self) -> None:
         """Queue once more what failed for good."""
-        done = Execution.objects.requeue_all(self.ids, timezone.now(), by=self.by)
+        done = requeueing.requeue_all(self.ids, timezone.now(), by=self.by)
         failed = [new.requeue_of for new in done.again if new.requeue_of is not None]
         self.log(failed, _g("Requeued."))
         self.say(ngettext("%d requeued.", "%d requeued.", len(failed)), len(failed))
@@ -56,14 +57,14 @@ class Settling:
 
     def resolve(self, reason: str) -> None:
         """Settle what failed for good without another run."""
-        done = Execution.objects.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
+        done = resolving.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
         self.log(self.rows(done), _g("Resolved: %s") % reason)
         self.say(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
         self.tell_left(self.ids.difference(done), why_not_settled)
 
     def rows(self, ids: Iterable[int]) -> Any:
         """Return the executions of these numbers, as far as they are looked at here."""
-        rows = Execution.objects.on_record().filter(Among("pk", list(ids)))
+        rows = Execution.objects.on_record().filter(AnyOf("pk", list(ids)))
         return rows.only(
             "task", "task_name", "status", "test_mode", "resolved_at", "cancel_requested_at"
         )

@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.base import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
-from scheduled_tasks.lifecycle.estimates import part_done, remaining
 from scheduled_tasks.models import Execution
+from scheduled_tasks.operations.estimates import part_done, remaining
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 

@@ -8,18 +8,18 @@ from typing import Any
 from django.db.models import F
 from django.db.models.lookups import In
 
-from scheduled_tasks.models.sql.compiled import Given
+from scheduled_tasks.models.sql.compiled import Placeholder
 
 
-class Among(In):
+class AnyOf(In):
     """``name IN (…)``, with all the ids in one parameter where the database takes an array.
 
     A placeholder for each of hundreds of ids costs more than the statement does. To be given to
     ``filter``. Plain numbers and strings only, or what stands for a list of them.
     """
 
-    def __init__(self, name: str, ids: Collection[int] | Collection[str] | Given) -> None:
-        super().__init__(F(name), ids if isinstance(ids, Given) else list(ids))
+    def __init__(self, name: str, ids: Collection[int] | Collection[str] | Placeholder) -> None:
+        super().__init__(F(name), ids if isinstance(ids, Placeholder) else list(ids))
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         """Return the SQL of a comparison with any element of an array."""

@@ -19,7 +19,7 @@ Row = TypeVar("Row")
 Sql = tuple[str, list[Any]]
 
 
-class Given(Expression):
+class Placeholder(Expression):
     """What stands in a query for a value that each call gives."""
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class Given(Expression):
         return "%s", [self]
 
 
-class Prepared(Generic[Row]):
+class CompiledQuery(Generic[Row]):
     """A query of which Django makes the SQL once for each database.
 
     ``build`` takes a queryset of all rows, the arguments named in ``given``, of which the values
@@ -42,41 +42,41 @@ class Prepared(Generic[Row]):
     def __init__(self, build: Callable[..., models.QuerySet[Any, Row]], *given: str) -> None:
         self.build = build
         self.given = given
-        self._made: dict[Any, Made[Row]] = {}
+        self._compiled: dict[Any, CompiledSql[Row]] = {}
 
     def rows(self, every: models.QuerySet[Any], **arguments: Any) -> list[Row]:
         """Return what the query finds among ``every`` row of a database."""
         if connections[every.db].vendor != "postgresql":
             return list(self.build(every, **arguments))
-        return self.made(every, arguments).rows(arguments)
+        return self.compiled(every, arguments).rows(arguments)
 
-    def about(self, every: models.QuerySet[Any], **arguments: Any) -> Question[Row]:
+    def bind(self, every: models.QuerySet[Any], **arguments: Any) -> BoundQuery[Row]:
         """Return the query with its arguments, to be asked with others."""
-        return Question(self, every, arguments)
+        return BoundQuery(self, every, arguments)
 
-    def made(self, every: models.QuerySet[Any], arguments: dict[str, Any]) -> Made[Row]:
+    def compiled(self, every: models.QuerySet[Any], arguments: dict[str, Any]) -> CompiledSql[Row]:
         """Return the query as it was made for such arguments."""
         fixed = {name: value for name, value in arguments.items() if name not in self.given}
         key = every.db, *arguments, *fixed.items()
-        if key not in self._made:
-            stand_ins = {name: Given(name) for name in arguments if name in self.given}
+        if key not in self._compiled:
+            stand_ins = {name: Placeholder(name) for name in arguments if name in self.given}
             unfiltered = every.model._default_manager.using(every.db)  # noqa: SLF001
-            self._made[key] = Made(self.build(unfiltered, **fixed, **stand_ins))
-        return self._made[key]
+            self._compiled[key] = CompiledSql(self.build(unfiltered, **fixed, **stand_ins))
+        return self._compiled[key]
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[Row]):
+class BoundQuery(Generic[Row]):
     """A query and what it is about."""
 
-    query: Prepared[Row]
+    query: CompiledQuery[Row]
     every: models.QuerySet[Any]
     arguments: dict[str, Any]
 
     @property
     def sql(self) -> Sql:
         """Return the SQL and its parameters."""
-        made = self.query.made(self.every, self.arguments)
+        made = self.query.compiled(self.every, self.arguments)
         return made.sql, made.parameters(self.arguments)
 
     @property
@@ -85,7 +85,7 @@ class Question(Generic[Row]):
         return next(iter(self.query.rows(self.every, **self.arguments)), None)
 
 
-def first_values(*questions: Question[Any]) -> tuple[Any, ...]:
+def first_values(*questions: BoundQuery[Any]) -> tuple[Any, ...]:
     """Return what each of these queries for one value finds, None for nothing.
 
     On PostgreSQL that is one statement.
@@ -100,7 +100,7 @@ def first_values(*questions: Question[Any]) -> tuple[Any, ...]:
         return tuple(cursor.fetchone())
 
 
-class Made(Generic[Row]):
+class CompiledSql(Generic[Row]):
     """A queryset with its SQL."""
 
     def __init__(self, queryset: models.QuerySet[Any, Row]) -> None:
@@ -111,7 +111,7 @@ class Made(Generic[Row]):
 
     def parameters(self, given: dict[str, Any]) -> list[Any]:
         """Return the parameters of the SQL, with what is given in its places."""
-        return [given[p.name] if isinstance(p, Given) else p for p in self._parameters]
+        return [given[p.name] if isinstance(p, Placeholder) else p for p in self._parameters]
 
     def rows(self, given: dict[str, Any]) -> list[Row]:
         """Execute the query and return what Django makes of the rows."""

@@ -14,12 +14,12 @@ Column = models.Field
 Returned = list[tuple[Any, ...]] | None
 
 
-def rows_for(using: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> GivenRows:
-    kind = RowsTogether if connections[using].vendor == "postgresql" else RowsApart
+def rows_for(using: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> RowValues:
+    kind = JsonRowValues if connections[using].vendor == "postgresql" else RepeatedRowValues
     return kind(using, columns, rows)
 
 
-class GivenRows(ABC):
+class RowValues(ABC):
     """Rows of values as one statement takes them: the pieces of SQL that stand for them.
 
     The pieces must be asked for in the order in which they stand in the statement.
@@ -65,7 +65,7 @@ class GivenRows(ABC):
         """Execute the statement for all rows; return columns of those it wrote."""
 
 
-class RowsTogether(GivenRows):
+class JsonRowValues(RowValues):
     """All rows in one parameter: PostgreSQL makes a table of JSON.
 
     What is the same in all of them is said once.
@@ -132,7 +132,7 @@ def differ(column: Column, rows: Sequence[Sequence[Any]], number: int) -> bool:
     return any(row[number] != first for row in rows)
 
 
-class RowsApart(GivenRows):
+class RepeatedRowValues(RowValues):
     """The statement executed once for each row, with the row as its parameters."""
 
     def __init__(

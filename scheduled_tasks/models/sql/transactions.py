@@ -6,10 +6,11 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial, wraps
 from itertools import count
-from typing import Self, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar
 
+from django.apps import apps
 from django.db import (
     DatabaseError,
     InterfaceError,
@@ -17,6 +18,7 @@ from django.db import (
     OperationalError,
     connections,
     models,
+    router,
     transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,10 +27,14 @@ from scheduled_tasks.conf import app_settings
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+Parameters = ParamSpec("Parameters")
 
 #: What a database raises that is away, or cannot do what it should now, as one that only reads.
 AWAY = (OperationalError, InterfaceError, InternalError)
-TRIES = 6
+#: A transaction is tried this many times. Before the next try it sleeps for a random time between
+#: these seconds, times the number of tries so far.
+MAX_TRIES, RETRY_SECONDS = 6, (0.01, 0.05)
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
 #: A row was added meanwhile for one that is being deleted.
 FOREIGN_KEY_VIOLATION = "23503"
@@ -49,7 +55,7 @@ LIMITS = (
     ("idle_in_transaction_session_timeout", 20.0, 1 / 3),
 )
 #: A lease that is shorter, as tests have it, makes no limit shorter: their machines may be busy.
-SHORTEST_LEASE = 6.0
+MIN_LEASE = 6.0
 
 
 class LostRaceError(OperationalError):
@@ -85,17 +91,45 @@ class LockingQuerySet(models.QuerySet[Row]):
         return self.db
 
 
+class Skipping(Protocol[Result_co]):
+    """A function that leaves out rows that other transactions hold, if it is told to."""
+
+    def __call__(self, *, skip: bool) -> Result_co:
+        """Run within a transaction."""
+
+
+def write_alias() -> str:
+    """Return the database that the router writes the tables of this app to."""
+    return router.db_for_write(apps.get_model("scheduled_tasks", "Execution"))
+
+
+def transactional(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Run each call of the function in one transaction, like ``in_transaction``.
+
+    The function takes the keyword ``using``, the alias of a database. Left out by the caller, it is
+    the one that the router writes to.
+    """
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        using = str(kwargs.setdefault("using", "") or write_alias())
+        kwargs["using"] = using
+        return in_transaction(partial(function, *args, **kwargs), using=using)
+
+    return call
+
+
 def in_transaction(operation: Callable[[], Result], *, using: str, limited: bool = True) -> Result:
-    """Run the operation in one transaction, again after a conflict that trying again can mend.
+    """Run the operation in one transaction, and again after a conflict with another one.
 
-    On PostgreSQL no statement of it lasts for ever, and no lock of it outlives a process that
-    was frozen: the server ends what goes beyond LIMITS, if it is to be ``limited``.
+    On PostgreSQL the server ends a statement or an idle transaction that exceeds LIMITS, unless
+    ``limited`` is false. So no lock outlives a process that was frozen.
 
-    Inside a transaction of the caller's there is nothing to begin anew: it runs once, in a
-    savepoint, without limits, and the conflict is the caller's to handle.
+    Inside a transaction of the caller there is nothing to restart: the operation runs once, in a
+    savepoint, without limits, and the caller handles the conflict.
     """
     inside = connections[using].in_atomic_block
-    tries_left = 1 if inside else TRIES
+    tries_left = 1 if inside else MAX_TRIES
     while True:
         tries_left -= 1
         try:
@@ -106,13 +140,13 @@ def in_transaction(operation: Callable[[], Result], *, using: str, limited: bool
         except DatabaseError as error:
             if not (tries_left and is_conflict(error)):
                 raise
-        time.sleep(random.uniform(0.01, 0.05) * (TRIES - tries_left))  # noqa: S311
+        time.sleep(random.uniform(*RETRY_SECONDS) * (MAX_TRIES - tries_left))  # noqa: S311
 
 
-def waiting_once(operation: Callable[[bool], Result], *, skip: bool, using: str) -> Result:
-    """Run ``operation(skip)`` likewise; once it was tried, it is told to skip what others hold."""
+def waiting_once(operation: Skipping[Result], *, skip: bool, using: str) -> Result:
+    """Run ``operation(skip=…)`` like ``in_transaction``; after the first try, skip held rows."""
     tries = count(skip)
-    return in_transaction(lambda: operation(next(tries) > 0), using=using)
+    return in_transaction(lambda: operation(skip=next(tries) > 0), using=using)
 
 
 def set_limits(connection: BaseDatabaseWrapper) -> None:
@@ -123,7 +157,7 @@ def set_limits(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
-        cursor.execute(limits_for(max(app_settings.LEASE, SHORTEST_LEASE)))
+        cursor.execute(limits_for(max(app_settings.LEASE, MIN_LEASE)))
 
 
 @cache

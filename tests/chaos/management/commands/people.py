@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from scheduled_tasks import list_tasks, run_task_now
+from scheduled_tasks.lifecycle import requeueing, stopping
 from scheduled_tasks.models import Execution
 from scheduled_tasks.models.pause import Pause
 from tests.chaos import people
@@ -62,13 +63,13 @@ def do(deed: Deed, pick: float) -> None:
         case people.CANCEL:
             if execution := chosen(Execution.objects.unfinished().order_by("pk"), pick):
                 deed.execution = execution.pk
-                stopped = Execution.objects.cancel(
+                stopped = stopping.cancel(
                     [execution.pk], timezone.now(), reason="Somebody wanted it."
                 )
                 deed.confirmed = stopped == 1
         case people.REQUEUE:
             failed = chosen(Execution.objects.dead().order_by("pk"), pick)
-            again = failed and Execution.objects.requeue(failed.pk, timezone.now(), by=SOMEBODY)
+            again = failed and requeueing.requeue(failed.pk, timezone.now(), by=SOMEBODY)
             if again:
                 deed.execution, deed.confirmed = again.pk, True
         case people.PAUSE:

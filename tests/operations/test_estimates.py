@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.lifecycle.estimates import LOOKED_AT, TAKEN, part_done, remaining
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.operations.estimates import LOOKED_AT, TAKEN, part_done, remaining
 
 pytestmark = pytest.mark.django_db
 

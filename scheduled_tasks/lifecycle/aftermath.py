@@ -1,0 +1,117 @@
+"""What follows when executions end: every transaction that writes a final status passes here.
+
+The functions are called within that transaction, with all that it changed at once. What they do
+outside the database happens after the commit, in the process and thread that committed. In a
+transaction of the caller, such as a test case or an atomic request, that is when the caller
+commits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+
+from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.signals import execution_finished, slot_missed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Executions that a transaction moved from the status ``before`` to the status ``after``."""
+
+    before: str
+    after: str
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredSlots:
+    """Slots that a transaction added to a row that covers slots.
+
+    ``first`` is the first slot of the row, which finds it. ``is_new`` says that the transaction
+    made the row.
+    """
+
+    task_id: int
+    first: datetime
+    slots: Sequence[datetime]
+    status: str
+    is_new: bool
+
+
+def executions_moved(changes: Iterable[Change], *, using: str) -> None:
+    """Send ``execution_finished`` for what ended, and ``slot_missed`` for what was too late."""
+    if not (execution_finished.receivers or slot_missed.receivers):
+        return
+    ended = [pk for change in changes if is_final(change.after) for pk in change.ids]
+    if ended:
+        after_commit(partial(send_finished, ended, using=using), using)
+
+
+def slots_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
+    """Send ``execution_finished`` for new rows, and ``slot_missed`` for slots that were missed."""
+    if covered and (execution_finished.receivers or slot_missed.receivers):
+        after_commit(partial(send_covered, covered, using=using), using)
+
+
+def workers_lost(workers: Sequence[Worker], *, using: str) -> None:
+    """Log that workers were given up."""
+    if workers:
+        after_commit(partial(log_lost, workers), using)
+
+
+def is_final(status: str) -> bool:
+    return status not in Execution.UNFINISHED
+
+
+def after_commit(send: partial[None], using: str) -> None:
+    # Robust: what is committed must not look as if it had failed.
+    transaction.on_commit(send, using=using, robust=True)
+
+
+def send_finished(ids: Sequence[int], *, using: str) -> None:
+    """Send the signals for executions that ended, in the order in which they ended."""
+    rows = Execution.objects.using(using).select_related("task").filter(pk__in=ids)
+    for row in rows.exclude(status__in=Execution.UNFINISHED).order_by("finished_at", "pk"):
+        sender = sender_for(row)
+        execution_finished.send_robust(sender=sender, execution=row)
+        if row.status == Execution.Status.MISSED:
+            slot_missed.send_robust(sender=sender, execution=row, slots=(row.slot,))
+
+
+def send_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
+    """Send the signals for rows that cover slots."""
+    found = Execution.objects.using(using).select_related("task")
+    found = found.filter(
+        task__in={each.task_id for each in covered}, slot__in={each.first for each in covered}
+    )
+    rows = {(row.task_id, row.slot): row for row in found}
+    for each in covered:
+        row = rows.get((each.task_id, each.first))
+        if row is None:  # deleted meanwhile, or another transaction made an execution of the slot
+            continue
+        sender = sender_for(row)
+        if each.is_new:
+            execution_finished.send_robust(sender=sender, execution=row)
+        if each.status == Execution.Status.MISSED:
+            slot_missed.send_robust(sender=sender, execution=row, slots=tuple(each.slots))
+
+
+def sender_for(row: Execution) -> object:
+    """Return the handler's function, None where this process does not know the handler."""
+    handler = registry.handlers.get(row.handler)
+    return handler.function if handler else None
+
+
+def log_lost(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        logger.error("worker lost label=%s, its last heartbeat was %s", worker, worker.heartbeat_at)

@@ -1,0 +1,66 @@
+"""When the next slot comes, and when the next execution may be claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db import models
+
+from scheduled_tasks.lifecycle.capacity import Capacity
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution_queries import ExecutionQuerySet
+from scheduled_tasks.models.sql.compiled import CompiledQuery, first_values
+from scheduled_tasks.models.sql.transactions import write_alias
+from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
+
+
+def coming(capacity: Capacity) -> tuple[datetime | None, datetime | None]:
+    """Return when the next slot comes, and when a worker may claim the next execution.
+
+    None stands for never.
+    """
+    using = write_alias()
+    return first_values(
+        NEXT_DUE.bind(TaskState.objects.using(using)),
+        NEXT_WAITING.bind(Execution.objects.using(using), **capacity.serves),
+    )
+
+
+def past_held_back(
+    run: datetime | None, now: datetime, capacity: Capacity, *, using: str = ""
+) -> datetime | None:
+    """Return when the next execution may be claimed, ``run`` unless that is due but held back.
+
+    Only where an earlier claim has seen what is held back, since the query costs more.
+    """
+    if run is None or run > now or not capacity.past_held_back:
+        return run
+    everything = Execution.objects.using(using or write_alias())
+    return NEXT_WAITING.bind(everything, **capacity.serves, free_at=now).first
+
+
+def next_due(everything: TaskStateQuerySet) -> models.QuerySet[TaskState, datetime | None]:
+    """Return a query for the earliest coming slot of all tasks."""
+    coming = everything.filter(next_run_at__isnull=False).order_by("next_run_at")
+    return coming.values_list("next_run_at", flat=True)[:1]
+
+
+def next_waiting(
+    everything: ExecutionQuerySet,
+    *,
+    handlers: Collection[str],
+    queues: Collection[str],
+    free_at: datetime | None = None,
+) -> models.QuerySet[Execution, datetime]:
+    """Return a query for when a worker may claim the first execution.
+
+    With ``free_at``, leave out what is held back at that moment.
+    """
+    waiting = everything.waiting_for(handlers=handlers, queues=queues)
+    free = waiting if free_at is None else waiting.not_held_back(free_at)
+    return free.order_by("run_after").values_list("run_after", flat=True)[:1]
+
+
+NEXT_DUE = CompiledQuery(next_due)
+NEXT_WAITING = CompiledQuery(next_waiting, "handlers", "free_at")

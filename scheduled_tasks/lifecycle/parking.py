@@ -1,0 +1,55 @@
+"""Set tasks aside that cannot run, take them back, and restart their clocks."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from scheduled_tasks.lifecycle.changes import record_change
+from scheduled_tasks.lifecycle.stopping import withdraw
+from scheduled_tasks.models.task_change import BY_ENGINE, TaskChange
+from scheduled_tasks.models.task_state import TaskState
+
+logger = logging.getLogger(__name__)
+
+
+def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
+    """Set a locked task aside, within a transaction: it does not fire until it is unparked.
+
+    Its queued slots end.
+    """
+    state.next_run_at = state.covering = None
+    state.parked_at = state.parked_at or now
+    state.parked_reason = reason
+    fields = ["next_run_at", "covering", "parked_at", "parked_reason"]
+    state.save(update_fields=fields, using=using)
+    withdraw(state, now, reason=reason, using=using)
+    action = TaskChange.Action.PARKED
+    record_change(state.task, action, now, using=using, by=by, reason=reason)
+
+
+def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
+    """Take a locked task back into service from now on, within a transaction."""
+    state.parked_at, state.parked_reason = None, ""
+    state.save(update_fields=["parked_at", "parked_reason"], using=using)
+    record_change(state.task, TaskChange.Action.UNPARKED, now, using=using, by=by)
+    restart_clock(state, now, using=using)
+
+
+def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
+    """Set the next slot to the first one after now, if the task may fire.
+
+    A task whose schedule or policies cannot be followed is parked.
+    """
+    task = state.task
+    # The clock of the caller may be slow: a slot is never decided twice.
+    since = max(now, state.last_slot) if state.last_slot else now
+    state.covering = None
+    try:
+        fires = task.enabled and state.parked_at is None
+        state.next_run_at = task.next_slot(since) if fires else None
+    except Exception as error:  # one bad row must not stop the others
+        logger.exception("parked task=%s", task.name)
+        park(state, str(error), now, using=using)
+        return
+    state.save(update_fields=["next_run_at", "covering"], using=using)

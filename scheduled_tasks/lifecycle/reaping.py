@@ -1,0 +1,40 @@
+"""Reap: workers that are lost are given up, and what they held is taken back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+
+from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle.ending import give_back
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.worker import Worker
+
+
+@transactional
+def give_up(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
+    """Mark the workers as lost that have not beaten since these heartbeats; return them."""
+    workers = Worker.objects.using(using)
+    lost = [
+        worker
+        for worker in workers.filter(pk__in=list(beats)).exclude(state__in=Worker.GONE)
+        if workers.filter(pk=worker.pk, heartbeat_at=beats[worker.pk]).update(
+            state=Worker.State.LOST
+        )
+    ]
+    aftermath.workers_lost(lost, using=using)
+    return lost
+
+
+def reap(now: datetime) -> int:
+    """Take back what is held by workers that are gone, or have no row; return how many."""
+    # The holders are read first: a worker that starts in between must not look like none.
+    running = Execution.objects.on_record().running().order_by()
+    holders = set(running.values_list("worker", flat=True).distinct())
+    here = Worker.objects.on_record().exclude(state__in=Worker.GONE)
+    gone = holders.difference(map(str, here.values_list("pk", flat=True)))
+    if not gone:
+        return 0
+    return give_back(gone, now, reason="Its worker was lost.", charged=True)

@@ -1,0 +1,41 @@
+"""What the ends of executions change on the states of their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.bulk import update_each
+from scheduled_tasks.models.task_state import TaskState
+
+
+def count_results(
+    ended: Iterable[Execution], states: Mapping[int, TaskState], *, using: str
+) -> None:
+    """Write how executions ended on the locked states of their tasks, within a transaction.
+
+    Runs in test mode do not count.
+    """
+    touched: dict[int, TaskState] = {}
+    for row in ended:
+        if row.task_id is not None and row.task_id in states and not row.test_mode:
+            touched[row.task_id] = states[row.task_id]
+            count_result(touched[row.task_id], row)
+    changes = (
+        ({name: getattr(state, name) for name in TaskState.RESULT_FIELDS}, {"task_id": state.pk})
+        for state in touched.values()
+    )
+    update_each(TaskState, changes, using=using)
+
+
+def count_result(state: TaskState, execution: Execution) -> None:
+    state.last_run_at = execution.started_at
+    state.last_status = execution.status
+    state.execution_count += 1
+    if execution.succeeded:
+        state.consecutive_failures = 0
+        if execution.status == execution.Status.SUCCESS and execution.started_at is not None:
+            known = state.last_success_at or execution.started_at
+            state.last_success_at = max(known, execution.started_at)
+    elif execution.status == execution.Status.FAILED:
+        state.consecutive_failures += 1

@@ -1,0 +1,289 @@
+"""Every final status passes ``aftermath``, and the project receives a signal for it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scheduled_tasks
+from scheduled_tasks import cancel_execution, disable_task, run_task_now, unregister_task
+from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
+from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.signals import execution_finished, slot_missed
+from tests.support.attempts import NOTHING, claim, loss, outcome
+
+Make = Callable[..., Task]
+Committed = Callable[[], AbstractContextManager[Any]]
+HOUR = timedelta(hours=1)
+PACKAGE = Path(scheduled_tasks.__file__).parent
+
+#: The functions that write a status, each with the function that passes it to ``aftermath``. A
+#: claim is missing there: it makes nothing final.
+WRITERS = {
+    "lifecycle.transitions.claimed_values": None,
+    "lifecycle.transitions.apply_outcome": "lifecycle.transitions.write",
+    "lifecycle.transitions.apply_loss": "lifecycle.transitions.write",
+    "lifecycle.transitions.queue_retry": "lifecycle.transitions.write",
+    "lifecycle.transitions.give_up": "lifecycle.transitions.write",
+    "lifecycle.stopping.cancel_queued": "lifecycle.stopping.cancel_queued",
+    "lifecycle.covering.covering_row": "lifecycle.covering.cover",
+}
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if module.startswith("migrations") or "scheduled_tasks.models" not in path.read_text():
+            continue  # it knows no rows
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{module}.{node.name}", node
+
+
+def writes_status(function: ast.FunctionDef) -> bool:
+    guards = {
+        id(part)
+        for node in ast.walk(function)
+        if (isinstance(node, ast.Assign) and "guard" in ast.unparse(node.targets[0]))
+        or (isinstance(node, ast.BinOp) and "guard" in ast.unparse(node.left))
+        for part in ast.walk(node)
+    }
+    return any(id(node) not in guards and is_write(node) for node in ast.walk(function))
+
+
+def is_write(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(attr="status", ctx=ast.Store()):
+            return True
+        case ast.Call(func=ast.Attribute(attr="update" | "create" | "update_or_create")):
+            return any(keyword.arg == "status" for keyword in node.keywords)
+        case ast.Dict():
+            return any(isinstance(key, ast.Constant) and key.value == "status" for key in node.keys)
+    return False
+
+
+def test_every_function_that_writes_a_status_is_known() -> None:
+    writers = {name for name, function in functions() if writes_status(function)}
+    writers = {name for name in writers if not name.endswith("record")}  # what is shown of a row
+    assert writers == set(WRITERS), "pass what is new to lifecycle/aftermath.py, then list it here"
+
+
+@pytest.mark.parametrize("gate", sorted({gate for gate in WRITERS.values() if gate}))
+def test_every_gate_calls_aftermath(gate: str) -> None:
+    [source] = [ast.unparse(function) for name, function in functions() if name == gate]
+    assert "aftermath." in source
+
+
+@dataclass
+class Received:
+    """The signals that were received, by task name."""
+
+    finished: list[tuple[str, str]] = field(default_factory=list)
+    missed: list[tuple[str, int]] = field(default_factory=list)
+
+
+@pytest.fixture
+def received() -> Iterator[Received]:
+    received = Received()
+
+    def finished(execution: Execution, **_: Any) -> None:
+        received.finished.append((execution.task_name, execution.status))
+
+    def missed(execution: Execution, slots: tuple[datetime, ...], **_: Any) -> None:
+        received.missed.append((execution.task_name, len(slots)))
+
+    execution_finished.connect(finished)
+    slot_missed.connect(missed)
+    yield received
+    execution_finished.disconnect(finished)
+    slot_missed.disconnect(missed)
+
+
+@pytest.fixture
+def committed(django_capture_on_commit_callbacks: Any) -> Committed:
+    def commit() -> AbstractContextManager[Any]:
+        context: AbstractContextManager[Any] = django_capture_on_commit_callbacks(execute=True)
+        return context
+
+    return commit
+
+
+@pytest.fixture
+def make(nothing: None, make_task: Make) -> Make:
+    return make_task
+
+
+@pytest.fixture
+def one(make: Make) -> Task:
+    return make("one", NOTHING, "every 1 hour")
+
+
+@pytest.mark.parametrize("status", ["success", "partial", "failed", "cancelled", "skipped"])
+@pytest.mark.usefixtures("one")
+def test_an_end_is_announced(
+    worker: Worker, now: datetime, received: Received, committed: Committed, status: str
+) -> None:
+    run_task_now("one", now=now)
+    claimed = claim(worker, now)
+    with committed():
+        ending.end([outcome(claimed, now, status)], worker, now)
+    assert received.finished == [("one", status)]
+
+
+def test_a_retry_is_no_end(
+    make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING)
+    run_task_now("one", now=now)
+    with committed():
+        ending.end([loss(claim(worker, now))], worker, now)
+    assert Execution.objects.get().status == "queued"
+    assert received.finished == []
+
+
+def test_a_lost_run_that_is_given_up_is_announced(
+    make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING, on_lost="fail")
+    run_task_now("one", now=now)
+    claim(worker, now)
+    with committed():
+        reaping.give_up({worker.pk: worker.heartbeat_at})
+        assert reaping.reap(now) == 1
+    assert received.finished == [("one", "failed")]
+
+
+def test_a_lost_worker_is_logged(
+    worker: Worker, committed: Committed, caplog: pytest.LogCaptureFixture
+) -> None:
+    with committed():
+        assert reaping.give_up({worker.pk: worker.heartbeat_at}) == [worker]
+    assert "worker lost label=first" in caplog.text
+
+
+def test_a_queued_execution_that_is_cancelled_is_announced(
+    make: Make, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING)
+    execution = run_task_now("one", now=now)
+    with committed():
+        cancel_execution(execution.pk)
+    assert received.finished == [("one", "cancelled")]
+
+
+def test_a_running_one_that_is_asked_to_stop_has_not_ended(
+    make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING)
+    execution = run_task_now("one", now=now)
+    claim(worker, now)
+    with committed():
+        cancel_execution(execution.pk)
+    assert received.finished == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (lambda task, _: disable_task(task.name), "skipped"),
+        (lambda task, now: park(task.state, "Why not.", now, using="default"), "skipped"),
+        (lambda task, _: unregister_task(task.name), "cancelled"),
+    ],
+    ids=["disabled", "parked", "deleted"],
+)
+def test_a_queued_slot_that_is_withdrawn_is_announced(
+    one: Task,
+    now: datetime,
+    received: Received,
+    committed: Committed,
+    case: tuple[Callable[[Task, datetime], object], str],
+) -> None:
+    withdraw, status = case
+    firing.fire(now + HOUR, limit=1)
+    one.refresh_from_db()
+    with committed():
+        withdraw(one, now + HOUR)
+    assert ("one", status) in received.finished
+    assert Execution.objects.queued().count() == 0
+
+
+def test_a_slot_that_is_too_late_at_its_claim_is_missed(
+    make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING, "every 1 hour", misfire_grace=60)
+    firing.fire(now + HOUR, limit=1)
+    late = now + HOUR + timedelta(minutes=2)
+    with committed():
+        assert claiming.claim(worker, late, limit=1, handlers=[NOTHING]) == []
+    assert received.finished == [("one", "missed")]
+    assert received.missed == [("one", 1)]
+
+
+def test_covered_slots_are_announced_once_for_a_row_and_each_time_they_are_missed(
+    make: Make, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING, "every 1 hour", misfire_policy="skip")
+    with committed():
+        firing.fire(now + 3.5 * HOUR, limit=1)
+    with committed():
+        firing.fire(now + 5.5 * HOUR, limit=1)
+    assert Execution.objects.get().slots == 5
+    assert received.finished == [("one", "missed")]
+    assert received.missed == [("one", 3), ("one", 2)]
+
+
+def test_a_replaced_execution_is_announced(
+    make: Make, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING, "every 1 hour", overlap_policy="cancel_other")
+    firing.fire(now + HOUR, limit=1)
+    with committed():
+        firing.fire(now + 2 * HOUR, limit=1)
+    assert received.finished == [("one", "cancelled")]
+    assert received.missed == []
+
+
+def test_nothing_is_announced_for_a_transaction_that_fails(
+    make: Make, now: datetime, received: Received, committed: Committed
+) -> None:
+    make("one", NOTHING, "every 1 hour", misfire_policy="skip")
+
+    def fail() -> None:
+        raise RuntimeError("before the commit")
+
+    with committed(), pytest.raises(RuntimeError):
+        firing.fire_and_claim(None, now + 3 * HOUR, limit=1, before_commit=fail)
+    assert received == Received()
+
+
+def test_a_receiver_that_raises_stops_no_other_and_a_sender_selects(
+    make: Make, now: datetime, registry: Any, committed: Committed
+) -> None:
+    heard: list[str] = []
+    handler = registry.get(NOTHING).function
+
+    def broken(**_: Any) -> None:
+        raise RuntimeError("a receiver")
+
+    def listen(execution: Execution, **_: Any) -> None:
+        heard.append(execution.task_name)
+
+    make("one", NOTHING)
+    execution = run_task_now("one", now=now)
+    execution_finished.connect(broken)
+    execution_finished.connect(listen, sender=handler)
+    try:
+        with committed():
+            cancel_execution(execution.pk)
+    finally:
+        execution_finished.disconnect(broken)
+        execution_finished.disconnect(listen, sender=handler)
+    assert heard == ["one"]
