@@ -1,4 +1,9 @@
-"""The admin: tasks, executions, dead letters, changes, pauses and workers, under any AdminSite."""
+"""The admin, one package per model. It works under any AdminSite, with any subset of the models.
+
+It reads models and writes through ``operations``; it never imports ``worker`` or ``executors``.
+Start with ``tasks/admin.py``. Base classes are in ``base``, ``retrying`` and ``permissions``, pages
+with a form of their own in ``form_page``, ``payload_page`` and ``confirmation``.
+"""
 
 from __future__ import annotations
 

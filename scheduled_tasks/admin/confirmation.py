@@ -1,4 +1,4 @@
-"""The page that asks before executions are cancelled, requeued or resolved, and for the reason."""
+"""The page that asks for confirmation, and for a reason, before executions are changed."""
 
 from __future__ import annotations
 
@@ -14,78 +14,80 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin.form_page import FormPage
 
-#: What the form posts besides, so that it is told from what led to it.
-SUBMITTED = "answer"
-LONGEST_REASON = 1_000
+#: The name of the submit button, which tells the form from the request that led to it.
+CONFIRMED = "confirmed"
+MAX_REASON_LENGTH = 1_000
 
 
 class CancelForm(forms.Form):
-    """Why it is not wanted any more, if there is something to say."""
+    """An optional reason for the cancellation."""
 
     reason = forms.CharField(
         label=_("Reason"),
         widget=AdminTextInputWidget,
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         required=False,
-        help_text=_("It is shown with the execution, beside your name."),
+        help_text=_("Shown with the execution, along with your name."),
     )
 
 
 class ResolveForm(forms.Form):
-    """How a failure was settled."""
+    """How the failure was resolved."""
 
     reason = forms.CharField(
         label=_("Reason"),
         widget=AdminTextInputWidget,
-        max_length=LONGEST_REASON,
-        help_text=_("How it was settled. It is shown with the execution, beside your name."),
+        max_length=MAX_REASON_LENGTH,
+        help_text=_("How it was resolved. Shown with the execution, along with your name."),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked, and what is done with the answer, the reason.
+class Confirmation:
+    """What the page asks, and what it does once the user has confirmed.
 
-    ``concerned`` names what it is about, ``trail`` holds address and label of the pages that led
-    here, ``way_back`` is where the answer leads, and ``hidden`` is posted with it.
+    ``confirmed`` is called with the reason. ``subjects`` name what is about to change,
+    ``breadcrumbs`` are pairs of URL and label, and ``hidden`` is posted along with the form.
     """
 
     title: str
-    verb: str
+    submit_label: str
     form: type[forms.Form]
-    answer: Callable[[str], None]
-    way_back: str
-    concerned: Sequence[str] = ()
-    remark: str = ""
-    trail: Sequence[tuple[str, Any]] = ()
+    confirmed: Callable[[str], None]
+    back_url: str
+    subjects: Sequence[str] = ()
+    help_text: str = ""
+    breadcrumbs: Sequence[tuple[str, Any]] = ()
     hidden: Mapping[str, str] = field(default_factory=dict)
 
 
-class QuestionPage(FormPage):
+class ConfirmationPage(FormPage):
     """One request to such a page."""
 
     template = "admin/scheduled_tasks/confirmation.html"
 
-    def __init__(self, admin: ModelAdmin[Any], request: HttpRequest, question: Question) -> None:
+    def __init__(
+        self, admin: ModelAdmin[Any], request: HttpRequest, confirmation: Confirmation
+    ) -> None:
         super().__init__(admin, request)
-        self.question = question
+        self.confirmation = confirmation
 
     def respond(self) -> HttpResponse:
-        """Do what was asked for by a valid form, and go back; otherwise show the form."""
-        asked = self.question
-        posted = SUBMITTED in self.request.POST
-        form = asked.form(self.request.POST if posted else None)
+        """Act on a valid form and redirect; otherwise show the form."""
+        confirmation = self.confirmation
+        posted = CONFIRMED in self.request.POST
+        form = confirmation.form(self.request.POST if posted else None)
         if posted and form.is_valid():
-            asked.answer(form.cleaned_data.get("reason", ""))
-            return HttpResponseRedirect(asked.way_back)
-        return self.page(
+            confirmation.confirmed(form.cleaned_data.get("reason", ""))
+            return HttpResponseRedirect(confirmation.back_url)
+        return self.render(
             form,
-            title=asked.title,
-            verb=asked.verb,
-            way_back=asked.way_back,
-            concerned=asked.concerned,
-            remark=asked.remark,
-            trail=asked.trail,
-            hidden=asked.hidden,
-            submitted=SUBMITTED,
+            title=confirmation.title,
+            submit_label=confirmation.submit_label,
+            back_url=confirmation.back_url,
+            subjects=confirmation.subjects,
+            help_text=confirmation.help_text,
+            breadcrumbs=confirmation.breadcrumbs,
+            hidden=confirmation.hidden,
+            submit_name=CONFIRMED,
         )

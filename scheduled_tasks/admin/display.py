@@ -1,10 +1,10 @@
-"""How moments, durations, statuses and values look in the admin."""
+"""Times, durations, statuses and values as the admin shows them."""
 
 from __future__ import annotations
 
 import json
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -14,17 +14,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 EMPTY, TO = "-", "\N{EN DASH}"
-#: So many characters of an explanation fit into a row of a list.
-LONGEST_REMARK = 160
+#: Characters of an explanation that fit into a row of a list.
+MAX_SUMMARY_LENGTH = 160
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
 
 
 def moment(value: datetime | None, *, now: datetime | None = None) -> str | SafeString:
-    """Show a moment, absolute and relative.
+    """Return a time as HTML, absolute and relative.
 
-    It is written in Django's current time zone; the page's script puts it into the zone of the
-    viewer's browser and keeps the relative part moving.
+    It is in Django's current time zone. The script of the page converts it to the time zone of
+    the browser and keeps the relative part up to date.
     """
     if value is None:
         return EMPTY
@@ -38,7 +38,7 @@ def moment(value: datetime | None, *, now: datetime | None = None) -> str | Safe
 
 
 def in_current_zone(value: datetime) -> datetime:
-    """Return the moment in Django's current time zone, as it is if that zone has no such year."""
+    """Return the time in Django's current time zone, or unchanged if it has no such year there."""
     try:
         return timezone.localtime(value)
     except OverflowError:
@@ -46,21 +46,16 @@ def in_current_zone(value: datetime) -> datetime:
 
 
 def relative(value: datetime, now: datetime) -> str:
-    """Return how far a moment lies ahead or back, in its largest unit."""
+    """Return the distance of a time from now in its largest unit: ``in 3 hours``."""
     seconds = (value - now).total_seconds()
     if abs(seconds) < SECOND:
         return _("now")
-    amount = length(abs(seconds))
+    amount = in_largest_unit(abs(seconds))
     return _("in %s") % amount if seconds > 0 else _("%s ago") % amount
 
 
-def length_of(time: timedelta) -> str:
-    """Return a length of time in its largest whole unit."""
-    return length(time.total_seconds())
-
-
-def length(seconds: float) -> str:
-    """Return a length of time in its largest whole unit."""
+def in_largest_unit(seconds: float) -> str:
+    """Return a length of time in its largest unit, rounded down: ``3 hours``."""
     if seconds >= DAY:
         return ngettext("%d day", "%d days", days := int(seconds // DAY)) % days
     if seconds >= HOUR:
@@ -71,7 +66,7 @@ def length(seconds: float) -> str:
 
 
 def duration(milliseconds: int | None) -> str:
-    """Return a duration as people read it."""
+    """Return a duration in units that fit its size: ``45 ms``, ``2.4 s``, ``3 min 05 s``."""
     if milliseconds is None:
         return EMPTY
     seconds = milliseconds / 1_000
@@ -86,35 +81,35 @@ def duration(milliseconds: int | None) -> str:
 
 
 def badge(status: str, label: Any = None) -> str | SafeString:
-    """Show a status as a coloured word."""
+    """Return a status as a coloured word, as HTML."""
     if not status:
         return EMPTY
     return format_html('<span class="st-badge st-{}">{}</span>', status, label or status)
 
 
-def cut(text: str, limit: int = LONGEST_REMARK) -> str:
-    """Return the beginning of a text, marked if there is more."""
+def truncated(text: str, limit: int = MAX_SUMMARY_LENGTH) -> str:
+    """Return the first ``limit`` characters, followed by an ellipsis if there are more."""
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def remark(text: str | SafeString) -> str | SafeString:
-    """Show a short text quietly, below something."""
+def small_text(text: str | SafeString) -> str | SafeString:
+    """Return a short text in small print, as HTML."""
     return format_html('<span class="st-remark">{}</span>', text) if text else ""
 
 
-def level(value: int) -> str | SafeString:
-    """Show a level of the logging module as a word, coloured from warnings on."""
+def log_level(value: int) -> str | SafeString:
+    """Return the name of a log level; warnings and errors are coloured."""
     kind = "error" if value >= logging.ERROR else "warning" if value >= logging.WARNING else "info"
     return badge(kind, logging.getLevelName(value))
 
 
 def megabytes(amount: int | None) -> str:
-    """Return an amount of memory."""
+    """Return an amount of memory with its unit."""
     return EMPTY if amount is None else f"{amount} MB"
 
 
 def progress(value: Any) -> str:
-    """Return how far a run has come: ``40 of 100, text``."""
+    """Return the progress of a run: ``40 of 100, text``."""
     match value:
         case {"done": done, "total": None, "text": text}:
             amount = number(done)
@@ -125,28 +120,28 @@ def progress(value: Any) -> str:
     return f"{amount}, {text}" if text else amount
 
 
-def progress_bar(value: Any, part: float | None) -> str | SafeString:
-    """Return how far a run has come, with a bar where ``part`` says how much of it is done."""
-    said = progress(value)
-    if part is None:
-        return said
+def progress_bar(value: Any, fraction: float | None) -> str | SafeString:
+    """Return the progress of a run, with a bar unless ``fraction`` is None."""
+    text = progress(value)
+    if fraction is None:
+        return text
     return format_html(
-        '<progress class="st-progress" value="{}"></progress>{}', f"{part:.3f}", said
+        '<progress class="st-progress" value="{}"></progress>{}', f"{fraction:.3f}", text
     )
 
 
 def number(value: Any) -> str:
-    """Return a number without decimals that say nothing."""
+    """Return a number without insignificant decimals."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def pretty_json(value: Any) -> str | SafeString:
-    """Show a JSON value on indented lines."""
+    """Return a JSON value with indented lines, as HTML."""
     if value is None or value == {}:
         return EMPTY
     return preformatted(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def preformatted(text: str) -> str | SafeString:
-    """Show text as it is, line by line."""
+    """Return text with its line breaks, as HTML."""
     return format_html('<pre class="st-text">{}</pre>', text) if text else EMPTY

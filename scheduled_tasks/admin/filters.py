@@ -1,4 +1,4 @@
-"""The filters beside the lists."""
+"""The filters of the lists."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ NONE = "-"
 
 
 class ParkedFilter(admin.SimpleListFilter):
-    """Tasks that the engine set aside."""
+    """Tasks that the engine has parked because they cannot run."""
 
     title = _("parked")
     parameter_name = "parked"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer yes and no."""
+        """Return yes and no."""
         return [("1", _("Yes")), ("0", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Narrow the list."""
+        """Return the matching rows."""
         if self.value() is None:
             return queryset
         return queryset.filter(state__parked_at__isnull=self.value() == "0")
 
 
 class PausedFilter(admin.SimpleListFilter):
-    """Tasks whose slots a pause of their own skips."""
+    """Tasks that are paused themselves; global pauses do not count."""
 
     title = _("paused")
     parameter_name = "paused"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer yes and no."""
+        """Return yes and no."""
         return [("1", _("Yes")), ("0", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Narrow the list."""
+        """Return the matching rows."""
         if self.value() is None:
             return queryset
         paused = Q(paused_until__isnull=False, paused_until__gt=timezone.now())
@@ -53,19 +53,20 @@ class PausedFilter(admin.SimpleListFilter):
 
 
 class LastStatusFilter(admin.SimpleListFilter):
-    """Tasks by how their last run ended."""
+    """Tasks by the status of their last run."""
 
     title = _("last status")
     parameter_name = "last_status"
-    unended = (Execution.Status.QUEUED, Execution.Status.RUNNING)
+    unfinished = (Execution.Status.QUEUED, Execution.Status.RUNNING)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer the ways in which a run can end."""
-        ends = [choice for choice in Execution.Status.choices if choice[0] not in self.unended]
-        return [*ends, (NONE, _("has not run"))]
+        """Return the statuses of finished executions."""
+        choices = Execution.Status.choices
+        finished = [choice for choice in choices if choice[0] not in self.unfinished]
+        return [*finished, (NONE, _("never run"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Narrow the list."""
+        """Return the matching rows."""
         if (status := self.value()) is None:
             return queryset
         return queryset.filter(state__last_status="" if status == NONE else status)
@@ -78,26 +79,26 @@ class CategoryFilter(admin.SimpleListFilter):
     parameter_name = "category"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer the categories that there are, if there are any."""
-        found = Task.objects.order_by("category").values_list("category", flat=True).distinct()
-        named = [(category, category) for category in found if category]
+        """Return the existing categories; none hide the filter."""
+        used = Task.objects.order_by("category").values_list("category", flat=True).distinct()
+        named = [(category, category) for category in used if category]
         return [*named, (NONE, _("none"))] if named else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Narrow the list."""
+        """Return the matching rows."""
         if (category := self.value()) is None:
             return queryset
         return queryset.filter(category="" if category == NONE else category)
 
 
 class OneTaskFilter(admin.SimpleListFilter):
-    """Executions, or changes, of the one task from whose page somebody came; offers no other."""
+    """Rows of the task that the URL names. It is hidden otherwise: there may be many tasks."""
 
     title = _("task")
     parameter_name = "task"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer the task that the address names."""
+        """Return the task that the URL names."""
         if (task_id := self.value()) is None:
             return []
         if not task_id.isdecimal():
@@ -106,29 +107,29 @@ class OneTaskFilter(admin.SimpleListFilter):
         return [(task_id, name or f"#{task_id}")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow the list."""
+        """Return the matching rows."""
         return queryset.filter(task=int(task_id)) if (task_id := self.value()) else queryset
 
 
 class DeadFilter(admin.SimpleListFilter):
-    """Executions that failed for good and wait for somebody."""
+    """Executions that failed for good and are not resolved."""
 
-    title = _("dead letter")
+    title = _("failures")
     parameter_name = "dead"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer what waits."""
-        return [("1", _("waits for somebody"))]
+        """Return the one choice."""
+        return [("1", _("Unresolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow the list."""
+        """Return the matching rows."""
         return queryset.filter(DEAD) if self.value() else queryset
 
 
 class CauseFilter(admin.SimpleListFilter):
-    """Dead letters of the one cause from whose group somebody came; offers no other.
+    """Unresolved failures with the cause that the URL names. It is hidden otherwise.
 
-    Only what waits for somebody is found: there is an index for that.
+    It finds unresolved failures only, because only they are indexed by cause.
     """
 
     title = _("cause")
@@ -136,38 +137,38 @@ class CauseFilter(admin.SimpleListFilter):
 
     @classmethod
     def key(cls, fingerprint: str) -> str:
-        """Return what stands for a fingerprint in an address."""
+        """Return a fingerprint as it appears in a URL."""
         return fingerprint or NONE
 
     @classmethod
     def fingerprint(cls, key: str) -> str:
-        """Return the fingerprint for which something stands in an address."""
-        # Some databases refuse to be asked for what they cannot hold.
+        """Return the fingerprint for a part of a URL."""
+        # PostgreSQL rejects queries with a null character.
         return "" if key == NONE else key.replace("\0", NONE)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer the cause that the address names."""
-        return [(key, _("as chosen"))] if (key := self.value()) else []
+        """Return the cause that the URL names."""
+        return [(key, _("Selected cause"))] if (key := self.value()) else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow the list."""
+        """Return the matching rows."""
         if not (key := self.value()):
             return queryset
         return queryset.filter(DEAD, error_fingerprint=self.fingerprint(key))
 
 
 class QueueFilter(admin.SimpleListFilter):
-    """Executions by queue. The queues are those of the tasks: there may be millions of runs."""
+    """Executions by queue. The choices come from tasks: there may be millions of executions."""
 
     title = _("queue")
     parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer the queues where there is more than one."""
-        found = Task.objects.order_by("queue").values_list("queue", flat=True).distinct()
-        queues = [(queue, queue) for queue in found]
+        """Return the queues if there is more than one."""
+        used = Task.objects.order_by("queue").values_list("queue", flat=True).distinct()
+        queues = [(queue, queue) for queue in used]
         return queues if len(queues) > 1 else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        """Narrow the list."""
+        """Return the matching rows."""
         return queryset.filter(queue=queue) if (queue := self.value()) else queryset

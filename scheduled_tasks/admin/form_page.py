@@ -1,4 +1,4 @@
-"""Pages with one form that asks a person how to act on tasks."""
+"""Pages with one form, outside Django's own views of the admin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 
 
 class FormPage:
-    """One request to such a page; the pages derived from it say what to ask, and do it."""
+    """One request to such a page. Subclasses choose the template and act on the form."""
 
     template: ClassVar[str]
 
@@ -22,27 +22,27 @@ class FormPage:
         self.opts = admin.opts
         self.media = admin.media
 
-    def page(
-        self, form: Form, *, title: str, verb: str, way_back: str, **more: Any
+    def render(
+        self, form: Form, *, title: str, submit_label: str, back_url: str, **more: Any
     ) -> TemplateResponse:
-        """Show the form; ``verb`` stands on its button, ``way_back`` is where Cancel leads."""
+        """Return the page. ``back_url`` is the target of its link next to the button."""
         context = {
             **self.site.each_context(self.request),
             "opts": self.opts,
             "title": title,
-            "verb": verb,
+            "submit_label": submit_label,
             "form": form,
             "adminform": as_fieldset(form),
             "media": self.media + form.media,
-            "way_back": way_back,
+            "back_url": back_url,
             **more,
         }
-        # What the url tag goes by, so that its links stay within this site.
+        # The url tag reads it, so that links stay within this site.
         self.request.current_app = self.site.name
         return TemplateResponse(self.request, self.template, context)
 
 
 def as_fieldset(form: Form) -> AdminForm:
-    """Return the visible fields of a form as the admin's templates show them."""
+    """Return the visible fields of a form as the admin's templates expect them."""
     fields = [field.name for field in form.visible_fields()]
     return AdminForm(form, [(None, {"fields": fields})], {})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pages with the form of a handler's arguments, which start a run with what it holds."""
+"""Pages with a form for the arguments of a handler, which queue a run with these arguments."""
 
 from __future__ import annotations
 
@@ -23,71 +23,75 @@ from scheduled_tasks.models import Execution, Task
 
 
 class PayloadPage(FormPage, ABC):
-    """One request to such a page; those derived from it say what it is about, and start it."""
+    """One request to such a page. Subclasses show the form and queue the run."""
 
-    #: The name of the view that shows what it is about.
-    page_of: str
+    #: The name of the view of ``subject``.
+    subject_view: str
 
     def __init__(
-        self, admin: ModelAdmin[Any], request: HttpRequest, about: Task | Execution
+        self, admin: ModelAdmin[Any], request: HttpRequest, subject: Task | Execution
     ) -> None:
         super().__init__(admin, request)
         self.admin = admin
-        self.about = about
+        self.subject = subject
 
     def respond(self) -> HttpResponse:
-        """Start the run of a valid form; otherwise show the form."""
+        """Queue the run if the form is valid; otherwise show the form."""
         try:
-            spec = registry.get(self.about.handler).spec
+            spec = registry.get(self.subject.handler).spec
         except ScheduledTasksError as error:
             return self.refuse(error)
         posted = self.request.method == "POST"
         form = self.form(spec, posted=posted)
         if posted and form.is_valid():
-            return self.queue(spec, form) or self.show(form)
+            return self.submit(spec, form) or self.show(form)
         return self.show(form)
 
     def form(self, spec: PayloadSpec, *, posted: bool) -> Form:
-        """Return the form of the handler's arguments, over the payload that there is."""
-        stored = self.about.payload if isinstance(self.about.payload, dict) else {}
+        """Return the form for the arguments, filled with the payload of the subject."""
+        stored = self.subject.payload if isinstance(self.subject.payload, dict) else {}
         form = spec.form(self.request.POST if posted else None, initial=stored)
         if spec.custom_form is None:
-            # The admin takes help texts for HTML; these quote defaults from the code.
+            # The admin renders help texts as HTML; these quote defaults from the code.
             for field in form.fields.values():
                 field.help_text = conditional_escape(field.help_text)
         return form
 
-    def queue(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:
-        """Queue the run and go to its page; None if the payload was refused after all."""
+    def submit(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:
+        """Queue the run and redirect to it. Return None if the payload was refused."""
         try:
-            execution = self.start(spec.payload_from(form))
+            execution = self.queue(spec.payload_from(form))
         except InvalidPayload as error:
             for field, sentences in error.errors.items():
                 form.add_error(field if field in form.fields else None, sentences)
             return None
         except ScheduledTasksError as error:
             return self.refuse(error)
-        said = _("Queued as execution #%d: the next free worker runs it.") % execution.pk
-        self.admin.message_user(self.request, said, messages.SUCCESS)
+        self.admin.message_user(self.request, queued_message(execution), messages.SUCCESS)
         if may_view(self.site, self.request, Execution):
             return HttpResponseRedirect(url(self.site, "execution_change", execution.pk))
-        return HttpResponseRedirect(self.way_back())
+        return HttpResponseRedirect(self.back_url())
 
     def refuse(self, error: ScheduledTasksError) -> HttpResponse:
-        """Say why nothing was started, and go back."""
+        """Redirect with a message that explains why nothing was queued."""
         self.admin.message_user(self.request, str(error), messages.ERROR)
-        return HttpResponseRedirect(self.way_back())
+        return HttpResponseRedirect(self.back_url())
 
     @abstractmethod
-    def start(self, payload: dict[str, Any]) -> Execution:
-        """Queue the run and return it. Raise InvalidPayload, or what else stands against it."""
+    def queue(self, payload: dict[str, Any]) -> Execution:
+        """Queue the run and return it. Raise InvalidPayload or another ScheduledTasksError."""
 
     @abstractmethod
     def show(self, form: Form) -> HttpResponse:
-        """Show the form."""
+        """Return the page with the form."""
 
-    def way_back(self) -> str:
-        """Return the address of the page it is about, or of one that the user may see."""
-        if self.admin.has_view_permission(self.request, self.about):
-            return url(self.site, self.page_of, self.about.pk)
+    def back_url(self) -> str:
+        """Return the URL of the subject, or of the index if the user may not see the subject."""
+        if self.admin.has_view_permission(self.request, self.subject):
+            return url(self.site, self.subject_view, self.subject.pk)
         return reverse("admin:index", current_app=self.site.name)
+
+
+def queued_message(execution: Execution) -> str:
+    """Return the message after a run was queued."""
+    return _("Queued as execution #%d. It runs as soon as a worker is free.") % execution.pk

@@ -1,4 +1,4 @@
-"""Pages that are tried again when other transactions get in their way."""
+"""Admins whose views are retried after a conflict with another transaction."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from scheduled_tasks.models.sql.transactions import in_transaction
 class RetryingAdmin(admin.ModelAdmin):
     """An admin whose saves and deletions survive a conflict with the engine.
 
-    Django runs each of these views in one transaction, within which nothing can be tried again;
-    so the view as a whole is. Where the project has a transaction for each request, it is the
-    request that would have to be tried again, and the conflict is the project's to handle.
+    Django runs each of these views in one transaction. Nothing inside a transaction can be
+    retried, so the whole view is. With ATOMIC_REQUESTS the request is the transaction, and
+    handling the conflict is up to the project.
     """
 
     def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """Show the form; save it, however often that takes."""
+        """Show or save the form; retry after a conflict."""
         view = super().changeform_view
-        return self.patiently(request, lambda: view(request, *args, **options))
+        return self.retried(request, lambda: view(request, *args, **options))
 
     def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """Ask whether to delete; delete, however often that takes."""
+        """Confirm or delete; retry after a conflict."""
         view = super().delete_view
-        return self.patiently(request, lambda: view(request, *args, **options))
+        return self.retried(request, lambda: view(request, *args, **options))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete the selected rows in one transaction."""
@@ -38,22 +38,22 @@ class RetryingAdmin(admin.ModelAdmin):
         using = router.db_for_write(self.model)
         in_transaction(lambda: delete(request, queryset), using=using)
 
-    def patiently(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        """Return what the view answers; one that writes is tried again after conflicts."""
+    def retried(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+        """Return the response of a view, which is retried after conflicts if it writes."""
         if request.method != "POST":
             return view()
-        said = queued_messages(request)
-        before = len(said)
+        queued = queued_messages(request)
+        before = len(queued)
 
-        def once() -> HttpResponse:
-            del said[before:]
+        def attempt() -> HttpResponse:
+            del queued[before:]
             return view()
 
-        return in_transaction(once, using=router.db_for_write(self.model))
+        return in_transaction(attempt, using=router.db_for_write(self.model))
 
 
 def queued_messages(request: HttpRequest) -> list[Any]:
-    """Return the list of what has been said to the user in this request."""
-    # Django has no public way to take back a message of a try that came to nothing.
+    """Return the list of messages to the user that this request has queued."""
+    # Django has no public way to remove the messages of an attempt that was rolled back.
     queued: list[Any] = getattr(get_messages(request), "_queued_messages", [])
     return queued

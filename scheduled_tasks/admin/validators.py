@@ -1,4 +1,4 @@
-"""Moments that people type."""
+"""Validators of form fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 
-def refuse_past(moment: datetime) -> None:
-    """Refuse what has been already."""
-    if moment <= timezone.now():
-        raise ValidationError(_("Enter a moment in the future."))
+def validate_future(value: datetime) -> None:
+    """Raise ValidationError for a time that has passed."""
+    if value <= timezone.now():
+        raise ValidationError(_("Enter a time in the future."))

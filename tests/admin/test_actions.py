@@ -120,7 +120,7 @@ def test_tasks_that_code_declares_are_not_deleted(admin_client: Client, make_tas
     declared = make_task("declared", "shop.plain", origin=Task.Origin.CODE)
     other = make_task("other", "shop.plain")
     refused = text(act(admin_client, "delete_selected", declared, other, post="yes"))
-    assert "declared: declared in code, disable it instead" in refused
+    assert "declared: declared in code. Disable it instead." in refused
     assert Task.objects.count() == 2
     assert admin_client.get(page("task_delete", declared.pk)).status_code == 403
     assert admin_client.post(page("task_delete", other.pk), {"post": "yes"}).status_code == 302

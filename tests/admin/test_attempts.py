@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin.executions import attempts as execution_attempts
+from scheduled_tasks.admin.executions import attempts
 from scheduled_tasks.lifecycle import requeueing
 from scheduled_tasks.models import Attempt, Execution
 from tests.admin.pages import change, page, shown, text, tried
@@ -45,7 +45,7 @@ def test_the_attempts_before_the_last_one_are_shown_in_order(
 ) -> None:
     tried(execution, 1)
     tried(execution, 2, outcome="lost", traceback="", error_category="lost", error="<b>Gone.</b>")
-    said = shown(admin_client, execution).partition("Attempts before the last one")[2]
+    said = shown(admin_client, execution).partition("Earlier attempts")[2]
     parts = [
         '<th scope="row">1</th>',
         '<span class="st-badge st-failed">failed</span>',
@@ -69,7 +69,7 @@ def test_the_attempts_before_the_last_one_are_shown_in_order(
 def test_without_other_attempts_there_is_no_list_of_them(
     admin_client: Client, execution: Execution
 ) -> None:
-    assert "Attempts before the last one" not in shown(admin_client, execution)
+    assert "Earlier attempts" not in shown(admin_client, execution)
 
 
 def test_an_attempt_that_never_began_has_gaps(admin_client: Client, execution: Execution) -> None:
@@ -84,13 +84,13 @@ def test_an_attempt_that_never_began_has_gaps(admin_client: Client, execution: E
 def test_only_the_latest_attempts_and_ends_of_tracebacks_are_shown(
     admin_client: Client, execution: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution_attempts, "CHARACTERS", 10)
+    monkeypatch.setattr(attempts, "MAX_TRACEBACK_LENGTH", 10)
     for number in range(1, 51):
         tried(execution, number, traceback="a" * number)
-    assert "There were more" not in shown(admin_client, execution)
+    assert "Only the latest" not in shown(admin_client, execution)
     tried(execution, 51, traceback=f"{'b' * 100}{'c' * 10}")
     said = shown(admin_client, execution)
-    assert "There were more; these are the latest 50." in said
+    assert "Only the latest 50 attempts are shown." in said
     assert "no answer to 1<" not in said
     assert f"… {'c' * 10}</pre>" in said
     assert "bc" not in said

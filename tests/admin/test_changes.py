@@ -78,7 +78,7 @@ def test_a_long_change_is_cut_in_the_list_and_whole_on_its_page(
     task.save()
     with CaptureQueriesContext(connection) as captured:
         said = text(admin_client.get(page("taskchange_changelist")))
-    assert "Too much to show here." in said
+    assert "Too long to show here." in said
     assert not any('"scheduled_tasks_taskchange"."fields",' in query["sql"] for query in captured)
     url = page("taskchange_change", TaskChange.objects.first().pk)
     assert "y" * 100_000 in text(admin_client.get(url))
@@ -172,17 +172,17 @@ def test_whoever_may_not_see_changes_does_not(
     staff: Callable[..., Client], make_task: Make
 ) -> None:
     client, task = staff("view_task"), make_task("a", "shop.plain")
-    assert "Last changes" not in text(client.get(page("task_change", task.pk)))
+    assert "Latest changes" not in text(client.get(page("task_change", task.pk)))
     assert client.get(page("taskchange_changelist")).status_code == 403
 
 
 def test_a_viewer_of_changes_sees_them(staff: Callable[..., Client], make_task: Make) -> None:
     client, task = staff("view_task", "view_taskchange"), make_task("a", "shop.plain")
-    assert "Last changes" in text(client.get(page("task_change", task.pk)))
+    assert "Latest changes" in text(client.get(page("task_change", task.pk)))
     assert listed(client, "taskchange_changelist") == ["a: created"]
 
 
 def test_a_task_without_a_change_on_record_says_so(admin_client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.plain")
     TaskChange.objects.all().delete()
-    assert "No change is on record." in text(admin_client.get(page("task_change", task.pk)))
+    assert "No changes recorded." in text(admin_client.get(page("task_change", task.pk)))

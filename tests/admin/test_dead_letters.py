@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from scheduled_tasks import requeue_execution
-from scheduled_tasks.admin.dead_letters import groups as dead_groups
+from scheduled_tasks.admin.dead_letters import groups as groups_module
 from scheduled_tasks.models import Execution, Task
 from tests.admin.pages import listed, messages, page, shown, text
 
@@ -46,14 +46,14 @@ def groups(client: Client) -> Any:
 def answer(client: Client, asked: Any, **fields: str) -> Any:
     """Send the form of a page that asks, as a browser does."""
     assert asked.status_code == 200
-    data = {**asked.context["hidden"], "answer": "Go", **fields}
+    data = {**asked.context["hidden"], "confirmed": "Go", **fields}
     return client.post(asked.request["PATH_INFO"], data)
 
 
 def test_the_index_of_the_admin_leads_there(admin_client: Client, db: None) -> None:
     said = text(admin_client.get("/admin/"))
     assert f'<a href="{page("deadletter_changelist")}">Failures</a>' in said
-    assert "Nothing waits for anybody." in text(admin_client.get(page("deadletter_changelist")))
+    assert "No unresolved failures." in text(admin_client.get(page("deadletter_changelist")))
 
 
 def test_failures_are_grouped_by_cause_the_newest_first(
@@ -74,8 +74,8 @@ def test_failures_are_grouped_by_cause_the_newest_first(
         "Broke b.",
     )
     assert (first.category, first.newest_url) == ("logic", page("execution_change", newest.pk))
-    assert "3 hours ago" in first.first
-    assert "1 hour ago" in first.last
+    assert "3 hours ago" in first.first_seen
+    assert "1 hour ago" in first.last_seen
     assert first.tasks.index("another") < first.tasks.index("nightly")
     query = first.all_url.removeprefix(page("execution_changelist"))
     assert len(listed(admin_client, "execution_changelist", query)) == 2
@@ -109,7 +109,7 @@ def test_a_group_is_requeued_as_a_whole_and_losers_are_told(
     assert response.url == page("deadletter_changelist")
     assert messages(response) == [
         "2 requeued.",
-        "1 had been resolved or requeued by somebody else meanwhile.",
+        "1 had already been resolved or requeued.",
     ]
     assert set(Execution.objects.dead()) == {other, later}
     made = Execution.objects.filter(triggered_by="user:admin").order_by("pk")
@@ -133,26 +133,26 @@ def test_a_group_of_which_nothing_waits_any_more_is_told(admin_client: Client, d
     for way in ("requeue", "resolve"):
         response = admin_client.get(page(f"deadletter_{way}", A))
         assert response.url == page("deadletter_changelist")
-        assert messages(response)[-1] == "Nothing of this cause waits for anybody any more."
+        assert messages(response)[-1] == "There are no unresolved failures with this cause."
 
 
 def test_no_more_is_looked_at_and_shown_than_fits(
     admin_client: Client, make_dead: Make, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, number in {"LOOKED_AT": 4, "SHOWN": 1, "TASKS_NAMED": 2}.items():
-        monkeypatch.setattr(dead_groups, name, number)
+    for name, number in {"MAX_COUNTED": 4, "MAX_GROUPS": 1, "MAX_TASKS": 2}.items():
+        monkeypatch.setattr(groups_module, name, number)
     make_dead(B)
     for number in range(3):
         make_dead(A, make_task(f"task-{number}", "shop.plain"))
     found = groups(admin_client)
-    assert (found.looked_at, found.left_out, len(found.rows)) == (None, 1, 1)
+    assert (found.limit, found.hidden, len(found.rows)) == (None, 1, 1)
     assert found.rows[0].tasks.endswith(", 1 more")
     make_dead(A, error="x" * 1_000)
     found = groups(admin_client)
-    assert (found.looked_at, found.left_out, found.rows[0].count) == (4, 0, 4)
+    assert (found.limit, found.hidden, found.rows[0].count) == (4, 0, 4)
     assert found.rows[0].error == f"{'x' * 300}…"
     said = text(admin_client.get(page("deadletter_changelist")))
-    assert "There are more than 4: the newest 4 are counted." in said
+    assert "Only the newest 4 failures are counted." in said
 
 
 def test_failures_of_deleted_tasks_are_listed_too(

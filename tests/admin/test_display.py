@@ -79,8 +79,8 @@ def test_progress(progress: Any, said: str) -> None:
     ],
 )
 def test_levels(level: int, said: str) -> None:
-    assert said in display.level(level)
-    assert logging.getLevelName(level) in display.level(level)
+    assert said in display.log_level(level)
+    assert logging.getLevelName(level) in display.log_level(level)
 
 
 @pytest.mark.parametrize(("amount", "said"), [(None, "-"), (0, "0 MB"), (2048, "2048 MB")])

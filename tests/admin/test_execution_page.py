@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin.executions import log_download as execution_log_file
+from scheduled_tasks.admin.executions import log_download
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from tests.admin.pages import change, page, say, shown, text
 
@@ -51,7 +51,7 @@ def test_what_there_is_not_is_left_out(admin_client: Client, execution: Executio
     said = shown(admin_client, execution)
     for name in ("reason", "progress_text", "counts", "checkpoint_text"):
         assert f"field-{name}" not in said
-    assert "The whole log" not in said
+    assert "Full log" not in said
     assert "data-st-live" not in said
     change(execution, status="skipped", attempt=0)
     assert 'class="module st-log"' not in shown(admin_client, execution)
@@ -90,7 +90,7 @@ def test_the_log_is_shown_oldest_first(admin_client: Client, execution: Executio
     ]
     places = [said.index(part) for part in parts]
     assert places == sorted(places)
-    assert "These are the last lines" not in said
+    assert "Only the last lines are shown" not in said
 
 
 def test_the_log_says_where_each_attempt_begins_and_ends(
@@ -130,11 +130,11 @@ def test_the_whole_log_is_a_file_of_text(
     execution: Execution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(execution_log_file, "AT_ONCE", 3)
+    monkeypatch.setattr(log_download, "BATCH_SIZE", 3)
     say(execution, *(f"line {number}" for number in range(7)))
     say(execution, "<b>two\nlines</b>", level=logging.ERROR, attempt=2)
     said = shown(admin_client, execution)
-    assert "The whole log: 8 lines" in said
+    assert "Full log (8 lines)" in said
     address = page("execution_log", execution.pk)
     assert address in said
     response = admin_client.get(address)
@@ -157,10 +157,10 @@ def test_secrets_of_what_went_in_are_not_shown(admin_client: Client, execution: 
 
 def test_only_the_last_lines_are_shown(admin_client: Client, execution: Execution) -> None:
     say(execution, *(f"line-{number:03}." for number in range(200)))
-    assert "These are the last lines" not in shown(admin_client, execution)
+    assert "Only the last lines are shown" not in shown(admin_client, execution)
     say(execution, "line-200.")
     said = shown(admin_client, execution)
-    assert "These are the last lines." in said
+    assert "Only the last lines are shown." in said
     assert "line-000." not in said
     assert said.index("line-001.") < said.index("line-200.")
 

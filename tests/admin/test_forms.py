@@ -327,7 +327,7 @@ def test_a_row_that_went_bad_says_so(admin_client: Client, make_task: Make) -> N
     url = page("task_change", task.pk)
     Task.objects.update(schedule="nonsense")
     assert "Invalid: nonsense" in text(admin_client.get(page("task_changelist")))
-    assert "It cannot run: " in text(admin_client.get(url))
+    assert "Cannot run: " in text(admin_client.get(url))
     Task.objects.update(schedule="0 2 * * *", handler="shop.gone")
     assert "No handler is called &#x27;shop.gone&#x27;." in text(admin_client.get(url))
 

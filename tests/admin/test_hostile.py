@@ -147,7 +147,7 @@ def test_messages_about_executions_show_scripts_as_text(
     admin_client.post(page("execution_requeue", execution.pk))
     selected = {"action": "requeue", "_selected_action": [execution.pk]}
     admin_client.post(page("execution_changelist"), selected)
-    resolved = {"answer": "Go", "reason": SCRIPT}
+    resolved = {"confirmed": "Go", "reason": SCRIPT}
     for _ in range(2):
         admin_client.post(page("execution_resolve", execution.pk), resolved)
     said = text(admin_client.get(page("execution_changelist")))

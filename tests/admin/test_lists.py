@@ -55,11 +55,11 @@ def test_the_list_says_whether_a_worker_lives(
     admin_client: Client, make_task: Make, make_worker: Make, now: datetime
 ) -> None:
     make_worker("long gone", heartbeat_at=now - timedelta(hours=1))
-    assert "No worker is alive" in text(admin_client.get(page("task_changelist")))
+    assert "No worker is online" in text(admin_client.get(page("task_changelist")))
     make_worker()
     said = text(admin_client.get(page("task_changelist")))
-    assert "No worker is alive" not in said
-    assert f'<a href="{page("worker_changelist")}">1 worker is alive</a>' in said
+    assert "No worker is online" not in said
+    assert f'<a href="{page("worker_changelist")}">1 worker online</a>' in said
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_the_page_of_a_task_says_how_it_stands(
     said = text(admin_client.get(url))
     assert "Enabled." in said
     assert said.count("<li><span") == 5
-    assert "It has not run yet." in said
-    assert "This handler takes: days, dry_run, kind." in said
+    assert "Never run." in said
+    assert "Arguments: days, dry_run, kind." in said
 
     TaskState.objects.filter(pk=task.pk).update(
         last_status="success", last_run_at=now, execution_count=4
@@ -265,7 +265,7 @@ def test_the_page_of_a_task_says_how_it_stands(
 
     Task.objects.filter(pk=task.pk).update(enabled=False)
     TaskState.objects.filter(pk=task.pk).update(parked_at=None)
-    assert "Disabled: it fires no slot" in text(admin_client.get(url))
+    assert "Disabled. It can still be run manually." in text(admin_client.get(url))
 
 
 def test_the_page_of_a_declared_task_says_what_a_person_changed(

@@ -44,8 +44,8 @@ def banner(client: Client, view: str = "task_changelist") -> str:
 
 def test_without_a_pause_the_list_of_tasks_offers_one(admin_client: Client) -> None:
     said = text(admin_client.get(page("task_changelist")))
-    assert "Everything is paused" not in said
-    assert f'<a href="{page("pause_add")}">Pause everything…</a>' in said
+    assert "All tasks are paused" not in said
+    assert f'<a href="{page("pause_add")}">Pause all tasks…</a>' in said
 
 
 @pytest.mark.parametrize("view", ["task_changelist", "pause_changelist"])
@@ -55,7 +55,7 @@ def test_a_banner_says_until_when_why_and_who(
     begin(until=later, reason="The <database> moves.")
     said = banner(admin_client, view)
     for part in (
-        "Everything is paused until",
+        "All tasks are paused until",
         "2026-03-08 12:00:00 UTC",
         ": The &lt;database&gt; moves.",
         "5 minutes ago",
@@ -63,13 +63,13 @@ def test_a_banner_says_until_when_why_and_who(
         f'action="{page("pause_resume")}"',
     ):
         assert part in said
-    assert page("pause_add") + '">Pause everything' not in said
+    assert page("pause_add") + '">Pause all tasks' not in said
 
 
 def test_a_pause_without_end_or_reason_says_neither(admin_client: Client, begin: Begin) -> None:
     begin(by="")
     said = banner(admin_client)
-    assert "Everything is paused." in said
+    assert "All tasks are paused." in said
     assert "until" not in said
     assert " by " not in said
 
@@ -132,12 +132,12 @@ def test_everything_is_resumed_by_a_button(admin_client: Client, begin: Begin) -
     response = admin_client.post(page("pause_resume"))
     assert response.status_code == 302
     assert response.url == page("task_changelist")
-    assert messages(response) == ["The pause has ended."]
+    assert messages(response) == ["All tasks resumed."]
     pause.refresh_from_db()
     assert pause.ended_by == "user:admin"
     assert LogEntry.objects.get().change_message == "Resumed."
     admin_client.cookies.pop("messages")
-    assert messages(admin_client.post(page("pause_resume"))) == ["Nothing was paused."]
+    assert messages(admin_client.post(page("pause_resume"))) == ["There was no global pause."]
 
 
 def test_looking_at_the_button_ends_nothing(
@@ -154,7 +154,7 @@ def test_pauses_are_kept_as_they_were(
     pause = begin(reason="Deploy")
     admin_client.post(page("pause_resume"))
     said = text(admin_client.get(page("pause_changelist")))
-    for part in ("Deploy", "user:ada", "by user:admin", ">over<"):
+    for part in ("Deploy", "user:ada", "by user:admin", ">ended<"):
         assert part in said
     url = page("pause_change", pause.pk)
     shown = text(admin_client.get(url))
@@ -168,8 +168,8 @@ def test_pauses_are_kept_as_they_were(
 def test_a_pause_in_force_says_so(admin_client: Client, begin: Begin) -> None:
     begin()
     said = text(admin_client.get(page("pause_changelist")))
-    assert ">in force<" in said
-    assert "ended by hand" in said
+    assert ">active<" in said
+    assert "until resumed" in said
 
 
 @pytest.mark.parametrize(

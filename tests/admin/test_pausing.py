@@ -133,12 +133,12 @@ def test_pauses_end_early(
     a = make_task("a", "shop.plain", paused_until=later, pause_reason="Moving")
     over = make_task("b", "shop.plain", paused_until=now - timedelta(days=1))
     never = make_task("c", "shop.plain")
-    assert messages(act(admin_client, "end_pause", a, over, never)) == ["1 pause ended."]
+    assert messages(act(admin_client, "end_pause", a, over, never)) == ["1 task resumed."]
     a.refresh_from_db()
     assert (a.paused_until, a.pause_reason) == (None, "")
     assert TaskChange.objects.first().changed_by == "user:admin"
-    assert LogEntry.objects.get().change_message == "Pause ended."
-    assert messages(act(admin_client, "end_pause", a)) == ["0 pauses ended."]
+    assert LogEntry.objects.get().change_message == "Resumed."
+    assert messages(act(admin_client, "end_pause", a)) == ["0 tasks resumed."]
 
 
 def test_whoever_may_not_change_tasks_pauses_none(

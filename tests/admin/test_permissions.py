@@ -97,9 +97,14 @@ def test_only_who_sees_executions_and_may_run_tasks_settles_them(
     execution = make_execution(make_task("a", "shop.plain"), status="failed")
     for url in settling(execution):
         assert client.get(url).status_code == 403
-        assert client.post(url, {"answer": "Go", "reason": "Mended."}).status_code == 403
+        assert client.post(url, {"confirmed": "Go", "reason": "Mended."}).status_code == 403
     for action in ("cancel", "requeue", "resolve"):
-        data = {"action": action, "_selected_action": [execution.pk], "answer": "Go", "reason": "x"}
+        data = {
+            "action": action,
+            "_selected_action": [execution.pk],
+            "confirmed": "Go",
+            "reason": "x",
+        }
         client.post(page("execution_changelist"), data)
     assert Execution.objects.get().dead
     if "view_execution" in permissions:
@@ -186,7 +191,7 @@ def test_workers_are_linked_for_those_who_may_see_them(
 ) -> None:
     make_worker()
     said = text(staff("view_task").get(page("task_changelist")))
-    assert "1 worker is alive" in said
+    assert "1 worker online" in said
     assert page("worker_changelist") not in said
 
 

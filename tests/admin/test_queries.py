@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from scheduled_tasks.admin.executions.admin import LONG_COLUMNS, ExecutionAdmin
+from scheduled_tasks.admin.executions.admin import ExecutionAdmin
+from scheduled_tasks.admin.executions.columns import LONG_COLUMNS
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.models import Execution, Pause, TaskState
 from tests.admin.pages import page, say, tried
@@ -101,7 +102,7 @@ def test_settling_many_asks_as_often_as_settling_few(
     counts = []
     for size in (1, 3, 30):  # the first time some things are read that are kept in memory then
         rows = [make_execution(task, status=status, finished_at=None).pk for _ in range(size)]
-        data = {"action": action, "_selected_action": rows, "answer": "Go", "reason": "Mended."}
+        data = {"action": action, "_selected_action": rows, "confirmed": "Go", "reason": "Mended."}
         with CaptureQueriesContext(connection) as captured:
             assert admin_client.post(page("execution_changelist"), data).status_code == 302
         counts.append(sum(query["sql"].startswith("SELECT") for query in captured))

@@ -65,7 +65,7 @@ def test_the_run_is_queued_in_the_users_name(admin_client: Client, make_task: Ma
     assert response.status_code == 302
     assert response.url == page("execution_change", execution.pk)
     assert messages(response) == [
-        f"Queued as execution #{execution.pk}: the next free worker runs it."
+        f"Queued as execution #{execution.pk}. It runs as soon as a worker is free."
     ]
     assert execution.payload == {"days": 7, "kind": "all"}
     assert (execution.status, execution.trigger) == ("queued", "manual")
@@ -107,7 +107,7 @@ def test_a_handler_without_arguments_only_asks_for_a_click(
     admin_client: Client, make_task: Make
 ) -> None:
     task = make_task("plain", "shop.plain")
-    assert "It takes no arguments." in text(admin_client.get(page("task_run", task.pk)))
+    assert "This task takes no arguments." in text(admin_client.get(page("task_run", task.pk)))
     assert run(admin_client, task).status_code == 302
     assert Execution.objects.get().payload == {}
 
@@ -174,7 +174,7 @@ def test_test_mode_is_asked_for_beside_the_arguments(admin_client: Client, make_
     assert '<input type="checkbox" name="run-test_mode"' in said
     assert 'for="id_run-test_mode"' in said
     assert 'id="id_run-test_mode_helptext"' in said
-    assert "how it ends does not count for the task" in said
+    assert "the outcome is not counted" in said
 
     run(admin_client, task, test_mode="on")
     execution = Execution.objects.latest("pk")

@@ -11,8 +11,8 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from scheduled_tasks import requeue_execution, resolve_execution, run_task_now, scheduled_task
-from scheduled_tasks.admin.executions import selection as chosen
-from scheduled_tasks.admin.executions.requeue_page import RequeueView
+from scheduled_tasks.admin.executions import selection
+from scheduled_tasks.admin.executions.requeue_page import RequeuePage
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.tasks import cancel_execution
 from tests.admin.pages import change, messages, page, shown, text
@@ -20,7 +20,7 @@ from tests.admin.pages import change, messages, page, shown, text
 Make = Callable[..., Any]
 
 BUTTONS = ("Cancel…", "Requeue</button>", "Requeue with another payload…", "Resolve…")
-MEANWHILE = "had been resolved or requeued by somebody else meanwhile."
+MEANWHILE = "had already been resolved or requeued."
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def act(client: Client, action: str, *rows: Execution, query: str = "", **fields
 def answer(client: Client, asked: Any, reason: str = "", query: str = "") -> Any:
     """Send the form of a page that asks, as a browser does."""
     assert asked.status_code == 200
-    data = {**asked.context["hidden"], "answer": "Go", "reason": reason}
+    data = {**asked.context["hidden"], "confirmed": "Go", "reason": reason}
     client.cookies.pop("messages", None)
     return client.post(asked.request["PATH_INFO"] + query, data)
 
@@ -106,10 +106,10 @@ def test_what_cannot_be_requeued_is_told_by_why(
     said = messages(act(admin_client, "requeue", *rows))
     assert said[0] == "0 requeued."
     expected = (
-        "1 cannot be requeued, since its task is deleted: resolve it.",
-        "1 failed in test mode, and waits for nobody.",
+        "1 cannot be requeued because its task was deleted. Resolve it instead.",
+        "1 failed in test mode, so there is nothing to resolve.",
+        "1 has been deleted.",
         "1 has not failed.",
-        "1 was deleted meanwhile.",
         "1 was refused: No handler is called 'shop.gone'.",
         "1 was refused: gone: unknown argument",
     )
@@ -152,7 +152,7 @@ def test_selected_executions_are_cancelled(
     response = answer(admin_client, asked, "Not today.")
     said = messages(response)
     assert said[0] == "2 cancelled."
-    assert sorted(said[1:]) == ["1 had been asked to stop already.", "2 had ended already."]
+    assert sorted(said[1:]) == ["1 had already been asked to stop.", "2 had already finished."]
     why = "Cancelled by user:admin: Not today."
     assert (fresh(queued).status, fresh(queued).reason) == ("cancelled", why)
     assert (fresh(running).cancel_requested_at, fresh(running).reason) == (now, why)
@@ -163,10 +163,10 @@ def test_selected_executions_are_cancelled(
 def test_all_that_a_filter_finds_is_settled_up_to_a_bound(
     admin_client: Client, make_dead: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chosen, "MOST", 3)
+    monkeypatch.setattr(selection, "MAX_SELECTED", 3)
     rows = [make_dead() for _ in range(5)]
     asked = act(admin_client, "resolve", rows[0], query="?dead=1", select_across="1")
-    assert messages(asked) == ["There are more than 3: this is about the newest of them."]
+    assert messages(asked) == ["More than 3 are selected. Only the newest 3 are included."]
     later = make_dead()
     response = answer(admin_client, asked, "Mended.", query="?dead=1")
     assert messages(response) == ["3 resolved."]
@@ -175,7 +175,7 @@ def test_all_that_a_filter_finds_is_settled_up_to_a_bound(
 
 def test_what_is_no_number_chooses_nothing(admin_client: Client, make_dead: Make) -> None:
     row = make_dead()
-    response = act(admin_client, "requeue", row, chosen=f"x,,{'9' * 30}, {row.pk}")
+    response = act(admin_client, "requeue", row, selected=f"x,,{'9' * 30}, {row.pk}")
     assert messages(response) == ["0 requeued."]
     assert fresh(row).dead
 
@@ -185,7 +185,7 @@ def test_buttons_are_shown_where_they_apply(
 ) -> None:
     dead = make_dead()
     assert offered(admin_client, dead) == list(BUTTONS[1:])
-    assert "Failures of this cause" in shown(admin_client, dead)
+    assert "Failures with the same cause" in shown(admin_client, dead)
     queued = run_task_now(task)
     assert offered(admin_client, queued) == ["Cancel…"]
     change(queued, status="running", cancel_requested_at=now)
@@ -202,7 +202,9 @@ def test_one_failure_is_requeued_and_both_pages_link_to_each_other(
     response = admin_client.post(page("execution_requeue", row.pk))
     again = Execution.objects.get(requeue_of=row)
     assert response.url == page("execution_change", again.pk)
-    assert messages(response) == [f"Queued as execution #{again.pk}: the next free worker runs it."]
+    assert messages(response) == [
+        f"Queued as execution #{again.pk}. It runs as soon as a worker is free."
+    ]
     assert (again.payload, again.triggered_by) == ({"days": 7}, "user:admin")
     assert log() == [f"Requeued as #{again.pk}."]
     failed = shown(admin_client, row)
@@ -221,7 +223,7 @@ def test_nothing_is_settled_by_looking(admin_client: Client, make_dead: Make, ta
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_client.get(page("execution_changelist")).context["user"])
     for view, row in [("requeue", dead), ("cancel", queued), ("resolve", dead)]:
-        data = {"answer": "Go", "reason": "Mended."}
+        data = {"confirmed": "Go", "reason": "Mended."}
         assert client.post(page(f"execution_{view}", row.pk), data).status_code == 403
     assert fresh(dead).dead
 
@@ -253,13 +255,13 @@ def test_who_is_overtaken_while_typing_a_payload_is_told(
     admin_client: Client, make_dead: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = make_dead()
-    form = RequeueView.form
+    form = RequeuePage.form
 
     def overtaken(*args: Any, **options: Any) -> Any:
         resolve_execution(row.pk, "Mended.", by="user:bob")
         return form(*args, **options)
 
-    monkeypatch.setattr(RequeueView, "form", overtaken)
+    monkeypatch.setattr(RequeuePage, "form", overtaken)
     late = admin_client.post(page("execution_requeue_payload", row.pk), {"payload-days": "9"})
     assert "was resolved by user:bob" in messages(late)[-1]
 
@@ -291,7 +293,7 @@ def test_one_is_resolved_and_the_next_is_told_by_whom(
 ) -> None:
     row = make_dead()
     url = page("execution_resolve", row.pk)
-    data = {"answer": "Resolve", "reason": "Sent by hand."}
+    data = {"confirmed": "Resolve", "reason": "Sent by hand."}
     response = admin_client.post(url, data)
     assert (response.url, messages(response)) == (page("execution_change", row.pk), ["Resolved."])
     assert fresh(row).resolution == "Sent by hand."
@@ -304,7 +306,7 @@ def test_one_is_resolved_and_the_next_is_told_by_whom(
 def test_one_is_cancelled_and_the_next_is_told(admin_client: Client, task: Task) -> None:
     queued, running = run_task_now(task), run_task_now(task)
     change(running, status="running")
-    data = {"answer": "Cancel", "reason": ""}
+    data = {"confirmed": "Cancel", "reason": ""}
     response = admin_client.post(page("execution_cancel", queued.pk), data)
     assert messages(response) == ["Cancelled."]
     assert fresh(queued).reason == "Cancelled by user:admin."
@@ -327,6 +329,6 @@ def test_a_handler_without_arguments_only_asks_for_a_click(
 
     row = make_execution(make_task("bare", "shop.bare"), status="failed")
     url = page("execution_requeue_payload", row.pk)
-    assert "It takes no arguments." in text(admin_client.get(url))
+    assert "This task takes no arguments." in text(admin_client.get(url))
     assert admin_client.post(url).status_code == 302
     assert not fresh(row).dead

@@ -74,7 +74,7 @@ def test_a_site_without_pauses_shows_the_banner_all_the_same(
     task = make_task("export", "shop.export")
     Pause.objects.begin(now, reason="Deploy")
     said = text(admin_client.get(page("task_changelist", site="tasks_only")))
-    assert "Everything is paused" in said
+    assert "All tasks are paused" in said
     assert "/resume/" not in said
     said = text(admin_client.get(page("task_change", task.pk, site="tasks_only")))
     assert "Last changes" not in said

@@ -1,3 +1,3 @@
-"""The record of changes."""
+"""The history of changes to tasks."""
 
 from __future__ import annotations

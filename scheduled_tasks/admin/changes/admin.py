@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.base import HistoryAdmin
-from scheduled_tasks.admin.changes import differences as changes
+from scheduled_tasks.admin.changes import differences
 from scheduled_tasks.admin.filters import OneTaskFilter
 from scheduled_tasks.admin.links import task_link
 from scheduled_tasks.models import TaskChange
@@ -20,30 +20,30 @@ from scheduled_tasks.models import TaskChange
 
 @admin.register(TaskChange)
 class TaskChangeAdmin(HistoryAdmin):
-    """The changes of all tasks, newest first; also of tasks that are gone."""
+    """The changes of all tasks, newest first, including deleted tasks."""
 
-    list_display = ("changed_moment", "task_name", "action_badge", "changed_by", "what")
+    list_display = ("changed_moment", "task_name", "action_badge", "changed_by", "summary")
     list_filter = (OneTaskFilter, "action")
     search_fields = ("task_name", "changed_by")
-    search_help_text = _("A part of the task's name, or of who changed it")
-    fields = ("task_page", "action_badge", "changed_moment", "changed_by", "reason", "differences")
+    search_help_text = _("Search by task name or user")
+    fields = ("task_page", "action_badge", "changed_moment", "changed_by", "reason", "values")
 
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Leave in the database what lists do not show."""
-        return changes.for_lists(queryset)
+        """Defer what lists do not show."""
+        return differences.for_lists(queryset)
 
     def has_delete_permission(self, request: HttpRequest, obj: TaskChange | None = None) -> bool:
-        """Refuse: a record that can be thinned out proves nothing."""
+        """Refuse: an audit trail with gaps proves nothing."""
         return False
 
     @admin.display(description=_("when"))
     def changed_moment(self, change: TaskChange) -> str:
-        """Return when it was done."""
+        """Return when it was made."""
         return display.moment(change.changed_at)
 
     @admin.display(description=_("action"))
     def action_badge(self, change: TaskChange) -> str:
-        """Return what was done, coloured where it stops a task."""
+        """Return the action as a badge."""
         return display.badge(change.action, change.get_action_display())
 
     @admin.display(description=_("task"))
@@ -51,12 +51,12 @@ class TaskChangeAdmin(HistoryAdmin):
         """Link to the task while it exists."""
         return task_link(self.admin_site, change)
 
-    @admin.display(description=_("what"))
-    def what(self, change: TaskChange) -> str:
-        """Return each difference in a line, or the reason of the engine."""
-        return format_html('<div class="st-differences">{}</div>', changes.summary(change))
+    @admin.display(description=_("changes"))
+    def summary(self, change: TaskChange) -> str:
+        """Return one line per field, or the reason of the engine."""
+        return format_html('<div class="st-differences">{}</div>', differences.summary(change))
 
     @admin.display(description=_("fields"))
-    def differences(self, change: TaskChange) -> str:
+    def values(self, change: TaskChange) -> str:
         """Return all old and new values."""
-        return changes.table(change)
+        return differences.table(change)

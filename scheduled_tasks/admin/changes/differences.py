@@ -1,4 +1,4 @@
-"""How a change of a task reads."""
+"""The old and new values of a change, in brief and in full."""
 
 from __future__ import annotations
 
@@ -17,54 +17,56 @@ from scheduled_tasks.admin import display
 from scheduled_tasks.models import TaskChange
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
-#: So many characters of the fields are read for a list, and shown of each value.
-LONGEST, LONGEST_VALUE = 4_000, 60
-#: So many differences of one change.
-MOST = 6
-#: The fields that say most of a task.
+#: Characters of all fields that are read for a list.
+MAX_LENGTH = 4_000
+#: Characters of each value that a list shows.
+MAX_VALUE_LENGTH = 60
+#: Fields of one change that a list shows.
+MAX_FIELDS = 6
+#: The fields that matter most are listed first.
 FIRST = ("schedule", "handler")
 ARROW = "→"
 
 
 def for_lists(changes: QuerySet[TaskChange]) -> QuerySet[Any]:
-    """Read no more of the fields and of the reason than a list shows."""
+    """Fetch only the beginning of the fields and of the reason."""
     return changes.defer("fields", "reason").annotate(
-        beginning=Left(Cast("fields", TextField()), LONGEST + 1),
-        short_reason=Left("reason", display.LONGEST_REMARK + 1),
+        short_fields=Left(Cast("fields", TextField()), MAX_LENGTH + 1),
+        short_reason=Left("reason", display.MAX_SUMMARY_LENGTH + 1),
     )
 
 
 def summary(change: Any) -> str | SafeString:
-    """Return what a change that was read for a list changed, field by field."""
+    """Return one line per field, or the reason, of a row of ``for_lists``."""
     if change.short_reason:
-        return display.cut(change.short_reason)
-    if len(change.beginning) > LONGEST:
-        return _("Too much to show here.")
-    made = change.action == TaskChange.Action.CREATED
-    lines = list(differences(json.loads(change.beginning), made=made))
-    if left_out := lines[MOST:]:
-        lines[MOST:] = [ngettext("and %d more", "and %d more", len(left_out)) % len(left_out)]
+        return display.truncated(change.short_reason)
+    if len(change.short_fields) > MAX_LENGTH:
+        return _("Too long to show here.")
+    created = change.action == TaskChange.Action.CREATED
+    lines = list(field_lines(json.loads(change.short_fields), created=created))
+    if more := lines[MAX_FIELDS:]:
+        lines[MAX_FIELDS:] = [ngettext("and %d more", "and %d more", len(more)) % len(more)]
     return format_html_join("", "<div>{}</div>", ((line,) for line in lines)) or display.EMPTY
 
 
-def differences(fields: Mapping[str, Any], *, made: bool) -> Iterator[str]:
-    """Yield each difference in one line; a task that was just made has no old values."""
+def field_lines(fields: Mapping[str, Any], *, created: bool) -> Iterator[str]:
+    """Yield one line per field; a created task has no old values."""
     for name, (old, new) in sorted(fields.items(), key=lambda item: item[0] not in FIRST):
-        before = "" if made else f"{in_brief(old)} {ARROW} "
-        yield f"{name}: {before}{in_brief(new)}"
+        before = "" if created else f"{short_value(old)} {ARROW} "
+        yield f"{name}: {before}{short_value(new)}"
 
 
-def in_brief(value: Any) -> str:
-    """Return a value as JSON, cut to what fits in a line."""
+def short_value(value: Any) -> str:
+    """Return a value as JSON without secrets, truncated."""
     if value is None:
         return _("none")
     text = json.dumps(mask_secrets_in_json(value), ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return display.truncated(text, MAX_VALUE_LENGTH)
 
 
 def table(change: TaskChange) -> str | SafeString:
-    """Show all that a change changed, old and new values side by side."""
-    rows = [(name, whole(old), whole(new)) for name, (old, new) in change.fields.items()]
+    """Return all old and new values side by side, as HTML."""
+    rows = [(name, full_value(old), full_value(new)) for name, (old, new) in change.fields.items()]
     if not rows:
         return display.EMPTY
     return format_html(
@@ -78,7 +80,7 @@ def table(change: TaskChange) -> str | SafeString:
     )
 
 
-def whole(value: Any) -> str | SafeString:
+def full_value(value: Any) -> str | SafeString:
     if value is None or value == "":
         return display.EMPTY
     shown = mask_secrets_in_json(value)

@@ -1,3 +1,3 @@
-"""The page of what failed for good."""
+"""The page of unresolved failures, also called dead letters, grouped by cause."""
 
 from __future__ import annotations

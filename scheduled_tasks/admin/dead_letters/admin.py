@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good and waits for somebody, grouped by cause."""
+"""Failures: executions that failed for good and are not resolved, grouped by cause."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.base import ReadOnlyAdmin
-from scheduled_tasks.admin.confirmation import Question, QuestionPage, ResolveForm
-from scheduled_tasks.admin.dead_letters.groups import beginnings, groups
-from scheduled_tasks.admin.executions.bulk_actions import Settling
-from scheduled_tasks.admin.executions.selection import CHOSEN, as_text, chosen_ids, newest
+from scheduled_tasks.admin.confirmation import Confirmation, ConfirmationPage, ResolveForm
+from scheduled_tasks.admin.dead_letters.groups import groups, with_short_errors
+from scheduled_tasks.admin.executions.bulk_actions import BulkChange
+from scheduled_tasks.admin.executions.selection import SELECTED, as_text, newest, selected_ids
 from scheduled_tasks.admin.filters import CauseFilter
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.permissions import RunPermission
@@ -27,18 +27,18 @@ from scheduled_tasks.models import DeadLetter, Execution
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(RunPermission, ReadOnlyAdmin):
-    """One page of groups; a group is requeued or resolved as a whole."""
+    """One page of groups. A group is requeued or resolved as a whole."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those in who may see executions."""
+        """Whether the user may see executions; there is no permission of its own."""
         return bool(request.user.has_perm("scheduled_tasks.view_execution"))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: they are resolved, or deleted as the executions that they are."""
+        """Refuse: failures are resolved, or deleted in the list of executions."""
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the page and what its buttons lead to; there are no others."""
+        """Return the page and the URLs of its buttons; it has none of Django's own pages."""
         view, name = self.admin_site.admin_view, "scheduled_tasks_deadletter"
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
@@ -54,7 +54,7 @@ class DeadLetterAdmin(RunPermission, ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": _("Dead letters"),
+            "title": capfirst(self.opts.verbose_name_plural),
             "media": self.media,
             "groups": groups(self.admin_site),
             "may_run": self.has_run_permission(request),
@@ -65,55 +65,55 @@ class DeadLetterAdmin(RunPermission, ReadOnlyAdmin):
         )
 
     def requeue_view(self, request: HttpRequest, cause: str) -> HttpResponse:
-        """Ask whether to, then run all of a group once more."""
-        ids = self.members(request, cause)
-        said = ngettext("Requeue %d failure", "Requeue %d failures", len(ids))
-        return self.ask(
+        """Ask for confirmation, then requeue a whole group."""
+        ids = self.member_ids(request, cause)
+        title = ngettext("Requeue %d failure", "Requeue %d failures", len(ids))
+        return self.confirm(
             request,
             ids,
-            title=said % len(ids),
-            verb=_("Requeue"),
+            title=title % len(ids),
+            submit_label=_("Requeue"),
             form=forms.Form,
-            answer=lambda _reason: Settling(self, request, ids).requeue(),
-            remark=_("Each is run once more, with its own payload."),
+            confirmed=lambda _reason: BulkChange(self, request, ids).requeue(),
+            help_text=_("Each one is run again with its own payload."),
         )
 
     def resolve_view(self, request: HttpRequest, cause: str) -> HttpResponse:
-        """Ask how it was settled, then resolve all of a group."""
-        ids = self.members(request, cause)
-        said = ngettext("Resolve %d failure", "Resolve %d failures", len(ids))
-        return self.ask(
+        """Ask for a reason, then resolve a whole group."""
+        ids = self.member_ids(request, cause)
+        title = ngettext("Resolve %d failure", "Resolve %d failures", len(ids))
+        return self.confirm(
             request,
             ids,
-            title=said % len(ids),
-            verb=_("Resolve"),
+            title=title % len(ids),
+            submit_label=_("Resolve"),
             form=ResolveForm,
-            answer=Settling(self, request, ids).resolve,
-            remark=_("They wait for nobody any more, and are not run again."),
+            confirmed=BulkChange(self, request, ids).resolve,
+            help_text=_("They will be marked resolved and not run again."),
         )
 
-    def members(self, request: HttpRequest, cause: str) -> list[int]:
-        """Return what the user was asked about, or is to be asked about: all of a group."""
+    def member_ids(self, request: HttpRequest, cause: str) -> list[int]:
+        """Return the failures of a group; once confirmed, those that the user was shown."""
         if not (self.has_view_permission(request) and self.has_run_permission(request)):
             raise PermissionDenied
         group = Execution.objects.dead().filter(error_fingerprint=CauseFilter.fingerprint(cause))
-        if CHOSEN in request.POST:
-            return chosen_ids(self, request, group)
+        if SELECTED in request.POST:
+            return selected_ids(self, request, group)
         return newest(self, request, group)
 
-    def ask(self, request: HttpRequest, ids: list[int], **asked: Any) -> HttpResponse:
-        """Ask about a group, and do what was asked for with the answer."""
+    def confirm(self, request: HttpRequest, ids: list[int], **options: Any) -> HttpResponse:
+        """Return the confirmation page, or act once the user has confirmed."""
         page = url(self.admin_site, "deadletter_changelist")
         if not ids:
-            said = _("Nothing of this cause waits for anybody any more.")
-            self.message_user(request, said, messages.INFO)
+            message = _("There are no unresolved failures with this cause.")
+            self.message_user(request, message, messages.INFO)
             return HttpResponseRedirect(page)
-        errors = [row.short_error for row in beginnings(ids[:1]).values()]
-        question = Question(
-            **asked,
-            way_back=page,
-            concerned=errors,
-            trail=[(page, capfirst(self.opts.verbose_name_plural))],
-            hidden={CHOSEN: as_text(ids)},
+        errors = [row.short_error for row in with_short_errors(ids[:1]).values()]
+        confirmation = Confirmation(
+            **options,
+            back_url=page,
+            subjects=errors,
+            breadcrumbs=[(page, capfirst(self.opts.verbose_name_plural))],
+            hidden={SELECTED: as_text(ids)},
         )
-        return QuestionPage(self, request, question).respond()
+        return ConfirmationPage(self, request, confirmation).respond()

@@ -1,4 +1,4 @@
-"""What failed for good, grouped by cause: as much as fits a look, however much there is."""
+"""Unresolved failures grouped by cause, bounded however many there are."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from scheduled_tasks.admin.filters import CauseFilter
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.models import Execution
 
-#: So many of the newest failures are looked at, so many groups shown, each with so many tasks.
-LOOKED_AT, SHOWN, TASKS_NAMED = 5_000, 100, 3
-LONGEST_ERROR = 300
+#: The newest failures that are counted.
+MAX_COUNTED = 5_000
+MAX_GROUPS = 100
+#: Tasks that each group names.
+MAX_TASKS = 3
+MAX_ERROR_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Failures of one cause, ready to show."""
+    """Failures with the same cause, as the template shows them."""
 
     count: int
     category: str
     error: str
     tasks: str
-    first: str
-    last: str
+    first_seen: str
+    last_seen: str
     number: str
     newest_url: str
     all_url: str
@@ -42,20 +45,20 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """The groups, that of the newest failure first.
+    """The groups, the one with the newest failure first.
 
-    ``looked_at`` is not None where there are more failures than were looked at, ``left_out`` says
-    how many groups are not shown.
+    ``limit`` is the number of failures that were counted, None if all of them were.
+    ``hidden`` is the number of groups that are left out.
     """
 
     rows: list[Group]
-    looked_at: int | None
-    left_out: int
+    limit: int | None
+    hidden: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """What is counted of one cause, of all its tasks."""
+class Tally:
+    """What is counted of one cause."""
 
     count: int
     first: datetime
@@ -63,9 +66,9 @@ class Counted:
     newest: int
     tasks: list[Execution]
 
-    def and_of(self, other: Counted) -> Counted:
-        """Return it with what was counted of another task."""
-        return Counted(
+    def __add__(self, other: Tally) -> Tally:
+        """Return the sum over both."""
+        return Tally(
             count=self.count + other.count,
             first=min(self.first, other.first),
             last=max(self.last, other.last),
@@ -75,59 +78,60 @@ class Counted:
 
 
 def groups(site: AdminSite) -> Groups:
-    """Return what waits for somebody, by cause."""
+    """Return the unresolved failures by cause."""
     dead = Execution.objects.dead()
-    last = list(dead.order_by("-pk").values_list("pk", flat=True)[LOOKED_AT - 1 : LOOKED_AT + 1])
-    counted = by_cause(dead.filter(pk__gte=last[0]) if last else dead)
-    shown = sorted(counted.items(), key=lambda item: -item[1].newest)[:SHOWN]
-    newest = beginnings([group.newest for _, group in shown])
+    ids = dead.order_by("-pk").values_list("pk", flat=True)
+    oldest = list(ids[MAX_COUNTED - 1 : MAX_COUNTED + 1])
+    tallies = tally(dead.filter(pk__gte=oldest[0]) if oldest else dead)
+    shown = sorted(tallies.items(), key=lambda item: -item[1].newest)[:MAX_GROUPS]
+    newest = with_short_errors([group.newest for _, group in shown])
     return Groups(
         rows=[row(cause, group, newest[group.newest], site) for cause, group in shown],
-        looked_at=LOOKED_AT if len(last) > 1 else None,
-        left_out=len(counted) - len(shown),
+        limit=MAX_COUNTED if len(oldest) > 1 else None,
+        hidden=len(tallies) - len(shown),
     )
 
 
-def by_cause(dead: Any) -> dict[str, Counted]:
-    """Count failures by cause, in the database by task as well."""
-    found = dead.order_by().values_list("error_fingerprint", "task_id", "task_name")
-    found = found.annotate(Count("pk"), Min("finished_at"), Max("finished_at"), Max("pk"))
-    counted: dict[str, Counted] = {}
-    for cause, task_id, name, count, first, last, newest in found:
+def tally(dead: Any) -> dict[str, Tally]:
+    """Count failures by cause; the database counts by cause and task."""
+    rows = dead.order_by().values_list("error_fingerprint", "task_id", "task_name")
+    rows = rows.annotate(Count("pk"), Min("finished_at"), Max("finished_at"), Max("pk"))
+    tallies: dict[str, Tally] = {}
+    for cause, task_id, name, count, first, last, newest in rows:
         tasks = [Execution(task_id=task_id, task_name=name)]
-        one = Counted(count=count, first=first, last=last, newest=newest, tasks=tasks)
-        counted[cause] = counted[cause].and_of(one) if cause in counted else one
-    return counted
+        one = Tally(count=count, first=first, last=last, newest=newest, tasks=tasks)
+        tallies[cause] = tallies[cause] + one if cause in tallies else one
+    return tallies
 
 
-def beginnings(ids: Iterable[int]) -> dict[int, Any]:
-    """Return executions with the beginnings of their errors."""
+def with_short_errors(ids: Iterable[int]) -> dict[int, Any]:
+    """Return executions by id, with the beginning of their error as ``short_error``."""
     rows = Execution.objects.filter(pk__in=list(ids)).only("error_category")
-    return {row.pk: row for row in rows.annotate(short_error=Left("error", LONGEST_ERROR + 1))}
+    return {row.pk: row for row in rows.annotate(short_error=Left("error", MAX_ERROR_LENGTH + 1))}
 
 
-def row(cause: str, group: Counted, newest: Any, site: AdminSite) -> Group:
-    listed = url(site, "execution_changelist") if site.is_registered(Execution) else ""
+def row(cause: str, group: Tally, newest: Any, site: AdminSite) -> Group:
+    changelist = url(site, "execution_changelist") if site.is_registered(Execution) else ""
     key = CauseFilter.key(cause)
     return Group(
         count=group.count,
         category=newest.error_category,
-        error=display.cut(newest.short_error, LONGEST_ERROR),
-        tasks=named(group.tasks, site),
-        first=display.moment(group.first),
-        last=display.moment(group.last),
+        error=display.truncated(newest.short_error, MAX_ERROR_LENGTH),
+        tasks=task_links(group.tasks, site),
+        first_seen=display.moment(group.first),
+        last_seen=display.moment(group.last),
         number=f"#{group.newest}",
-        newest_url=listed and url(site, "execution_change", group.newest),
-        all_url=listed and f"{listed}?{CauseFilter.parameter_name}={key}",
+        newest_url=changelist and url(site, "execution_change", group.newest),
+        all_url=changelist and f"{changelist}?{CauseFilter.parameter_name}={key}",
         requeue_url=url(site, "deadletter_requeue", key),
         resolve_url=url(site, "deadletter_resolve", key),
     )
 
 
-def named(tasks: list[Execution], site: AdminSite) -> str:
-    """Return links to the first tasks, and how many there are besides."""
+def task_links(tasks: list[Execution], site: AdminSite) -> str:
+    """Return links to the first tasks, and the number of the others."""
     tasks = sorted(tasks, key=lambda task: task.task_name)
-    links = [task_link(site, task) for task in tasks[:TASKS_NAMED]]
-    if (more := len(tasks) - TASKS_NAMED) > 0:
+    links = [task_link(site, task) for task in tasks[:MAX_TASKS]]
+    if (more := len(tasks) - MAX_TASKS) > 0:
         links.append(ngettext("%d more", "%d more", more) % more)
     return format_html_join(", ", "{}", ((link,) for link in links))

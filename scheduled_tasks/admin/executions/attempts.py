@@ -1,4 +1,4 @@
-"""The attempts of an execution before its last one, under its page."""
+"""The earlier attempts of an execution, shown below it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from django.db.models.functions import Right
 from scheduled_tasks.admin import display
 from scheduled_tasks.models import Attempt, Execution
 
-#: So many attempts are shown, and so many characters of the end of each traceback.
-SHOWN, CHARACTERS = 50, 20_000
+MAX_ATTEMPTS = 50
+#: Characters at the end of each traceback that are shown.
+MAX_TRACEBACK_LENGTH = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One attempt, ready to show."""
+class AttemptRow:
+    """One attempt, as the template shows it."""
 
     number: int
     outcome: str
@@ -31,32 +32,33 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """The latest of the attempts that another one followed, oldest first, and as rows to show.
+class EarlierAttempts:
+    """The earlier attempts, oldest first: ``rows`` of the database, and ``shown`` as text.
 
-    ``left_out`` says whether there are older ones.
+    ``truncated`` is whether there are older ones.
     """
 
-    made: Sequence[Attempt]
-    rows: list[Row]
-    left_out: bool
+    rows: Sequence[Attempt]
+    shown: list[AttemptRow]
+    truncated: bool
 
 
-def attempts_of(execution: Execution) -> Attempts:
-    """Return the attempts of an execution before its last one."""
-    rows = execution.attempts.defer("traceback").annotate(end=Right("traceback", CHARACTERS + 1))
-    newest = list(rows.order_by("-number")[: SHOWN + 1])
-    made = list(reversed(newest[:SHOWN]))
-    return Attempts(
-        made=made,
-        rows=[row(attempt, attempt.end) for attempt in made],
-        left_out=len(newest) > SHOWN,
+def attempts_of(execution: Execution) -> EarlierAttempts:
+    """Return the attempts of an execution except for the last one."""
+    end = Right("traceback", MAX_TRACEBACK_LENGTH + 1)
+    attempts = execution.attempts.defer("traceback").annotate(traceback_end=end)
+    newest = list(attempts.order_by("-number")[: MAX_ATTEMPTS + 1])
+    rows = list(reversed(newest[:MAX_ATTEMPTS]))
+    return EarlierAttempts(
+        rows=rows,
+        shown=[attempt_row(attempt, attempt.traceback_end) for attempt in rows],
+        truncated=len(newest) > MAX_ATTEMPTS,
     )
 
 
-def row(attempt: Attempt, traceback: str) -> Row:
-    cut = len(traceback) > CHARACTERS
-    return Row(
+def attempt_row(attempt: Attempt, traceback: str) -> AttemptRow:
+    truncated = len(traceback) > MAX_TRACEBACK_LENGTH
+    return AttemptRow(
         number=attempt.number,
         outcome=display.badge(attempt.outcome, attempt.get_outcome_display()),
         claimed=display.moment(attempt.claimed_at),
@@ -66,5 +68,5 @@ def row(attempt: Attempt, traceback: str) -> Row:
         worker=attempt.worker_label or display.EMPTY,
         category=attempt.error_category,
         error=attempt.error,
-        traceback=f"… {traceback[-CHARACTERS:]}" if cut else traceback,
+        traceback=f"… {traceback[-MAX_TRACEBACK_LENGTH:]}" if truncated else traceback,
     )

@@ -1,4 +1,4 @@
-"""Many executions cancelled, requeued or resolved at once, and an exact word on each of them."""
+"""Many executions cancelled, requeued or resolved at once, from a list, with a full report."""
 
 from __future__ import annotations
 
@@ -6,27 +6,100 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Q
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from scheduled_tasks.admin.permissions import user_of
+from scheduled_tasks.admin.confirmation import (
+    CancelForm,
+    Confirmation,
+    ConfirmationPage,
+    ResolveForm,
+)
+from scheduled_tasks.admin.executions.selection import SELECTED, as_text, selected_ids
+from scheduled_tasks.admin.permissions import RunPermission, user_of
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.lifecycle import requeueing, resolving, stopping
 from scheduled_tasks.lifecycle.stopping import why_cancelled
 from scheduled_tasks.models import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
 
-#: So many different reasons are told for which executions were refused.
-REASONS_TOLD = 5
+#: Selected executions that the confirmation page names.
+MAX_NAMED = 20
+#: Different reasons that are reported for refused executions.
+MAX_REASONS = 5
 
 
-class Settling:
-    """One request that settles executions, in the user's name and with log entries."""
+class ExecutionActions(RunPermission):
+    """The actions of the list of executions."""
+
+    actions = ("cancel", "requeue", "resolve")
+
+    @admin.action(description=_("Cancel selected executions…"), permissions=["run"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+        """Ask for a reason, then cancel the unfinished ones."""
+        ids = selected_ids(self, request, queryset)
+        title = ngettext("Cancel %d execution", "Cancel %d executions", len(ids))
+        return self.confirm(
+            request,
+            ids,
+            action="cancel",
+            title=title % len(ids),
+            submit_label=_g("Cancel executions"),
+            form=CancelForm,
+            confirmed=BulkChange(self, request, ids).cancel,
+            help_text=cancel_help_text(),
+        )
+
+    @admin.action(description=_("Requeue selected failures"), permissions=["run"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Execution]) -> None:
+        """Requeue the failed ones, each with its own payload."""
+        BulkChange(self, request, selected_ids(self, request, queryset)).requeue()
+
+    @admin.action(description=_("Resolve selected failures…"), permissions=["run"])
+    def resolve(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+        """Ask for a reason, then resolve the failed ones."""
+        ids = selected_ids(self, request, queryset)
+        title = ngettext("Resolve %d failure", "Resolve %d failures", len(ids))
+        return self.confirm(
+            request,
+            ids,
+            action="resolve",
+            title=title % len(ids),
+            submit_label=_g("Resolve"),
+            form=ResolveForm,
+            confirmed=BulkChange(self, request, ids).resolve,
+        )
+
+    def confirm(
+        self, request: HttpRequest, ids: list[int], *, action: str, **options: Any
+    ) -> HttpResponse:
+        """Return the confirmation page, or act once the user has confirmed."""
+        named = Execution.objects.filter(pk__in=ids[:MAX_NAMED]).only("task_name")
+        confirmation = Confirmation(
+            **options,
+            back_url=request.get_full_path(),
+            subjects=[*map(str, named), *(["…"] if len(ids) > MAX_NAMED else [])],
+            breadcrumbs=[(request.get_full_path(), capfirst(self.opts.verbose_name_plural))],
+            hidden={
+                "action": action,
+                ACTION_CHECKBOX_NAME: str(ids[0]) if ids else "0",
+                SELECTED: as_text(ids),
+            },
+        )
+        return ConfirmationPage(self, request, confirmation).respond()
+
+
+class BulkChange:
+    """One request that changes executions, in the user's name and with log entries."""
 
     def __init__(self, admin: ModelAdmin[Any], request: HttpRequest, ids: Collection[int]) -> None:
         self.admin = admin
@@ -35,92 +108,101 @@ class Settling:
         self.by = user_of(request)
 
     def cancel(self, reason: str) -> None:
-        """Cancel what has not ended."""
+        """Cancel the unfinished ones."""
         now = timezone.now()
         count = stopping.cancel(self.ids, now, reason=reason, by=self.by)
         ours = Q(finished_at=now, status=Execution.Status.CANCELLED) | Q(cancel_requested_at=now)
         done = self.rows(self.ids).filter(ours, reason=why_cancelled(reason, self.by))
         self.log(done, why_cancelled(reason, self.by))
-        self.say(ngettext("%d cancelled.", "%d cancelled.", count), count)
-        self.tell_left(self.ids.difference(row.pk for row in done), why_not_cancelled)
+        self.report(ngettext("%d cancelled.", "%d cancelled.", count), count)
+        self.report_rest(self.ids.difference(row.pk for row in done), why_not_cancelled)
 
     def requeue(self) -> None:
-        """Queue once more what failed for good."""
+        """Requeue the failed ones."""
         done = requeueing.requeue_all(self.ids, timezone.now(), by=self.by)
         failed = [new.requeue_of for new in done.again if new.requeue_of is not None]
         self.log(failed, _g("Requeued."))
-        self.say(ngettext("%d requeued.", "%d requeued.", len(failed)), len(failed))
-        for why, count in Counter(done.refused.values()).most_common(REASONS_TOLD):
+        self.report(ngettext("%d requeued.", "%d requeued.", len(failed)), len(failed))
+        for why, count in Counter(done.refused.values()).most_common(MAX_REASONS):
             self.warn(ngettext("%d was refused:", "%d were refused:", count) % count + f" {why}")
-        taken = {row.pk for row in failed}.union(done.refused)
-        self.tell_left(self.ids - taken, why_not_settled)
+        handled = {row.pk for row in failed}.union(done.refused)
+        self.report_rest(self.ids - handled, why_not_settled)
 
     def resolve(self, reason: str) -> None:
-        """Settle what failed for good without another run."""
+        """Resolve the failed ones."""
         done = resolving.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
         self.log(self.rows(done), _g("Resolved: %s") % reason)
-        self.say(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
-        self.tell_left(self.ids.difference(done), why_not_settled)
+        self.report(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
+        self.report_rest(self.ids.difference(done), why_not_settled)
 
     def rows(self, ids: Iterable[int]) -> Any:
-        """Return the executions of these numbers, as far as they are looked at here."""
+        """Return the executions with these ids, with the columns that this class reads."""
         rows = Execution.objects.on_record().filter(AnyOf("pk", list(ids)))
         return rows.only(
             "task", "task_name", "status", "test_mode", "resolved_at", "cancel_requested_at"
         )
 
-    def log(self, rows: Iterable[Execution], said: str) -> None:
-        """Write the admin's log entries, as many as there are in one statement."""
-        LogEntry.objects.log_actions(self.request.user.pk, rows, CHANGE, said)  # type: ignore[arg-type]
+    def log(self, rows: Iterable[Execution], message: str) -> None:
+        """Write the admin's log entries in one statement."""
+        LogEntry.objects.log_actions(self.request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
 
-    def say(self, said: str, count: int) -> None:
-        """Say how many it were."""
+    def report(self, message: str, count: int) -> None:
+        """Report the count of changed executions."""
         level = messages.SUCCESS if count else messages.INFO
-        self.admin.message_user(self.request, said % count, level)
+        self.admin.message_user(self.request, message % count, level)
 
-    def warn(self, said: str) -> None:
-        """Say what was not done."""
-        self.admin.message_user(self.request, said, messages.WARNING)
+    def warn(self, message: str) -> None:
+        """Report what was not done."""
+        self.admin.message_user(self.request, message, messages.WARNING)
 
-    def tell_left(self, ids: Collection[int], why: Callable[[Execution, int], str]) -> None:
-        """Say of how many nothing was done, and why."""
+    def report_rest(self, ids: Collection[int], why: Callable[[Execution, int], str]) -> None:
+        """Report the counts of unchanged executions by reason."""
         if not ids:
             return
         rows = list(self.rows(ids))
         examples = {why(row, 1): row for row in rows}
         counts = Counter(why(row, 1) for row in rows)
-        for kind, count in counts.items():
-            self.warn(why(examples[kind], count) % count)
-        if gone := len(ids) - len(rows):
-            said = ngettext("%d was deleted meanwhile.", "%d were deleted meanwhile.", gone)
-            self.warn(said % gone)
+        for reason, count in counts.items():
+            self.warn(why(examples[reason], count) % count)
+        if deleted := len(ids) - len(rows):
+            message = ngettext("%d has been deleted.", "%d have been deleted.", deleted)
+            self.warn(message % deleted)
 
 
 def why_not_cancelled(row: Execution, count: int) -> str:
     if row.finished:
-        return ngettext("%d had ended already.", "%d had ended already.", count)
+        return ngettext("%d had already finished.", "%d had already finished.", count)
     return ngettext(
-        "%d had been asked to stop already.", "%d had been asked to stop already.", count
+        "%d had already been asked to stop.", "%d had already been asked to stop.", count
     )
 
 
 def why_not_settled(row: Execution, count: int) -> str:
     if row.resolved_at is not None:
         return ngettext(
-            "%d had been resolved or requeued by somebody else meanwhile.",
-            "%d had been resolved or requeued by somebody else meanwhile.",
+            "%d had already been resolved or requeued.",
+            "%d had already been resolved or requeued.",
             count,
         )
     if row.status != row.Status.FAILED:
         return ngettext("%d has not failed.", "%d have not failed.", count)
     if row.test_mode:
         return ngettext(
-            "%d failed in test mode, and waits for nobody.",
-            "%d failed in test mode, and wait for nobody.",
+            "%d failed in test mode, so there is nothing to resolve.",
+            "%d failed in test mode, so there is nothing to resolve.",
             count,
         )
     return ngettext(
-        "%d cannot be requeued, since its task is deleted: resolve it.",
-        "%d cannot be requeued, since their tasks are deleted: resolve them.",
+        "%d cannot be requeued because its task was deleted. Resolve it instead.",
+        "%d cannot be requeued because their tasks were deleted. Resolve them instead.",
         count,
     )
+
+
+def cancel_help_text() -> str:
+    """Return what cancelling means for queued and for running executions."""
+    message = _g(
+        "Queued executions are cancelled immediately. Running ones are asked to stop, and killed "
+        "after %g s if they do not."
+    )
+    return message % app_settings.KILL_GRACE

@@ -1,4 +1,4 @@
-"""What the list and the page of an execution say of it."""
+"""Values of executions, as their list and their page show them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.db.models.functions import Left
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _g
@@ -19,45 +21,57 @@ from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.estimates import part_done, remaining
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
+#: Columns that may be long.
+LONG_COLUMNS = (
+    "payload",
+    "checkpoint",
+    "progress",
+    "result",
+    "reason",
+    "error",
+    "traceback",
+    "resolution",
+)
+
 
 class ExecutionColumns(HistoryAdmin):
-    """The columns of the list of executions and the rows of an execution's page."""
+    """The columns of the list and the read-only fields of the page."""
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, execution: Execution) -> str:
-        """Return the number of the execution."""
+        """Return its id as a number sign and digits."""
         return f"#{execution.pk}"
 
     @admin.display(description=_("status"))
     def status_badge(self, execution: Execution) -> str:
-        """Return the status in colour."""
+        """Return the status as a badge."""
         return status_badge(execution)
 
     @admin.display(description=_("status"))
-    def status_and_why(self, execution: Any) -> str:
-        """Return the status, with what there is to say of it; only of rows read for a list."""
-        parts = [self.status_badge(execution), *map(display.remark, remarks(execution))]
+    def status_and_reason(self, execution: Any) -> str:
+        """Return the status and the reason. It needs a row of ``without_long_columns``."""
+        parts = [self.status_badge(execution), *map(display.small_text, reasons(execution))]
         return format_html_join("", "{}", ((part,) for part in parts))
 
-    @admin.display(description=_("waits for"))
-    def waits_text(self, execution: Execution) -> str:
-        """Return for which attempt it waits, and how long."""
-        return awaited_attempt(execution)
+    @admin.display(description=_("next attempt"))
+    def next_attempt_text(self, execution: Execution) -> str:
+        """Return which attempt is next, and when."""
+        return next_attempt(execution)
 
     @admin.display(description=_("asked to stop"))
     def stop_moment(self, execution: Execution) -> str:
-        """Return since when it is being cancelled."""
+        """Return when it was cancelled while running."""
         return display.moment(execution.cancel_requested_at)
 
     @admin.display(description=_("requeue of"))
     def requeue_link(self, execution: Execution) -> str:
-        """Link to the failed execution in the place of which this one runs."""
+        """Link to the failed execution that this one replaces."""
         page = url(self.admin_site, "execution_change", execution.requeue_of_id)
         return format_html('<a href="{}">#{}</a>', page, execution.requeue_of_id)
 
     @admin.display(description=_("resolved"))
     def resolution_text(self, execution: Execution) -> str:
-        """Return how a failure was settled, when and by whom."""
+        """Return how a failure was resolved, when and by whom."""
         moment = display.moment(execution.resolved_at)
         by = _g("by %s") % execution.resolved_by if execution.resolved_by else ""
         return format_html("{} {} {}", execution.resolution, moment, by)
@@ -69,8 +83,8 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("scheduled for"))
     def scheduled_moment(self, execution: Execution) -> str:
-        """Return the logical time, or the slots that the row covers."""
-        return slots_of(execution)
+        """Return the scheduled time, or the range of times that the row covers."""
+        return scheduled_times(execution)
 
     @admin.display(description=_("created"))
     def created_moment(self, execution: Execution) -> str:
@@ -79,23 +93,23 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("claimed"))
     def claimed_moment(self, execution: Execution) -> str:
-        """Return when a worker took it."""
+        """Return when a worker claimed it."""
         return display.moment(execution.claimed_at)
 
     @admin.display(description=_("started"))
     def started_moment(self, execution: Execution) -> str:
-        """Return when the handler was called, or its worker took it."""
-        return display.moment(started(execution))
+        """Return when the handler was called, or else when it was claimed."""
+        return display.moment(started_at(execution))
 
     @admin.display(description=_("finished"))
     def finished_moment(self, execution: Execution) -> str:
-        """Return when it ended."""
+        """Return when it finished."""
         return display.moment(execution.finished_at)
 
     @admin.display(description=_("delay"))
     def delay(self, execution: Execution) -> str:
-        """Return how long it waited after the time at which it might have started."""
-        return display.duration(delay(execution))
+        """Return how long it waited for a worker."""
+        return display.duration(delay_ms(execution))
 
     @admin.display(description=_("duration"))
     def duration(self, execution: Execution) -> str:
@@ -104,27 +118,27 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("peak memory"))
     def peak_memory(self, execution: Execution) -> str:
-        """Return how much memory the attempt used at most."""
+        """Return the peak memory of the attempt."""
         return display.megabytes(execution.peak_memory_mb)
 
     @admin.display(description=_("progress"))
     def progress_text(self, execution: Execution) -> str:
-        """Return how far the run has come, and how long it will still take, about."""
-        said = display.progress_bar(execution.progress, part_done(execution.progress))
+        """Return the progress and the estimated time left."""
+        text = display.progress_bar(execution.progress, part_done(execution.progress))
         if (left := remaining(execution, timezone.now())) is None:
-            return said
-        about = _g("about %s left") % display.length_of(left)
-        return about if said == display.EMPTY else format_html("{} ({})", said, about)
+            return text
+        estimate = _g("about %s left") % display.in_largest_unit(left.total_seconds())
+        return estimate if text == display.EMPTY else format_html("{} ({})", text, estimate)
 
-    @admin.display(description=_("counted"))
+    @admin.display(description=_("items"))
     def counts(self, execution: Execution) -> str:
-        """Return how many items were processed, and how many of them had errors."""
-        counted = {"processed": execution.processed_count, "errors": execution.error_count}
-        return _g("%(processed)d processed, %(errors)d with errors") % counted
+        """Return the counts of processed items and of errors."""
+        numbers = {"processed": execution.processed_count, "errors": execution.error_count}
+        return _g("%(processed)d processed, %(errors)d with errors") % numbers
 
     @admin.display(description=_("checkpoint"))
     def checkpoint_text(self, execution: Execution) -> str:
-        """Return where the next attempt may go on."""
+        """Return where the next attempt may continue, without secrets."""
         return display.pretty_json(mask_secrets_in_json(execution.checkpoint))
 
     @admin.display(description=_("payload"))
@@ -139,25 +153,33 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("error"))
     def error_text(self, execution: Execution) -> str:
-        """Return the exception's message."""
+        """Return the message of the exception."""
         return display.preformatted(execution.error)
 
     @admin.display(description=_("traceback"))
     def traceback_text(self, execution: Execution) -> str:
-        """Return where the exception came from."""
+        """Return the traceback of the exception."""
         return display.preformatted(execution.traceback)
 
 
 def status_badge(execution: Execution) -> str:
-    """Return the status in colour, and a mark where somebody only tried the handler."""
+    """Return the status as a badge, with a second one in test mode."""
     status = display.badge(execution.status, execution.get_status_display())
     if not execution.test_mode:
         return status
     return format_html("{} {}", status, display.badge("test", _g("test")))
 
 
-def slots_of(execution: Execution) -> str:
-    """Return the logical time of an execution, or from when until when it covers how many slots."""
+def without_long_columns(executions: QuerySet[Execution]) -> QuerySet[Any]:
+    """Defer long columns; annotate ``short_reason`` and ``short_error``."""
+    beginnings = {
+        f"short_{name}": Left(name, display.MAX_SUMMARY_LENGTH + 1) for name in ("reason", "error")
+    }
+    return executions.defer(*LONG_COLUMNS).annotate(**beginnings)
+
+
+def scheduled_times(execution: Execution) -> str:
+    """Return the scheduled time, or the range and the count of times that the row covers."""
     if execution.slots == 1 or execution.slot is None:
         return display.moment(execution.scheduled_for)
     return format_html(
@@ -165,14 +187,14 @@ def slots_of(execution: Execution) -> str:
         display.moment(execution.slot),
         display.TO,
         display.moment(execution.slot_until),
-        ngettext("%d slot", "%d slots", execution.slots) % execution.slots,
+        ngettext("%d run", "%d runs", execution.slots) % execution.slots,
     )
 
 
-def awaited_attempt(execution: Execution) -> str:
-    """Return which attempt a queued execution waits for, and since or until when.
+def next_attempt(execution: Execution) -> str:
+    """Return which attempt of a queued execution is next, and when.
 
-    "" for one that waits for a worker only, from its slot on.
+    Return "" if it is the first one and may start at its scheduled time.
     """
     if execution.status != Execution.Status.QUEUED:
         return ""
@@ -182,26 +204,26 @@ def awaited_attempt(execution: Execution) -> str:
     return format_html(_g("attempt {} after {}"), execution.attempt + 1, after)
 
 
-def remarks(execution: Any) -> list[str]:
-    """Return what a row of a list says below the status: why, and what it waits for."""
+def reasons(execution: Any) -> list[str]:
+    """Return the lines below the status: the next attempt, a cancellation, reason or error."""
     stopping = execution.status == Execution.Status.RUNNING and execution.cancel_requested_at
-    said = [
-        awaited_attempt(execution),
+    lines = [
+        next_attempt(execution),
         _g("asked to stop") if stopping else "",
-        display.cut(execution.short_reason or execution.short_error),
+        display.truncated(execution.short_reason or execution.short_error),
     ]
-    return list(filter(None, said))
+    return list(filter(None, lines))
 
 
-def started(execution: Execution) -> datetime | None:
-    """Return when the last attempt began, None while another one is waited for."""
+def started_at(execution: Execution) -> datetime | None:
+    """Return when the last attempt started, None while another one is queued."""
     if execution.status == Execution.Status.QUEUED:
         return None
     return execution.started_at or execution.claimed_at
 
 
-def delay(execution: Execution) -> int | None:
-    """Return how many milliseconds a run waited for a worker, None if it has not started."""
-    if (begun := started(execution)) is None:
+def delay_ms(execution: Execution) -> int | None:
+    """Return how long an execution waited for a worker, None if it has not started."""
+    if (started := started_at(execution)) is None:
         return None
-    return max(0, round((begun - execution.run_after).total_seconds() * 1_000))
+    return max(0, round((started - execution.run_after).total_seconds() * 1_000))

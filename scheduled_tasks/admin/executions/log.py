@@ -1,4 +1,4 @@
-"""The log under an execution's page."""
+"""The log of an execution, shown below it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 from scheduled_tasks.admin import display
 from scheduled_tasks.models import Attempt, Execution
 
-#: So many lines are shown, and so many characters of each.
-LINES, CHARACTERS = 200, 10_000
+MAX_LINES = 200
+MAX_LINE_LENGTH = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line, ready to show; those that say where an attempt begins and ends are ``marks``."""
+class LogLine:
+    """One line, as the template shows it. A ``mark`` is the start or the end of an attempt."""
 
     time: str
     level: str
@@ -31,110 +31,113 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """The last lines of an execution, oldest first, within the beginnings and ends of attempts.
+    """The last lines of the log, oldest first, with marks for the attempts.
 
-    ``left_out`` says whether there are older ones, ``count`` how many lines were written in all.
+    ``truncated`` is whether there are older lines, ``count`` the number of all lines.
     """
 
-    lines: list[Line]
-    left_out: bool
+    lines: list[LogLine]
+    truncated: bool
     count: int
 
 
-def log_of(execution: Execution, before: Sequence[Attempt]) -> Log:
-    """Return the last lines of an execution's log, of its last attempt and those ``before``."""
-    rows = execution.log_lines.defer("message").annotate(beginning=Left("message", CHARACTERS + 1))
-    newest = list(rows.order_by("-pk")[: LINES + 1])
-    shown = list(reversed(newest[:LINES]))
-    left_out = len(newest) > LINES
-    first = shown[0].attempt if left_out else 1
-    attempts = [*map(Made.of_attempt, before), Made.of_execution(execution)]
-    made = {attempt.number: attempt for attempt in attempts if attempt.number >= first}
-    said: dict[int, list[Any]] = defaultdict(list)
+def log_of(execution: Execution, earlier: Sequence[Attempt]) -> Log:
+    """Return the end of an execution's log, given its ``earlier`` attempts."""
+    beginning = Left("message", MAX_LINE_LENGTH + 1)
+    rows = execution.log_lines.defer("message").annotate(short_message=beginning)
+    newest = list(rows.order_by("-pk")[: MAX_LINES + 1])
+    shown = list(reversed(newest[:MAX_LINES]))
+    truncated = len(newest) > MAX_LINES
+    first = shown[0].attempt if truncated else 1
+    every = [*map(LoggedAttempt.of_attempt, earlier), LoggedAttempt.of_execution(execution)]
+    attempts = {attempt.number: attempt for attempt in every if attempt.number >= first}
+    rows_by_attempt: dict[int, list[Any]] = defaultdict(list)
     for row in shown:
-        said[row.attempt].append(row)
+        rows_by_attempt[row.attempt].append(row)
     return Log(
         lines=[
             line
-            for number in sorted({*made, *said})
-            for line in lines_of(made.get(number), said[number])
+            for number in sorted({*attempts, *rows_by_attempt})
+            for line in lines_of(attempts.get(number), rows_by_attempt[number])
         ],
-        left_out=left_out,
+        truncated=truncated,
         count=execution.log_count,
     )
 
 
-def lines_of(made: Made | None, rows: Sequence[Any]) -> Iterator[Line]:
-    """Return the lines that an attempt has written, within those that begin and end it."""
-    if made is not None:
-        yield made.start
+def lines_of(attempt: LoggedAttempt | None, rows: Sequence[Any]) -> Iterator[LogLine]:
+    """Yield the lines of one attempt, between the marks for its start and its end."""
+    if attempt is not None:
+        yield attempt.start
     for row in rows:
-        yield line(row, row.beginning)
-    if made is not None and made.ended is not None:
-        yield made.end
+        yield log_line(row, row.short_message)
+    if attempt is not None and attempt.finished_at is not None:
+        yield attempt.end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """An attempt, as its log shows it. ``end`` is None while it goes on."""
+class LoggedAttempt:
+    """An attempt as its log shows it. ``finished_at`` is None while it is running."""
 
     number: int
     worker: str
-    begun: datetime | None
-    ended: datetime | None
-    outcome: str
+    started_at: datetime | None
+    finished_at: datetime | None
     label: str
     duration_ms: int | None
 
     @classmethod
-    def of_attempt(cls, attempt: Attempt) -> Made:
-        """Return what is known of an attempt that another one followed."""
+    def of_attempt(cls, attempt: Attempt) -> LoggedAttempt:
+        """Return an earlier attempt."""
         return cls(
             number=attempt.number,
             worker=attempt.worker_label,
-            begun=attempt.started_at or attempt.claimed_at,
-            ended=attempt.finished_at,
-            outcome=attempt.outcome,
+            started_at=attempt.started_at or attempt.claimed_at,
+            finished_at=attempt.finished_at,
             label=attempt.get_outcome_display(),
             duration_ms=attempt.duration_ms,
         )
 
     @classmethod
-    def of_execution(cls, execution: Execution) -> Made:
-        """Return what is known of its last attempt; number 0 where it has not begun."""
-        begun = execution.status != Execution.Status.QUEUED
+    def of_execution(cls, execution: Execution) -> LoggedAttempt:
+        """Return the last attempt, with the number 0 if it has not started."""
+        has_started = execution.status != Execution.Status.QUEUED
         return cls(
-            number=execution.attempt if begun else 0,
+            number=execution.attempt if has_started else 0,
             worker=execution.worker_label,
-            begun=execution.started_at or execution.claimed_at,
-            ended=execution.finished_at,
-            outcome=execution.status,
+            started_at=execution.started_at or execution.claimed_at,
+            finished_at=execution.finished_at,
             label=execution.get_status_display(),
             duration_ms=execution.duration_ms,
         )
 
     @property
-    def start(self) -> Line:
-        """Return the line that begins it."""
-        words = {"number": self.number, "worker": self.worker}
-        said = _("attempt %(number)d on %(worker)s") if self.worker else _("attempt %(number)d")
-        return mark(self.begun, _("start"), said % words)
+    def start(self) -> LogLine:
+        """The mark for its start."""
+        text = _("attempt %(number)d on %(worker)s") if self.worker else _("attempt %(number)d")
+        return mark(
+            self.started_at, _("start"), text % {"number": self.number, "worker": self.worker}
+        )
 
     @property
-    def end(self) -> Line:
-        """Return the line that ends it."""
-        words = {"how": self.label, "took": display.duration(self.duration_ms)}
-        return mark(self.ended, _("end"), _("%(how)s after %(took)s") % words)
+    def end(self) -> LogLine:
+        """The mark for its end."""
+        duration = display.duration(self.duration_ms)
+        text = _("%(outcome)s after %(duration)s")
+        return mark(
+            self.finished_at, _("end"), text % {"outcome": self.label, "duration": duration}
+        )
 
 
-def mark(moment: datetime | None, level: str, message: str) -> Line:
-    return Line(time=display.moment(moment), level=level, logger="", message=message, mark=True)
+def mark(moment: datetime | None, level: str, message: str) -> LogLine:
+    return LogLine(time=display.moment(moment), level=level, logger="", message=message, mark=True)
 
 
-def line(row: Any, message: str) -> Line:
-    return Line(
+def log_line(row: Any, message: str) -> LogLine:
+    truncated = len(message) > MAX_LINE_LENGTH
+    return LogLine(
         time=display.moment(row.logged_at),
-        level=display.level(row.level),
+        level=display.log_level(row.level),
         logger=row.logger,
-        message=message if len(message) <= CHARACTERS else f"{message[:CHARACTERS]} …",
+        message=f"{message[:MAX_LINE_LENGTH]} …" if truncated else message,
     )

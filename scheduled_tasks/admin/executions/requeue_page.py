@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from django.contrib.admin import ModelAdmin
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -13,40 +15,41 @@ from scheduled_tasks.exceptions import TooLate
 from scheduled_tasks.lifecycle.refusals import why_not_settled
 from scheduled_tasks.models import Execution
 
-if TYPE_CHECKING:
-    from scheduled_tasks.admin.executions.buttons import ExecutionSettling
 
-
-class RequeueView(PayloadPage):
-    """One request to the page that requeues one execution."""
+class RequeuePage(PayloadPage):
+    """One request to the page. ``requeue`` is called with the new payload."""
 
     template = "admin/scheduled_tasks/execution/requeue.html"
-    page_of = "execution_change"
-    admin: ExecutionSettling
+    subject_view = "execution_change"
 
     def __init__(
-        self, admin: ExecutionSettling, request: HttpRequest, execution: Execution
+        self,
+        admin: ModelAdmin[Any],
+        request: HttpRequest,
+        execution: Execution,
+        requeue: Callable[[dict[str, Any]], Execution],
     ) -> None:
         super().__init__(admin, request, execution)
         self.execution = execution
+        self.requeue = requeue
 
     def respond(self) -> HttpResponse:
-        """Refuse what can be requeued no more before anything is typed."""
+        """Refuse before the user types anything if it can no longer be requeued."""
         if not self.execution.may_be_requeued:
             return self.refuse(TooLate(why_not_settled(self.execution)))
         return super().respond()
 
-    def start(self, payload: dict[str, Any]) -> Execution:
-        """Requeue it in the user's name."""
-        return self.admin.requeue_one(self.request, self.execution, payload)
+    def queue(self, payload: dict[str, Any]) -> Execution:
+        """Requeue it."""
+        return self.requeue(payload)
 
     def show(self, form: Form) -> HttpResponse:
-        """Show the form, over the payload that failed."""
-        return self.page(
+        """Return the page with the form, filled with the payload that failed."""
+        return self.render(
             form,
             title=_("Requeue %s with another payload") % self.execution,
-            verb=_("Requeue"),
-            way_back=self.way_back(),
+            submit_label=_("Requeue"),
+            back_url=self.back_url(),
             original=self.execution,
             has_view_permission=True,
         )

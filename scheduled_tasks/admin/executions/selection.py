@@ -1,4 +1,4 @@
-"""Which executions somebody has chosen, also when a page has asked something in between."""
+"""Which executions the user has selected, including after a confirmation page."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from django.utils.translation import gettext as _
 
 from scheduled_tasks.models import Execution
 
-#: The field that holds the numbers, since a form may have a thousand fields only.
-CHOSEN = "chosen"
-#: One request settles no more executions than this.
-MOST = 5_000
-#: Longer numbers fit into no column.
-LONGEST_NUMBER = 18
+#: The name of the one field that holds all ids: Django limits forms to a thousand fields.
+SELECTED = "selected"
+#: Executions that one request changes.
+MAX_SELECTED = 5_000
+#: Numbers with more digits do not fit into the column.
+MAX_DIGITS = 18
 
 
 def as_text(ids: Iterable[int]) -> str:
-    """Return what the hidden field holds."""
+    """Return ids as the value of the hidden field."""
     return ",".join(map(str, ids))
 
 
-def chosen_ids(
+def selected_ids(
     admin: ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Execution]
 ) -> list[int]:
-    """Return the numbers that somebody chose, as far as the user may see them.
+    """Return the ids that the user selected, without those that the user may not see.
 
-    What was selected one by one counts whether or not it still fits the filters of the list, so
-    that whoever comes too late is told.
+    Rows that were ticked one by one count even if they no longer match the filters of the list,
+    so that a user who is too late gets a message.
     """
     posted = request.POST
-    if CHOSEN in posted:
-        return seen(admin, request, numbers(posted[CHOSEN].split(",")))
+    if SELECTED in posted:
+        return visible(admin, request, numbers(posted[SELECTED].split(",")))
     if posted.get("select_across") == "1":
         return newest(admin, request, queryset)
-    return seen(admin, request, numbers(posted.getlist(ACTION_CHECKBOX_NAME)))
+    return visible(admin, request, numbers(posted.getlist(ACTION_CHECKBOX_NAME)))
 
 
 def newest(
     admin: ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Execution]
 ) -> list[int]:
-    """Return the numbers of the newest of a set, and say so if there are too many of them."""
-    ids = list(queryset.order_by("-pk").values_list("pk", flat=True)[: MOST + 1])
-    if len(ids) > MOST:
-        said = _("There are more than %d: this is about the newest of them.") % MOST
-        admin.message_user(request, said, messages.WARNING)
-    return ids[:MOST]
+    """Return the ids of the newest MAX_SELECTED rows; warn the user if there are more."""
+    ids = list(queryset.order_by("-pk").values_list("pk", flat=True)[: MAX_SELECTED + 1])
+    if len(ids) > MAX_SELECTED:
+        message = _("More than %(limit)d are selected. Only the newest %(limit)d are included.")
+        admin.message_user(request, message % {"limit": MAX_SELECTED}, messages.WARNING)
+    return ids[:MAX_SELECTED]
 
 
 def numbers(texts: Iterable[str]) -> list[int]:
-    """Return the numbers among what was posted."""
-    return [int(text) for text in texts if text.isdecimal() and len(text) <= LONGEST_NUMBER][:MOST]
+    """Return the numbers among texts from a form."""
+    valid = [int(text) for text in texts if text.isdecimal() and len(text) <= MAX_DIGITS]
+    return valid[:MAX_SELECTED]
 
 
-def seen(admin: ModelAdmin[Any], request: HttpRequest, ids: Collection[int]) -> list[int]:
-    """Leave out what the admin keeps from the user; what is deleted stays in, to be told."""
-    known = set(Execution.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    shown = set(admin.get_queryset(request).filter(pk__in=known).values_list("pk", flat=True))
-    return [pk for pk in ids if pk in shown or pk not in known]
+def visible(admin: ModelAdmin[Any], request: HttpRequest, ids: Collection[int]) -> list[int]:
+    """Return ids without the rows that the admin hides from the user; deleted rows are kept."""
+    existing = set(Execution.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    shown = set(admin.get_queryset(request).filter(pk__in=existing).values_list("pk", flat=True))
+    return [pk for pk in ids if pk in shown or pk not in existing]

@@ -1,4 +1,4 @@
-"""Pauses of everything: begun and ended here, and kept to say why slots have no execution."""
+"""Global pauses: started and ended here, and kept as the reason why runs were skipped."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.pauses.banner import banner_context
 from scheduled_tasks.admin.permissions import may_view, user_of
 from scheduled_tasks.admin.retrying import RetryingAdmin
-from scheduled_tasks.admin.validators import refuse_past
+from scheduled_tasks.admin.validators import validate_future
 from scheduled_tasks.models import Pause, Task
 
 
 class PauseForm(forms.ModelForm):
-    """Until when, and why."""
+    """When the pause ends, and the reason for it."""
 
     class Meta:
-        """What a person says of a pause; the rest is known."""
+        """The fields that users fill in."""
 
         model = Pause
         fields = ("until", "reason")
@@ -37,73 +37,80 @@ class PauseForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "until" in self.fields:
-            self.fields["until"].validators.append(refuse_past)
+            self.fields["until"].validators.append(validate_future)
 
 
 @admin.register(Pause)
 class PauseAdmin(RetryingAdmin, StyledAdmin):
-    """Pauses of everything. To add one is to begin it; none is changed or deleted."""
+    """Global pauses. Adding one starts it. Pauses cannot be changed or deleted."""
 
     form = PauseForm
-    list_display = ("begun_moment", "standing", "until_moment", "reason", "begun_by", "ended")
+    list_display = ("begun_moment", "state_badge", "until_moment", "reason", "begun_by", "ended")
     list_display_links = ("begun_moment",)
     sortable_by = ()
-    said = ("standing", "reason", "until_moment", "begun_moment", "begun_by", "ended")
+    page_fields = ("state_badge", "reason", "until_moment", "begun_moment", "begun_by", "ended")
 
     def get_fieldsets(self, request: HttpRequest, obj: Pause | None = None) -> Any:
-        """Ask what a person has to say of a new pause; show all of one that there is."""
-        return ((None, {"fields": ("until", "reason") if obj is None else self.said}),)
+        """Return the form fields of a new pause, or all fields of an existing one."""
+        return ((None, {"fields": ("until", "reason") if obj is None else self.page_fields}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Pause | None = None) -> Any:
-        """Let nobody rewrite a pause that has begun."""
-        return () if obj is None else self.said
+        """Return all fields of an existing pause."""
+        return () if obj is None else self.page_fields
 
     def has_change_permission(self, request: HttpRequest, obj: Pause | None = None) -> bool:
-        """Refuse for a row; in general it is the permission to end pauses."""
+        """Refuse for a row. Without a row it is the permission to resume."""
         return obj is None and super().has_change_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Pause | None = None) -> bool:
-        """Refuse: a pause says why slots have no execution."""
+        """Refuse: skipped executions refer to their pause."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: Any) -> None:
-        """Begin the pause; it takes the place of one that is in force."""
+        """Start the pause. It replaces an active one."""
         by = user_of(request)
-        begun = Pause.objects.begin(timezone.now(), until=obj.until, reason=obj.reason, by=by)
-        obj.pk = begun.pk
+        pause = Pause.objects.begin(timezone.now(), until=obj.until, reason=obj.reason, by=by)
+        obj.pk = pause.pk
+
+    def response_add(
+        self, request: HttpRequest, obj: Pause, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Redirect with a message that says what was done, not that a row was added."""
+        self.message_user(request, str(obj), messages.SUCCESS)
+        return self.response_post_save_add(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address that the banner's button posts to."""
+        """Add the URL that the button of the banner posts to."""
         view = self.admin_site.admin_view(self.resume_view)
         return [path("resume/", view, name="scheduled_tasks_pause_resume"), *super().get_urls()]
 
     def resume_view(self, request: HttpRequest) -> HttpResponse:
-        """End the pauses that are in force, and go to a page that the user may see."""
+        """End the active pauses and redirect to a page that the user may see."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self.resume(request)
-        shown = "task" if may_view(self.admin_site, request, Task) else "pause"
-        return HttpResponseRedirect(url(self.admin_site, f"{shown}_changelist"))
+        model = "task" if may_view(self.admin_site, request, Task) else "pause"
+        return HttpResponseRedirect(url(self.admin_site, f"{model}_changelist"))
 
     def resume(self, request: HttpRequest) -> None:
-        """End the pauses that are in force, and say so."""
+        """End the active pauses, with log entries and a message."""
         now = timezone.now()
         ending = list(Pause.objects.in_force(now))
         if not Pause.objects.resume(now, by=user_of(request)):
-            self.message_user(request, _g("Nothing was paused."), messages.INFO)
+            self.message_user(request, _g("There was no global pause."), messages.INFO)
             return
         for pause in ending:
             self.log_change(request, pause, _g("Resumed."))
-        self.message_user(request, _g("The pause has ended."), messages.SUCCESS)
+        self.message_user(request, _g("All tasks resumed."), messages.SUCCESS)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Call it what it does, and do it once."""
+        """Show the form under its own title, with a single button."""
         context = {
-            "title": _g("Pause everything"),
+            "title": _g("Pause all tasks"),
             "show_save_and_add_another": False,
             "show_save_and_continue": False,
             **(extra_context or {}),
@@ -111,35 +118,35 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         return super().add_view(request, form_url, context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        """Say on top of the list whether everything is paused."""
+        """Show active pauses above the list."""
         context = {
-            "title": _g("Pauses of everything"),
+            "title": _g("Global pauses"),
             **banner_context(self.admin_site, request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)  # type: ignore[return-value]
 
-    @admin.display(description=_("begun"))
+    @admin.display(description=_("started"))
     def begun_moment(self, pause: Pause) -> str:
-        """Return when it began."""
+        """Return when it started."""
         return display.moment(pause.begun_at)
 
     @admin.display(description=_("until"))
     def until_moment(self, pause: Pause) -> str:
-        """Return until when it was to last."""
-        return display.moment(pause.until) if pause.until else _g("ended by hand")
+        """Return when it ends or was to end."""
+        return display.moment(pause.until) if pause.until else _g("until resumed")
 
     @admin.display(description=_("state"))
-    def standing(self, pause: Pause) -> str:
-        """Return whether it holds."""
+    def state_badge(self, pause: Pause) -> str:
+        """Return whether it is active."""
         now = timezone.now()
         if pause.covers(now):
-            return display.badge("paused", _g("in force"))
-        return display.badge("over", _g("over"))
+            return display.badge("paused", _g("active"))
+        return display.badge("over", _g("ended"))
 
     @admin.display(description=_("ended early"))
     def ended(self, pause: Pause) -> str:
-        """Return when and by whom it was ended before its time."""
+        """Return when and by whom it was ended early."""
         if pause.ended_at is None:
             return display.EMPTY
         moment = display.moment(pause.ended_at)

@@ -1,4 +1,4 @@
-"""The banner that says that everything is paused, and the button that ends it."""
+"""The banner above lists while all tasks are paused, with the button that resumes them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from scheduled_tasks.models import Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """One pause that is in force, ready to show."""
+class ActivePause:
+    """An active pause, as the template shows it."""
 
     until: str
     reason: str
-    begun: str
-    begun_by: str
+    started: str
+    started_by: str
 
 
 def banner_context(site: AdminSite, request: HttpRequest) -> dict[str, Any]:
-    """Return what the banner shows: pauses, and addresses as far as the user may use them."""
+    """Return the active pauses, and the URLs that the user may use."""
     pauses = Pause.objects.in_force(timezone.now())
-    context: dict[str, Any] = {"pauses_in_force": [notice(pause) for pause in pauses]}
+    context: dict[str, Any] = {"active_pauses": [active_pause(pause) for pause in pauses]}
     if may("view", site, request, Pause):
         context["pauses_url"] = url(site, "pause_changelist")
-    if context["pauses_in_force"]:
+    if context["active_pauses"]:
         if may("change", site, request, Pause):
             context["resume_url"] = url(site, "pause_resume")
     elif may("add", site, request, Pause):
@@ -39,10 +39,10 @@ def banner_context(site: AdminSite, request: HttpRequest) -> dict[str, Any]:
     return context
 
 
-def notice(pause: Pause) -> Notice:
-    return Notice(
+def active_pause(pause: Pause) -> ActivePause:
+    return ActivePause(
         until=display.moment(pause.until) if pause.until else "",
         reason=pause.reason,
-        begun=display.moment(pause.begun_at),
-        begun_by=pause.begun_by,
+        started=display.moment(pause.begun_at),
+        started_by=pause.begun_by,
     )

@@ -1,12 +1,14 @@
-"""Tasks: what runs when, switched and run from here."""
+"""Tasks: their list, their page, and the page that runs one now."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -22,29 +24,28 @@ from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.pauses.banner import banner_context
 from scheduled_tasks.admin.permissions import RunPermission, may_view, user_of
 from scheduled_tasks.admin.retrying import RetryingAdmin
-from scheduled_tasks.admin.tasks.actions import TaskActions
+from scheduled_tasks.admin.tasks.actions import PAUSE_FIELDS, TaskActions
 from scheduled_tasks.admin.tasks.columns import TaskColumns
 from scheduled_tasks.admin.tasks.form import TaskForm
-from scheduled_tasks.admin.tasks.pause_page import PAUSE_FIELDS
 from scheduled_tasks.admin.tasks.recent import recent_changes, recent_executions
-from scheduled_tasks.admin.tasks.run_now_page import RunNowView
+from scheduled_tasks.admin.tasks.run_now_page import RunNowPage
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, Worker
 
-STANDING = (
-    "standing",
+STATUS_FIELDS = (
+    "status",
     "schedule_in_english",
-    "coming_slots",
+    "next_runs",
     "last_run",
     "origin",
 )
 
-PAUSE = _("Pause")
+PAUSE_TITLE = _("Pause")
 
 
 @admin.register(Task)
 class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
-    """Tasks, with what they do next and what they did last."""
+    """Tasks, with their next and their last run."""
 
     form = TaskForm
     list_display = (
@@ -65,18 +66,18 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
     )
     list_select_related = ("state",)
     search_fields = ("name", "handler", "description", "category")
-    readonly_fields = STANDING
+    readonly_fields = STATUS_FIELDS
     fieldsets = (
-        (_("How it stands"), {"fields": STANDING}),
-        (_("What"), {"fields": ("name", "handler", "payload", "description", "category")}),
+        (_("Status"), {"fields": STATUS_FIELDS}),
+        (_("Definition"), {"fields": ("name", "handler", "payload", "description", "category")}),
         (
-            _("When"),
+            _("Schedule"),
             {"fields": ("schedule", "timezone", "enabled", ("starts_at", "ends_at"), "jitter")},
         ),
-        (PAUSE, {"fields": PAUSE_FIELDS, "classes": ("collapse",)}),
-        (_("How"), {"fields": ("executor", ("timeout", "memory_limit_mb"))}),
+        (PAUSE_TITLE, {"fields": PAUSE_FIELDS, "classes": ("collapse",)}),
+        (_("Execution"), {"fields": ("executor", ("timeout", "memory_limit_mb"))}),
         (
-            _("When it fails"),
+            _("Failures"),
             {
                 "fields": (
                     ("max_retries", "retry_delay"),
@@ -86,32 +87,32 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
             },
         ),
         (
-            _("When it is late, or still running"),
+            _("Late and overlapping runs"),
             {"fields": (("misfire_policy", "misfire_grace"), ("overlap_policy", "catch_up_limit"))},
         ),
         (
-            _("Fine-tuning"),
+            _("Advanced"),
             {"fields": ("anchor", ("queue", "priority"), "metadata"), "classes": ("collapse",)},
         ),
     )
 
     def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        """Keep tasks that code declares: sync would make them again. Disable them instead."""
+        """Refuse for tasks declared in code: the next sync would create them again."""
         if obj is not None and obj.declared_in_code:
             return False
         return super().has_delete_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Leave the identity of a declared task to code."""
+        """Return the identity of a task as read-only if it comes from code."""
         fields = super().get_readonly_fields(request, obj)
         if obj is not None and obj.origin == Task.Origin.CODE:
             return (*fields, "name", "handler")
         return fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Say how a task stands once there is one, and show its pause if it has one.
+        """Show the status of existing tasks, and open the pause of paused ones.
 
-        Who may only look sees no secrets.
+        Users who may not change tasks see no secrets.
         """
         sets = super().get_fieldsets(request, obj)
         if obj is None:
@@ -120,46 +121,46 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
             sets = [(name, without_secrets(options)) for name, options in sets]
         if obj.paused_until is None:
             return sets
-        shown = {"fields": PAUSE_FIELDS}
-        return [(name, shown if name == PAUSE else options) for name, options in sets]
+        expanded = {"fields": PAUSE_FIELDS}
+        return [(name, expanded if name == PAUSE_TITLE else options) for name, options in sets]
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
-        """Name the tasks that would go, and those that code declares as what stands against it.
+        """Return the tasks, and those declared in code as protected.
 
-        Django would list the states as well, and the history, which stays.
+        Django would also list their states, and the history, which is kept.
         """
         tasks = list(objs)
         declared = [task for task in tasks if task.declared_in_code]
-        lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
-        said = _("%s: declared in code, disable it instead")
+        forbidden = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
+        protected = _("%s: declared in code. Disable it instead.")
         return (
             [str(task) for task in tasks],
             {self.opts.verbose_name_plural: len(tasks)},
-            lacking,
-            [said % task for task in declared],
+            forbidden,
+            [protected % task for task in declared],
         )
 
     def save_model(self, request: HttpRequest, obj: Task, form: Any, change: Any) -> None:
-        """Save in the user's name, of a row that there is what differs from it as it was read.
+        """Save in the user's name; of an existing task, only the changed fields.
 
-        The rest others may have changed since.
+        Others may have changed the rest since the form was loaded.
         """
-        differing = [name for name in form.fields if getattr(obj, name) != form.initial.get(name)]
-        obj.save(update_fields=differing if change else None, by=user_of(request))
+        changed = [name for name in form.fields if getattr(obj, name) != form.initial.get(name)]
+        obj.save(update_fields=changed if change else None, by=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
         """Delete in the user's name."""
         obj.delete(by=user_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        """Delete one by one, each under the lock of its state."""
+        """Delete one by one: each deletion locks the state of its task."""
         for task in queryset:
             task.delete(by=user_of(request))
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the run-now page."""
+        """Add the page that runs a task now."""
         run_now = path(
             "<path:object_id>/run/",
             self.admin_site.admin_view(self.run_now_view),
@@ -168,11 +169,16 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         return [run_now, *super().get_urls()]
 
     def run_now_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the form of the handler's arguments, and queue a run with what it holds."""
-        return RunNowView(self, request, object_id).respond()
+        """Show the form for the arguments, and queue a run with what the user has entered."""
+        task: Task | None = self.get_object(request, object_id)
+        if task is None:
+            raise Http404
+        if not self.has_run_permission(request, task):
+            raise PermissionDenied
+        return RunNowPage(self, request, task, partial(self.queue_run, request, task)).respond()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        """Say on top of the list whether everything is paused, and whether a scheduler lives."""
+        """Show global pauses and the number of live workers above the list."""
         live = Worker.objects.live(timezone.now(), within=app_settings.LEASE)
         context = {
             "live_workers": live.count(),
@@ -186,13 +192,13 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **options: Any
     ) -> HttpResponse:
-        """Show the last executions and changes under the task, and the way to run it."""
+        """Show the latest executions and changes below the task."""
         if (task := context["original"]) is not None:
-            context |= self.further_context(request, task)
+            context |= self.page_context(request, task)
         return super().render_change_form(request, context, *args, **options)
 
-    def further_context(self, request: HttpRequest, task: Task) -> dict[str, Any]:
-        """Return what the page of a task shows besides the form, as far as the user may see it."""
+    def page_context(self, request: HttpRequest, task: Task) -> dict[str, Any]:
+        """Return what the page of a task shows in addition to the form and the user may see."""
         context: dict[str, Any] = {}
         if self.has_run_permission(request, task):
             context["run_url"] = url(self.admin_site, "task_run", task.pk)
@@ -208,9 +214,9 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
 
 
 def without_secrets(options: Any) -> Any:
-    """Return a set of fields with what may hold secrets as those see it who may only look."""
-    shown = {"payload": "payload_shown", "metadata": "metadata_shown"}
+    """Return the options of a fieldset with redacted values for fields that may hold secrets."""
+    redacted = {"payload": "redacted_payload", "metadata": "redacted_metadata"}
     fields = [
-        shown.get(name, name) if isinstance(name, str) else name for name in options["fields"]
+        redacted.get(name, name) if isinstance(name, str) else name for name in options["fields"]
     ]
     return {**options, "fields": fields}

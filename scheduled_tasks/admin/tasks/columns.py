@@ -1,4 +1,4 @@
-"""What the list and the page of a task say of it."""
+"""Values of tasks, as their list and their page show them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import MICROSECOND
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
-COMING_SLOTS = 5
-WORTH_COUNTING = 2
+MAX_NEXT_RUNS = 5
+#: Consecutive failures from which on the list shows their number.
+MIN_COUNTED_FAILURES = 2
 
 
 class TaskColumns(StyledAdmin):
-    """The columns of the list of tasks and the read-only rows of a task's page."""
+    """The columns of the list and the read-only fields of the page."""
 
     @admin.display(description=_("schedule"), ordering="schedule")
     def schedule_in_english(self, task: Task) -> str:
-        """Return the schedule in English, with its text at hand."""
+        """Return the schedule in English, with its text as a tooltip."""
         return format_html('<span title="{}">{}</span>', task.schedule, task.describe_schedule())
 
     @admin.display(description=_("next run"), ordering="state__next_run_at")
     def next_run(self, task: Task) -> str:
-        """Return when the task is due next, and whether that should have happened already."""
+        """Return the time of the next run, or why there is none, and whether it is late."""
         due = task.state.next_run_at
         if task.state.parked_at:
             return display.badge("parked", _g("parked"))
@@ -46,7 +47,7 @@ class TaskColumns(StyledAdmin):
         return display.moment(due)
 
     def pause_of(self, task: Task) -> str:
-        """Return until when the task is paused and why, "" if it would fire."""
+        """Return the end of the pause and its reason, "" if no run is skipped."""
         until = pause_end(task, timezone.now())
         if until is None or task.state.next_run_at is None:
             return ""
@@ -54,46 +55,46 @@ class TaskColumns(StyledAdmin):
             "{} {}{}",
             display.badge("paused", _g("paused until")),
             display.moment(until),
-            display.remark(task.pause_reason),
+            display.small_text(task.pause_reason),
         )
 
     @admin.display(description=_("last status"), ordering="state__last_status")
     def last_status(self, task: Task) -> str:
-        """Return how and when the last run ended."""
+        """Return the status and the time of the last run."""
         if task.state.last_run_at is None:
             return self.status_badge(task)
         return format_html("{} {}", self.status_badge(task), display.moment(task.state.last_run_at))
 
     def status_badge(self, task: Task) -> str:
-        """Return how the last run ended, and how often it failed in a row."""
+        """Return the status of the last run, with the number of consecutive failures."""
         status, failures = task.state.last_status, task.state.consecutive_failures
         label = dict(Execution.Status.choices).get(status, status)
-        if status == Execution.Status.FAILED and failures >= WORTH_COUNTING:
+        if status == Execution.Status.FAILED and failures >= MIN_COUNTED_FAILURES:
             label = f"{label} × {failures}"  # noqa: RUF001 -- the sign for times
         return display.badge(status, label)
 
     @admin.display(description=_("enabled"), boolean=True, ordering="enabled")
     def is_enabled(self, task: Task) -> bool:
-        """Return whether people let it fire."""
+        """Whether the task is enabled."""
         return task.enabled
 
-    @admin.display(description=_("standing"))
-    def standing(self, task: Task) -> str:
-        """Say in a sentence whether the task will fire, and why not."""
+    @admin.display(description=_("status"))
+    def status(self, task: Task) -> str:
+        """Return whether the task will run on schedule, and if not, why."""
         if task.state.parked_at:
             return _g("Parked: %s") % task.state.parked_reason
         if not task.enabled:
-            return _g("Disabled: it fires no slot, and can be run by hand.")
+            return _g("Disabled. It can still be run manually.")
         if problem := task.problem():
-            return _g("It cannot run: %s") % problem
-        standing = self.pause_in_words(task) or _g("Enabled.")
+            return _g("Cannot run: %s") % problem
+        status = self.pause_in_words(task) or _g("Enabled.")
         if edited := task.changed_from_code:
-            said = _g("Changed from code: %s. The list has an action to reset it.")
-            return format_html("{} {}", standing, said % ", ".join(edited))
-        return standing
+            message = _g('Changed from code: %s. To undo, use "Reset selected tasks to code".')
+            return format_html("{} {}", status, message % ", ".join(edited))
+        return status
 
     def pause_in_words(self, task: Task) -> str:
-        """Say until when the task is paused and why, "" if it is not."""
+        """Return until when and why the task is paused, "" if it is not."""
         until = pause_end(task, timezone.now())
         if until is None:
             return ""
@@ -101,16 +102,16 @@ class TaskColumns(StyledAdmin):
             return format_html(_g("Paused until {}."), display.moment(until))
         return format_html(_g("Paused until {}: {}"), display.moment(until), task.pause_reason)
 
-    @admin.display(description=_("coming runs"))
-    def coming_slots(self, task: Task) -> str:
-        """Return the next slots that no pause of the task skips."""
+    @admin.display(description=_("next runs"))
+    def next_runs(self, task: Task) -> str:
+        """Return the next scheduled times after the task's own pause."""
         if task.state.next_run_at is None:
             return display.EMPTY
         now = timezone.now()
         until = pause_end(task, now)
         since = now if until is None else until - MICROSECOND
         try:
-            slots = list(islice(task.slots_after(since), COMING_SLOTS))
+            slots = list(islice(task.slots_after(since), MAX_NEXT_RUNS))
         except ScheduledTasksError as error:
             return str(error)
         if not slots:
@@ -120,27 +121,27 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("last run"))
     def last_run(self, task: Task) -> str:
-        """Return how and when the task last ran, and how often it has run."""
+        """Return the status and the time of the last run, and the number of runs."""
         state = task.state
         if state.last_run_at is None:
-            return _g("It has not run yet.")
+            return _g("Never run.")
         runs = ngettext("%d execution", "%d executions", state.execution_count)
-        said = runs % state.execution_count
+        count = runs % state.execution_count
         return format_html(
-            '<span class="st-line">{} <span>{}</span></span>', self.last_status(task), said
+            '<span class="st-line">{} <span>{}</span></span>', self.last_status(task), count
         )
 
     @admin.display(description=_("payload"))
-    def payload_shown(self, task: Task) -> str:
+    def redacted_payload(self, task: Task) -> str:
         """Return the keyword arguments, without secrets."""
         return display.pretty_json(mask_secrets_in_json(task.payload))
 
     @admin.display(description=_("metadata"))
-    def metadata_shown(self, task: Task) -> str:
-        """Return what the project keeps with the task, without secrets."""
+    def redacted_metadata(self, task: Task) -> str:
+        """Return the metadata, without secrets."""
         return display.pretty_json(mask_secrets_in_json(task.metadata))
 
 
 def pause_end(task: Task, now: datetime) -> datetime | None:
-    """Return until when the task is paused, None if it is not."""
+    """Return the end of the task's own pause, None if it is not paused."""
     return task.paused_until if task.is_paused(now) else None

@@ -1,4 +1,4 @@
-"""The form in which a person defines a task."""
+"""The form for the definition of a task."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ BLANK = ("", "---------")
 
 
 class JSONObjectField(forms.JSONField):
-    """A JSON object, laid out. Text that no parser can take is an error like any other.
+    """A JSON object with indented lines.
 
-    Django's field fails on nesting too deep and on numbers too long.
+    Django's field crashes on text that is nested too deeply and on numbers that are too long.
     """
 
     widget = AdminTextareaWidget
 
     def to_python(self, value: Any) -> Any:
-        """Return what the text says, {} for none."""
+        """Return the parsed text, {} for no text."""
         try:
             cleaned = super().to_python(value)
         except (ValueError, RecursionError):
@@ -38,7 +38,7 @@ class JSONObjectField(forms.JSONField):
         return {} if cleaned is None and not value else cleaned
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what was typed, as it was typed if it says nothing."""
+        """Return the submitted text, unchanged if it is invalid."""
         try:
             return super().bound_data(data, initial)
         except (ValueError, RecursionError):
@@ -52,10 +52,10 @@ class JSONObjectField(forms.JSONField):
 
 
 class TaskForm(forms.ModelForm):
-    """A task's definition, with the registered handlers to choose from."""
+    """The definition of a task, with a choice of the registered handlers."""
 
     class Meta:
-        """The fields that people fill in."""
+        """The fields that users edit."""
 
         model = Task
         fields = (
@@ -78,9 +78,13 @@ class TaskForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "handler" in self.fields:
-            self.fields["handler"].widget = forms.Select(choices=handlers(self.instance.handler))
+            self.fields["handler"].widget = forms.Select(
+                choices=handler_choices(self.instance.handler)
+            )
         if "timezone" in self.fields:
-            self.fields["timezone"].widget = forms.Select(choices=zones(self.instance.timezone))
+            self.fields["timezone"].widget = forms.Select(
+                choices=zone_choices(self.instance.timezone)
+            )
         for name in {"payload", "metadata"}.intersection(self.fields):
             self.fields[name].widget.attrs |= {"rows": 4, "spellcheck": "false"}
         if "payload" in self.fields:
@@ -89,18 +93,18 @@ class TaskForm(forms.ModelForm):
             self.fields["description"].widget.attrs["rows"] = 2
 
     def payload_help(self) -> str:
-        """Return the help text of the payload, with the arguments that the handler takes."""
-        said = str(self.fields["payload"].help_text)
+        """Return the help text of the payload, with the names of the arguments."""
+        text = str(self.fields["payload"].help_text)
         try:
             names = registry.get(self.instance.handler).spec.names
         except ScheduledTasksError:
-            return said
+            return text
         if not names:
-            return format_html("{} {}", said, _("This handler takes none."))
-        return format_html("{} {}", said, _("This handler takes: %s.") % ", ".join(names))
+            return format_html("{} {}", text, _("This handler takes no arguments."))
+        return format_html("{} {}", text, _("Arguments: %s.") % ", ".join(names))
 
     def clean(self) -> dict[str, Any]:
-        """Keep moments that nobody touched as they are: the form shows no parts of a second."""
+        """Keep unchanged times exactly as they are: the form has no fractions of a second."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         for name in {"anchor", *Policies.MOMENTS}.intersection(cleaned):
             if name not in self.changed_data:
@@ -108,26 +112,26 @@ class TaskForm(forms.ModelForm):
         return cleaned
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """Add the errors that the row finds in itself: each once, and where it can be seen."""
+        """Add errors of the model, each once and at a field of the form."""
         if field is None and hasattr(error, "error_dict"):
-            error = ValidationError(self.placed(error.error_dict))
+            error = ValidationError(self.by_form_field(error.error_dict))
         super().add_error(field, error)
 
-    def placed(self, errors: dict[str, list[ValidationError]]) -> dict[str, list[Any]]:
-        """Return errors by field; those of fields that the page does not let edit go to the top."""
+    def by_form_field(self, errors: dict[str, list[ValidationError]]) -> dict[str, list[Any]]:
+        """Return errors by field; errors of fields that the form lacks are non-field errors."""
         found: dict[str, list[Any]] = {}
         for name, reasons in errors.items():
             if name == NON_FIELD_ERRORS or name in self.fields:
                 if name not in self.errors:
                     found.setdefault(name, []).extend(reasons)
             else:
-                said = [f"{name}: {' '.join(reason.messages)}" for reason in reasons]
-                found.setdefault(NON_FIELD_ERRORS, []).extend(said)
+                named = [f"{name}: {' '.join(reason.messages)}" for reason in reasons]
+                found.setdefault(NON_FIELD_ERRORS, []).extend(named)
         return found
 
 
-def handlers(current: str) -> list[tuple[str, str]]:
-    """Return the registered handlers, and the one that the row names even if it is gone."""
+def handler_choices(current: str) -> list[tuple[str, str]]:
+    """Return the registered handlers, and the current one even if it is not registered."""
     try:
         known = set(registry.handlers)
     except ScheduledTasksError:
@@ -136,6 +140,6 @@ def handlers(current: str) -> list[tuple[str, str]]:
     return [BLANK, *((key, key) for key in keys)]
 
 
-def zones(current: str) -> list[tuple[str, str]]:
-    """Return all time zones, and the one that the row names even if there is none like it."""
+def zone_choices(current: str) -> list[tuple[str, str]]:
+    """Return all time zones, and the current one even if it is unknown."""
     return [(name, name) for name in sorted(zone_names() | {current})]

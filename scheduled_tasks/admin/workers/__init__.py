@@ -1,3 +1,3 @@
-"""The pages of workers and of pauses."""
+"""The list of workers."""
 
 from __future__ import annotations

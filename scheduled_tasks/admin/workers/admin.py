@@ -1,4 +1,4 @@
-"""Workers: which scheduler processes live."""
+"""Workers: the scheduler processes and whether they are alive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     list_display = (
         "label",
-        "standing",
+        "state_badge",
         "heartbeat_moment",
         "started_moment",
         "concurrency",
@@ -32,7 +32,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     fields = (
         "label",
-        "standing",
+        "state_badge",
         "host",
         "pid",
         "heartbeat_moment",
@@ -44,33 +44,33 @@ class WorkerAdmin(ReadOnlyAdmin):
     )
 
     def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
-        """Refuse: a worker without its row gives up, and old rows go by themselves."""
+        """Refuse: a worker stops if its row is deleted, and old rows expire."""
         return False
 
     @admin.display(description=_("state"), ordering="state")
-    def standing(self, worker: Worker) -> str:
-        """Return the state; a worker that says it runs but has been silent is marked."""
-        silent_since = timezone.now() - timedelta(seconds=app_settings.LEASE)
-        if worker.state not in Worker.GONE and worker.heartbeat_at < silent_since:
+    def state_badge(self, worker: Worker) -> str:
+        """Return the state, or "silent" for a running worker without recent heartbeats."""
+        deadline = timezone.now() - timedelta(seconds=app_settings.LEASE)
+        if worker.state not in Worker.GONE and worker.heartbeat_at < deadline:
             return display.badge("silent", _g("silent"))
         return display.badge(worker.state, worker.get_state_display())
 
     @admin.display(description=_("last heartbeat"), ordering="heartbeat_at")
     def heartbeat_moment(self, worker: Worker) -> str:
-        """Return when it last said that it lives."""
+        """Return the time of the last heartbeat."""
         return display.moment(worker.heartbeat_at)
 
     @admin.display(description=_("started"), ordering="started_at")
     def started_moment(self, worker: Worker) -> str:
-        """Return when the process began."""
+        """Return when the worker started."""
         return display.moment(worker.started_at)
 
     @admin.display(description=_("queues"))
     def queue_names(self, worker: Worker) -> str:
-        """Return the queues that it claims from."""
+        """Return the queues that the worker serves."""
         return ", ".join(worker.queues) or _g("all")
 
     @admin.display(description=_("handlers"))
     def handler_names(self, worker: Worker) -> str:
-        """Return the handlers that it knows."""
+        """Return the handlers that the worker has."""
         return ", ".join(worker.handlers) or display.EMPTY

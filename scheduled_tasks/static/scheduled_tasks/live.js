@@ -1,9 +1,9 @@
-// The page of an execution that has not ended yet shows how it goes on.
+// Keeps the page of an unfinished execution up to date.
 "use strict";
 {
-  const EVERY = 2000;
+  const INTERVAL_MS = 2000;
 
-  const isReading = () => {
+  const shouldWait = () => {
     const selection = window.getSelection();
     return document.hidden || (selection !== null && !selection.isCollapsed);
   };
@@ -27,25 +27,25 @@
     document.dispatchEvent(new Event("st-replaced"));
   };
 
-  const look = async () => {
-    if (!isReading()) {
-      const answer = await fetch(window.location.href, { credentials: "same-origin" });
-      if (!answer.ok || answer.redirected) {
+  const refresh = async () => {
+    if (!shouldWait()) {
+      const response = await fetch(window.location.href, { credentials: "same-origin" });
+      if (!response.ok || response.redirected) {
         return;
       }
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
       if (!fresh.querySelector("[data-st-live]")) {
         window.location.reload();
         return;
       }
       replace(fresh);
     }
-    window.setTimeout(look, EVERY);
+    window.setTimeout(refresh, INTERVAL_MS);
   };
 
   document.addEventListener("DOMContentLoaded", () => {
     if (document.querySelector("[data-st-live]")) {
-      window.setTimeout(look, EVERY);
+      window.setTimeout(refresh, INTERVAL_MS);
     }
   });
 }

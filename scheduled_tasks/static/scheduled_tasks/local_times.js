@@ -1,18 +1,18 @@
-// Moments in the viewer's own time zone, and relative times that keep moving.
+// Shows times in the time zone of the browser, and keeps relative times up to date.
 "use strict";
 {
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const language = document.documentElement.lang || undefined;
-  const ago = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+  const relativeFormat = new Intl.RelativeTimeFormat(language, { numeric: "always" });
   const now = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(0, "second");
-  const clock = new Intl.DateTimeFormat("sv", {
+  const dateTimeFormat = new Intl.DateTimeFormat("sv", {
     year: "numeric", month: "2-digit", day: "2-digit",
     hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
-  const short = new Intl.DateTimeFormat(language, { timeZoneName: "short" });
+  const zoneFormat = new Intl.DateTimeFormat(language, { timeZoneName: "short" });
 
   const zoneAt = (date) => {
-    const name = short.formatToParts(date).find((part) => part.type === "timeZoneName");
+    const name = zoneFormat.formatToParts(date).find((part) => part.type === "timeZoneName");
     return name ? name.value : "";
   };
 
@@ -20,25 +20,25 @@
     const seconds = (date.getTime() - Date.now()) / 1000;
     for (const [unit, size] of UNITS) {
       if (Math.abs(seconds) >= size) {
-        return ago.format(Math.trunc(seconds / size), unit);
+        return relativeFormat.format(Math.trunc(seconds / size), unit);
       }
     }
     return now;
   };
 
-  // Columns are narrow: there the zone is said once, above the list.
+  // Columns are narrow, so lists show the time zone once, above the table.
   const showAbsolute = (note) => {
     for (const element of document.querySelectorAll(".st-moment time:not([data-local])")) {
       element.dataset.local = "";
       const date = new Date(element.dateTime);
-      const [text, zone] = [clock.format(date), zoneAt(date)];
+      const [text, zone] = [dateTimeFormat.format(date), zoneAt(date)];
       element.parentElement.title = `${text} ${zone} = ${element.textContent}`;
       element.textContent = note && element.closest("#result_list") ? text : `${text} ${zone}`;
     }
   };
 
   const showZone = (note) => {
-    note.textContent = note.dataset.said.replace("%s", clock.resolvedOptions().timeZone);
+    note.textContent = note.dataset.text.replace("%s", dateTimeFormat.resolvedOptions().timeZone);
     note.hidden = false;
   };
 
