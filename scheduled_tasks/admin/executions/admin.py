@@ -93,7 +93,7 @@ class ExecutionAdmin(
         {"fields": ("error_category", "error_text", "traceback_text", "error_fingerprint")},
     )
     last_failure = (
-        _("Failure of the latest attempt"),
+        _("Failure of the last attempt"),
         {"fields": ("error_category", "error_text")},
     )
     data = ("payload_text", "checkpoint_text", "result_text")
