@@ -1,3 +1,15 @@
-"""What people and code may ask for; the admin, commands and the public API call only this."""
+"""What code and people may ask for: the admin, the API and the commands call only this package.
+
+In: names and ids of tasks and executions, and ``by``: who asks. Out: rows of models, or an
+exception of ``scheduled_tasks.exceptions``. All of it runs in the calling thread, in short
+transactions of its own, except ``lock``: a thread holds and renews a lock for its block.
+
+- ``tasks``: define, enable, run, cancel, requeue, resolve, look up.
+- ``sync``: write what code declares into the database.
+- ``locks`` and ``lock_renewer``: locks by name.
+- ``records``: tasks, executions, log lines and workers as JSON.
+
+Nothing here runs a task. Workers do, see ``worker``. Read first: ``tasks.py``.
+"""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who holds a lock for a block of code: a thread, or the transaction that the block is part of."""
+"""Holds a lock for a block of code: by a thread, or by the transaction around the block."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from scheduled_tasks.runtime.clock import lifetime
 
 logger = logging.getLogger(__name__)
 
-#: Who waits for a lock asks for it again after so many seconds, at random.
+#: Seconds between attempts to acquire a lock (random).
 RETRY_SECONDS = (0.05, 0.25)
 
 
 class LockRenewer(Protocol):
-    """Holds a lock, once it is ``settled`` without an ``error``, until it is told to ``stop``."""
+    """Holds a lock until ``stop``, once ``settled`` is set without an ``error``.
+
+    ``ended`` is set when the lock was given back, or is no longer waited for.
+    """
 
     settled: threading.Event
     ended: threading.Event
@@ -30,21 +33,21 @@ class LockRenewer(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Say whether somebody else may have the lock."""
+        """Whether another holder may have the lock."""
 
     def start(self) -> None:
-        """Begin to wait for it."""
+        """Begin to wait for the lock."""
 
     def stop(self) -> None:
-        """Give it back, or wait for it no longer; ``ended`` tells when that is done."""
+        """Give the lock back, or stop waiting for it."""
 
 
 class ThreadLockRenewer:
-    """Waits for a lock, renews it and gives it back, in a thread with a connection of its own.
+    """Acquires a lock, renews it and gives it back, in a thread with its own connection.
 
-    So nothing of it is part of the transactions of whoever uses the lock, which may be long, and
-    rolled back. It is lost when its row is somebody else's, or was not renewed for a whole lease by
-    a clock that goes on while the machine sleeps: somebody else may have had it since.
+    So no part of it belongs to the caller's transactions, which may be long and may be rolled back.
+    The lock is lost when its row belongs to another holder, or when it was not renewed for a whole
+    lease. The clock for that includes time that the machine sleeps.
     """
 
     def __init__(self, row: Lock, *, timeout: float | None) -> None:
@@ -59,21 +62,21 @@ class ThreadLockRenewer:
 
     @property
     def lost(self) -> bool:
-        """Say whether somebody else may have the lock."""
+        """Whether another holder may have the lock."""
         return self._gone or lifetime() >= self._until
 
     def start(self) -> None:
-        """Begin to wait for it."""
+        """Begin to wait for the lock."""
         threading.Thread(target=self._run, name=f"lock-{self.row.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Give it back, or wait for it no longer; ``ended`` tells when that is done."""
+        """Give the lock back, or stop waiting for it."""
         self._stop.set()
 
     def _run(self) -> None:
         try:
             self._hold()
-        except Exception as error:  # noqa: BLE001 -- it is raised where the lock is waited for
+        except Exception as error:  # noqa: BLE001 -- raised in the thread that waits
             self.error = error
         finally:
             self.ended.set()
@@ -109,10 +112,10 @@ class ThreadLockRenewer:
         try:
             self._gone |= not Lock.objects.release(self.row)
         except Error as error:
-            logger.warning("lock %s not given back, it will expire: %s", self.row.name, error)
+            logger.warning("lock %s not released, it will expire: %s", self.row.name, error)
 
     def _renew(self) -> float:
-        """Renew it; return after how many seconds to do so again."""
+        """Renew the lock; return the seconds until the next renewal."""
         begun = lifetime()
         try:
             if Lock.objects.renew(self.row, lease=self.lease):
@@ -120,18 +123,18 @@ class ThreadLockRenewer:
             else:
                 self._gone = True
         except Error as error:
-            logger.warning("lock %s not renewed, tried again: %s", self.row.name, error)
+            logger.warning("lock %s not renewed, trying again: %s", self.row.name, error)
             connections.close_all()
             return self.lease / 12
         return self.lease / 3
 
 
 class TransactionLockRenewer:
-    """Holds a lock by the transaction that the caller is in, on SQLite.
+    """Holds a lock by the caller's own transaction, on SQLite.
 
-    There one connection at a time may write, so another one could neither take the lock nor renew
-    it before that transaction ends. For the same reason nobody else can take it: once the row is
-    written, this transaction keeps everybody from writing, whatever the row says.
+    SQLite has one writer at a time. So no other connection could acquire or renew the lock before
+    this transaction ends. No other process can take it either, since this transaction blocks all
+    writers once the row is written.
     """
 
     def __init__(self, row: Lock) -> None:
@@ -141,16 +144,17 @@ class TransactionLockRenewer:
         self.lost = False
 
     def start(self) -> None:
-        """Take it, or not: who holds it cannot give it back while this transaction goes on."""
+        """Acquire it at once, or set ``error``: waiting would block the holder."""
         if not Lock.objects.acquire(self.row, lease=app_settings.LEASE):
             self.error = LockTimeout(
-                f"{Lock.objects.described(self.row.name)}, who cannot give it back before this "
-                "transaction ends: SQLite has one writer at a time. Take the lock outside of it."
+                f"{Lock.objects.described(self.row.name)} and cannot release it before this "
+                "transaction ends, because SQLite has one writer at a time. Take the lock before "
+                "the transaction begins."
             )
         self.settled.set()
 
     def stop(self) -> None:
-        """Delete the row, unless the transaction is about to be rolled back with it."""
+        """Delete the row, unless the transaction is going to be rolled back."""
         if self.error is None and not connections[router.db_for_write(Lock)].needs_rollback:
             Lock.objects.release(self.row)
         self.ended.set()

@@ -1,4 +1,4 @@
-"""Locks by name, for code that must not run twice at a time in all of a project."""
+"""Locks by name, for code that must not run twice at a time anywhere in a project."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from scheduled_tasks.runtime.cancellation import start_uninterrupted
 from scheduled_tasks.runtime.clock import lifetime
 from scheduled_tasks.runtime.once import checked_text
 
-#: A thread that waits looks up so often, in seconds: no exception reaches it while it waits.
+#: Seconds between checks while waiting: an exception can only be raised in a thread between waits.
 POLL_SECONDS = 0.05
-#: So much of a lease the end of a block waits until the lock is given back; it expires by itself.
+#: The end of a block waits for the release for this part of a lease. The lock expires anyway.
 MAX_RELEASE_LEASES = 1 / 3
 
 
 def lock(name: str, *, timeout: float | None = None) -> NamedLock:
-    """Return a lock for ``with`` or ``async with``: one block at a time has it, in all processes.
+    """Return a lock for ``with`` or ``async with``: one block at a time holds it, in all processes.
 
-    It waits ``timeout`` seconds for it, 0 for not at all, None for ever, then raises LockTimeout.
-    The lock is held under a lease that a thread renews, so that it is free a lease after its
-    holder was killed. The block raises LockLost at its end if the lock was lost meanwhile, and
-    ``check()`` of what ``as`` names does so at once. It is not re-entrant.
+    The block waits ``timeout`` seconds for the lock (0: does not wait, None: waits for ever), then
+    raises LockTimeout. A thread renews the lease of the lock, so that the lock becomes free a lease
+    after its holder was killed.
+
+    At its end the block raises LockLost if the lock was lost meanwhile. To find out earlier, call
+    ``check()`` of the lock, as in ``with lock("import") as held: held.check()``. The lock is not
+    re-entrant.
     """
     checked_text("name of a lock", name)
     if timeout is not None and not timeout >= 0:
@@ -45,7 +48,7 @@ def lock(name: str, *, timeout: float | None = None) -> NamedLock:
 
 
 class NamedLock:
-    """A lock by name; it is held inside the block."""
+    """A lock by name, held inside its block."""
 
     def __init__(self, name: str, timeout: float | None) -> None:
         self.name = name
@@ -53,11 +56,11 @@ class NamedLock:
         self._renewer: LockRenewer | None = None
 
     def check(self) -> None:
-        """Raise LockLost unless the lock is held for certain, as before what cannot be undone."""
+        """Raise LockLost unless the lock is certainly held. Call it before irreversible steps."""
         if self._renewer is None or self._renewer.lost:
             raise LockLost(
-                f"The lock {self.name!r} is lost, or was never held: it was not renewed in time, "
-                "and somebody else may have it."
+                f"The lock {self.name!r} is lost: it was not renewed in time, or was never held. "
+                "Another process may hold it."
             )
 
     def __enter__(self) -> Self:
@@ -90,11 +93,11 @@ class NamedLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the lock back. Raise LockLost if it was lost, and nothing else was raised."""
+        """Release the lock. Raise LockLost if it was lost, unless the block raised."""
         if renewer := self._renewer:
             renewer.stop()
-            patience = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
-            while not renewer.ended.wait(POLL_SECONDS) and lifetime() < patience:
+            deadline = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.wait(POLL_SECONDS) and lifetime() < deadline:
                 pass
             self._finish(raised=kind is not None)
 
@@ -104,11 +107,11 @@ class NamedLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the lock back. Raise LockLost if it was lost, and nothing else was raised."""
+        """Release the lock. Raise LockLost if it was lost, unless the block raised."""
         if renewer := self._renewer:
             renewer.stop()
-            patience = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
-            while not renewer.ended.is_set() and lifetime() < patience:  # noqa: ASYNC110 -- likewise
+            deadline = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.is_set() and lifetime() < deadline:  # noqa: ASYNC110 -- likewise
                 await asyncio.sleep(POLL_SECONDS)
             self._finish(raised=kind is not None)
 
@@ -121,7 +124,7 @@ class NamedLock:
             renewer = TransactionLockRenewer(row)
         else:
             renewer = ThreadLockRenewer(row, timeout=self.timeout)
-            # An exception may come between the lock and its block, which then has no end.
+            # An exception between __enter__ and the block means that __exit__ is not called.
             weakref.finalize(self, renewer.stop).atexit = False
         try:
             start_uninterrupted(renewer.start)

@@ -1,4 +1,4 @@
-"""Write what code declares into the database, and leave what people changed as it is."""
+"""Write declared tasks into the database, without overwriting what people changed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from scheduled_tasks.models.task_state import UNDECLARED
 
 logger = logging.getLogger(__name__)
 
-#: Who has made the changes that code declares.
+#: The author of changes made by sync.
 BY_SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One task that sync changed, or would change: what was done, and fields as (old, new)."""
+    """A change of one task by sync: the action, and each changed field as (old, new)."""
 
     task: str
     action: str
@@ -50,12 +50,13 @@ class Change:
 def sync(
     *, now: datetime | None = None, force: bool = False, dry_run: bool = False
 ) -> list[Change]:
-    """Bring the rows of declared tasks in line with the code; return what changed.
+    """Update the rows of declared tasks from code; return the changes.
 
-    Three-way: a field that differs from what code said last time was changed by a person and
-    keeps that value, unless ``force``; any other field takes what code says now. ``enabled``
-    belongs to people once the row exists. A task that code declares no more is parked, one that
-    it declares again is taken back. ``dry_run`` changes nothing and returns what would change.
+    It is a three-way merge. A field that differs from the last declaration was changed by a person
+    and keeps its value, unless ``force`` is set. All other fields take the declared value.
+    ``enabled`` is only set when the row is created. A task that is no longer declared is parked;
+    when it is declared again, it is unparked. ``dry_run`` rolls everything back and returns what
+    would change.
     """
     return sync_rows(now or timezone.now(), force=force, dry_run=dry_run)
 
@@ -69,7 +70,7 @@ def sync_rows(now: datetime, *, force: bool, dry_run: bool, using: str = "") -> 
 
 
 class Synchronization:
-    """One pass of sync over all declarations."""
+    """One pass over all declarations."""
 
     def __init__(
         self, registry: HandlerRegistry, now: datetime, using: str, *, force: bool
@@ -86,39 +87,39 @@ class Synchronization:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
-            # Made by a bulk_create, say: it would never fire.
+            # Made by a bulk_create, for example: it would never fire.
             clockless.save(now=self.now, by=BY_SYNC)
         self.rows = {task.name: task for task in Task.objects.select_related("state")}
-        matched = [self.match(declaration) for declaration in self.declarations]
-        for declaration, (name, task) in zip(self.declarations, matched, strict=True):
+        matches = [self.match(declaration) for declaration in self.declarations]
+        for declaration, (name, task) in zip(self.declarations, matches, strict=True):
             if task is None:
                 self.create(name, declaration)
             elif task.origin != Task.Origin.CODE:
-                reason = "is a task made by hand: rename it, or give the declaration a name="
+                reason = "is a task that a person created: rename it, or give the declaration name="
                 self.changes.append(Change(name, "conflict", reason=reason))
             else:
                 self.update(task, declaration)
-        declared = {name for name, _ in matched}
+        declared = {name for name, _ in matches}
         for task in self.rows.values():
-            self.park_or_take_back(task, declared=task.name in declared)
+            self.park_or_unpark(task, declared=task.name in declared)
         return self.changes
 
     def match(self, declaration: Declaration) -> tuple[str, Task | None]:
-        """Return the name of a declared task, and its row if there is one.
+        """Return the name of a declared task, and its row if it exists.
 
-        A task named by its handler keeps the name that it was made with, whatever other handlers
-        of the same short name came later.
+        A task that is named after its handler keeps its first name, even if other handlers get the
+        same short name later.
         """
         if declaration.name is not None:
             return declaration.name, self.rows.get(declaration.name)
         for task in self.rows.values():
-            said = task.declared or {}
-            if said.get("handler") == declaration.handler and said.get("name") is None:
+            values = task.declared or {}
+            if values.get("handler") == declaration.handler and values.get("name") is None:
                 return task.name, task
         return self.free_name(declaration), None
 
     def free_name(self, declaration: Declaration) -> str:
-        """Return the handler's short name, or its whole key if that is taken already."""
+        """Return the short name of the handler, or its whole key if the short name is taken."""
         key, short = as_name(declaration.handler), short_name(declaration)
         explicit = {item.name for item in self.declarations}
         sharing = [
@@ -133,15 +134,15 @@ class Synchronization:
             with transaction.atomic(using=self.using):
                 task.save(now=self.now, by=BY_SYNC)
         except IntegrityError as error:
-            raise LostRaceError(f"Another process made the task {name!r} meanwhile.") from error
+            raise LostRaceError(f"Another process created the task {name!r} meanwhile.") from error
         self.changes.append(Change(name, "create"))
 
     def update(self, task: Task, declaration: Declaration) -> None:
-        said, before = said_by(declaration), task.declared or {}
+        values, before = declared_values(declaration), task.declared or {}
         changed = {}
         for field_name in Task.DECLARED_FIELDS:
             old = getattr(task, field_name)
-            new = field_value(field_name, said[field_name])
+            new = field_value(field_name, values[field_name])
             edited = field_name in before and old != task.as_declared(field_name)
             if old != new and (self.force or not edited):
                 setattr(task, field_name, new)
@@ -151,11 +152,11 @@ class Synchronization:
             changed["anchor"] = (before.get("anchor"), declaration.anchor)
         if changed:
             self.changes.append(Change(task.name, "update", changed))
-        if changed or said != before:
-            task.declared = said
+        if changed or values != before:
+            task.declared = values
             task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
 
-    def park_or_take_back(self, task: Task, *, declared: bool) -> None:
+    def park_or_unpark(self, task: Task, *, declared: bool) -> None:
         parked = task.state.parked_at is not None
         missing = task.origin == Task.Origin.CODE and not declared
         if missing and not parked:
@@ -171,19 +172,19 @@ def short_name(declaration: Declaration) -> str:
 
 
 def as_name(key: str) -> str:
-    """Return a handler's key in the letters that the name of a task may have."""
+    """Return a handler's key with the characters that a task name allows."""
     return re.sub(r"[^a-z0-9_.-]", "-", key.lower()).lstrip("_.-")[:100] or "task"
 
 
 def new_task(name: str, declaration: Declaration) -> Task:
-    """Build the row of a declaration that has none yet."""
-    said = said_by(declaration)
+    """Build an unsaved task from a declaration."""
+    values = declared_values(declaration)
     task = Task(
         name=name,
         origin=Task.Origin.CODE,
         enabled=declaration.enabled,
-        declared=said,
-        **{name: field_value(name, said[name]) for name in Task.DECLARED_FIELDS},
+        declared=values,
+        **{name: field_value(name, values[name]) for name in Task.DECLARED_FIELDS},
     )
     if declaration.anchor:
         task.anchor = datetime.fromisoformat(declaration.anchor)
@@ -191,17 +192,17 @@ def new_task(name: str, declaration: Declaration) -> Task:
 
 
 def as_column(name: str, value: Any) -> Any:
-    """Return a number as its column will hold it, so that it is not taken for a person's later."""
+    """Return a number as its column returns it; else the next sync sees a person's change."""
     column = Task._meta.get_field(name)  # noqa: SLF001
     if isinstance(column, IntegerField | FloatField):
-        with suppress(ValidationError):  # which a check tells
+        with suppress(ValidationError):  # reported by a system check
             return column.to_python(value)
     return value
 
 
-def said_by(declaration: Declaration) -> dict[str, Any]:
-    """Return a declaration as it is kept in ``Task.declared``: JSON, with the zone filled in."""
-    said = {name: getattr(declaration, name) for name in ("name", "anchor")}
-    said |= {name: as_column(name, getattr(declaration, name)) for name in Task.DECLARED_FIELDS}
-    said["timezone"] = declaration.timezone or project_timezone()
-    return json.loads(json.dumps(said))  # type: ignore[no-any-return]
+def declared_values(declaration: Declaration) -> dict[str, Any]:
+    """Return a declaration as ``Task.declared`` stores it: JSON, with a time zone."""
+    values = {name: getattr(declaration, name) for name in ("name", "anchor")}
+    values |= {name: as_column(name, getattr(declaration, name)) for name in Task.DECLARED_FIELDS}
+    values["timezone"] = declaration.timezone or project_timezone()
+    return json.loads(json.dumps(values))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What Python code may do with tasks and executions: define, switch, run, settle and look up."""
+"""The operations on tasks and executions: define, enable, run, cancel, resolve, look up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scheduled_tasks.models.task import NAME
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
 
-#: What ``register_task`` takes besides its named arguments.
+#: The options of ``register_task`` besides its named arguments.
 FURTHER_FIELDS = (
     "anchor",
     "enabled",
@@ -36,8 +36,8 @@ FURTHER_FIELDS = (
 
 
 def get_task(name: str) -> Task:
-    """Return the task of that name. Raise UnknownTask, naming what comes near."""
-    # What cannot be a name is not looked up: some databases refuse to be asked for it.
+    """Return the task of that name. Raise UnknownTask, with similar names."""
+    # No query for an impossible name: some databases refuse NUL, for example.
     if NAME.match(name) and (task := list_tasks().filter(name=name).first()):
         return task
     names = Task.objects.values_list("name", flat=True)
@@ -47,7 +47,7 @@ def get_task(name: str) -> Task:
 
 
 def list_tasks() -> QuerySet[Task]:
-    """Return all tasks with their states, by name."""
+    """Return all tasks with their states, ordered by name."""
     return Task.objects.select_related("state")
 
 
@@ -61,18 +61,19 @@ def register_task(
     by: str = BY_CODE,
     **options: Any,
 ) -> Task:
-    """Make a task, or change the one of that name, and return it.
+    """Create a task, or change the task of that name, and return it.
 
-    ``handler`` is the key or the short name of a registered handler. ``options`` are the other
-    fields in FURTHER_FIELDS; what is not given stays as it is, but for the
-    schedule and the payload. Durations may be timedeltas, and
-    ``retry`` is what it is in ``scheduled_task``. ``by`` says in the record of changes who did it.
-    Raise InvalidTask with the reasons by field, TypeError for an option that does not exist; then
-    nothing is saved.
+    ``handler`` is the key or the short name of a registered handler. Without a schedule the task
+    only runs when asked to. ``options`` are the fields in FURTHER_FIELDS; those not given keep
+    their values. Durations may be timedeltas, and ``retry`` takes the same values as in
+    ``scheduled_task``. ``by`` is recorded as the author of the change.
+
+    Raise InvalidTask with the reasons by field, or TypeError for an unknown option; then nothing
+    is saved.
     """
     if unknown := sorted(set(options) - set(FURTHER_FIELDS)):
         raise TypeError(
-            f"register_task() takes no {unknown[0]!r}; there are {', '.join(FURTHER_FIELDS)}."
+            f"register_task() takes no {unknown[0]!r}; it takes {', '.join(FURTHER_FIELDS)}."
         )
     refuse_error_classes("register_task", options.get("retry"))
     known = Task.objects.filter(name=name).first() if NAME.match(name) else None
@@ -98,7 +99,7 @@ def register_task(
 
 
 def unregister_task(name: str, *, by: str = BY_CODE) -> None:
-    """Delete a task; its history stays. A task that code declares is disabled instead.
+    """Delete a task and keep its history. A task declared in code is disabled instead.
 
     Raise UnknownTask.
     """
@@ -110,12 +111,12 @@ def unregister_task(name: str, *, by: str = BY_CODE) -> None:
 
 
 def enable_task(name: str, *, by: str = BY_CODE) -> Task:
-    """Let a task fire again, from now on: nothing is caught up. Raise UnknownTask."""
+    """Enable a task: it fires from now on, and nothing is caught up. Raise UnknownTask."""
     return get_task(name).switch(enabled=True, by=by)
 
 
 def disable_task(name: str, *, by: str = BY_CODE) -> Task:
-    """Let a task fire no more until it is enabled; it can still be run. Raise UnknownTask."""
+    """Disable a task: it does not fire, but can still be run. Raise UnknownTask."""
     return get_task(name).switch(enabled=False, by=by)
 
 
@@ -130,10 +131,10 @@ def run_task_now(
 ) -> Execution:
     """Queue one execution of a task for the next free worker and return it.
 
-    ``payload`` takes the place of the task's own. The schedule does not shift, and a disabled or
-    paused task can be run too. Where the task may not overlap, it waits for what runs. In
-    ``test_mode`` the handler is told that somebody only tries it, and how it ends does not count
-    for the task. Raise UnknownTask, UnknownHandler or InvalidPayload.
+    ``payload`` replaces the task's own. The schedule does not change. A disabled or paused task can
+    be run as well. If the task must not overlap, the execution waits for the one that runs. In
+    ``test_mode`` the handler can see that it is a trial, and the outcome does not count for the
+    task. Raise UnknownTask, UnknownHandler or InvalidPayload.
     """
     execution = prepare(
         name,
@@ -156,7 +157,7 @@ def prepare(
     test_mode: bool = False,
     now: datetime | None = None,
 ) -> Execution:
-    """Build an execution asked for by somebody, checked but not saved."""
+    """Build an unsaved execution for ``run_task_now``, with a valid payload."""
     task = name if isinstance(name, Task) else get_task(name)
     given = task.payload if payload is None else as_json("payload", dict(payload))
     registry.get(task.handler).spec.clean(given)
@@ -171,10 +172,10 @@ def prepare(
 
 
 def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
-    """Cancel an execution and return it: what is queued ends at once, what runs is asked to stop.
+    """Cancel an execution and return it. If it runs, it is asked to stop.
 
-    ``reason`` is on record, with ``by`` whom it was. Raise UnknownExecution, and TooLate if it has
-    ended, or somebody else has cancelled it.
+    ``reason`` and ``by`` are recorded. Raise UnknownExecution, or TooLate if it has ended or was
+    cancelled before.
     """
     if stopping.cancel([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
@@ -184,10 +185,11 @@ def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Ex
 def requeue_execution(
     execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
 ) -> Execution:
-    """Queue what failed for good once more, with its own payload or another; return the new one.
+    """Queue a new execution for a failed one and return it; the failed one is then resolved.
 
-    The failed one is resolved by it. Raise UnknownExecution, UnknownHandler, InvalidPayload, and
-    TooLate if it has not failed, somebody else has settled it, or its task is deleted.
+    It has the payload of the failed one unless ``payload`` is given. Raise UnknownExecution,
+    UnknownHandler or InvalidPayload, or TooLate if the execution has not failed, was requeued or
+    resolved before, or if its task was deleted.
     """
     failed = get_execution(execution_id)
     given = None if payload is None else as_json("payload", dict(payload))
@@ -201,10 +203,10 @@ def requeue_execution(
 
 
 def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
-    """Settle what failed for good, without another run, and return it.
+    """Mark a failed execution as resolved, without another run, and return it.
 
-    ``reason`` says how, and stays on record with ``by`` whom it was. Raise UnknownExecution,
-    ValueError without a reason, and TooLate if it has not failed, or somebody else has settled it.
+    ``reason`` and ``by`` are recorded. Raise UnknownExecution, ValueError without a reason, or
+    TooLate if the execution has not failed, or was requeued or resolved before.
     """
     if resolving.resolve([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
@@ -212,21 +214,19 @@ def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execut
 
 
 def dead_letters() -> QuerySet[Execution]:
-    """Return the executions that failed for good and wait for somebody, newest first."""
+    """Return the failed executions that are neither requeued nor resolved, newest first."""
     return Execution.objects.dead()
 
 
 def get_execution(execution_id: int) -> Execution:
-    """Return the execution of that number, as it is on record. Raise UnknownExecution."""
+    """Return the execution with that id. Raise UnknownExecution."""
     if row := Execution.objects.on_record().filter(pk=execution_id).first():
         return row
-    raise UnknownExecution(
-        f"No execution has the number {execution_id}: it was deleted, or never was."
-    )
+    raise UnknownExecution(f"There is no execution {execution_id}. It may have been deleted.")
 
 
 def task_history(name: str) -> QuerySet[Execution]:
-    """Return the executions of a task, newest first, also of one that is deleted."""
+    """Return the executions of a task, newest first. The task may have been deleted."""
     if not NAME.match(name):
         return Execution.objects.none()
     task = Task.objects.filter(name=name).first()
@@ -241,5 +241,5 @@ def recent_executions() -> QuerySet[Execution]:
 
 
 def list_handlers() -> list[Handler]:
-    """Return the registered handlers, by key."""
+    """Return the registered handlers, ordered by key."""
     return [registry.handlers[key] for key in sorted(registry.handlers)]

@@ -1,6 +1,15 @@
-"""What tests of your own tasks need: run one, move the clock, ask what is scheduled.
+"""Tools for tests of your own tasks: run a handler or a task, move the clock, check slots.
 
-docs/testing-tasks.md has examples. Nothing here knows pytest, and nothing waits for time to pass.
+In: names of tasks and handlers, and moments as datetimes or text. Out: executions, slots, or an
+``AssertionError``. Everything runs in the calling thread, at once, and nothing waits for time to
+pass. It works with any test runner.
+
+- ``handlers``: run a handler without a database.
+- ``tasks``: run a task of the database.
+- ``clock``: let a worker run everything that is due until a moment.
+- ``slots``: the next slots of a task.
+
+docs/testing-tasks.md has examples. Read first: ``handlers.py``.
 """
 
 from __future__ import annotations

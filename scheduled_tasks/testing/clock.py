@@ -1,4 +1,4 @@
-"""Move the clock: play all that the schedules ask for, moment by moment, without waiting."""
+"""A clock that tests move: everything scheduled runs, moment by moment, without waiting."""
 
 from __future__ import annotations
 
@@ -21,61 +21,62 @@ from scheduled_tasks.schedules import Interval
 from scheduled_tasks.testing.moments import Moment, moment_of
 from scheduled_tasks.worker.engine import Engine
 
-#: More than this does not happen at one moment, unless something is run again and again at once.
+#: More ticks at one moment mean that something is run again at once, for ever.
 MAX_TICKS = 10_000
 
 
 class TaskClock:
-    """A clock for tests, which all tasks go by from a moment on.
+    """A clock for tests: all tasks follow it, starting at a moment.
 
-    When it is made, tasks that are only in code are written into the database, and each has its
-    first slot after that moment; intervals count from it, unless code gives them an anchor. When it
-    is moved, what comes due until then is fired and run by the engine itself, in this thread, one
-    run after the other, each at its own moment, retries after their delays. While something runs
-    the clock stands still. It is ``now`` for tasks only: ``timezone.now()`` goes on as ever.
+    Creating it writes declared tasks into the database. Each task has its first slot after that
+    moment, and intervals count from it unless code gives an anchor. Moving it lets the engine fire
+    and run everything that becomes due, in this thread, one run after the other, each at its own
+    moment, with retries after their delays. The clock stands still during a run.
+
+    It is ``now`` for tasks only. ``timezone.now()`` does not change.
     """
 
     def __init__(self, moment: Moment) -> None:
         self.now = moment_of(moment)
         self._engine = PlayedEngine()
-        self._told = {row.pk for row in finished()}
+        self._returned = {row.pk for row in finished()}
         sync(now=self.now)
         with transaction.atomic(using=write_alias()):
             for state in TaskState.objects.select_related("task").locked():
-                begin_at(state, self.now)
+                restart_at(state, self.now)
 
     def move_by(self, time: timedelta | None = None, **units: float) -> list[Execution]:
-        """Move it on by a timedelta, or by what makes one: ``hours=6``. See ``move_to``."""
+        """Move the clock by a timedelta, or by its arguments: ``hours=6``. See ``move_to``."""
         return self.move_to(self.now + (timedelta(**units) if time is None else time))
 
     def move_to(self, moment: Moment) -> list[Execution]:
-        """Move it on to a moment, included; return the executions that ended, in their order.
+        """Move the clock to a moment, inclusive; return the executions that ended, in order.
 
-        AnyOf them are the rows that say of slots why they were not run. Raise ValueError for a
-        moment that is over.
+        They include the rows of slots that were not run, with the reasons. Raise ValueError for a
+        moment in the past.
         """
         target = moment_of(moment)
         if target < self.now:
-            raise ValueError(f"It is {self.now} already: the clock is not moved back to {target}.")
+            raise ValueError(f"The clock shows {self.now} and cannot be moved back to {target}.")
         begun = self.now
         self.play()
-        while (coming := self.coming()) is not None and coming <= target:
-            self.now = coming
+        while (following := self.next_moment()) is not None and following <= target:
+            self.now = following
             self.play()
         self.now = target
         return self.ended_since(begun)
 
     def play(self) -> None:
-        """Do all that is due now. Raise RuntimeError if that does not come to an end."""
+        """Run everything that is due now. Raise RuntimeError if that never ends."""
         for _ in range(MAX_TICKS):
             if self._engine.tick(self.now).idle:
                 return
         raise RuntimeError(
-            f"At {self.now} there is no end of runs: does a handler raise RetryLater(0) each time?"
+            f"Runs at {self.now} never end. Does a handler raise RetryLater(0) each time?"
         )
 
-    def coming(self) -> datetime | None:
-        """Return the first moment after now at which there may be something to do."""
+    def next_moment(self) -> datetime | None:
+        """Return the first moment after now at which something may be due."""
         moments = [
             first(TaskState, "next_run_at", self.now),
             first(Execution, "run_after", self.now, status=Execution.Status.QUEUED),
@@ -85,18 +86,18 @@ class TaskClock:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def ended_since(self, moment: datetime) -> list[Execution]:
-        """Return what has ended since a moment and was not returned before."""
+        """Return the executions that have ended since a moment and were not returned before."""
         rows = finished().filter(finished_at__range=(moment, self.now))
-        ended = [row for row in rows if row.pk not in self._told]
-        self._told.update(row.pk for row in ended)
+        ended = [row for row in rows if row.pk not in self._returned]
+        self._returned.update(row.pk for row in ended)
         turn = {number: turn for turn, number in enumerate(self._engine.begun)}
         return sorted(ended, key=lambda row: (row.finished_at, turn.get(row.pk, -1), row.pk))
 
 
 class PlayedEngine(Engine):
-    """The engine as one worker that does one thing after the other, and everything right here.
+    """The engine of a worker that runs one execution at a time, in the calling thread.
 
-    ``begun`` are the ids of what it has run, in order.
+    ``begun`` are the ids of the executions that it has run, in order.
     """
 
     def __init__(self) -> None:
@@ -110,17 +111,17 @@ class PlayedEngine(Engine):
         self.begun: list[int] = []
 
     def start_all(self, claimed: Iterable[Run]) -> None:
-        """Run what was claimed, whatever executor its task wants."""
+        """Run what was claimed, and ignore the executor of the task."""
         runs = [replace(run, executor="") for run in claimed]
         self.begun += [run.execution_id for run in runs]
         super().start_all(runs)
 
 
 class StillClock(Clock):
-    """Stands at the moment to which it was last set."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
-        """Return that moment."""
+        """Return the moment to which it was last set."""
         return self._base[0]
 
 
@@ -128,20 +129,20 @@ def finished() -> QuerySet[Execution]:
     return Execution.objects.exclude(status__in=Execution.UNFINISHED)
 
 
-def begin_at(state: TaskState, moment: datetime) -> None:
-    """Let a task begin at a moment, as if it were made then."""
+def restart_at(state: TaskState, moment: datetime) -> None:
+    """Restart a task as if it were created at a moment."""
     task = state.task
     anchored = (task.declared or {}).get("anchor")
     if task.schedule and not anchored and isinstance(task.parse_schedule(), Interval):
         task.anchor = moment
         Task.objects.filter(pk=task.pk).update(anchor=moment)
-    state.last_slot = None  # by another clock it may lie ahead
+    state.last_slot = None  # from another clock; it may be in the future
     state.save(update_fields=["last_slot"])
     restart_clock(state, moment, using=write_alias())
 
 
 def first(model: Any, column: str, after: datetime, **kept: Any) -> datetime | None:
-    """Return the first moment in a column after another one."""
+    """Return the earliest value of a column after a moment."""
     rows = model.objects.filter(**kept, **{f"{column}__gt": after})
     found: datetime | None = rows.aggregate(first=Min(column))["first"]
     return found

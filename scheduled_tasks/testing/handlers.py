@@ -1,4 +1,4 @@
-"""Run a handler at once, with no row and no database of ours."""
+"""Run a handler without a task, an execution or a database."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from scheduled_tasks.testing.moments import Moment, moment_of, moment_or_now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerRun:
-    """How one run of a handler went, and what it said of itself meanwhile.
+    """The outcome of one run of a handler, and what it reported.
 
-    ``status`` is "success", "partial", "skipped", "failed" or "cancelled". ``result`` is what would
-    be stored of what the handler returned, ``exception`` what it raised, unless that was a Skip;
-    the texts are those that an execution would have. ``retry_after`` is set where it raised
-    RetryLater, ``retryable`` says whether its ``retry`` lets a failure be tried again. Of
-    ``progress`` and ``counts`` there is what it said last, of ``checkpoints`` and ``log`` all.
+    ``status`` is "success", "partial", "skipped", "failed" or "cancelled". ``result`` is the return
+    value as it would be stored. ``exception`` is what the handler raised, except a Skip.
+    ``reason``, ``error``, ``error_category`` and ``traceback`` are those of an execution.
+
+    ``retryable`` is whether the handler's ``retry`` allows another attempt; ``retry_after`` is set
+    if it raised RetryLater. ``progress`` and ``counts`` are the last ones, ``checkpoints`` and
+    ``log`` are complete.
     """
 
     handler: str
@@ -45,12 +47,12 @@ class HandlerRun:
 
     @classmethod
     def of(
-        cls, run: Run, outcome: Outcome, said: Sequence[Message], raised: BaseException | None
+        cls, run: Run, outcome: Outcome, reported: Sequence[Message], raised: BaseException | None
     ) -> HandlerRun:
-        """Return how a run went by its outcome, its messages, and what its handler raised."""
+        """Build it from the outcome of a run, its messages, and what the handler raised."""
         delay = outcome.retry_after
-        progress = [message for message in said if isinstance(message, Progress)]
-        counts = [message for message in said if isinstance(message, Counts)]
+        progress = [message for message in reported if isinstance(message, Progress)]
+        counts = [message for message in reported if isinstance(message, Counts)]
         return cls(
             handler=run.handler,
             status=outcome.status,
@@ -62,27 +64,29 @@ class HandlerRun:
             exception=raised,
             retryable=outcome.retryable,
             retry_after=None if delay is None else timedelta(seconds=delay),
-            log=[message for message in said if isinstance(message, LogLine)],
+            log=[message for message in reported if isinstance(message, LogLine)],
             progress=progress[-1] if progress else None,
             counts=counts[-1] if counts else Counts(),
-            checkpoints=[message.value for message in said if isinstance(message, Checkpoint)],
+            checkpoints=[message.value for message in reported if isinstance(message, Checkpoint)],
         )
 
     @property
     def checkpoint(self) -> Any:
-        """Return the checkpoint that it left last, None if it left none."""
+        """The last checkpoint, or None."""
         return self.checkpoints[-1] if self.checkpoints else None
 
     @property
     def succeeded(self) -> bool:
-        """Say whether it did its work, if only in part."""
+        """Whether the status is "success" or "partial"."""
         return self.status in {"success", "partial"}
 
     def assert_succeeded(self) -> None:
-        """Raise AssertionError, with the handler's traceback, unless it did its work."""
+        """Raise AssertionError, with the handler's traceback, unless the run succeeded."""
         if not self.succeeded:
-            said = self.traceback or self.error or self.reason
-            raise AssertionError(f"{self.handler} ended {self.status}: {said}") from self.exception
+            details = self.traceback or self.error or self.reason
+            raise AssertionError(
+                f"{self.handler} ended as {self.status}: {details}"
+            ) from self.exception
 
 
 def run_handler(
@@ -102,13 +106,14 @@ def run_handler(
     checkpoint: Any = None,
     timeout: float | None = None,
 ) -> HandlerRun:
-    """Make one run of a handler here and now, as a worker would, and return how it went.
+    """Run a handler in this thread, as a worker would, and return the outcome.
 
     ``handler`` is the decorated function, its key or its short name. The payload is checked, an
-    ``async`` handler is awaited, and whatever it raises is in what is returned. What is given
-    besides is what its context says; ``scheduled_for`` is the present moment if it is not given,
-    ``timeout`` is in seconds. No task is needed and no database asked, unless the handler asks it.
-    Raise UnknownHandler for what is not registered.
+    ``async`` handler is awaited, and exceptions are part of the outcome. The other arguments are
+    what the handler's context shows. ``scheduled_for`` is now by default, and ``timeout`` is in
+    seconds. It needs no task, and no database unless the handler does.
+
+    Raise UnknownHandler if the handler is not registered.
     """
     known = registry.get(handler) if isinstance(handler, str) else registry.handler_of(handler)
     run = Run(
@@ -128,19 +133,19 @@ def run_handler(
         timeout=timeout,
     )
     trial = Trial(concurrency=1, clock=timezone.now)
-    return HandlerRun.of(run, trial.attempt(run), trial.said, trial.raised)
+    return HandlerRun.of(run, trial.attempt(run), trial.reported, trial.raised)
 
 
 class Trial(InlineExecutor):
-    """Makes one attempt, and keeps what its handler says and raises."""
+    """Makes one attempt, and keeps the messages and the exception of the handler."""
 
     raised: BaseException | None = None
 
     def note_error(self, error: BaseException) -> None:
-        """Keep what the handler has raised."""
+        """Keep the exception."""
         self.raised = error
 
     @property
-    def said(self) -> list[Message]:
-        """Return what the handler has said."""
+    def reported(self) -> list[Message]:
+        """The messages of the handler."""
         return [sent.message for sent in self.messages()]

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-#: A datetime, or a text such as "2026-03-28 12:00" or "2026-03-28T12:00+01:00". Without an offset
-#: it is meant in the project's time zone.
+#: A datetime, or text such as "2026-03-28 12:00" or "2026-03-28T12:00+01:00". Without an offset it
+#: is in the project's time zone.
 Moment = datetime | str
 
 
 def moment_of(given: Moment) -> datetime:
-    """Return the moment in UTC. Raise ValueError for what is none, or one of two."""
+    """Return the moment in UTC. Raise ValueError if it is invalid or ambiguous."""
     moment = given if isinstance(given, datetime) else read(given)
     if timezone.is_aware(moment):
         return moment.astimezone(UTC)
@@ -22,15 +22,14 @@ def moment_of(given: Moment) -> datetime:
     if first.utcoffset() == second.utcoffset():
         return first.astimezone(UTC)
     if first.astimezone(UTC) > second.astimezone(UTC):
-        raise ValueError(f"Clocks in {zone} skip {moment}: no moment has that time.")
+        raise ValueError(f"{moment} does not exist in {zone}: the clocks skip it.")
     raise ValueError(
-        f"Clocks in {zone} show {moment} twice: say which by its offset, as in "
-        f"{first.isoformat(sep=' ')!r}."
+        f"{moment} occurs twice in {zone}: give the offset, as in {first.isoformat(sep=' ')!r}."
     )
 
 
 def moment_or_now(given: Moment | None) -> datetime:
-    """Return the moment in UTC, the present one if none is given. Raise ValueError."""
+    """Return the moment in UTC, by default now. Raise ValueError."""
     return timezone.now() if given is None else moment_of(given)
 
 
@@ -40,5 +39,5 @@ def read(text: str) -> datetime:
     except (TypeError, ValueError):
         moment = None
     if moment is None:
-        raise ValueError(f"{text!r} is no moment: write it like '2026-03-28 12:00'.")
+        raise ValueError(f"{text!r} is not a moment: write it like '2026-03-28 12:00'.")
     return moment

@@ -1,4 +1,4 @@
-"""Ask what is scheduled, and assert it."""
+"""The next slots of a task, and assertions about them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scheduled_tasks.worker.run_here import find_task
 
 
 def upcoming(name: str, count: int = 1, *, after: Moment | None = None) -> list[datetime]:
-    """Return the next slots of a task after a moment (the present one), in UTC; fewer if it ends.
+    """Return the next slots of a task after a moment (default: now), in UTC.
 
-    There are none of a task that is disabled, parked, or only run by hand, and none before the end
-    of its pause. The name may be that of the task's handler; a task that is only in code is written
-    into the database first. Raise UnknownTask.
+    There are fewer if the schedule ends, and none if the task is disabled, parked or has no
+    schedule. Slots within a pause are left out. The name may be that of the handler. A task that is
+    only declared in code is written into the database first. Raise UnknownTask.
     """
     return slots_of(find_task(name), count, moment_or_now(after))
 
@@ -26,7 +26,7 @@ def upcoming(name: str, count: int = 1, *, after: Moment | None = None) -> list[
 def assert_scheduled(name: str, *moments: Moment, after: Moment | None = None) -> None:
     """Raise AssertionError unless these are the next slots of a task after a moment, in order."""
     if not moments:
-        raise TypeError("assert_scheduled() takes the slots to expect, at least one.")
+        raise TypeError("assert_scheduled() needs at least one expected slot.")
     task = find_task(name)
     expected = [moment_of(moment) for moment in moments]
     found = slots_of(task, len(expected), moment_or_now(after))
@@ -39,10 +39,10 @@ def assert_scheduled(name: str, *moments: Moment, after: Moment | None = None) -
 def assert_not_scheduled(name: str, *moments: Moment, after: Moment | None = None) -> None:
     """Raise AssertionError if one of these moments is a slot of a task.
 
-    If none is given: if the task has any slot after a moment.
+    Without moments: raise it if the task has any slot after a moment (default: now).
     """
     if moments and after is not None:
-        raise TypeError("assert_not_scheduled() takes moments or after=, not both.")
+        raise TypeError("assert_not_scheduled() takes either moments or after=.")
     task = find_task(name)
     if moments:
         found = [slot for slot in map(moment_of, moments) if is_slot(task, slot)]
@@ -65,6 +65,6 @@ def is_slot(task: Task, moment: datetime) -> bool:
 
 
 def shown(task: Task, slots: Sequence[datetime]) -> str:
-    """Return slots as people who read the task's schedule expect them."""
+    """Return slots as text, in the time zone of the task."""
     own = [slot.astimezone(zone(task.timezone)) for slot in slots]
     return ", ".join(f"{slot:%Y-%m-%d %H:%M:%S %Z}" for slot in own) or "nothing"

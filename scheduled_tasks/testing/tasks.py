@@ -1,4 +1,4 @@
-"""Run a task of the database at once."""
+"""Run a task of the database."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def run_task(
     test_mode: bool = False,
     now: Moment | None = None,
 ) -> Execution:
-    """Run a task here, in this thread, and return its execution as it is on record.
+    """Run a task in this thread and return its execution as recorded.
 
-    All is as with ``manage.py runtask``: ``payload`` takes the place of the task's own, the name
-    may be that of its handler, a task that is only in code is written into the database first, and
-    a failure is not retried. ``now`` is the moment at which that happens. Raise UnknownTask,
-    UnknownHandler, InvalidPayload, or AlreadyRunning.
+    It does the same as ``manage.py runtask``. ``payload`` replaces the task's own. The name may be
+    that of the handler. A task that is only declared in code is written into the database first. A
+    failure is not retried. ``now`` is the time of the run. Raise UnknownTask, UnknownHandler,
+    InvalidPayload or AlreadyRunning.
     """
     moment = moment_or_now(now)
     task = find_task(name)

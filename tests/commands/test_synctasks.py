@@ -70,7 +70,7 @@ def test_a_task_made_by_hand_of_the_same_name_is_a_conflict_and_stays(command: C
     register_task("nightly", "shop.cleanup")
     declare("shop.cleanup", "0 3 * * *", name="nightly")
     ran = command("synctasks")
-    assert "conflict nightly is a task made by hand" in ran.out
+    assert "conflict nightly is a task that a person created" in ran.out
     assert Task.objects.get(name="nightly").schedule == ""
     assert command("synctasks", "--check").code == 1
 

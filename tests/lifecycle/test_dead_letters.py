@@ -233,7 +233,7 @@ def test_a_number_that_no_execution_has_is_told(task: Task) -> None:
         requeue_execution,
         lambda pk: resolve_execution(pk, "Mended."),
     ):
-        with pytest.raises(UnknownExecution, match="No execution has the number 4711"):
+        with pytest.raises(UnknownExecution, match="There is no execution 4711"):
             settle(4711)
 
 

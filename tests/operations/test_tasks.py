@@ -74,7 +74,7 @@ def test_registering_an_interval_again_keeps_its_phase(now: datetime) -> None:
 
 
 def test_an_option_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TypeError, match="no 'max_tries'; there are anchor, enabled"):
+    with pytest.raises(TypeError, match="no 'max_tries'; it takes anchor, enabled"):
         register_task("a", "cleanup", max_tries=5)
     assert not Task.objects.exists()
 

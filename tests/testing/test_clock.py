@@ -103,7 +103,7 @@ def test_a_move_returns_what_was_not_returned_before() -> None:
 def test_it_is_not_moved_back() -> None:
     clock = TaskClock(MARCH)
     clock.move_by(hours=1)
-    with pytest.raises(ValueError, match="the clock is not moved back to 2026-03-01 00:00:00"):
+    with pytest.raises(ValueError, match="cannot be moved back to 2026-03-01 00:00:00"):
         clock.move_to(MARCH)
 
 
@@ -143,7 +143,7 @@ def test_what_runs_again_and_again_at_once_is_told(monkeypatch: pytest.MonkeyPat
         raise RetryLater(0)
 
     monkeypatch.setattr(clock_module, "MAX_TICKS", 20)
-    with pytest.raises(RuntimeError, match=r"no end of runs: .* RetryLater\(0\)"):
+    with pytest.raises(RuntimeError, match=r"never end\. .* RetryLater\(0\)"):
         TaskClock(MARCH).move_by(hours=8)
 
 

@@ -147,7 +147,7 @@ def test_ways_to_end_that_are_no_failure() -> None:
     run = run_handler(end, {"how": "skipped"})
     assert (run.status, run.reason, run.exception) == ("skipped", "Nothing is due.", None)
     assert not run.succeeded
-    with pytest.raises(AssertionError, match=r"shop\.end ended skipped: Nothing is due\."):
+    with pytest.raises(AssertionError, match=r"shop\.end ended as skipped: Nothing is due\."):
         run.assert_succeeded()
     run = run_handler(end, {"how": "partial"})
     assert (run.status, run.result, run.reason) == ("partial", {"sent": 1}, "One bounced.")
@@ -172,7 +172,7 @@ def test_a_failure_brings_its_exception_and_its_words() -> None:
     assert __file__ in run.traceback
     assert "scheduled_tasks/testing" not in run.traceback
     assert second.strip().startswith("File")
-    with pytest.raises(AssertionError, match=r"shop\.fail ended failed: Traceback") as raised:
+    with pytest.raises(AssertionError, match=r"shop\.fail ended as failed: Traceback") as raised:
         run.assert_succeeded()
     assert raised.value.__cause__ is run.exception
 
