@@ -173,7 +173,7 @@ def choose(
 def lock_to_run_alone(task_ids: set[int], *, using: str) -> set[int]:
     """Lock the states of tasks that may not overlap; return the tasks that may not run now.
 
-    Those are tasks whose state another transaction holds, or of which an execution runs.
+    Those are tasks with a running execution, or with a state that another transaction holds.
     """
     if not task_ids:
         return set()

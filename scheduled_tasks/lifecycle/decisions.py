@@ -1,6 +1,6 @@
-"""What becomes of the slots that have come: which get an execution, and why others get none.
+"""What becomes of slots that have come: which get an execution, and why others get none.
 
-No query is made here. docs/policies.md tells the rules.
+There is no query here. docs/policies.md explains the rules.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Decision:
 
     @property
     def taken(self) -> list[Taken]:
-        """Return the slots that get an execution."""
+        """The slots that get an execution."""
         return [verdict for verdict in self.verdicts if isinstance(verdict, Taken)]
 
     @property
     def covers(self) -> list[Cover]:
-        """Return the slots that get none, neighbours of one reason together."""
+        """The slots that get none, neighbours with the same reason together."""
         return [
             Cover(tuple(verdict.slot for verdict in group), *key)
             for key, group in groupby(self.verdicts, key=why_covered)
@@ -86,17 +86,17 @@ class Decision:
 
     @property
     def last_slot(self) -> datetime | None:
-        """Return the newest of the slots, None for none."""
+        """The newest slot, None for none."""
         return self.verdicts[-1].slot if self.verdicts else None
 
     @property
     def begins_with_cover(self) -> bool:
-        """Say whether the first slot is covered: the row of the last look may go on with it."""
+        """Whether the first slot is covered, so that an earlier row may be extended."""
         return bool(self.verdicts) and isinstance(self.verdicts[0], Covered)
 
     @property
     def ends_with_cover(self) -> bool:
-        """Say whether the last slot is covered, so that the next look may go on with its row."""
+        """Whether the last slot is covered, so that the next decision may extend its row."""
         return bool(self.verdicts) and isinstance(self.verdicts[-1], Covered)
 
 
@@ -109,9 +109,9 @@ def decide(
 ) -> Decision:
     """Decide the slots of a task that have come by ``now``.
 
-    ``unfinished`` counts its executions that are queued or running. Where more slots have come
-    than ``due`` holds, those that only the later ones can decide are left for the next look; that
-    can be all of them.
+    ``unfinished`` is the number of its queued and running executions. If more slots have come than
+    ``due`` holds, those that only later ones can decide are left for the next time; that can be
+    all of them.
     """
     verdicts: dict[datetime, Verdict] = {}
     misfires: list[datetime] = []
@@ -136,7 +136,7 @@ def decide(
 def covered_alone(
     task: Task, slot: datetime, now: datetime, pauses: Sequence[Pause]
 ) -> Covered | None:
-    """Return why a slot gets no execution whatever becomes of the others, None if it may."""
+    """Return why a slot gets no execution, whatever happens to others; None if it may get one."""
     if task.paused_until is not None and slot < task.paused_until:
         return Covered(slot, SKIPPED, paused(task.paused_until, task.pause_reason))
     for pause in pauses:
@@ -152,7 +152,7 @@ def is_late(slot: datetime, now: datetime) -> bool:
 
 
 def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
-    """Apply the misfire policy to the slots of a task for which nobody looked in time."""
+    """Apply the misfire policy to the slots that no scheduler handled in time."""
     match task.misfire_policy:
         case task.MisfirePolicy.ONCE:
             kept, reason = 1, NEWER_CAUGHT_UP
@@ -169,7 +169,7 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
 
 
 def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
-    """Take from the slots that are to run those that the overlap policy has no room for."""
+    """Cover the slots that the overlap policy does not allow to run."""
     newest = [verdict.slot for verdict in verdicts if isinstance(verdict, Taken)][-1:]
     for verdict in verdicts:
         match verdict:
@@ -187,7 +187,7 @@ def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> I
 
 
 def room(task: Task, taken: Taken) -> float:
-    """Return beside how many unfinished executions of its task a slot still gets one."""
+    """Return the number of unfinished executions up to which a slot still gets one."""
     policy = task.OverlapPolicy
     to_catch_up = taken.trigger == CATCH_UP and task.misfire_policy == task.MisfirePolicy.ALL
     match task.overlap_policy:

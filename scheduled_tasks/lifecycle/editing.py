@@ -1,4 +1,4 @@
-"""What follows from an edit of a task's definition, in the transaction that writes it."""
+"""Edit: what follows when a task is saved or deleted, in the same transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scheduled_tasks.schedules import Interval
 
 Result = TypeVar("Result")
 
-#: The columns of a task that are no part of its definition.
+#: The columns of a task that do not belong to its definition.
 NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
 
 
@@ -116,22 +116,22 @@ class Edit:
             item.log()
 
     def lock(self) -> tuple[TaskState | None, Task | None]:
-        """Lock the state, first of all rows as in every transaction of the engine.
+        """Lock the state, the first row to lock in every transaction of the engine.
 
-        Return it and the definition as it is until now, None for what there is not.
+        Return it and the current definition, None for what does not exist.
         """
         tasks = type(self.task).objects.using(self.using)
         state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
         return state, tasks.filter(pk=self.task.pk).first()
 
     def copy_others(self, before: Task, update_fields: frozenset[str]) -> None:
-        """Take over the fields that are not being saved: the task may have been read long ago."""
+        """Copy the fields that are not being saved: the task may have been read long ago."""
         for column in self.columns:
             if column.attname not in update_fields:
                 setattr(self.task, column.attname, getattr(before, column.attname))
 
     def differences(self, before: Task | None) -> dict[str, tuple[Any, Any]]:
-        """Return the fields that the edit changes, each with its old and its new value."""
+        """Return the fields that the edit changes, each with the old and the new value."""
         found = {}
         for column in self.columns:
             name = column.attname
@@ -142,12 +142,12 @@ class Edit:
 
     @property
     def columns(self) -> list[Field[Any, Any]]:
-        """Return the columns that make up the definition."""
+        """The columns that make up the definition."""
         columns = self.task._meta.concrete_fields  # noqa: SLF001
         return [column for column in columns if column.attname not in NOT_DEFINED]
 
     def decide_earlier_slots(self, before: Task, state: TaskState | None) -> None:
-        """Decide the slots that have come by now by the definition that held until now."""
+        """Decide the slots that have come by the definition that was valid until now."""
         self.fired.clear()  # the transaction may be a retry
         if state is None:
             return
@@ -157,10 +157,10 @@ class Edit:
         state.task = self.task
 
     def set_anchor(self, before: Task | None) -> None:
-        """Give an interval that is new its phase: it counts from now.
+        """Let a new interval count from now.
 
-        A row whose schedule is not being changed is not looked at, so that one that became bad
-        can still be disabled.
+        A schedule that is not being changed is not parsed, so that a task whose row has become
+        invalid can still be disabled.
         """
         task = self.task
         if before:
@@ -175,7 +175,7 @@ class Edit:
     def set_clock(self, differences: Collection[str], *, made: bool) -> None:
         """Restart the clock if the next slot depends on what was changed.
 
-        A parked task whose trouble is mended goes back into service.
+        A parked task that can run again is unparked.
         """
         state = self.task.state
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():

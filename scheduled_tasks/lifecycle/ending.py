@@ -72,9 +72,9 @@ def lock_held(
 ) -> tuple[dict[int, TaskState], list[Execution]]:
     """Lock the states of the tasks of what is ``held``, and read its rows; return both.
 
-    The rows need no lock: whoever moves an execution holds the state of its task, and the writes
-    are guarded. With ``skip``, leave out the rows that other transactions hold, and the executions
-    of tasks whose states they hold.
+    The rows need no lock: a transaction that moves an execution holds the state of its task, and
+    the writes are guarded. With ``skip``, leave out the rows that other transactions hold, and the
+    executions of tasks whose states they hold.
     """
     everything = Execution.objects.using(using)
     states = {state.pk: state for state in STATES_OF_HELD.rows(everything, skip=skip, **held)}

@@ -119,8 +119,8 @@ def decide_slots(
     """Decide the due slots of locked states, within a transaction.
 
     Return what was decided, and what was claimed of it. With ``skip``, leave tasks for the next
-    time of which other transactions hold what has to be replaced. Raise LostRaceError, and so
-    retry the transaction, if a clock has moved, which can only be where rows cannot be locked.
+    time if other transactions hold an execution that has to be replaced. Raise LostRaceError, and
+    so retry the transaction, if a clock has moved: only possible where rows cannot be locked.
     """
     if not states:
         return [], []
@@ -234,7 +234,7 @@ def due_slots(state: TaskState, now: datetime, *, at_most: int) -> DueSlots:
 def replace_older(fired: list[Fired], now: datetime, *, skip: bool, using: str) -> list[Fired]:
     """Cancel the other executions of slots where the policy is that the newest counts.
 
-    With ``skip``, leave out tasks of which other transactions hold one. Return the rest.
+    With ``skip``, leave out tasks if other transactions hold one of these. Return the rest.
     """
     ids = [
         item.state.pk

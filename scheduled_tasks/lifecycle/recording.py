@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from scheduled_tasks.models.execution import Execution
-from scheduled_tasks.models.execution_log import LOGGER_LENGTH, ExecutionLog
+from scheduled_tasks.models.execution_log import MAX_LOGGER_LENGTH, ExecutionLog
 from scheduled_tasks.models.sql.bulk import Values, update_each
 from scheduled_tasks.models.sql.transactions import (
     AWAY,
@@ -169,7 +169,7 @@ def log_line(sent: Envelope) -> ExecutionLog | None:
                 attempt=sent.attempt,
                 logged_at=line.logged_at,
                 level=min(max(line.level, 0), MAX_LEVEL),
-                logger=sanitized_text(line.logger)[:LOGGER_LENGTH],
+                logger=sanitized_text(line.logger)[:MAX_LOGGER_LENGTH],
                 message=sanitized_text(line.message),
             )
     return None

@@ -1,4 +1,4 @@
-"""Why an execution can be cancelled, requeued or resolved no more, in a sentence."""
+"""The sentences that tell why an execution cannot be cancelled, requeued or resolved."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def why_not_cancelled(row: Execution) -> str:
-    """Say how an execution stands that could not be cancelled."""
+    """Return why an execution could not be cancelled."""
     if not row.finished:
         return f"{named(row)} was asked to stop at {at(row.cancel_requested_at)}: {row.reason}"
     return f"{named(row)} has ended already: it is {row.status}."
 
 
 def why_not_settled(row: Execution) -> str:
-    """Say how an execution stands that could not be requeued, or resolved."""
+    """Return why an execution could not be requeued or resolved."""
     name = named(row)
     if row.resolved_at is not None:
         by = f" by {row.resolved_by}" if row.resolved_by else ""
@@ -27,7 +27,7 @@ def why_not_settled(row: Execution) -> str:
     if row.status != row.Status.FAILED:
         return f"{name} has not failed: it is {row.status}."
     if row.test_mode:
-        return f"{name} failed in test mode, and waits for nobody: run its task again."
+        return f"{name} failed in test mode, so there is nothing to settle: run its task again."
     return f"{name} cannot be requeued, since its task is deleted: resolve it."
 
 

@@ -64,9 +64,9 @@ def changes_of(rows: Iterable[Execution], before: str) -> list[Change]:
 
 
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
-    """Return what a claim writes, but for ``attempt`` and ``exclusive``.
+    """Return what a claim writes, except ``attempt`` and ``exclusive``.
 
-    The error of the attempt before is gone from the row: its own row keeps it.
+    The error of the previous attempt leaves this row; the row of that attempt keeps it.
     """
     return {
         "status": "running",
@@ -80,7 +80,7 @@ def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
 
 
 def apply_claim(row: Execution, worker: Worker, now: datetime) -> None:
-    """Make a row, as it was read or made, one that this worker holds."""
+    """Set on a row what a claim of this worker writes."""
     for name, value in claimed_values(worker, now).items():
         setattr(row, name, value)
     row.attempt += 1
@@ -129,7 +129,7 @@ def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     """Copy that an attempt was lost onto its row."""
     row.losses += loss.charged
     if row.cancel_requested_at is None:
-        row.reason = ""  # it spoke of an attempt that went on
+        row.reason = ""  # it described an attempt that was still running
     row.error_category, row.error = "lost", loss.reason
     row.error_fingerprint = fingerprint(f"lost {row.handler}")
     row.finished_at = now
@@ -148,7 +148,7 @@ def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
 
 
 def queue_retry(row: Execution, now: datetime, seconds: float, outcome: str) -> Attempt:
-    """Let a row wait for its next attempt; return the one that it has just made."""
+    """Queue a row for its next attempt; return the attempt that has just ended."""
     made = Attempt.of(row, outcome)
     row.status, row.run_after = row.Status.QUEUED, now + timedelta(seconds=seconds)
     row.started_at = row.finished_at = row.duration_ms = row.result = row.peak_memory_mb = None
@@ -157,7 +157,7 @@ def queue_retry(row: Execution, now: datetime, seconds: float, outcome: str) -> 
 
 
 def over_before_start(row: Execution, now: datetime) -> tuple[str, str] | None:
-    """Return as what, and why, a queued execution ends whose turn has come; None to run it."""
+    """Return the status and reason with which a due execution ends unrun; None to run it."""
     task = row.task
     if task is None:
         return row.Status.CANCELLED, DELETED

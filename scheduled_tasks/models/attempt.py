@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Attempt(models.Model):
-    """One attempt that was followed by another. The last one is told by the execution itself."""
+    """An attempt that another one followed. The execution itself holds the last one."""
 
     class Outcome(models.TextChoices):
         """How it ended."""
@@ -61,7 +61,7 @@ class Attempt(models.Model):
 
     @classmethod
     def of(cls, execution: Execution, outcome: str) -> Attempt:
-        """Build the attempt that an execution has just made, from what stands in its row."""
+        """Build the attempt that an execution has just made, from the values of its row."""
         return cls(
             execution=execution,
             number=execution.attempt,

@@ -8,10 +8,10 @@ from scheduled_tasks.models.execution import Execution
 
 
 class DeadLetter(Execution):
-    """An execution that failed for good, as it is grouped with others of one cause."""
+    """A failed, unresolved execution; the admin groups them by cause."""
 
     class Meta:
-        """No rows of its own, and no permissions: whoever may see executions may see these."""
+        """It has no table and no permissions: to view executions is to view these."""
 
         proxy = True
         default_permissions = ()

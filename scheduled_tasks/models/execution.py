@@ -1,4 +1,4 @@
-"""One occurrence of a task: for a slot, or because somebody asked."""
+"""One occurrence of a task: for a slot, or because a person or code asked for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
 
 
-#: What failed for good and waits for somebody; runs in test mode concern nobody.
+#: A dead letter: failed for good and unresolved. Runs in test mode are none.
 DEAD = models.Q(status="failed", resolved_at__isnull=True, test_mode=False)
 
 
@@ -26,7 +26,7 @@ class Execution(models.Model):
     """One occurrence of a task. ``attempt`` is the fencing token: each claim adds one."""
 
     class Status(models.TextChoices):
-        """Where an execution stands."""
+        """The status of an execution."""
 
         QUEUED = "queued", _("queued")
         RUNNING = "running", _("running")
@@ -108,13 +108,13 @@ class Execution(models.Model):
 
     objects = ExecutionQuerySet.as_manager()
 
-    #: Once it is claimed, how the runs of its task went before: fields of a Run.
+    #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
     so_far: Mapping[str, Any] = MappingProxyType({})
 
     UNFINISHED = (Status.QUEUED, Status.RUNNING)
-    #: Triggers of what the schedule asked for; anything else was asked for by somebody.
+    #: Triggers of what the schedule asked for; a person or code asked for anything else.
     OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
-    #: The columns that keep what their task was when they were made, and its columns.
+    #: The columns that copy the task as it was, and the columns of the task that they copy.
     SNAPSHOTS = {
         "task_name": "name",
         "handler": "handler",
@@ -171,7 +171,7 @@ class Execution(models.Model):
     SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
-        """The unique slot is what makes a double run impossible; locks only make it rare.
+        """The unique slot makes a double run impossible; locks only make a conflict rare.
 
         Each index costs every row, three times in its life, so most hold only the rows that they
         are for.
@@ -183,7 +183,7 @@ class Execution(models.Model):
         default_permissions = ("view", "delete")
         constraints = (
             models.UniqueConstraint(fields=["task", "slot"], name="scheduled_tasks_one_per_slot"),
-            # What has ended but still keeps others out would stop whoever claims beside it.
+            # A finished row that still excludes others would make every claim of its task fail.
             models.CheckConstraint(
                 condition=models.Q(exclusive=None) | models.Q(status="running"),
                 name="scheduled_tasks_only_running_excludes",
@@ -269,51 +269,51 @@ class Execution(models.Model):
 
     @property
     def succeeded(self) -> bool:
-        """Say whether it did its work, if only in part."""
+        """Whether it succeeded, at least in part."""
         return self.status in self.SUCCEEDED
 
     @property
     def finished(self) -> bool:
-        """Say whether it has come to its end."""
+        """Whether its status is final."""
         return self.status not in self.UNFINISHED
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Say whether it has not come to its end, and nobody has asked it to stop."""
+        """Whether it is unfinished, and has not been asked to stop."""
         return not self.finished and self.cancel_requested_at is None
 
     @property
     def dead(self) -> bool:
-        """Say whether it failed for good and waits for somebody, as ``dead()`` finds it."""
+        """Whether it is a dead letter, as ``dead()`` finds it."""
         failed = self.status == self.Status.FAILED
         return failed and self.resolved_at is None and not self.test_mode
 
     @property
     def may_be_requeued(self) -> bool:
-        """Say whether it waits for somebody, and has a task still."""
+        """Whether it is a dead letter whose task still exists."""
         return self.dead and self.task_id is not None
 
     @property
     def of_slot(self) -> bool:
-        """Say whether the schedule asked for it, not a person."""
+        """Whether the schedule asked for it, not a person."""
         return self.trigger in self.OF_SLOTS
 
     @property
     def may_overlap(self) -> bool:
-        """Say whether it may run beside others of its task."""
+        """Whether it may run at the same time as others of its task."""
         return self.task is None or self.task.may_overlap
 
     def is_paused(self, now: datetime) -> bool:
-        """Say whether it has to wait for the end of its task's pause."""
+        """Whether it has to wait for the end of its task's pause."""
         return self.task is not None and self.of_slot and self.task.is_paused(now)
 
     @property
     def guard(self) -> dict[str, Any]:
-        """Return what this row still is while nobody has claimed it or taken it since."""
+        """The values that the row keeps until another worker claims it or takes it back."""
         return {"id": self.pk, "attempt": self.attempt, "worker": self.worker}
 
     def as_run(self) -> Run:
-        """Return what an executor needs to make the attempt that has been claimed."""
+        """Return what an executor needs to run the claimed attempt."""
         return Run(
             execution_id=self.pk,
             attempt=self.attempt,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-#: Names of loggers are cut to so many characters.
-LOGGER_LENGTH = 200
+#: Names of loggers are cut to this number of characters.
+MAX_LOGGER_LENGTH = 200
 
 
 class ExecutionLog(models.Model):
@@ -22,7 +22,7 @@ class ExecutionLog(models.Model):
     attempt = models.PositiveIntegerField(_("attempt"))
     logged_at = models.DateTimeField(_("logged at"))
     level = models.PositiveSmallIntegerField(_("level"))
-    logger = models.CharField(_("logger"), max_length=LOGGER_LENGTH)
+    logger = models.CharField(_("logger"), max_length=MAX_LOGGER_LENGTH)
     message = models.TextField(_("message"))
 
     class Meta:

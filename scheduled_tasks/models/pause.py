@@ -1,4 +1,4 @@
-"""Pauses of everything: from when until when nothing is fired or claimed, and why."""
+"""Global pauses: nothing is fired or claimed while one is in force."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PauseQuerySet(models.QuerySet["Pause"]):
     """Sets of pauses."""
 
     def in_force(self, now: datetime) -> Self:
-        """Keep those that hold at a moment."""
+        """Keep those that are in force at a moment."""
         return self.ending_after(now).filter(begun_at__lte=now)
 
     def ending_after(self, moment: datetime) -> Self:
-        """Keep those that hold, or begin, after a moment."""
+        """Keep those that are in force, or begin, after a moment."""
         open_end = models.Q(until=None) | models.Q(until__gt=moment)
         return self.filter(open_end, models.Q(ended_at=None) | models.Q(ended_at__gt=moment))
 
@@ -31,7 +31,7 @@ class PauseQuerySet(models.QuerySet["Pause"]):
     ) -> Pause:
         """Pause everything from now on, until a moment or until ``resume``; return the pause.
 
-        It takes the place of one that is in force.
+        It replaces one that is in force.
         """
         pause = self.model(begun_at=now, until=until, reason=reason, begun_by=by)
         return begin_pause(pause)
@@ -42,7 +42,7 @@ class PauseQuerySet(models.QuerySet["Pause"]):
 
 
 class Pause(models.Model):
-    """One pause of everything. Those that are over stay: they say why slots have no execution."""
+    """One global pause. Rows stay when it is over: they tell why slots have no execution."""
 
     begun_at = models.DateTimeField(_("started at"))
     until = models.DateTimeField(
@@ -68,17 +68,17 @@ class Pause(models.Model):
         default_permissions = ("add", "change", "view")
 
     def __str__(self) -> str:
-        """Return the reason, as it stands in the rows that cover slots."""
+        """Return the reason, as the rows that cover slots have it."""
         return paused(self.until, self.reason, what="All tasks paused")
 
     def covers(self, slot: datetime) -> bool:
-        """Say whether a slot lies inside it."""
+        """Whether a slot lies inside it."""
         ends = [moment for moment in (self.until, self.ended_at) if moment is not None]
         return self.begun_at <= slot and all(slot < end for end in ends)
 
 
 def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
-    """Say until when something is paused, and why."""
+    """Return a sentence with the end of a pause and its reason."""
     end = f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if until else ""
     return f"{what}{end}: {reason}" if reason else f"{what}{end}."
 
@@ -101,7 +101,7 @@ def end_pauses(now: datetime, *, by: str, using: str = "") -> int:
 
 
 def some_after(everything: PauseQuerySet, moment: datetime) -> models.QuerySet[Pause, int]:
-    """Return a query for the id of one that holds, or begins, after a moment."""
+    """Return a query for the id of one that is in force, or begins, after a moment."""
     return everything.ending_after(moment).order_by().values_list("pk", flat=True)[:1]
 
 

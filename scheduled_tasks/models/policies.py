@@ -28,7 +28,7 @@ def refuse_unshowable(moment: datetime) -> None:
 
 
 def refuse_nan(value: float) -> None:
-    """Refuse what is no number; bounds let it pass."""
+    """Refuse NaN, which passes the bounds."""
     if value != value:  # noqa: PLR0124 -- true of nothing else
         raise ValidationError(_("Enter a number."))
 
@@ -45,14 +45,14 @@ class Policies(models.Model):
     """The policies of a task. docs/policies.md tells what each of them does."""
 
     class MisfirePolicy(models.TextChoices):
-        """What happens to slots for which no scheduler looked in time."""
+        """What happens to slots that no scheduler handled in time."""
 
         ONCE = "once", _("Run the latest only")
         SKIP = "skip", _("Run none")
         ALL = "all", _("Run all, up to the catch-up limit")
 
     class OverlapPolicy(models.TextChoices):
-        """What happens to a slot while an earlier execution has not ended."""
+        """What happens to a slot while an earlier execution is unfinished."""
 
         SKIP = "skip", _("Skip the new run")
         BUFFER_ONE = "buffer_one", _("Queue one run")
@@ -240,11 +240,11 @@ class Policies(models.Model):
         return errors
 
     def is_paused(self, now: datetime) -> bool:
-        """Say whether the task itself is paused; a pause of everything is not looked at."""
+        """Whether the task itself is paused; global pauses do not count."""
         return self.paused_until is not None and now < self.paused_until
 
     def too_late(self, lateness: timedelta) -> bool:
-        """Say whether an execution may not begin any more, so much after its time."""
+        """Whether it is too late to start an execution, this long after its time."""
         grace = self.misfire_grace
         return grace is not None and lateness > timedelta(seconds=min(grace, MAX_INTEGER))
 
@@ -256,22 +256,22 @@ class Policies(models.Model):
 
     @property
     def newest_slot_counts(self) -> bool:
-        """Say whether a new slot cancels the other executions of slots."""
+        """Whether a new slot cancels the earlier executions of slots."""
         return self.overlap_policy == self.OverlapPolicy.CANCEL_OTHER
 
     @property
     def may_overlap(self) -> bool:
-        """Say whether its executions may run beside each other."""
+        """Whether its executions may run at the same time."""
         return self.overlap_policy == self.OverlapPolicy.ALLOW
 
     @property
     def counts_unfinished(self) -> bool:
-        """Say whether what becomes of a slot depends on how many executions have not ended."""
+        """Whether the number of unfinished executions decides what happens to a slot."""
         return not (self.may_overlap or self.newest_slot_counts)
 
     @property
     def retry(self) -> Retry:
-        """Return how often a failed execution is tried again, and after how long.
+        """Return how often a failed execution is retried, and after which delays.
 
         A number that only a bulk update can have written is brought within its bounds.
         """

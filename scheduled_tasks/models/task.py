@@ -139,7 +139,7 @@ class Task(Policies):
         anchor_given: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Save the definition and, in the same transaction, all that follows from it.
+        """Save the definition, and what follows from it, in one transaction.
 
         Slots that have come before ``now`` (the present moment) are decided by the definition as it
         was. A change of schedule, zone, anchor, window or ``enabled`` restarts the clock from now,
@@ -181,7 +181,7 @@ class Task(Policies):
         return delete_task(self, remove, now=now or timezone.now(), by=by, using=using)
 
     def clean(self) -> None:
-        """Refuse what could never run, field by field."""
+        """Refuse a task that could never run, with errors by field."""
         super().clean()
         errors: dict[str, list[Any]] = self.errors_of_moments("anchor")
         field = "timezone"
@@ -219,7 +219,7 @@ class Task(Policies):
         return self
 
     def reset_to_code(self, *, by: str = BY_CODE) -> None:
-        """Take back what people changed of a declared task; ``enabled`` stays theirs."""
+        """Undo what people changed of a declared task, except ``enabled``."""
         names = self.changed_from_code
         for name in names:
             setattr(self, name, self.as_declared(name))
@@ -255,7 +255,7 @@ class Task(Policies):
         return timedelta(microseconds=int(longest // MICROSECOND * drawn))
 
     def problem(self) -> str:
-        """Say in a sentence why this task cannot run here, "" if it can."""
+        """Return a sentence that tells why this task cannot run here, "" if it can."""
         try:
             self.parse_schedule()
             registry.get(self.handler).spec.clean(self.payload, complete=bool(self.schedule))
@@ -276,7 +276,7 @@ class Task(Policies):
         }
 
     def describe_schedule(self) -> str:
-        """Return the schedule in English, also of a row that became bad."""
+        """Return the schedule in English, even if the row has become invalid."""
         try:
             schedule = self.parse_schedule()
         except InvalidSchedule:
@@ -285,7 +285,7 @@ class Task(Policies):
 
     @property
     def declared_in_code(self) -> bool:
-        """Say whether code declares this task still; then it can be disabled, not deleted."""
+        """Whether code still declares this task; then it can be disabled, not deleted."""
         gone = hasattr(self, "state") and self.state.parked_reason == UNDECLARED
         return self.origin == self.Origin.CODE and not gone
 
@@ -299,11 +299,11 @@ class Task(Policies):
         ]
 
     def as_declared(self, name: str) -> Any:
-        """Return what code said last of a field, as the field holds it."""
+        """Return the last declared value of a field, as the field holds it."""
         return field_value(name, (self.declared or {})[name])
 
 
 def field_value(name: str, declared: Any) -> Any:
-    """Return what a declaration, which is JSON, says of a field, as the field holds it."""
+    """Return a declared value, which is JSON, as the field holds it."""
     is_moment = name in Policies.MOMENTS and declared is not None
     return datetime.fromisoformat(declared) if is_moment else declared

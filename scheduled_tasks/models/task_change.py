@@ -6,7 +6,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-#: By whom, where nobody is named: Python code that saved the row.
+#: The author of a change whose caller names none: Python code that saved the row.
 BY_CODE = "code"
 BY_ENGINE = "engine"
 MAX_NAME_LENGTH = 200

@@ -1,4 +1,4 @@
-"""What moves about a task: when it is due next, and how it went. The row that the engine locks."""
+"""What changes as a task runs: its next slot and its last results. The engine locks this row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
     """Sets of task states."""
 
     def due(self, now: datetime) -> TaskStateQuerySet:
-        """Keep the tasks of which a slot has come."""
+        """Keep the tasks with a slot that has come."""
         return self.filter(next_run_at__lte=now)
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
@@ -33,10 +33,10 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 
 
 class TaskState(models.Model):
-    """One row for each task, made with it and gone with it.
+    """One row for each task, created and deleted with it.
 
-    ``next_run_at`` is the first slot that nobody has decided, and null whenever the task may not
-    fire: disabled, parked, manual, over. ``last_slot`` is the last that was decided; ``covering``
+    ``next_run_at`` is the first undecided slot, and null whenever the task may not fire: disabled,
+    parked, manual, over. ``last_slot`` is the last that was decided; ``covering``
     the id of the execution that covers it, where the next look may go on with that row.
     ``last_success_at`` is when the last run began that succeeded, not in part but whole: what has
     changed since then has been seen by none. Runs in test mode leave no trace here.
@@ -106,7 +106,7 @@ class TaskState(models.Model):
     )
 
     class Meta:
-        """One plain index serves the look for due tasks on every database."""
+        """One plain index finds due tasks on every database."""
 
         verbose_name = _("task state")
         verbose_name_plural = _("task states")
@@ -114,5 +114,5 @@ class TaskState(models.Model):
 
     @property
     def so_far(self) -> dict[str, Any]:
-        """Return the fields of a Run that say how the runs before it went."""
+        """Return the fields of a Run that tell how earlier runs went."""
         return {name: getattr(self, name) for name in self.SO_FAR}

@@ -1,4 +1,4 @@
-"""The processes that run executions, and whether they live."""
+"""The processes that run executions, with their heartbeats."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class WorkerQuerySet(LockingQuerySet["Worker"]):
     """Sets of workers."""
 
     def prune(self, now: datetime) -> int:
-        """Delete those that went longer than a day ago; return how many."""
+        """Delete those that stopped or were lost more than a day ago; return how many."""
         long_ago = now - timedelta(days=1)
         return self.filter(state__in=Worker.GONE, heartbeat_at__lt=long_ago).delete()[0]
 
     def supersedes(self, digest: str, now: datetime, *, within: float) -> bool:
-        """Say whether a live worker declares something newer than this digest.
+        """Return whether a live worker has newer declarations than this digest.
 
         Newer is what was first announced later: while old and new code run side by side, the old
         must not write its declarations over the new.
@@ -41,7 +41,7 @@ class WorkerQuerySet(LockingQuerySet["Worker"]):
         return mine is not None and any(first[other] > mine for other in live if other in first)
 
     def live(self, now: datetime, *, within: float) -> Self:
-        """Keep those that beat in the last ``within`` seconds and have not said goodbye."""
+        """Keep those with a heartbeat in the last ``within`` seconds that have not stopped."""
         return self.exclude(state__in=Worker.GONE).filter(
             heartbeat_at__gt=now - timedelta(seconds=within)
         )
@@ -91,28 +91,28 @@ class Worker(models.Model):
 
     @classmethod
     def of_this_process(cls, *, label: str = "") -> Worker:
-        """Build the row of the process that calls; the caller fills in the rest and saves it."""
+        """Build the row of the calling process; the caller fills in the rest and saves it."""
         host, pid = socket.gethostname(), os.getpid()
         return cls(
             label=label or f"{host}:{pid}", host=host, pid=pid, version=version("scheduled-tasks")
         )
 
     def database_time(self) -> datetime | None:
-        """Return what time it is by the database, None if this worker was given up as lost."""
+        """Return the time of the database, None if this worker was given up as lost."""
         # Read, and written back by ``beat``, because SQLite's own now() is text of another
         # precision than Django's, and the two are never equal.
         return self.alive.values_list(Now(), flat=True).first()
 
     def beat(self, moment: datetime) -> bool:
-        """Say that this worker lives; False says that it was given up as lost."""
+        """Write a heartbeat; return False if this worker was given up as lost."""
         return bool(self.alive.update(heartbeat_at=moment))
 
     @property
     def alive(self) -> WorkerQuerySet:
-        """Return the row of this worker unless it was given up: others may run its executions."""
+        """The row of this worker, unless it was given up: others may run its executions."""
         return type(self).objects.on_record().filter(pk=self.pk).exclude(state=self.State.LOST)
 
     def move_to(self, state: str) -> None:
-        """Say what this worker is doing now, unless it was given up as lost."""
+        """Set the state, unless this worker was given up as lost."""
         self.alive.update(state=state)
         self.state = state

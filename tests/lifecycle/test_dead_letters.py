@@ -175,7 +175,10 @@ def test_whoever_cancels_too_late_is_told_how_it_stands(
     [
         ({"status": "success"}, "has not failed: it is success."),
         ({"status": "queued"}, "has not ended yet: it is queued."),
-        ({"test_mode": True}, "failed in test mode, and waits for nobody: run its task again."),
+        (
+            {"test_mode": True},
+            "failed in test mode, so there is nothing to settle: run its task again.",
+        ),
     ],
 )
 def test_whoever_settles_what_waits_for_nobody_is_told_how_it_stands(
@@ -242,7 +245,7 @@ def test_many_are_settled_a_batch_at_a_time(
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH_SIZE", 2)
     rows = [make_dead(payload={"n": number}) for number in range(5)]
     ids = [row.pk for row in rows]
     done = requeueing.requeue_all([*ids, 4711], now, by="user:ada")

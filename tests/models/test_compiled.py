@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
+import django
 import pytest
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
@@ -114,3 +115,8 @@ def test_rows_are_locked_by_it_too(make_task: Make, now: datetime) -> None:
             assert firing.fire(now, limit=10) == 0
     locks = [query["sql"] for query in asked if "FOR NO KEY UPDATE" in query["sql"]]
     assert len(locks) == (2 if connection.vendor == "postgresql" else 0)
+
+
+def test_the_internals_of_the_orm_are_those_of_a_known_django() -> None:
+    """Run this file with a new version before you add it here."""
+    assert django.VERSION[:2] in {(5, 2), (6, 0), (6, 1)}

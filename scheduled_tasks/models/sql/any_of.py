@@ -1,4 +1,4 @@
-"""A test for many ids that costs as little as one."""
+"""A test for many ids that costs as little as a test for one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scheduled_tasks.models.sql.compiled import Placeholder
 class AnyOf(In):
     """``name IN (…)``, with all the ids in one parameter where the database takes an array.
 
-    A placeholder for each of hundreds of ids costs more than the statement does. To be given to
-    ``filter``. Plain numbers and strings only, or what stands for a list of them.
+    Hundreds of placeholders cost more than the statement itself. Pass it to ``filter``. It takes
+    plain numbers and strings only, or a placeholder for a list of them.
     """
 
     def __init__(self, name: str, ids: Collection[int] | Collection[str] | Placeholder) -> None:

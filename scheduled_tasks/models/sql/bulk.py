@@ -1,7 +1,7 @@
-"""INSERTs and UPDATEs of many rows of different values.
+"""INSERTs and UPDATEs of many rows with different values.
 
-PostgreSQL takes all rows of a call as a table, in one statement; elsewhere one statement is
-executed once for each row. Django's bulk_update builds a CASE of every value and cannot guard row
+PostgreSQL takes all rows of a call as a table, in one statement; other databases execute the
+statement once for each row. Django's bulk_update builds a CASE of every value and cannot guard row
 by row, its bulk_create sends every column of every row: each costs several times as much.
 """
 
@@ -23,8 +23,8 @@ def update_each(
 ) -> int:
     """Write ``(values, guard)`` pairs, all with the same keys; return how many rows matched.
 
-    Keys are column attributes (``task_id``, ``status``). A row is written only if it matches its
-    guard, so that a statement can tell what was read from what has changed since.
+    Keys are column attributes (``task_id``, ``status``). A row is written only if it still matches
+    its guard: the values that were read before.
     """
     pairs = list(rows)
     if not pairs:
@@ -51,7 +51,7 @@ def insert_copies(
 ) -> Returned:
     """Insert rows, in order, that copy columns of the rows that their foreign key refers to.
 
-    Return the columns ``returning`` of what was inserted, None where that is not told.
+    Return the columns ``returning`` of what was inserted, None where the database cannot.
 
     ``rows`` hold the key first, then what differs besides; ``copied`` says which columns come from
     which; ``shared`` is the same for all, and every other column gets its default. A row that

@@ -1,4 +1,4 @@
-"""Rows of values as one statement takes them: all at once, or one after the other."""
+"""Rows of values as parameters of a statement: all at once, or one execution for each."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def rows_for(using: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]
 
 
 class RowValues(ABC):
-    """Rows of values as one statement takes them: the pieces of SQL that stand for them.
+    """Rows of values, and the pieces of SQL that stand for them in a statement.
 
-    The pieces must be asked for in the order in which they stand in the statement.
+    Call the methods in the order in which the pieces stand in the statement: they collect its
+    parameters.
     """
 
     def __init__(
@@ -42,19 +43,19 @@ class RowValues(ABC):
 
     @abstractmethod
     def value(self, number: int) -> str:
-        """Return what stands for a column of the rows, by its number."""
+        """Return the SQL for a column of the rows, by its number."""
 
     @abstractmethod
     def constant(self, column: Column, value: Any) -> str:
-        """Return what stands for a value that is the same for all rows."""
+        """Return the SQL for a value that is the same for all rows."""
 
     @abstractmethod
     def joined(self, by: str) -> str:
-        """Return the rows as one more table of the statement, where they are one."""
+        """Return the SQL that joins the rows as a table, "" if they are none."""
 
     @abstractmethod
     def in_order(self) -> str:
-        """Return what keeps the rows in their order."""
+        """Return the clause that keeps the rows in order."""
 
     @abstractmethod
     def execute(self, sql: str) -> int:
@@ -68,7 +69,7 @@ class RowValues(ABC):
 class JsonRowValues(RowValues):
     """All rows in one parameter: PostgreSQL makes a table of JSON.
 
-    What is the same in all of them is said once.
+    A value that all rows share is passed once.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class JsonRowValues(RowValues):
         return "%s"
 
     def joined(self, by: str) -> str:
-        """Return the table; ``n`` is the number of each of its rows."""
+        """Return the table; its column ``n`` is the number of the row."""
         objects = [
             {"n": position} | {f"c{number}": row[number] for number in self._differ}
             for position, row in enumerate(self.rows)
@@ -125,7 +126,7 @@ class JsonRowValues(RowValues):
 
 
 def differ(column: Column, rows: Sequence[Sequence[Any]], number: int) -> bool:
-    """Say whether rows have different values there; of JSON, which may not be told apart."""
+    """Whether rows have different values in a column; JSON values compare by identity."""
     first = rows[0][number]
     if isinstance(column, models.JSONField):  # true equals 1 in Python, and is another value
         return any(row[number] is not first for row in rows)
@@ -156,11 +157,11 @@ class RepeatedRowValues(RowValues):
         return "%s"
 
     def joined(self, by: str) -> str:
-        """Return nothing: they are no table."""
+        """Return "": they are no table."""
         return ""
 
     def in_order(self) -> str:
-        """Return nothing: they are executed in order."""
+        """Return "": they are executed in order."""
         return ""
 
     def execute(self, sql: str) -> int:

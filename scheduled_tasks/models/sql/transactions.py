@@ -1,4 +1,4 @@
-"""Transactions of the engine: which rows they lock, and what is tried again."""
+"""Transactions of the engine: how rows are locked, and which errors are retried."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 Parameters = ParamSpec("Parameters")
 
-#: What a database raises that is away, or cannot do what it should now, as one that only reads.
+#: What a database raises when it is unreachable or cannot write now, perhaps as a replica.
 AWAY = (OperationalError, InterfaceError, InternalError)
 #: A transaction is tried this many times. Before the next try it sleeps for a random time between
 #: these seconds, times the number of tries so far.
 MAX_TRIES, RETRY_SECONDS = 6, (0.01, 0.05)
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
-#: A row was added meanwhile for one that is being deleted.
+#: Another transaction inserted a row that refers to one that is being deleted.
 FOREIGN_KEY_VIOLATION = "23503"
-#: The server has ended a transaction in which nothing happened: this process was frozen.
+#: The server ended an idle transaction: this process was frozen.
 IDLE_FOR_TOO_LONG = "25P03"
 CONFLICTS = (
     SERIALIZATION_FAILURE,
@@ -48,13 +48,13 @@ CONFLICTS = (
     IDLE_FOR_TOO_LONG,
 )
 MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
-#: What PostgreSQL ends by itself, each with its longest time: in seconds, and in parts of a lease.
+#: What PostgreSQL ends by itself, each with its limit in seconds and as a part of a lease.
 LIMITS = (
     ("lock_timeout", 5.0, 1 / 12),
     ("statement_timeout", 20.0, 1 / 3),
     ("idle_in_transaction_session_timeout", 20.0, 1 / 3),
 )
-#: A lease that is shorter, as tests have it, makes no limit shorter: their machines may be busy.
+#: A shorter lease, as in tests, does not shorten the limits: the machine may be busy.
 MIN_LEASE = 6.0
 
 
@@ -63,14 +63,14 @@ class LostRaceError(OperationalError):
 
 
 class LockingQuerySet(models.QuerySet[Row]):
-    """Adds row locks that are as weak as the engine needs and the database can take."""
+    """Adds the weakest row locks that the engine needs and the database supports."""
 
     def locked(self, *, skip: bool = False, also: Sequence[str] = ()) -> Self:
         """Lock the rows in ascending id until the transaction ends.
 
-        Of what is read with them, only what ``also`` names. With ``skip``, leave out those that
-        another transaction holds where the database can, and wait for them where it cannot:
-        guarded updates keep both right.
+        Rows of related tables are locked only if ``also`` names the relation. With ``skip``, leave
+        out rows that another transaction holds where the database supports that, and wait for them
+        elsewhere: guarded updates keep both correct.
         """
         queryset = self.using(self.write_alias)
         features = connections[queryset.db].features
@@ -81,12 +81,12 @@ class LockingQuerySet(models.QuerySet[Row]):
         )
 
     def on_record(self) -> Self:
-        """Read from where the router writes these rows: its copies may lag behind."""
+        """Read from the database that the router writes to: replicas may lag behind."""
         return self.using(self.write_alias)
 
     @property
     def write_alias(self) -> str:
-        """Return the database that the router writes these rows to."""
+        """The database that the router writes these rows to."""
         self._for_write = True  # what Django's own writing verbs do before they read .db
         return self.db
 
@@ -150,9 +150,9 @@ def waiting_once(operation: Skipping[Result], *, skip: bool, using: str) -> Resu
 
 
 def set_limits(connection: BaseDatabaseWrapper) -> None:
-    """Bound what the transaction may wait for, and nothing that comes after it.
+    """Limit the waiting of this transaction, and of none that follows.
 
-    A pooler may give the connection to others between two transactions.
+    A pooler may give the connection to another client between two transactions.
     """
     if connection.vendor != "postgresql":
         return
@@ -162,7 +162,7 @@ def set_limits(connection: BaseDatabaseWrapper) -> None:
 
 @cache
 def limits_for(lease: float) -> str:
-    """Return the statement that sets all limits at once, for a lease of so many seconds."""
+    """Return the statement that sets all limits at once, for a lease in seconds."""
     limits = [
         f"set_config('{name}', '{round(1000 * min(longest, part * lease))}ms', true)"
         for name, longest, part in LIMITS
@@ -171,7 +171,7 @@ def limits_for(lease: float) -> str:
 
 
 def is_conflict(error: DatabaseError) -> bool:
-    """Say whether the error comes from other transactions, not from this one's statements."""
+    """Whether other transactions caused the error, not a statement of this one."""
     match error, error.__cause__:
         case LostRaceError(), _:
             return True

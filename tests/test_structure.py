@@ -1,0 +1,87 @@
+"""The rooms of the package, and which modules may know each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import grimp
+
+import scheduled_tasks
+
+ROOT = Path(scheduled_tasks.__file__).parent
+DESIGN = ROOT.parent / "docs" / "design.md"
+
+#: What every Django app has, and the rooms. A new one needs a line in docs/design.md, too.
+ENTRIES = {
+    "__init__.py",
+    "admin",
+    "apps.py",
+    "checks.py",
+    "conf.py",
+    "exceptions.py",
+    "executors",
+    "handlers",
+    "lifecycle",
+    "logs.py",
+    "management",
+    "migrations",
+    "models",
+    "operations",
+    "py.typed",
+    "runtime",
+    "schedules",
+    "signals.py",
+    "static",
+    "templates",
+    "testing",
+    "worker",
+}
+#: ``Task.save`` and ``Task.delete`` import it when they are called.
+FROM_BELOW = ("scheduled_tasks.models.task", "scheduled_tasks.lifecycle.editing")
+
+
+def test_the_top_level_has_the_rooms_and_what_every_app_has() -> None:
+    found = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    assert found == ENTRIES
+
+
+def test_docs_describe_every_room() -> None:
+    layout = DESIGN.read_text().partition("## Layout")[2].partition("\n## ")[0]
+    rooms = {name for name in ENTRIES if "." not in name}
+    rooms -= {"migrations", "static", "templates"}
+    assert {room for room in rooms if f"`{room}/`" not in layout} == set()
+
+
+def test_modules_import_each_other_only_in_the_documented_pairs() -> None:
+    """Imports for annotations count, too."""
+    documented = {
+        frozenset(f"scheduled_tasks.{name}" for name in pair)
+        for pair in re.findall(r"^\| `([\w.]+)`, `([\w.]+)` \|", DESIGN.read_text(), re.MULTILINE)
+    }
+    assert documented, "docs/design.md lists them under Layout: | `a`, `b` | why |"
+    graph = grimp.build_graph("scheduled_tasks")
+    imports = {name: set(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
+    importer, imported = FROM_BELOW
+    imports[importer].remove(imported)
+    circles = {circle for circle in circles_of(imports) if len(circle) > 1}
+    assert circles | {frozenset(FROM_BELOW)} == documented
+
+
+def circles_of(imports: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Return the sets of modules that import each other, directly or through others."""
+    reached = {name: reachable(name, imports) for name in imports}
+    return {
+        frozenset(other for other in reached[name] if name in reached[other]) | {name}
+        for name in imports
+    }
+
+
+def reachable(start: str, imports: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in imports[waiting.pop()] - found:
+            found.add(name)
+            waiting.append(name)
+    return found
