@@ -1,4 +1,4 @@
-"""What the commands share: options, moments, who asked, and log lines on the terminal."""
+"""Shared parts of the commands: types of options, users, times, and logging to the terminal."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ LEVELS = {0: logging.ERROR, 1: logging.INFO}
 
 
 def positive(kind: type[Number]) -> Callable[[str], Number]:
-    """Return a type for argparse: a number above zero, and none that no clock can count to."""
+    """Return a type for argparse: a number above 0 that fits into a timeout."""
     return bounded(kind, "above 0", lambda number: number > 0)
 
 
 def not_negative(kind: type[Number]) -> Callable[[str], Number]:
-    """Return a type for argparse: a number like a positive one, or zero."""
+    """Return a type for argparse: 0 or a positive number that fits into a timeout."""
     return bounded(kind, "0 or more", lambda number: number >= 0)
 
 
 def bounded(
-    kind: type[Number], least: str, is_enough: Callable[[Number], bool]
+    kind: type[Number], minimum: str, is_enough: Callable[[Number], bool]
 ) -> Callable[[str], Number]:
     def convert(text: str) -> Number:
         number = kind(text)
         if not (is_enough(number) and number <= MAX_NUMBER):
             raise argparse.ArgumentTypeError(
-                f"must be {least} and at most {MAX_NUMBER}, not {text}"
+                f"must be {minimum} and at most {MAX_NUMBER}, not {text}"
             )
         return number
 
@@ -48,7 +48,7 @@ def bounded(
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Read a JSON object from the command line. Raise CommandError with the reason."""
+    """Parse a JSON object from the command line. Raise CommandError for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -59,26 +59,26 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def user_name() -> str:
-    """Return who runs the command, as far as the machine knows."""
+    """Return the name of the user who runs the command, or ``unknown``."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user id without a name, as in containers
         return "unknown"
 
 
 def moment(value: datetime) -> str:
-    """Return a moment in the project's time zone."""
+    """Return a time in the time zone of the project."""
     return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
-def pause_in_words(pause: Pause) -> str:
-    """Say until when everything is paused, why, and who did it."""
+def describe_pause(pause: Pause) -> str:
+    """Return in a sentence when, why and by whom all tasks are paused."""
     until = f" until {moment(pause.until)}" if pause.until else ""
-    because = f": {pause.reason}" if pause.reason else ""
+    reason = f": {pause.reason}" if pause.reason else ""
     by = f" by {pause.begun_by}" if pause.begun_by else ""
-    return f"Everything is paused{until}{because} (since {moment(pause.begun_at)}{by})"
+    return f"All tasks are paused{until}{reason} (since {moment(pause.begun_at)}{by})"
 
 
 def log_to_console(verbosity: int) -> None:
-    """Show this app's log on the terminal, unless the project shows it already."""
+    """Log this app to the terminal unless the project already does."""
     show_on_console(LEVELS.get(verbosity, logging.DEBUG))

@@ -1,4 +1,4 @@
-"""A progress bar on the terminal, and lines that do not run into it."""
+"""A progress bar on the terminal, with log lines printed above it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from scheduled_tasks.runtime.logs.capture import all_handlers
 from scheduled_tasks.runtime.messages import Message, Progress
 
 
-class QuietBar(tqdm):
-    """A bar that starts no thread of its own: a run may fork."""
+class ThreadlessBar(tqdm):
+    """A tqdm bar without a monitor thread, because a run may fork."""
 
     monitor_interval = 0
 
 
-class Bar:
-    """Shows the progress of a run on a terminal, once it has said something of it.
+class ProgressBar:
+    """Shows the progress of a run on a terminal once the run has reported some.
 
-    As a stream it takes lines, which are written above the bar.
+    It is also a stream that writes lines above the bar.
     """
 
     def __init__(self, terminal: TextIO) -> None:
         self.terminal = terminal
-        self._bar: QuietBar[Any] | None = None
+        self._bar: ThreadlessBar[Any] | None = None
 
-    def hear(self, message: Message) -> None:
-        """Show how far the run has come, if that is what it says."""
+    def update(self, message: Message) -> None:
+        """Show the progress if the message has some."""
         if not isinstance(message, Progress):
             return
         if self._bar is None:
-            self._bar = QuietBar(
+            self._bar = ThreadlessBar(
                 total=message.total, file=self.terminal, leave=False, dynamic_ncols=True
             )
         self._bar.total, self._bar.n = message.total, message.done
@@ -47,30 +47,30 @@ class Bar:
             return self.terminal.write(text)
 
     def flush(self) -> None:
-        """Write what the terminal keeps back."""
+        """Flush the terminal."""
         self.terminal.flush()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 @contextmanager
-def bar_on(terminal: TextIO, *, shown: bool = True) -> Iterator[Callable[[Message], None]]:
-    """Show the progress of a run inside, and its lines above; nothing where nobody looks.
+def progress_bar(terminal: TextIO, *, enabled: bool = True) -> Iterator[Callable[[Message], None]]:
+    """Show the progress of a run, and print log lines above it. Yield a callback for its messages.
 
-    Yield what has to hear the messages of the run.
+    Show nothing if ``terminal`` is redirected.
     """
-    if not (shown and terminal.isatty()):
+    if not (enabled and terminal.isatty()):
         yield lambda message: None
         return
-    bar = Bar(terminal)
+    bar = ProgressBar(terminal)
     before = {handler: handler.stream for handler in handlers_on_terminal()}
     for handler in before:
         handler.setStream(bar)
     try:
-        yield bar.hear
+        yield bar.update
     finally:
         bar.close()
         for handler, stream in before.items():
@@ -78,7 +78,7 @@ def bar_on(terminal: TextIO, *, shown: bool = True) -> Iterator[Callable[[Messag
 
 
 def handlers_on_terminal() -> list[logging.StreamHandler[Any]]:
-    """Return the handlers of logging that write to a terminal."""
+    """Return the log handlers that write to a terminal."""
     return [
         handler
         for handler in all_handlers()
@@ -91,5 +91,5 @@ def handlers_on_terminal() -> list[logging.StreamHandler[Any]]:
 def is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # no stream of the usual kind, or a closed one
+    except (AttributeError, ValueError):  # not a regular stream, or a closed one
         return False

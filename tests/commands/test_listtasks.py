@@ -28,7 +28,7 @@ def handlers(registry: HandlerRegistry) -> None:
 
 
 def test_without_tasks_it_says_how_to_make_one(command: Command) -> None:
-    assert "declare one with @scheduled_task" in command("listtasks").out
+    assert "Declare one with @scheduled_task" in command("listtasks").out
     assert json.loads(command("listtasks", "--json").out) == []
 
 
@@ -45,7 +45,7 @@ def test_every_task_has_a_line_with_its_next_run_and_standing(
     assert heading.split() == ["task", "schedule", "zone", "next", "run", "last", "status", "state"]
     assert [line.split()[0] for line in lines] == ["a-by-hand", "b-night", "c-off", "d-parked"]
     hand, night, off, parked = lines
-    assert "by hand" in hand
+    assert "manual" in hand
     assert "Europe/Berlin  2026-03-02 01:00:00 UTC" in night
     assert night.endswith("enabled")
     assert off.endswith("disabled")
@@ -79,7 +79,7 @@ def test_a_pause_of_everything_stands_on_top(
     for _ in range(number):
         make_task("a", "shop.cleanup")
     first, blank, heading = command("listtasks").out.splitlines()[:3]
-    assert first.startswith("Everything is paused until 2040-01-01 09:30:00 UTC: Deploy (since ")
+    assert first.startswith("All tasks are paused until 2040-01-01 09:30:00 UTC: Deploy (since ")
     assert first.endswith(" by user:ada)")
     assert blank == ""
     assert heading.startswith(("task ", "There are no tasks yet"))

@@ -31,7 +31,8 @@ def test_without_an_end_everything_is_paused_until_it_is_resumed(command: Comman
     assert (pause.until, pause.reason, pause.begun_by) == (None, "", "cli:ada")
     begun = f"{pause.begun_at:%Y-%m-%d %H:%M:%S} UTC"
     assert ran.out == (
-        f"Everything is paused (since {begun} by cli:ada)\npausescheduler --resume ends it.\n"
+        f"All tasks are paused (since {begun} by cli:ada)\n"
+        "To resume, run pausescheduler --resume.\n"
     )
 
 
@@ -51,7 +52,7 @@ def test_an_end_without_an_offset_is_in_the_projects_zone(
     settings.TIME_ZONE = "Europe/Berlin"
     ran = command("pausescheduler", "--until", text, "--reason", "The database moves.")
     assert (in_force().until, in_force().reason) == (until, "The database moves.")
-    said = r"Everything is paused until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T: The database moves. "
+    said = r"All tasks are paused until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T: The database moves. "
     assert re.match(said, ran.out)
 
 
@@ -75,23 +76,26 @@ def test_a_pause_can_be_given_its_length(command: Command, text: str, length: ti
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--until", "2020-01-01T09:00"], "argument --until: 2020-01-01 09:00:00 UTC has been"),
+        (
+            ["--until", "2020-01-01T09:00"],
+            "--until: 2020-01-01 09:00:00 UTC is in the past",
+        ),
         (["--until", "tomorrow"], "'tomorrow' is not an ISO date and time, such as 2030-01-01T09"),
         (["--until", ""], "'' is not an ISO date and time"),
-        (["--until", "9999-12-31T23:59"], "the year 9999 is out of reach"),
-        (["--until", "0001-01-01T00:00+14:00"], "the year 1 is out of reach"),
+        (["--until", "9999-12-31T23:59"], "the year 9999 is not supported"),
+        (["--until", "0001-01-01T00:00+14:00"], "the year 1 is not supported"),
         (["--until", "x" * 100_000], "is not an ISO date and time"),
-        (["--for", "soon"], "argument --for: 'soon' is not a length of time, such as 30m, 2h, 1d"),
+        (["--for", "soon"], "argument --for: 'soon' is not a duration such as 30m, 2h, 1d"),
         (["--for", "-5m"], "expected one argument"),
-        (["--for", "0m"], "a pause has to last at least a second"),
+        (["--for", "0m"], "a pause must last at least one second"),
         (["--for", "99999999w"], "99999999w is too long"),
-        (["--for", "9" * 100_000], "is not a length of time"),
+        (["--for", "9" * 100_000], "is not a duration"),
         (["--until", "2040-01-01", "--for", "2h"], "argument --for: not allowed with argument"),
         (["--resume", "--for", "2h"], "argument --for: not allowed with argument --resume"),
         (["--status", "--resume"], "argument --resume: not allowed with argument --status"),
-        (["--resume", "--reason", "x"], "--reason belongs to a pause that begins."),
-        (["--status", "--reason", ""], "--reason belongs to a pause that begins."),
-        (["--reason", "x" * 256], "--reason has at most 255 characters."),
+        (["--resume", "--reason", "x"], "--reason can only be given when a pause starts."),
+        (["--status", "--reason", ""], "--reason can only be given when a pause starts."),
+        (["--reason", "x" * 256], "--reason can have at most 255 characters."),
         (["now"], "unrecognized arguments: now"),
     ],
     ids=lambda value: " ".join(value)[:30],
@@ -121,19 +125,19 @@ def test_a_pause_takes_the_place_of_the_one_before(command: Command) -> None:
 
 def test_resume_ends_the_pause_once(command: Command) -> None:
     command("pausescheduler")
-    assert command("pausescheduler", "--resume").out == "The pause has ended.\n"
+    assert command("pausescheduler", "--resume").out == "All tasks resumed.\n"
     pause = Pause.objects.get()
     assert pause.ended_by == "cli:ada"
     assert not Pause.objects.in_force(timezone.now()).exists()
     ran = command("pausescheduler", "--resume")
-    assert (ran.code, ran.out) == (0, "Nothing was paused.\n")
+    assert (ran.code, ran.out) == (0, "There was no global pause.\n")
 
 
 def test_status_only_looks(command: Command) -> None:
-    assert command("pausescheduler", "--status").out == "Nothing is paused.\n"
+    assert command("pausescheduler", "--status").out == "There is no global pause.\n"
     assert not Pause.objects.exists()
     paused = command("pausescheduler", "--until", "2040-01-01", "--reason", "Deploy").out
     said = command("pausescheduler", "--status").out
-    assert said.startswith("Everything is paused until 2040-01-01 00:00:00 UTC: Deploy (since ")
+    assert said.startswith("All tasks are paused until 2040-01-01 00:00:00 UTC: Deploy (since ")
     assert said == paused.partition("\n")[0] + "\n"
     assert Pause.objects.get().ended_at is None

@@ -26,7 +26,7 @@ def schedule() -> str:
 def test_it_makes_the_tasks_and_says_so_once(command: Command) -> None:
     assert command("synctasks").out == "create shop.cleanup\n"
     assert schedule() == "0 2 * * *"
-    assert command("synctasks").out == "The tasks are as the code declares them.\n"
+    assert command("synctasks").out == "All tasks match the code.\n"
 
 
 @pytest.mark.parametrize("option", ["--check", "--dry-run"])
@@ -39,7 +39,7 @@ def test_looking_changes_nothing(command: Command, option: str) -> None:
 def test_check_exits_with_1_as_long_as_anything_differs(command: Command) -> None:
     ran = command("synctasks", "--check")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "The tasks differ from the code; run synctasks:\ncreate shop.cleanup"
+    assert ran.err == "Tasks differ from the code. Run synctasks to apply:\ncreate shop.cleanup"
     assert command("synctasks", "--dry-run").code == 0
     command("synctasks")
     assert command("synctasks", "--check").code == 0

@@ -260,7 +260,7 @@ def test_the_command_fails_a_check_until_the_tasks_are_synced() -> None:
     call_command("synctasks", stdout=out)
     assert out.getvalue() == "create shop.cleanup\n"
     call_command("synctasks", check=True, stdout=out)
-    assert out.getvalue().endswith("The tasks are as the code declares them.\n")
+    assert out.getvalue().endswith("All tasks match the code.\n")
 
 
 def test_enabling_restarts_the_clock_from_now(registry: HandlerRegistry) -> None:

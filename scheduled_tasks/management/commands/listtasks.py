@@ -1,4 +1,4 @@
-"""List the tasks."""
+"""List all tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from scheduled_tasks.management.console import moment, pause_in_words
+from scheduled_tasks.management.console import describe_pause, moment
 from scheduled_tasks.models import Pause, Task
 from scheduled_tasks.operations.records import task_record
 from scheduled_tasks.operations.tasks import list_tasks
@@ -30,13 +30,13 @@ class Command(BaseCommand):
         tasks = list(list_tasks())
         if options["json"]:
             return json.dumps([task_record(task) for task in tasks], indent=2)
-        pauses = [f"{pause_in_words(pause)}\n" for pause in Pause.objects.in_force(timezone.now())]
+        pauses = [f"{describe_pause(pause)}\n" for pause in Pause.objects.in_force(timezone.now())]
         return "\n".join([*pauses, table(tasks)])
 
 
 def table(tasks: list[Task]) -> str:
     if not tasks:
-        return "There are no tasks yet: declare one with @scheduled_task, then run synctasks."
+        return "There are no tasks yet. Declare one with @scheduled_task, then run synctasks."
     rows = [HEADINGS, *(as_row(task) for task in tasks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     return "\n".join(
@@ -46,23 +46,23 @@ def table(tasks: list[Task]) -> str:
 
 
 def as_row(task: Task) -> tuple[str, ...]:
-    coming = task.state.next_run_at
+    next_run = task.state.next_run_at
     return (
         task.name,
-        task.schedule or "by hand",
+        task.schedule or "manual",
         task.timezone,
-        moment(coming) if coming else "-",
+        moment(next_run) if next_run else "-",
         task.state.last_status or "-",
-        standing(task),
+        state(task),
     )
 
 
-def standing(task: Task) -> str:
+def state(task: Task) -> str:
     if task.state.parked_at:
         return f"parked: {task.state.parked_reason}"
     if not task.enabled:
         return "disabled"
     if task.paused_until is not None and task.is_paused(timezone.now()):
-        because = f": {task.pause_reason}" if task.pause_reason else ""
-        return f"paused until {moment(task.paused_until)}{because}"
+        reason = f": {task.pause_reason}" if task.pause_reason else ""
+        return f"paused until {moment(task.paused_until)}{reason}"
     return "enabled"

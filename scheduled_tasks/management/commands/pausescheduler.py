@@ -1,4 +1,4 @@
-"""Pause everything, or end the pause."""
+"""Pause all tasks, or resume them."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.management.console import moment, pause_in_words, user_name
+from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.schedules.interval import read_length
 
-LONGEST_REASON = Pause._meta.get_field("reason").max_length or 0  # noqa: SLF001
-LONGEST_NAME = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001
+MAX_REASON_LENGTH = Pause._meta.get_field("reason").max_length or 0  # noqa: SLF001
+MAX_NAME_LENGTH = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001
 
 
 class Command(BaseCommand):
-    """Pause everything: slots are skipped as they come, and nothing else is begun.
+    """Pause all tasks: scheduled runs are skipped, and queued executions wait.
 
-    What runs goes on. Without --until and --for the pause lasts until --resume.
+    Running executions continue. Without --until or --for, the pause lasts until --resume.
     """
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        what = parser.add_mutually_exclusive_group()
-        what.add_argument(
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
             "--until",
-            type=moment_to_come,
+            type=future_time,
             metavar="TIME",
-            help="Pause until this time: 2030-01-01T09:00, in TIME_ZONE unless it has an offset.",
+            help="Pause until this time, for example 2030-01-01T09:00, in TIME_ZONE by default.",
         )
-        what.add_argument(
+        group.add_argument(
             "--for",
             dest="until",
-            type=end_of,
+            type=time_from_now,
             metavar="DURATION",
-            help="Pause for so long: 30m, 2h, 1d, 1h30m.",
+            help="Pause for this duration, for example 30m, 2h, 1d or 1h30m.",
         )
-        what.add_argument("--resume", action="store_true", help="End the pause.")
-        what.add_argument(
-            "--status", action="store_true", help="Only say whether everything is paused."
+        group.add_argument("--resume", action="store_true", help="Resume all tasks.")
+        group.add_argument(
+            "--status", action="store_true", help="Only print whether all tasks are paused."
         )
-        parser.add_argument("--reason", help="Why; it is shown with every slot that is skipped.")
+        parser.add_argument("--reason", help="The reason, shown with each skipped run.")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        """Begin a pause, end it, or look, and return how it stands."""
-        now, by = timezone.now(), f"cli:{user_name()}"[:LONGEST_NAME]
+        """Start or end a pause, or return whether there is one."""
+        now, by = timezone.now(), f"cli:{user_name()}"[:MAX_NAME_LENGTH]
         if options["reason"] is not None and (options["resume"] or options["status"]):
-            raise CommandError("--reason belongs to a pause that begins.")
+            raise CommandError("--reason can only be given when a pause starts.")
         if options["status"]:
-            pauses = [pause_in_words(pause) for pause in Pause.objects.in_force(now)]
-            return "\n".join(pauses) or "Nothing is paused."
+            pauses = [describe_pause(pause) for pause in Pause.objects.in_force(now)]
+            return "\n".join(pauses) or "There is no global pause."
         if options["resume"]:
             ended = Pause.objects.resume(now, by=by)
-            return "The pause has ended." if ended else "Nothing was paused."
+            return "All tasks resumed." if ended else "There was no global pause."
         reason = checked_reason(options["reason"] or "")
         pause = Pause.objects.begin(now, until=options["until"], reason=reason, by=by)
-        return f"{pause_in_words(pause)}\npausescheduler --resume ends it."
+        return f"{describe_pause(pause)}\nTo resume, run pausescheduler --resume."
 
 
-def moment_to_come(text: str) -> datetime:
-    """Read an ISO date and time; argparse says what is wrong with it."""
+def future_time(text: str) -> datetime:
+    """Parse an ISO date and time in the future. Raise ArgumentTypeError for anything else."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
@@ -75,32 +75,34 @@ def moment_to_come(text: str) -> datetime:
             f"{text[:40]!r} is not an ISO date and time, such as 2030-01-01T09:00"
         ) from None
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise argparse.ArgumentTypeError(f"the year {value.year} is out of reach")
+        raise argparse.ArgumentTypeError(f"the year {value.year} is not supported")
     if timezone.is_naive(value):
         value = timezone.make_aware(value, timezone.get_default_timezone())
     if value <= timezone.now():
-        raise argparse.ArgumentTypeError(f"{moment(value)} has been already")
+        raise argparse.ArgumentTypeError(f"{moment(value)} is in the past")
     return value
 
 
-def end_of(text: str) -> datetime:
-    """Read a length of time that begins now; argparse says what is wrong with it."""
+def time_from_now(text: str) -> datetime:
+    """Parse a duration and return its end from now on. Raise ArgumentTypeError otherwise."""
     try:
         length = read_length(text.lower(), text)
     except InvalidSchedule:
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is not a length of time, such as 30m, 2h, 1d or 1h30m"
+            f"{text[:40]!r} is not a duration such as 30m, 2h, 1d or 1h30m"
         ) from None
     now = timezone.now()
     if not length:
-        raise argparse.ArgumentTypeError("a pause has to last at least a second")
+        raise argparse.ArgumentTypeError("a pause must last at least one second")
     if length > timedelta(days=366 * (LAST_YEAR - now.year)):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is too long: leave it out to pause for good")
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]} is too long; leave it out to pause until --resume"
+        )
     return now + length
 
 
 def checked_reason(reason: str) -> str:
-    """Return the reason as the database can keep it. Raise CommandError if it is too long."""
-    if len(reason) > LONGEST_REASON:
-        raise CommandError(f"--reason has at most {LONGEST_REASON} characters.")
-    return sanitized_text(reason, limit=LONGEST_REASON)
+    """Return the reason as the database can store it. Raise CommandError if it is too long."""
+    if len(reason) > MAX_REASON_LENGTH:
+        raise CommandError(f"--reason can have at most {MAX_REASON_LENGTH} characters.")
+    return sanitized_text(reason, limit=MAX_REASON_LENGTH)

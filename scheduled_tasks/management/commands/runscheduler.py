@@ -18,38 +18,45 @@ from scheduled_tasks.models import Worker
 from scheduled_tasks.worker.engine import WorkerLostError
 from scheduled_tasks.worker.scheduler import Scheduler
 
-LONGEST_LABEL = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
+MAX_LABEL_LENGTH = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 
 
 class Command(BaseCommand):
-    """Fire due tasks and run their executions until stopped by SIGTERM, SIGINT or Ctrl-C."""
+    """Queue executions when tasks are due, and run them, until SIGTERM or SIGINT (Ctrl-C)."""
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--concurrency", type=positive(int), help="How many executions to run at a time."
+            "--concurrency",
+            type=positive(int),
+            help="Maximum number of executions to run at the same time.",
         )
         parser.add_argument(
-            "--queues", default="", help="Claim only from these queues, separated by commas."
+            "--queues", default="", help="Queues to serve, separated by commas. Default: all."
         )
         parser.add_argument(
-            "--poll-interval", type=positive(float), help="Look for work this often, in seconds."
+            "--poll-interval", type=positive(float), help="Seconds between checks for work."
         )
         parser.add_argument(
             "--shutdown-timeout",
             type=not_negative(float),
-            help="When stopped, wait this many seconds for what runs, then end it.",
+            help="Seconds to wait for running executions when stopped, before ending them.",
         )
         parser.add_argument(
-            "--worker-name", type=worker_label, default="", help="Name this worker (host:pid)."
+            "--worker-name",
+            type=worker_label,
+            default="",
+            help="Name of this worker. Default: host:pid.",
         )
         parser.add_argument(
-            "--once", action="store_true", help="Fire what is due, run it, and exit."
+            "--once",
+            action="store_true",
+            help="Queue what is due, run everything that is queued, and exit.",
         )
         parser.add_argument(
-            "--no-sync", action="store_true", help="Do not write what code declares."
+            "--no-sync", action="store_true", help="Do not write declared tasks to the database."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,17 +74,17 @@ class Command(BaseCommand):
         try:
             (scheduler.run_once if options["once"] else scheduler.run)()
         except (WorkerLostError, ExecutorBrokenError) as error:
-            end_among_threads(scheduler, f"CommandError: {error}\n")
+            exit_despite_threads(scheduler, f"CommandError: {error}\n")
             raise CommandError(str(error)) from None
-        end_among_threads(scheduler)
+        exit_despite_threads(scheduler)
         if scheduler.unfinished:
             sys.exit(1)
 
 
-def end_among_threads(scheduler: Scheduler, last_words: str = "") -> None:
-    """End the process if threads of runs go on: the interpreter would wait for some of them."""
+def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
+    """Exit if threads of runs are still alive, since the interpreter would wait for them."""
     if scheduler.engine.executor.leaves_code_running:
-        sys.stderr.write(last_words)
+        sys.stderr.write(message)
         logging.shutdown()
         sys.stderr.flush()
         os._exit(1)
@@ -92,6 +99,6 @@ def stop_on_signals(scheduler: Scheduler) -> None:
 
 
 def worker_label(text: str) -> str:
-    if len(text) > LONGEST_LABEL:
-        raise argparse.ArgumentTypeError(f"must have at most {LONGEST_LABEL} characters")
+    if len(text) > MAX_LABEL_LENGTH:
+        raise argparse.ArgumentTypeError(f"must have at most {MAX_LABEL_LENGTH} characters")
     return text

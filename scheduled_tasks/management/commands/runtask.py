@@ -1,4 +1,4 @@
-"""Run one task by hand."""
+"""Run one task manually."""
 
 from __future__ import annotations
 
@@ -10,73 +10,75 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
-from scheduled_tasks.management.progress_bar import bar_on
+from scheduled_tasks.management.progress_bar import progress_bar
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.records import execution_record
 from scheduled_tasks.operations.tasks import prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.worker.run_here import find_task, run_here
 
-#: Of tasks and handlers; an argument can be longer, and need not even be text.
-LONGEST_NAME = 200
+#: The length of names of tasks and handlers. Arguments may be longer.
+MAX_NAME_LENGTH = 200
 
 
 class Command(BaseCommand):
-    """Run a task now, in this process, and exit with 0 only if it succeeded."""
+    """Run a task now, in this process, and exit with 0 only if it succeeded or was skipped."""
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("name", help="The name of a task, or of its handler.")
+        parser.add_argument("name", help="Name of a task or of its handler.")
         parser.add_argument(
             "--payload",
             metavar="JSON",
-            help="Keyword arguments of this run, as a JSON object, instead of the task's own.",
+            help="Keyword arguments for this run as a JSON object, instead of the task's payload.",
         )
         parser.add_argument(
-            "--queue", action="store_true", help="Hand it to a worker instead, and do not wait."
+            "--queue",
+            action="store_true",
+            help="Queue the run for a worker instead, and do not wait for it.",
         )
         parser.add_argument(
             "--test-mode",
             action="store_true",
-            help="Only try it: the handler is told so, and how it ends does not count.",
+            help="Dry run: context.test_mode is set and the outcome is not counted.",
         )
         parser.add_argument("--json", action="store_true", help="Print the execution as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the task here, or queue it."""
+        """Run the task in this process, or queue it."""
         log_to_console(options["verbosity"])
         payload = None if options["payload"] is None else json_object(options["payload"])
-        asked = {
+        run = {
             "triggered_by": f"cli:{user_name()}",
             "trigger": Execution.Trigger.CLI,
             "test_mode": options["test_mode"],
         }
         try:
-            task = find_task(sanitized_text(options["name"], limit=LONGEST_NAME))
+            task = find_task(sanitized_text(options["name"], limit=MAX_NAME_LENGTH))
             if options["queue"]:
-                self.show(run_task_now(task, payload, **asked), as_json=options["json"])
+                self.show(run_task_now(task, payload, **run), as_json=options["json"])
                 return
-            prepared = prepare(task, payload, **asked)
-            with bar_on(sys.stderr, shown=options["verbosity"] > 0) as hear:
-                execution = run_here(prepared, on_message=hear)
+            prepared = prepare(task, payload, **run)
+            with progress_bar(sys.stderr, enabled=options["verbosity"] > 0) as show_progress:
+                execution = run_here(prepared, on_message=show_progress)
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])
         if not execution.finished:
-            raise CommandError("This process was taken for lost meanwhile; a worker runs it again.")
+            raise CommandError("This process was considered lost. A worker runs the task again.")
         if not execution.succeeded and execution.status != Execution.Status.SKIPPED:
             sys.exit(1)
 
     def show(self, execution: Execution, *, as_json: bool) -> None:
-        """Print how the execution stands."""
+        """Print the status and the result."""
         if as_json:
             self.stdout.write(json.dumps(execution_record(execution), indent=2))
             return
         seconds = f" in {execution.duration_ms / 1000:.1f} s" if execution.duration_ms else ""
-        tried = " in test mode" if execution.test_mode else ""
-        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}{tried}")
+        mode = " in test mode" if execution.test_mode else ""
+        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}{mode}")
         if execution.result is not None:
             self.stdout.write(json.dumps(execution.result, indent=2))
         if execution.error or execution.reason:

@@ -1,4 +1,4 @@
-"""Write what code declares into the database."""
+"""Write the tasks declared in code to the database."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from scheduled_tasks.operations.sync import sync
 
 
 class Command(BaseCommand):
-    """Write the declared tasks into the database; what people changed stays changed."""
+    """Write the tasks declared in code to the database. Changes by users are kept."""
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--check", action="store_true", help="Change nothing; fail if anything would change."
+            "--check",
+            action="store_true",
+            help="Change nothing; fail if anything would change.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only say what would change.")
-        parser.add_argument(
-            "--force", action="store_true", help="Take back what people changed, too."
-        )
+        parser.add_argument("--dry-run", action="store_true", help="Only print what would change.")
+        parser.add_argument("--force", action="store_true", help="Also undo changes by users.")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        """Sync, and return what changed."""
-        only_look = options["check"] or options["dry_run"]
+        """Sync and return the changes."""
+        dry_run = options["check"] or options["dry_run"]
         try:
-            changes = sync(force=options["force"], dry_run=only_look)
+            changes = sync(force=options["force"], dry_run=dry_run)
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         if not changes:
-            return "The tasks are as the code declares them."
+            return "All tasks match the code."
         listing = "\n".join(str(change) for change in changes)
         if options["check"]:
-            raise CommandError(f"The tasks differ from the code; run synctasks:\n{listing}")
+            raise CommandError(f"Tasks differ from the code. Run synctasks to apply:\n{listing}")
         return listing
