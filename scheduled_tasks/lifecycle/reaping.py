@@ -37,4 +37,4 @@ def reap(now: datetime) -> int:
     gone = holders.difference(map(str, here.values_list("pk", flat=True)))
     if not gone:
         return 0
-    return give_back(gone, now, reason="Its worker was lost.", charged=True)
+    return give_back(gone, now, reason="The worker was lost.", charged=True)

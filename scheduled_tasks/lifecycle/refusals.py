@@ -13,7 +13,7 @@ def why_not_cancelled(row: Execution) -> str:
     """Return why an execution could not be cancelled."""
     if not row.finished:
         return f"{named(row)} was asked to stop at {at(row.cancel_requested_at)}: {row.reason}"
-    return f"{named(row)} has ended already: it is {row.status}."
+    return f"{named(row)} has already finished ({row.status})."
 
 
 def why_not_settled(row: Execution) -> str:
@@ -23,12 +23,12 @@ def why_not_settled(row: Execution) -> str:
         by = f" by {row.resolved_by}" if row.resolved_by else ""
         return f"{name} was resolved{by} at {at(row.resolved_at)}: {row.resolution}"
     if not row.finished:
-        return f"{name} has not ended yet: it is {row.status}."
+        return f"{name} has not finished yet ({row.status})."
     if row.status != row.Status.FAILED:
-        return f"{name} has not failed: it is {row.status}."
+        return f"{name} has not failed ({row.status})."
     if row.test_mode:
-        return f"{name} failed in test mode, so there is nothing to settle: run its task again."
-    return f"{name} cannot be requeued, since its task is deleted: resolve it."
+        return f"{name} failed in test mode, so there is nothing to resolve. Run the task again."
+    return f"{name} cannot be requeued because its task was deleted. Resolve it instead."
 
 
 def named(row: Execution) -> str:

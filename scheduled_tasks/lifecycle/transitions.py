@@ -16,8 +16,8 @@ from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, fingerprint
 
-DELETED = "Its task was deleted."
-DISABLED = "Its task was disabled."
+DELETED = "The task was deleted."
+DISABLED = "The task was disabled."
 
 #: What ``apply_ending`` changes.
 ENDING_FIELDS = (

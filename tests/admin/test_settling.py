@@ -313,7 +313,7 @@ def test_one_is_cancelled_and_the_next_is_told(admin_client: Client, task: Task)
     said = messages(admin_client.post(page("execution_cancel", running.pk), data))
     assert said[-1] == "Asked to stop."
     said = messages(admin_client.post(page("execution_cancel", queued.pk), data))
-    assert said[-1] == f"Execution {queued.pk} of 'nightly' has ended already: it is cancelled."
+    assert said[-1] == f"Execution {queued.pk} of 'nightly' has already finished (cancelled)."
 
 
 def test_an_execution_that_does_not_exist_is_not_found(admin_client: Client) -> None:

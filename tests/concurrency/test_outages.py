@@ -92,7 +92,7 @@ def test_the_runs_of_a_worker_that_gets_no_answer_are_taken_over_and_it_ends(
     assert "given up as lost" in output
     assert (again.status, again.attempt, again.losses) == ("success", 2, 1)
     assert again.worker_label == "heir"
-    assert (once.status, once.attempt, once.error) == ("failed", 1, "Its worker was lost.")
+    assert (once.status, once.attempt, once.error) == ("failed", 1, "The worker was lost.")
     lost.refresh_from_db()
     assert lost.state == Worker.State.LOST
 

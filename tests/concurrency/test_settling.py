@@ -112,7 +112,7 @@ def test_what_ended_first_is_not_cancelled_and_whoever_tried_is_told(
         assert row.status == "success"  # it returned, whether or not it was asked to stop
         assert (error is None) == (row.cancel_requested_at is not None)
         if error is not None:
-            assert str(error) == f"Execution {row.pk} of 'alone' has ended already: it is success."
+            assert str(error) == f"Execution {row.pk} of 'alone' has already finished (success)."
         outcomes.add(error is None)
     assert outcomes == {True, False}
 

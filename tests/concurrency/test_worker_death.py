@@ -59,7 +59,7 @@ def test_the_runs_of_a_killed_worker_are_dead_before_another_takes_them_over(pid
             heir.send_signal(signal.SIGKILL)
     assert (again.attempt, again.losses, again.worker_label) == (2, 1, "heir")
     assert (stubborn.status, stubborn.attempt) == ("failed", 1)
-    assert (stubborn.error_category, stubborn.error) == ("lost", "Its worker was lost.")
+    assert (stubborn.error_category, stubborn.error) == ("lost", "The worker was lost.")
     lost.refresh_from_db()
     assert lost.state == Worker.State.LOST
     wait_until_dead(pids)
@@ -94,7 +94,7 @@ def test_the_runs_of_a_frozen_worker_are_dead_before_another_takes_them_over(
     assert code == 1, output
     assert "given up as lost" in output
     assert (held.status, held.attempt, held.losses) == ("success", 2, 1)
-    assert (fresh(once).status, once.error) == ("failed", "Its worker was lost.")
+    assert (fresh(once).status, once.error) == ("failed", "The worker was lost.")
     lost.refresh_from_db()
     assert lost.state == Worker.State.LOST
 

@@ -163,10 +163,10 @@ def test_slots_of_a_task_that_a_bulk_update_disabled_end_when_their_turn_comes(
     assert claim(worker, now + MINUTE) == asked
     fresh.refresh_from_db()
     tried.refresh_from_db()
-    assert (fresh.status, fresh.reason) == ("skipped", "Its task was disabled.")
+    assert (fresh.status, fresh.reason) == ("skipped", "The task was disabled.")
     assert (tried.status, tried.reason, tried.error) == (
         "failed",
-        "Its task was disabled.",
+        "The task was disabled.",
         "no luck",
     )
     assert TaskState.objects.get().last_status == "failed"
@@ -179,7 +179,7 @@ def test_what_waits_of_a_task_that_a_bulk_update_deleted_is_cancelled(
     Task.objects.all().delete()
     assert claim(worker, now) == []
     row.refresh_from_db()
-    assert (row.status, row.reason) == ("cancelled", "Its task was deleted.")
+    assert (row.status, row.reason) == ("cancelled", "The task was deleted.")
 
 
 def test_a_run_that_begins_at_once_waits_for_nobody_and_is_refused_beside_another(

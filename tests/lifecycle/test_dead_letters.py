@@ -167,17 +167,17 @@ def test_whoever_cancels_too_late_is_told_how_it_stands(
     ended = make_dead(status="success")
     with pytest.raises(TooLate) as told:
         cancel_execution(ended.pk)
-    assert str(told.value) == f"Execution {ended.pk} of 'import' has ended already: it is success."
+    assert str(told.value) == f"Execution {ended.pk} of 'import' has already finished (success)."
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"status": "success"}, "has not failed: it is success."),
-        ({"status": "queued"}, "has not ended yet: it is queued."),
+        ({"status": "success"}, "has not failed (success)."),
+        ({"status": "queued"}, "has not finished yet (queued)."),
         (
             {"test_mode": True},
-            "failed in test mode, so there is nothing to settle: run its task again.",
+            "failed in test mode, so there is nothing to resolve. Run the task again.",
         ),
     ],
 )
@@ -225,7 +225,7 @@ def test_who_is_overtaken_at_the_last_moment_is_told(
 def test_what_failed_for_a_deleted_task_can_only_be_resolved(make_dead: Make, task: Task) -> None:
     row = make_dead()
     task.delete()
-    with pytest.raises(TooLate, match="since its task is deleted: resolve it"):
+    with pytest.raises(TooLate, match="because its task was deleted"):
         requeue_execution(row.pk)
     assert resolve_execution(row.pk, "Nobody needs it.").resolution == "Nobody needs it."
 

@@ -66,7 +66,7 @@ def test_slots_that_nobody_looked_at_before_an_edit_are_covered(task: Task, now:
     rows = Execution.objects.order_by("slot").values_list("status", "slots", "reason")
     assert list(rows) == [
         ("missed", 3, "No scheduler was running; a later slot was run instead."),
-        ("skipped", 1, "Its task was disabled."),
+        ("skipped", 1, "The task was disabled."),
     ]
     assert next_run(task) is None
 
@@ -111,7 +111,7 @@ def test_disabling_ends_what_waits_for_a_retry_as_failed(
     assert Execution.objects.get().status == "queued"
     edit(task, moment, enabled=False)
     row = Execution.objects.get()
-    assert (row.status, row.reason, row.error) == ("failed", "Its task was disabled.", "no luck")
+    assert (row.status, row.reason, row.error) == ("failed", "The task was disabled.", "no luck")
     assert Attempt.objects.count() == 1
     task.state.refresh_from_db()
     assert (task.state.last_status, task.state.consecutive_failures) == ("failed", 1)
@@ -138,7 +138,7 @@ def test_deleting_cancels_what_waits_and_lets_what_runs_end(
     run_task_now("two", now=moment)
     task.delete(now=moment + 5 * MINUTE, by="user:ada")
     waiting = Execution.objects.exclude(pk=running.pk).values_list("status", "reason")
-    assert set(waiting) == {("cancelled", "Its task was deleted.")}
+    assert set(waiting) == {("cancelled", "The task was deleted.")}
     assert len(waiting) == 2  # what was asked for, and the slot that came before the deletion
     [ended] = ending.end([outcome(running, moment, "failed", error="no luck")], worker, moment)
     assert (ended.status, ended.task_name, ended.task) == ("failed", "two", None)
