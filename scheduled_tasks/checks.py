@@ -1,4 +1,4 @@
-"""System checks: what would keep scheduled tasks from running, and the way out."""
+"""System checks for misconfiguration, each with a hint."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check that SCHEDULED_TASKS holds what this app knows."""
+    """Check the SCHEDULED_TASKS setting."""
     try:
         load()
     except InvalidSettings as error:
         return [
             Error(
                 str(error),
-                hint="Correct or remove the key in the SCHEDULED_TASKS setting.",
+                hint="Fix or remove the key in the SCHEDULED_TASKS setting.",
                 id="scheduled_tasks.E001",
             )
         ]
@@ -37,15 +37,15 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def check_time_zone_support(**_: Any) -> list[CheckMessage]:
-    """Check that Django stores moments, not local times: slots are moments."""
+    """Check that Django uses time zones: slots are moments, not local times."""
     if settings.USE_TZ:
         return []
     return [
         Error(
-            "Scheduled tasks need USE_TZ = True.",
+            "scheduled_tasks requires USE_TZ = True.",
             hint=(
-                "Set USE_TZ = True in the settings. Each task has a time zone of its own, and "
-                "without it the hour that a clock change repeats cannot be told apart."
+                "Set USE_TZ = True in your settings. Each task has its own time zone, and without "
+                "USE_TZ the hour that occurs twice at a clock change is ambiguous."
             ),
             id="scheduled_tasks.E002",
         )
@@ -53,7 +53,7 @@ def check_time_zone_support(**_: Any) -> list[CheckMessage]:
 
 
 def check_handlers(**_: Any) -> list[CheckMessage]:
-    """Check that every handler can be called with a payload, and has a key to itself."""
+    """Check that every handler has a unique key and can be called with a payload."""
     try:
         return list(handler_problems())
     except InvalidHandler as error:
@@ -67,29 +67,35 @@ def handler_problems() -> Iterator[CheckMessage]:
         except InvalidHandler as error:
             yield Error(
                 str(error),
-                hint="A handler takes keyword arguments that a JSON object can hold.",
+                hint="Handlers must accept keyword arguments with values that JSON can hold.",
                 obj=handler.key,
                 id="scheduled_tasks.E004",
             )
 
 
 def check_declarations(**_: Any) -> list[CheckMessage]:
-    """Check that each declared task names a handler, takes its payload and has its own name."""
+    """Check that each declared task has a handler, a valid definition and a unique name."""
     problems: list[CheckMessage] = []
     names: set[str] = set()
     try:
         declarations = registry.declarations
     except UnknownHandler as error:
-        return [Error(str(error), hint="Correct declare(...).", id="scheduled_tasks.E005")]
+        return [
+            Error(
+                str(error),
+                hint="Name a registered handler in declare().",
+                id="scheduled_tasks.E005",
+            )
+        ]
     except InvalidHandler:
-        return []  # said by E003
+        return []  # reported by E003
     for declaration in declarations:
         problems.extend(declaration_problems(declaration))
         if declaration.name in names:
             problems.append(
                 Error(
-                    f"Two declarations name their task {declaration.name!r}.",
-                    hint="Give one of them another name=.",
+                    f"Two declarations have the task name {declaration.name!r}.",
+                    hint="Give one of them a different name.",
                     id="scheduled_tasks.E007",
                 )
             )
@@ -98,7 +104,7 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
 
 
 def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
-    """Say what would keep a declared task from being saved."""
+    """Yield the reasons for which a declared task cannot be saved."""
     from scheduled_tasks.operations.sync import new_task  # noqa: PLC0415 -- needs loaded apps
 
     task = new_task(declaration.name or "named-by-its-handler", declaration)
@@ -106,27 +112,27 @@ def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
         task.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         for field, sentences in error.message_dict.items():
-            if field != "handler":  # said by E004
+            if field != "handler":  # reported by E004
                 yield Error(
                     f"The task declared for {declaration.handler} cannot be saved because of its "
                     f"{field}: {' '.join(sentences)}",
-                    hint="Correct it where the task is declared.",
+                    hint="Fix it in the declaration.",
                     id="scheduled_tasks.E006",
                 )
 
 
 def check_executor(**_: Any) -> list[CheckMessage]:
-    """Check that EXECUTOR leads to an executor."""
+    """Check that EXECUTOR names an executor."""
     name = default_executor()
     if name is None or (name == "process" and not can_fork()):
-        return []  # said by E001, or by E009
+        return []  # reported by E001 or E009
     try:
         executor_class(name)
     except InvalidSettings as error:
         return [
             Error(
                 f"SCHEDULED_TASKS['EXECUTOR']: {error}",
-                hint="Leave it out, and executions run where it is best on this platform.",
+                hint="Remove the key to use the default of this platform.",
                 id="scheduled_tasks.E008",
             )
         ]
@@ -134,14 +140,14 @@ def check_executor(**_: Any) -> list[CheckMessage]:
 
 
 def check_platform(**_: Any) -> list[CheckMessage]:
-    """Check that this platform has what the process executor needs, where it is used."""
+    """Check that the platform supports the process executor, if it is used."""
     if "process" not in {default_executor(), *(item.executor for item in declared())}:
         return []
     if not can_fork():
         return [
             Error(
-                "The executor 'process' needs os.fork, which this platform does not have.",
-                hint="Set SCHEDULED_TASKS['EXECUTOR'], and executor= of tasks, to 'thread'.",
+                "The executor 'process' requires os.fork, which this platform does not have.",
+                hint="Set SCHEDULED_TASKS['EXECUTOR'] and the executor of tasks to 'thread'.",
                 id="scheduled_tasks.E009",
             )
         ]
@@ -151,10 +157,10 @@ def check_platform(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"The executor 'process' does less on this platform. {' '.join(lacks)}",
+            f"The executor 'process' is limited on this platform. {' '.join(lacks)}",
             hint=(
-                "Run workers on Linux. Where that is enough, as on a developer's machine, put "
-                "scheduled_tasks.W003 into SILENCED_SYSTEM_CHECKS."
+                "Run workers on Linux. If the limits do not matter, as in development, add "
+                "'scheduled_tasks.W003' to SILENCED_SYSTEM_CHECKS."
             ),
             id="scheduled_tasks.W003",
         )
@@ -162,9 +168,9 @@ def check_platform(**_: Any) -> list[CheckMessage]:
 
 
 def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """Check that timeouts and memory limits are enforced where their tasks run.
+    """Check that the executor of each task can enforce its timeout and memory limit.
 
-    The tasks in the database are looked at where Django lets checks ask it, as in ``migrate`` and
+    Tasks in the database are checked when Django passes ``databases``: in ``migrate`` and in
     ``check --database default``.
     """
     problems = [
@@ -178,8 +184,8 @@ def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
         Warning(
             sentence,
             hint=(
-                "Processes can be killed, and on Linux their memory limited: executor='process', "
-                "or the EXECUTOR setting."
+                "Use executor='process', or the EXECUTOR setting: processes can be killed, and on "
+                "Linux their memory can be limited."
             ),
             id="scheduled_tasks.W002",
         )
@@ -188,23 +194,23 @@ def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
 
 
 def unenforced(subject: str, task: Declaration | Task) -> Iterator[str]:
-    """Say in sentences which limits of a task the executor that runs it cannot enforce."""
+    """Yield a sentence for each limit that the executor of a task cannot enforce."""
     name = task.executor or default_executor() or ""
     try:
         executor = executor_class(name)
     except InvalidSettings:
-        return  # said by E001, E006 or E008
+        return  # reported by E001, E006 or E008
     if task.timeout is not None and not executor.can_kill:
         yield (
-            f"{subject} has a timeout, but runs on the executor {name!r}: it is asked to stop, "
-            "but cannot be killed."
+            f"{subject} has a timeout, but the executor {name!r} can only ask it to stop, not "
+            "kill it."
         )
     if task.memory_limit_mb is not None and not executor.can_limit_memory:
-        yield f"{subject} has a memory limit, which has no effect on the executor {name!r}."
+        yield f"{subject} has a memory limit, which the executor {name!r} does not enforce."
 
 
 def undeclared_limits(databases: Collection[str]) -> list[Task]:
-    """Return the tasks of these databases with limits that no declaration speaks of."""
+    """Return tasks with limits that people have created or edited; ``declared`` lacks them."""
     from scheduled_tasks.models import Task  # noqa: PLC0415 -- needs loaded apps
 
     using = router.db_for_write(Task)
@@ -220,23 +226,23 @@ def undeclared_limits(databases: Collection[str]) -> list[Task]:
                 if task.origin != Task.Origin.CODE or about.intersection(task.changed_from_code)
             ]
     except (DatabaseError, InterfaceError):
-        return []  # not migrated yet, or away
+        return []  # not migrated yet, or not reachable
 
 
 def declared() -> list[Declaration]:
-    """Return what code declares, nothing where that cannot be told."""
+    """Return the declarations, or none if they are broken."""
     try:
         return registry.declarations
     except (UnknownHandler, InvalidHandler):
-        return []  # said by E003 or E005
+        return []  # reported by E003 or E005
 
 
 def default_executor() -> str | None:
-    """Return the EXECUTOR setting, None where the settings cannot be read."""
+    """Return the EXECUTOR setting, None if the settings are invalid."""
     try:
         return load().EXECUTOR
     except InvalidSettings:
-        return None  # said by E001
+        return None  # reported by E001
 
 
 def can_fork() -> bool:
@@ -244,7 +250,7 @@ def can_fork() -> bool:
 
 
 def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """Check that a SQLite database lets several processes write in turn."""
+    """Check that several processes can write to a SQLite database."""
     from scheduled_tasks.models import Task  # noqa: PLC0415 -- needs loaded apps
 
     connection = connections[router.db_for_write(Task)]
@@ -256,8 +262,8 @@ def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "SQLite without WAL and immediate transactions makes writers fail with "
-            "'database is locked'.",
+            "Without WAL and immediate transactions, SQLite fails with 'database is locked' when "
+            "several processes write.",
             hint=(
                 f"Set DATABASES[{connection.alias!r}]['OPTIONS'] to {{'transaction_mode': "
                 "'IMMEDIATE', 'init_command': 'PRAGMA journal_mode=WAL; PRAGMA "

@@ -1,4 +1,4 @@
-"""The one setting of this app: a dictionary named ``SCHEDULED_TASKS``, all of it optional."""
+"""The setting of this app: the dictionary ``SCHEDULED_TASKS``, with optional keys."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import difflib
 import os
 import re
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from django.utils.functional import SimpleLazyObject, empty
 
 from scheduled_tasks.exceptions import InvalidSettings
 
-#: The largest number that an option can be: columns hold it, and clocks count so far.
+#: The largest number that an option may be; columns and clocks can hold it.
 MAX_NUMBER = 1_000_000_000
-#: A lease is so many heartbeats long at least. Workers look at each other once a heartbeat and the
-#: longest sleep, and their watch of half a lease must not break by that alone.
+#: The shortest lease, in heartbeat intervals. Workers observe each other once per interval, plus
+#: the longest sleep. A gap of half a lease breaks the observation, so these must be shorter.
 MIN_BEATS_PER_LEASE = 4
-#: At the end of what names a secret, as regular expressions.
+#: Regular expressions for the end of a name whose value is a secret.
 SECRET_NAMES = (
     "passw(or)?d",
     "passphrase",
@@ -36,48 +36,48 @@ SECRET_NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Every key of ``SCHEDULED_TASKS`` with its default. Times are in seconds."""
+    """All keys of ``SCHEDULED_TASKS`` with their defaults. Times are in seconds."""
 
-    #: Names of the modules searched for handlers in each installed app.
+    #: Modules that are imported from each installed app to find handlers.
     DISCOVER_MODULES: tuple[str, ...] = ("tasks",)
-    #: Write what code declares into the database after each ``migrate``.
+    #: Whether ``migrate`` writes the declared tasks into the database.
     SYNC_AFTER_MIGRATE: bool = True
-    #: Where attempts run unless their task says otherwise: "process", "thread", or a dotted path.
+    #: Where tasks run by default: "process", "thread", or the dotted path of an executor class.
     EXECUTOR: str = "process" if hasattr(os, "fork") else "thread"
-    #: How many executions one worker runs at a time.
+    #: Executions that one worker runs at a time.
     CONCURRENCY: int = 10
-    #: The longest a worker sleeps before it looks for work again.
+    #: The longest time between two polls for work.
     POLL_INTERVAL: float = 1.0
-    #: Where workers listen to what is notified, if not in the database that Django uses: the
-    #: address of PostgreSQL itself, as a URL or in libpq's words, where Django's is a pooler's.
+    #: The address of PostgreSQL itself, if Django connects through a pooler: a URL or a libpq
+    #: connection string. Workers use it to LISTEN for new work.
     LISTEN_DSN: str = ""
-    #: How often a worker says that it lives.
+    #: The time between two heartbeats of a worker.
     HEARTBEAT_INTERVAL: float = 5.0
-    #: How long a worker may be silent before its executions are taken from it.
+    #: A worker without a heartbeat for this long is lost, and others take its executions over.
     LEASE: float = 60.0
-    #: A slot fired later than this after its time counts as caught up.
+    #: A slot that fires later than this is a misfire.
     MISFIRE_THRESHOLD: float = 60.0
-    #: How long no live worker may know a handler before the tasks that use it are parked.
+    #: Tasks are parked when no live worker has known their handler for this long.
     HANDLER_GRACE: float = 600.0
-    #: How long a stopping worker waits for the executions that it runs.
+    #: How long a stopping worker waits for its runs.
     SHUTDOWN_TIMEOUT: float = 30.0
-    #: How long a run may take to end once it was asked to at its timeout; then it is killed.
+    #: How long a run may take to stop after its timeout; then it is killed.
     KILL_GRACE: float = 10.0
-    #: How many executions a process of the process executor makes before a fresh one follows.
+    #: Executions that one process of the process executor runs before it is replaced.
     MAX_EXECUTIONS_PER_CHILD: int = 1
-    #: Rows fired, claimed or ended in one transaction.
+    #: The most rows fired, claimed or ended in one transaction.
     BATCH_SIZE: int = 200
-    #: Results, errors and tracebacks longer than this many characters are cut.
+    #: The longest stored result, error or traceback, in characters; longer ones are cut.
     MAX_STORED_LENGTH: int = 100_000
-    #: Lines of log that are kept of one execution, and characters of each.
+    #: The most log lines stored for one execution, and the most characters of a line.
     MAX_LOG_LINES: int = 10_000
     MAX_LOG_LINE_LENGTH: int = 10_000
-    #: What stands beside these names, in texts and in JSON, is not shown; regular expressions.
+    #: Regular expressions for names whose values are masked, in text and in JSON.
     REDACT: tuple[str, ...] = SECRET_NAMES
 
 
 def load() -> Options:
-    """Read ``SCHEDULED_TASKS`` from the settings; raise InvalidSettings for what it cannot hold."""
+    """Read ``SCHEDULED_TASKS`` from the settings. Raise InvalidSettings."""
     given = getattr(settings, "SCHEDULED_TASKS", {})
     if not isinstance(given, dict):
         raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
@@ -101,28 +101,28 @@ def load() -> Options:
 
 
 def refuse_unusable(name: str) -> None:
-    """Raise InvalidSettings for what cannot be part of the one expression that finds secrets."""
+    """Raise InvalidSettings for a name that cannot be part of one combined expression."""
     try:
         expression = re.compile(joined((name, name)))
     except re.error as error:
         raise InvalidSettings(
-            f"SCHEDULED_TASKS['REDACT'] holds {name!r}, not a regular expression that can stand "
-            f"beside others: {error}. Case does not matter, and no flags can be given."
+            f"SCHEDULED_TASKS['REDACT'] contains {name!r}, which cannot be combined with other "
+            f"regular expressions: {error}. Flags are not allowed; case is ignored anyway."
         ) from None
     if expression.groupindex or re.search(r"\\[1-9]", name):
         raise InvalidSettings(
-            f"SCHEDULED_TASKS['REDACT'] holds {name!r}, which refers to its groups: use (?:…)."
+            f"SCHEDULED_TASKS['REDACT'] contains {name!r}, which refers to groups: use (?:…)."
         )
 
 
 def joined(names: tuple[str, ...]) -> str:
-    """Return one expression for all of these; for none, one that finds nothing."""
+    """Combine expressions into one; without any, it matches nothing."""
     return "|".join(f"(?:{name})" for name in names) or r"(?!)"
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:
     near = difflib.get_close_matches(str(key).upper(), known, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
+    advice = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}."
     return InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
 
 
@@ -146,13 +146,23 @@ def checked(key: str, value: Any, default: Any) -> Any:
     return type(default)(value)
 
 
-app_settings = cast(Options, SimpleLazyObject(load))
+class LazyOptions:
+    """The options, read from the settings when one is first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(cached_options(), name)
 
 
-def forget(*, setting: str, **_: Any) -> None:
-    """Read the setting anew after a test has changed it."""
+@cache
+def cached_options() -> Options:
+    return load()
+
+
+def reset(*, setting: str, **_: Any) -> None:
+    """Read the setting again after a test has changed it."""
     if setting == "SCHEDULED_TASKS":
-        app_settings._wrapped = empty  # type: ignore[attr-defined]  # noqa: SLF001
+        cached_options.cache_clear()
 
 
-setting_changed.connect(forget, dispatch_uid="scheduled_tasks.conf")
+app_settings = cast(Options, LazyOptions())
+setting_changed.connect(reset, dispatch_uid="scheduled_tasks.conf")

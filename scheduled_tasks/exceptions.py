@@ -1,28 +1,28 @@
-"""Everything that this package raises on purpose.
+"""The exceptions of this package.
 
 ScheduledTasksError
-├── InvalidSchedule      (ValueError)    a schedule or zone that cannot be understood
-├── InvalidPayload       (ValueError)    arguments that the handler does not take
-├── InvalidTask          (ValueError)    a definition that cannot be saved, reasons by field
-├── InvalidHandler       (TypeError)     a function that cannot be a handler
-├── InvalidSettings      (ImproperlyConfigured)
-├── PermanentError       raised by a handler: trying again cannot mend it
-├── RetryLater           raised by a handler: run me again after this time
-├── Skip                 raised by a handler: there is nothing to do
-├── LockTimeout          (TimeoutError)  a lock was not to be had in time
-├── LockLost             (RuntimeError)  a lock that was held is somebody else's by now
-├── WrongTransaction     (RuntimeError)  a checkpoint, and no transaction that it can be part of
-├── AlreadyRunning       (RuntimeError)  a task that may not overlap runs already
-├── TooLate              (RuntimeError)  an execution that somebody or something settled before
-├── UnknownHandler       (LookupError)   no handler is registered under that name
-├── UnknownTask          (LookupError)   no task of that name is in the database
-└── UnknownExecution     (LookupError)   no execution of that number is in the database
+├── InvalidSchedule      (ValueError)    an invalid schedule or time zone
+├── InvalidPayload       (ValueError)    a payload that the handler does not accept
+├── InvalidTask          (ValueError)    an invalid task, with errors by field
+├── InvalidHandler       (TypeError)     an invalid handler, or a key that is taken
+├── InvalidSettings      (ImproperlyConfigured) an invalid SCHEDULED_TASKS setting
+├── PermanentError       raised by a handler: do not retry
+├── RetryLater           raised by a handler: run again after a delay
+├── Skip                 raised by a handler: nothing to do
+├── LockTimeout          (TimeoutError)  a lock was not acquired in time
+├── LockLost             (RuntimeError)  a lock was lost while it was held
+├── WrongTransaction     (RuntimeError)  a checkpoint outside the transaction that it needs
+├── AlreadyRunning       (RuntimeError)  a task that must not overlap is running
+├── TooLate              (RuntimeError)  an execution has ended, or was handled before
+├── UnknownHandler       (LookupError)   no handler has that name
+├── UnknownTask          (LookupError)   no task has that name
+└── UnknownExecution     (LookupError)   no execution has that id
 
-RunInterrupted           (BaseException) raised inside a handler that has to stop
-├── TimeLimitExceeded                    its timeout is over
-├── LeaseLost                            the execution is no longer this worker's
-├── RunCancelled                         a person, or a newer slot, wants it no more
-└── WorkerStopping                       its worker is being stopped and can wait no longer
+RunInterrupted           (BaseException) raised in a handler that must stop
+├── TimeLimitExceeded                    it has reached its timeout
+├── LeaseLost                            its worker no longer holds the execution
+├── RunCancelled                         it was cancelled by a person or by a newer slot
+└── WorkerStopping                       its worker stops and cannot wait any longer
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class ScheduledTasksError(Exception):
-    """Base of all errors of this package; never raised itself."""
+    """Base class of the errors of this package."""
 
 
 class InvalidSchedule(ValueError, ScheduledTasksError):
-    """A schedule or time zone that cannot be understood, or would never fire."""
+    """The schedule or time zone is invalid, or would never fire."""
 
 
 class InvalidHandler(TypeError, ScheduledTasksError):
-    """A function that cannot serve as a handler, or two that claim one key."""
+    """The function cannot be a handler, or another handler has its key."""
 
 
 class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
-    """The SCHEDULED_TASKS setting holds an unknown key or a value of the wrong kind."""
+    """The SCHEDULED_TASKS setting has an unknown key or an invalid value."""
 
 
 class PermanentError(ScheduledTasksError):
-    """Raise it in a handler for a failure that trying again cannot mend: it is not retried."""
+    """Raise it in a handler for a failure that must not be retried."""
 
 
 class RetryLater(ScheduledTasksError):
-    """Raise it in a handler to be run again after ``delay``, in seconds or a timedelta.
+    """Raise it in a handler to run again after ``delay``, in seconds or as a timedelta.
 
-    No failure is counted. ``reason`` is kept with the attempt. Raise ValueError for a delay that
-    is negative, or longer than a year.
+    It does not count as a failure. ``reason`` is stored with the attempt. ValueError is raised for
+    a delay that is negative or longer than MAX_DELAY.
     """
 
     MAX_DELAY = timedelta(days=366)
-    #: Of a subclass that does not call ``__init__``.
+    #: For subclasses that do not call ``__init__``.
     delay = timedelta()
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
@@ -71,74 +71,71 @@ class RetryLater(ScheduledTasksError):
                 f"RetryLater takes a delay of 0 to {self.MAX_DELAY.days} days, not {delay}."
             )
         self.delay = timedelta(seconds=seconds)
-        super().__init__(reason or f"It asked to be run again after {self.delay}.")
+        super().__init__(reason or f"The handler asked to run again after {self.delay}.")
 
 
 class Skip(ScheduledTasksError):
-    """Raise it in a handler that has nothing to do: its execution is skipped, for this reason."""
+    """Raise it in a handler that has nothing to do: the execution is skipped, with this reason."""
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason or "Its handler had nothing to do.")
+        super().__init__(reason or "The handler had nothing to do.")
 
 
 class LockTimeout(TimeoutError, ScheduledTasksError):
-    """A lock was held by somebody else for as long as the caller could wait."""
+    """The lock was held by another process until the timeout."""
 
 
 class LockLost(RuntimeError, ScheduledTasksError):
-    """A lock was not renewed in time, or somebody else has it: what is done now is not alone."""
+    """The lock was not renewed in time, so another process may hold it."""
 
 
 class WrongTransaction(RuntimeError, ScheduledTasksError):
-    """A checkpoint is written outside the transaction that it needs, or waits for its end."""
+    """A checkpoint is outside the transaction that it needs, or would wait for its end."""
 
 
 class AlreadyRunning(RuntimeError, ScheduledTasksError):
-    """An execution of a task that may not overlap was to begin while another one runs."""
+    """The task must not overlap, and one of its executions is running."""
 
 
 class TooLate(RuntimeError, ScheduledTasksError):
-    """An execution was to be cancelled, requeued or resolved that can be so no more."""
+    """The execution can no longer be cancelled, requeued or resolved."""
 
 
 class UnknownHandler(LookupError, ScheduledTasksError):
-    """No handler is registered under the given name, or several share it."""
+    """No handler has the given name, or several do."""
 
 
 class UnknownTask(LookupError, ScheduledTasksError):
-    """No task of the given name is in the database."""
+    """No task has the given name."""
 
 
 class UnknownExecution(LookupError, ScheduledTasksError):
-    """No execution of the given number is in the database."""
+    """No execution has the given id."""
 
 
 class ErrorsByField(ValueError, ScheduledTasksError):
-    """Base of errors that say what is wrong field by field.
-
-    ``errors`` maps the name of a field to its sentences.
-    """
+    """Base class of errors by field: ``errors`` maps names of fields to lists of sentences."""
 
     def __init__(self, errors: Mapping[str, list[str]]) -> None:
         self.errors = {field: list(sentences) for field, sentences in errors.items()}
         super().__init__(
-            "; ".join(f"{field}: {' '.join(said)}" for field, said in self.errors.items())
+            "; ".join(f"{field}: {' '.join(texts)}" for field, texts in self.errors.items())
         )
 
 
 class InvalidPayload(ErrorsByField):
-    """A payload that the handler's form refuses; ``errors`` by argument."""
+    """The handler does not accept the payload; ``errors`` are by argument."""
 
 
 class InvalidTask(ErrorsByField):
-    """A task definition that cannot be saved; ``errors`` by field."""
+    """The task cannot be saved; ``errors`` are by field."""
 
 
 class RunInterrupted(BaseException):
-    """Base of what is raised inside a handler that has to stop, wherever it is just then.
+    """Base class of what is raised in a handler that must stop, at any line.
 
-    No Exception, so that a loop that catches every error of its items does not swallow it;
-    ``finally`` and ``with`` clean up as ever. A handler that catches it has to end soon.
+    It is not an Exception, so ``except Exception`` in a loop over items does not catch it.
+    ``finally`` and ``with`` clean up as usual. A handler that catches it must end soon.
     """
 
 
@@ -147,12 +144,12 @@ class TimeLimitExceeded(RunInterrupted):
 
 
 class LeaseLost(RunInterrupted):
-    """The execution is no longer this worker's: somebody else answers for it, or it is gone."""
+    """The worker no longer holds the execution: another worker may run it, or it was deleted."""
 
 
 class RunCancelled(RunInterrupted):
-    """The run was cancelled: by a person, or because a newer slot took its place."""
+    """The run was cancelled by a person, or because a newer slot replaced it."""
 
 
 class WorkerStopping(RunInterrupted):
-    """The worker is being stopped; the execution goes back to the queue."""
+    """The worker stops; the execution is queued again."""

@@ -216,8 +216,8 @@ def test_e009_processes_where_none_can_be_forked(
 
 LIMITS = {"timeout": 60, "memory_limit_mb": 100}
 SAID = [
-    "has a timeout, but runs on the executor 'thread': it is asked to stop, but cannot be killed.",
-    "has a memory limit, which has no effect on the executor 'thread'.",
+    "has a timeout, but the executor 'thread' can only ask it to stop, not kill it.",
+    "has a memory limit, which the executor 'thread' does not enforce.",
 ]
 
 

@@ -77,7 +77,7 @@ def test_a_handler_can_skip_its_run(outcome_of: Runs, error: Skip) -> None:
 
     outcome = outcome_of(job)
     assert outcome.status == "skipped"
-    assert outcome.reason in ("below threshold", "Its handler had nothing to do.")
+    assert outcome.reason in ("below threshold", "The handler had nothing to do.")
     assert (outcome.error, outcome.error_category, outcome.traceback) == ("", "", "")
     assert not outcome.may_go_on
 
