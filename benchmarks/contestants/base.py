@@ -64,7 +64,7 @@ def empty_app(label: str) -> None:
 def analyze() -> None:
     """Let the database learn what has been stored, as it does by itself in the long run."""
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 
 
 def as_datetime(moment: float) -> datetime:

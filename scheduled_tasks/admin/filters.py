@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.execution import DEAD
+from scheduled_tasks.models.execution_queries import DEAD
 
 NONE = "-"
 

@@ -11,15 +11,16 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.models.execution_queries import ExecutionQuerySet
+from scheduled_tasks.models.execution_queries import (
+    DEAD,
+    UNCOMMON,
+    UNFINISHED,
+    ExecutionQuerySet,
+)
 from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
-
-
-#: A dead letter: failed for good and unresolved. Runs in test mode are none.
-DEAD = models.Q(status="failed", resolved_at__isnull=True, test_mode=False)
 
 
 class Execution(models.Model):
@@ -192,6 +193,20 @@ class Execution(models.Model):
         indexes = (
             models.Index(fields=["task", "-id"], name="scheduled_tasks_history"),
             models.Index(
+                fields=["status", "-id"], name="scheduled_tasks_status", condition=UNCOMMON
+            ),
+            models.Index(
+                fields=["task", "status", "-id"],
+                name="scheduled_tasks_task_status",
+                condition=UNCOMMON,
+            ),
+            models.Index(fields=["scheduled_for"], name="scheduled_tasks_scheduled"),
+            models.Index(
+                fields=["task_name", "-id"],
+                name="scheduled_tasks_deleted_task",
+                condition=models.Q(task__isnull=True),
+            ),
+            models.Index(
                 fields=["error_fingerprint", "-id"],
                 name="scheduled_tasks_fingerprint",
                 condition=DEAD,
@@ -219,13 +234,9 @@ class Execution(models.Model):
             models.Index(
                 fields=["task"],
                 name="scheduled_tasks_unfinished",
-                condition=models.Q(status__in=("queued", "running")),
+                condition=UNFINISHED,
             ),
-            models.Index(
-                fields=["-id"],
-                name="scheduled_tasks_dead",
-                condition=DEAD,
-            ),
+            models.Index(fields=["-id"], name="scheduled_tasks_dead", condition=DEAD),
         )
 
     def __str__(self) -> str:

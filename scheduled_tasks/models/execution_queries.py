@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution  # noqa: F401 -- the base names it
 
 
+def status_in(*statuses: str) -> models.Q:
+    """Return the condition of having one of these statuses, as partial indexes need it.
+
+    SQLite uses a partial index on several statuses only if its condition is written with OR.
+    """
+    return functools.reduce(operator.or_, (models.Q(status=status) for status in statuses))
+
+
+UNFINISHED = status_in("queued", "running")
+#: Successes are found soon without an index, and an entry for each would slow down all runs.
+UNCOMMON = status_in("partial", "failed", "skipped", "cancelled", "missed")
+#: Failed for good and not resolved. Runs in test mode never count.
+DEAD = models.Q(status="failed", resolved_at__isnull=True, test_mode=False)
+
+
 class ExecutionQuerySet(LockingQuerySet["Execution"]):
     """Filters only. What moves an execution from one status to another is in ``lifecycle``."""
 
@@ -30,13 +47,20 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
 
     def unfinished(self) -> Self:
         """Keep what is queued or running."""
-        return self.filter(status__in=self.model.UNFINISHED)
+        return self.filter(UNFINISHED)
 
     def dead(self) -> Self:
         """Keep the dead letters: failed, unresolved, and not in test mode."""
-        return self.filter(
-            status=self.model.Status.FAILED, resolved_at__isnull=True, test_mode=False
-        )
+        return self.filter(DEAD)
+
+    def of_deleted_task(self, name: str) -> Self:
+        """Keep what is left of tasks of this name that were deleted."""
+        return self.filter(task__isnull=True, task_name=name)
+
+    def scheduled_between(self, start: datetime, end: datetime) -> Self:
+        """Keep what was scheduled from ``start`` until before ``end``, the latest first."""
+        rows = self.filter(scheduled_for__gte=start, scheduled_for__lt=end)
+        return rows.order_by("-scheduled_for", "-pk")
 
     def of_slots(self) -> Self:
         """Keep what the schedule asked for, not a person."""

@@ -232,7 +232,7 @@ def task_history(name: str) -> QuerySet[Execution]:
     task = Task.objects.filter(name=name).first()
     if task is not None:
         return Execution.objects.filter(task=task)
-    return Execution.objects.filter(task_name=name)
+    return Execution.objects.of_deleted_task(name)
 
 
 def recent_executions() -> QuerySet[Execution]:
