@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from ast import literal_eval
@@ -21,6 +22,8 @@ from django.dispatch import Signal
 import scheduled_tasks
 from scheduled_tasks import conf, exceptions, signals
 from scheduled_tasks.handlers import declarations
+from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
+from scheduled_tasks.operations import records
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "scheduled_tasks"
@@ -140,6 +143,21 @@ def test_values_that_are_stored() -> None:
     assert_same(first_column("Values that are stored"), code)
     for name, values in code.items():
         assert_same(page[name], values)
+
+
+def test_keys_of_json() -> None:
+    page = {kind: quoted(keys) for kind, keys in rows("JSON")}
+    code = {
+        "task": records.task_record(Task()),
+        "execution": records.execution_record(Execution()),
+        "log line": records.log_record(ExecutionLog(level=logging.INFO, message="")),
+        "worker": records.worker_record(Worker()),
+    }
+    assert_same(page, code)
+    for kind, record in code.items():
+        assert_same(page[kind], record)
+    levels = {name for _, name in records.LEVELS} | {"debug"}
+    assert levels <= set(quoted(section("JSON")))
 
 
 def test_permissions() -> None:
