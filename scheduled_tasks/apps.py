@@ -14,14 +14,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ScheduledTasksConfig(AppConfig):
-    """Registers the checks and finds the handlers; makes no query and starts no thread."""
+    """Registers system checks and imports handlers; it makes no query and starts no thread."""
 
     name = "scheduled_tasks"
     verbose_name = _("Scheduled tasks")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Import the modules with handlers, now that every app is loaded."""
+        """Import the handler modules and register the checks."""
         from scheduled_tasks.checks import all_checks  # noqa: PLC0415 -- needs loaded apps
         from scheduled_tasks.handlers.registry import autodiscover  # noqa: PLC0415
 
@@ -34,7 +34,7 @@ class ScheduledTasksConfig(AppConfig):
 def sync_after_migrate(
     *, using: str, verbosity: int, stdout: TextIO | None = None, **options: Any
 ) -> None:
-    """Write what code declares after ``migrate``; a ``flush`` only empties the tables."""
+    """Sync declared tasks after ``migrate``, but not after ``flush``."""
     from scheduled_tasks.conf import app_settings  # noqa: PLC0415 -- needs loaded apps
     from scheduled_tasks.models.sql.transactions import write_alias  # noqa: PLC0415
     from scheduled_tasks.operations.sync import sync  # noqa: PLC0415
@@ -49,6 +49,6 @@ def sync_after_migrate(
 
 
 def is_up_to_date(using: str) -> bool:
-    """Say whether the tables are those of this release, not of an earlier one or none."""
+    """Whether all migrations of this app are applied."""
     executor = MigrationExecutor(connections[using])
     return not executor.migration_plan(executor.loader.graph.leaf_nodes("scheduled_tasks"))

@@ -35,7 +35,7 @@ SECRET_NAMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class AppSettings:
     """All keys of ``SCHEDULED_TASKS`` with their defaults. Times are in seconds."""
 
     #: Modules that are imported from each installed app to find handlers.
@@ -76,19 +76,19 @@ class Options:
     REDACT: tuple[str, ...] = SECRET_NAMES
 
 
-def load() -> Options:
+def load() -> AppSettings:
     """Read ``SCHEDULED_TASKS`` from the settings. Raise InvalidSettings."""
     given = getattr(settings, "SCHEDULED_TASKS", {})
     if not isinstance(given, dict):
         raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
-    defaults = {field.name: field.default for field in fields(Options)}
+    defaults = {field.name: field.default for field in fields(AppSettings)}
     for key in given:
         if key not in defaults:
             raise unknown_key(key, list(defaults))
     options: dict[str, Any] = {
         key: checked(key, value, defaults[key]) for key, value in given.items()
     }
-    loaded = Options(**options)
+    loaded = AppSettings(**options)
     if loaded.LEASE < MIN_BEATS_PER_LEASE * loaded.HEARTBEAT_INTERVAL:
         raise InvalidSettings(
             f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE:g} s, which must be at least "
@@ -146,23 +146,23 @@ def checked(key: str, value: Any, default: Any) -> Any:
     return type(default)(value)
 
 
-class LazyOptions:
-    """The options, read from the settings when one is first used."""
+class LazyAppSettings:
+    """The settings of this app, read when one is first used."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(cached_options(), name)
+        return getattr(cached_settings(), name)
 
 
 @cache
-def cached_options() -> Options:
+def cached_settings() -> AppSettings:
     return load()
 
 
 def reset(*, setting: str, **_: Any) -> None:
     """Read the setting again after a test has changed it."""
     if setting == "SCHEDULED_TASKS":
-        cached_options.cache_clear()
+        cached_settings.cache_clear()
 
 
-app_settings = cast(Options, LazyOptions())
+app_settings = cast(AppSettings, LazyAppSettings())
 setting_changed.connect(reset, dispatch_uid="scheduled_tasks.conf")

@@ -1,4 +1,4 @@
-"""The name under which a project's LOGGING finds the filter of runs."""
+"""The public path of ``RunFilter``, for a project's LOGGING setting."""
 
 from __future__ import annotations
 

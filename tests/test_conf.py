@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from scheduled_tasks.conf import Options, app_settings, load
+from scheduled_tasks.conf import AppSettings, app_settings, load
 from scheduled_tasks.exceptions import InvalidSettings, ScheduledTasksError
 
 
@@ -27,14 +27,16 @@ def test_without_the_setting_all_defaults_hold() -> None:
         from django.conf import settings  # noqa: PLC0415 -- the overridden one
 
         del settings.SCHEDULED_TASKS
-        assert load() == Options()
+        assert load() == AppSettings()
 
 
 def test_what_is_given_replaces_defaults_and_takes_their_types() -> None:
     given = {"LEASE": 90, "CONCURRENCY": 3, "DISCOVER_MODULES": ["jobs"], "EXECUTOR": "a.B"}
     with override_settings(SCHEDULED_TASKS=given):
         options = load()
-    assert options == Options(LEASE=90.0, CONCURRENCY=3, DISCOVER_MODULES=("jobs",), EXECUTOR="a.B")
+    assert options == AppSettings(
+        LEASE=90.0, CONCURRENCY=3, DISCOVER_MODULES=("jobs",), EXECUTOR="a.B"
+    )
     assert isinstance(options.LEASE, float)
 
 
@@ -42,7 +44,7 @@ def test_a_changed_setting_is_read_anew() -> None:
     with override_settings(SCHEDULED_TASKS={"CONCURRENCY": 3}):
         assert app_settings.CONCURRENCY == 3
     with override_settings(SCHEDULED_TASKS={}):
-        assert app_settings.CONCURRENCY == Options().CONCURRENCY
+        assert app_settings.CONCURRENCY == AppSettings().CONCURRENCY
 
 
 def test_a_misspelled_key_is_answered_with_the_right_one() -> None:
@@ -56,7 +58,7 @@ def test_a_strange_key_is_answered_with_all_keys() -> None:
     for key in ("X", 1, None, ("LEASE",)):
         said = refusal({key: 1})
         assert f"no key {key!r}" in said
-    assert all(field.name in refusal({"X": 1}) for field in fields(Options))
+    assert all(field.name in refusal({"X": 1}) for field in fields(AppSettings))
 
 
 @pytest.mark.parametrize("given", [None, [], "CONCURRENCY", 5, {"LEASE"}])

@@ -8,6 +8,7 @@ transactions of its own, except ``lock``: a thread holds and renews a lock for i
 - ``sync``: write what code declares into the database.
 - ``locks`` and ``lock_renewer``: locks by name.
 - ``records``: tasks, executions, log lines and workers as JSON.
+- ``estimates``: the remaining time of a run.
 
 Nothing here runs a task. Workers do, see ``worker``. Read first: ``tasks.py``.
 """

@@ -1,4 +1,4 @@
-"""How long a run will still take, by how far it has come and how long others took."""
+"""The remaining time of a run, estimated from its progress and from earlier runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from scheduled_tasks.models.execution import Execution
 
-#: So many of the latest executions are looked at, and so many of them taken that succeeded.
-LOOKED_AT, TAKEN = 200, 20
+#: Of the latest executions, this many are examined, and at most this many successful ones counted.
+MAX_EXAMINED, MAX_SAMPLES = 200, 20
 
 
 def remaining(execution: Execution, now: datetime) -> timedelta | None:
-    """Return how long a running execution will still take, about; None where nothing tells.
+    """Estimate the remaining time of a running execution; None if there is nothing to go by.
 
-    While it has not come far, the runs before it tell more; the further it has come, the more its
-    own pace counts.
+    The estimate weighs the typical duration of the task against the pace of this run. The further
+    the run has come, the more its own pace counts.
     """
     begun = execution.started_at or execution.claimed_at
     if execution.status != Execution.Status.RUNNING or begun is None:
@@ -34,28 +34,28 @@ def remaining(execution: Execution, now: datetime) -> timedelta | None:
 
 
 def by_pace(passed: timedelta, part: float) -> timedelta | None:
-    """Return how long all of it takes if part of it took so long; None for ever."""
+    """Return the total duration, given the time for a part; None if it is infinite."""
     with suppress(OverflowError, ZeroDivisionError):
         return passed / part
     return None
 
 
 def typical_duration(execution: Execution) -> timedelta | None:
-    """Return how long the latest runs of its task took that succeeded: half of them longer."""
+    """Return the median duration of the latest successful runs of its task."""
     if execution.task_id is None:
         return None
     latest = Execution.objects.filter(task=execution.task_id).order_by("-pk")
-    rows = latest.values_list("status", "test_mode", "duration_ms")[:LOOKED_AT]
+    rows = latest.values_list("status", "test_mode", "duration_ms")[:MAX_EXAMINED]
     took = [
         duration
         for status, test_mode, duration in rows
         if status in Execution.SUCCEEDED and not test_mode and duration is not None
     ]
-    return timedelta(milliseconds=median(took[:TAKEN])) if took else None
+    return timedelta(milliseconds=median(took[:MAX_SAMPLES])) if took else None
 
 
 def part_done(progress: Any) -> float | None:
-    """Return how much of a run is done, from 0 to 1; None where that is not known."""
+    """Return the part of a run that is done, from 0 to 1; None if unknown."""
     match progress:
         case {"done": int() | float() as done, "total": int() | float() as total} if total > 0:
             return min(max(done / total, 0.0), 1.0)

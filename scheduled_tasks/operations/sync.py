@@ -31,7 +31,7 @@ BY_SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SyncChange:
     """A change of one task by sync: the action, and each changed field as (old, new)."""
 
     task: str
@@ -49,7 +49,7 @@ class Change:
 
 def sync(
     *, now: datetime | None = None, force: bool = False, dry_run: bool = False
-) -> list[Change]:
+) -> list[SyncChange]:
     """Update the rows of declared tasks from code; return the changes.
 
     It is a three-way merge. A field that differs from the last declaration was changed by a person
@@ -62,7 +62,7 @@ def sync(
 
 
 @transactional
-def sync_rows(now: datetime, *, force: bool, dry_run: bool, using: str = "") -> list[Change]:
+def sync_rows(now: datetime, *, force: bool, dry_run: bool, using: str = "") -> list[SyncChange]:
     changes = Synchronization(registry, now, using, force=force).run()
     if dry_run:
         transaction.set_rollback(True, using=using)
@@ -80,10 +80,10 @@ class Synchronization:
         self.now = now
         self.using = using
         self.force = force
-        self.changes: list[Change] = []
+        self.changes: list[SyncChange] = []
         self.rows: dict[str, Task] = {}
 
-    def run(self) -> list[Change]:
+    def run(self) -> list[SyncChange]:
         """Lock every task, then write the differences."""
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
@@ -96,7 +96,7 @@ class Synchronization:
                 self.create(name, declaration)
             elif task.origin != Task.Origin.CODE:
                 reason = "is a task that a person created: rename it, or give the declaration name="
-                self.changes.append(Change(name, "conflict", reason=reason))
+                self.changes.append(SyncChange(name, "conflict", reason=reason))
             else:
                 self.update(task, declaration)
         declared = {name for name, _ in matches}
@@ -135,7 +135,7 @@ class Synchronization:
                 task.save(now=self.now, by=BY_SYNC)
         except IntegrityError as error:
             raise LostRaceError(f"Another process created the task {name!r} meanwhile.") from error
-        self.changes.append(Change(name, "create"))
+        self.changes.append(SyncChange(name, "create"))
 
     def update(self, task: Task, declaration: Declaration) -> None:
         values, before = declared_values(declaration), task.declared or {}
@@ -151,7 +151,7 @@ class Synchronization:
             task.anchor = datetime.fromisoformat(declaration.anchor)
             changed["anchor"] = (before.get("anchor"), declaration.anchor)
         if changed:
-            self.changes.append(Change(task.name, "update", changed))
+            self.changes.append(SyncChange(task.name, "update", changed))
         if changed or values != before:
             task.declared = values
             task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
@@ -161,10 +161,10 @@ class Synchronization:
         missing = task.origin == Task.Origin.CODE and not declared
         if missing and not parked:
             park(task.state, UNDECLARED, self.now, using=self.using, by=BY_SYNC)
-            self.changes.append(Change(task.name, "park", reason=UNDECLARED))
+            self.changes.append(SyncChange(task.name, "park", reason=UNDECLARED))
         elif parked and not missing and not task.problem():
             unpark(task.state, self.now, using=self.using, by=BY_SYNC)
-            self.changes.append(Change(task.name, "unpark"))
+            self.changes.append(SyncChange(task.name, "unpark"))
 
 
 def short_name(declaration: Declaration) -> str:

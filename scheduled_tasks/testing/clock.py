@@ -120,9 +120,17 @@ class PlayedEngine(Engine):
 class StillClock(Clock):
     """A clock that stands still."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._moment = super().now()
+
     def now(self) -> datetime:
         """Return the moment to which it was last set."""
-        return self._base[0]
+        return self._moment
+
+    def set(self, moment: datetime) -> None:
+        """Move to a moment."""
+        self._moment = moment
 
 
 def finished() -> QuerySet[Execution]:

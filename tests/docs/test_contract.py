@@ -62,7 +62,9 @@ def assert_same(page: Iterable[str], code: Iterable[str]) -> None:
 
 
 def test_settings_and_their_defaults() -> None:
-    defaults = {name: field.default for name, field in conf.Options.__dataclass_fields__.items()}
+    defaults = {
+        name: field.default for name, field in conf.AppSettings.__dataclass_fields__.items()
+    }
     page = by_first_column("Settings")
     assert_same(first_column("Settings"), defaults)
     for name, default in defaults.items():

@@ -13,7 +13,7 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from scheduled_tasks.conf import Options
+from scheduled_tasks.conf import AppSettings
 
 pytestmark = pytest.mark.without_database
 
@@ -128,4 +128,4 @@ def outside_of(kind: str, module: ast.Module) -> Iterator[ast.AST]:
 
 def test_each_setting_is_read() -> None:
     read = names_read("conf.py")
-    assert [field.name for field in dataclasses.fields(Options) if field.name not in read] == []
+    assert [field.name for field in dataclasses.fields(AppSettings) if field.name not in read] == []

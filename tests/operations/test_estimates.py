@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations.estimates import LOOKED_AT, TAKEN, part_done, remaining
+from scheduled_tasks.operations.estimates import MAX_EXAMINED, MAX_SAMPLES, part_done, remaining
 
 pytestmark = pytest.mark.django_db
 
@@ -79,9 +79,9 @@ def test_only_what_succeeded_in_earnest_lately_counts(
     running: Execution, task: Task, now: datetime
 ) -> None:
     ran(task, now, 500)
-    ran(task, now, *[300] * LOOKED_AT, status="failed")
+    ran(task, now, *[300] * MAX_EXAMINED, status="failed")
     assert left(running, now) is None
-    ran(task, now, *[100] * TAKEN, *[4] * TAKEN)
+    ran(task, now, *[100] * MAX_SAMPLES, *[4] * MAX_SAMPLES)
     ran(task, now, 7, 7, 7, test_mode=True)
     assert left(running, now) == 4
 
