@@ -1,4 +1,4 @@
-"""A very small shop: enough for its scheduled tasks to have something to do."""
+"""A small shop for the scheduled tasks to work on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.db import models
 
 
 class Order(models.Model):
-    """An order, open until it is paid or given up."""
+    """An order, open until it is paid or abandoned."""
 
     class Status(models.TextChoices):
-        """Where an order stands."""
+        """The status of an order."""
 
         OPEN = "open"
         PAID = "paid"
@@ -21,17 +21,17 @@ class Order(models.Model):
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        """Return the customer and the sum."""
+        """Return the customer and the total."""
         return f"{self.customer}: {self.total}"
 
 
 class SalesReport(models.Model):
-    """The sales of one stretch of time."""
+    """The sales of one interval."""
 
     until = models.DateTimeField(unique=True)
     orders = models.PositiveIntegerField()
     revenue = models.DecimalField(max_digits=12, decimal_places=2)
 
     def __str__(self) -> str:
-        """Return the end of the stretch and the revenue."""
+        """Return the end of the interval and the revenue."""
         return f"{self.until:%Y-%m-%d %H:%M:%S}: {self.revenue}"

@@ -1,4 +1,4 @@
-"""Orders of the last weeks, so that the shop's tasks find something to do."""
+"""Orders of the last 90 days for the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAYS = 90
 
 
 def load(now: datetime) -> int:
-    """Make the orders, unless there are any; return how many were made."""
+    """Create the orders unless there are any. Return the count."""
     if Order.objects.exists():
         return 0
     dice = random.Random(DAYS)  # noqa: S311 -- sample data

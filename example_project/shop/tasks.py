@@ -16,9 +16,9 @@ from scheduled_tasks import Retry, TaskContext, scheduled_task
 
 @scheduled_task("every 5 seconds", misfire_policy="skip", category="demo")
 def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
-    """Let a few customers order something.
+    """Create a few orders.
 
-    A shop has customers for this; the demo has a task. Nobody misses those who did not come.
+    A real shop has customers for this. Missed runs are skipped, since nothing depends on them.
     """
     dice = random.Random(context.execution_id)  # noqa: S311 -- a demo's customers
     orders = [
@@ -38,9 +38,9 @@ def take_orders(context: TaskContext, *, most: int = 3) -> dict[str, int]:
 
 @scheduled_task("every 15 seconds", timeout=10, retry=3, misfire_policy="all", category="reports")
 def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | int]:
-    """Add up the paid orders of the last stretch.
+    """Add up the paid orders since the previous report.
 
-    Each stretch has a report of its own, so those of slots that were missed are caught up.
+    Each interval has its own report, so missed runs are caught up.
     """
     until = context.scheduled_for
     paid = Order.objects.filter(
@@ -57,7 +57,7 @@ def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | 
 
 @scheduled_task("* * * * *", category="cleanup")
 def abandon_orders(context: TaskContext, *, after_minutes: int = 30) -> dict[str, int]:
-    """Give up open orders that nobody paid in time."""
+    """Mark open orders as abandoned if they were not paid in time."""
     limit = context.scheduled_for - timedelta(minutes=after_minutes)
     stale = Order.objects.filter(status=Order.Status.OPEN, created_at__lt=limit)
     return {"abandoned": stale.update(status=Order.Status.ABANDONED)}
@@ -79,7 +79,7 @@ def cleanup(
     dry_run: bool = True,
     status: Literal["abandoned", "paid"] = "abandoned",
 ) -> dict[str, int | bool]:
-    """Delete old orders; without dry_run=false it only counts them."""
+    """Delete old orders, or only count them unless dry_run is false."""
     limit = context.scheduled_for - timedelta(days=max_age_days)
     old = Order.objects.filter(status=status, created_at__lt=limit)
     found = old.count() if dry_run else old.delete()[0]
@@ -88,7 +88,7 @@ def cleanup(
 
 @scheduled_task(timeout=60, memory_limit_mb=256, category="reports")
 def export_orders(*, customer: str) -> list[dict[str, str]]:
-    """Return one customer's orders; only run by hand, with a name."""
+    """Export the orders of one customer. Run it manually, with a name."""
     return [
         {"total": str(order.total), "status": order.status}
         for order in Order.objects.filter(customer=customer).order_by("-created_at")[:100]

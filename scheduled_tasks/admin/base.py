@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 MAX_COUNT = 10_000
 
@@ -21,6 +23,11 @@ class StyledAdmin(admin.ModelAdmin):
 
         css = {"all": ("scheduled_tasks/admin.css",)}
         js = ("scheduled_tasks/local_times.js",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+        """Show the list under the name of its rows, not as "Select … to change"."""
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return super().changelist_view(request, context)  # type: ignore[return-value]
 
 
 class ReadOnlyAdmin(StyledAdmin):

@@ -119,12 +119,8 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         """Show active pauses above the list."""
-        context = {
-            "title": _g("Global pauses"),
-            **banner_context(self.admin_site, request),
-            **(extra_context or {}),
-        }
-        return super().changelist_view(request, context)  # type: ignore[return-value]
+        context = {**banner_context(self.admin_site, request), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     @admin.display(description=_("started"))
     def begun_moment(self, pause: Pause) -> str:

@@ -187,7 +187,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         }
         if may_view(self.admin_site, request, Worker):
             context["workers_url"] = url(self.admin_site, "worker_changelist")
-        return super().changelist_view(request, context)  # type: ignore[return-value]
+        return super().changelist_view(request, context)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **options: Any

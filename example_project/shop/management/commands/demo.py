@@ -1,4 +1,4 @@
-"""Show scheduled tasks at work: the site and the scheduler, with sample data, in one terminal."""
+"""Run the demo: the site and the scheduler, with sample data, in one terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECONDS_TO_STOP = 30
 
 
 class Command(BaseCommand):
-    """Migrate, load sample data, make a staff user, then serve the site and run the scheduler."""
+    """Migrate, load sample data, create a superuser, then run the site and the scheduler."""
 
     help = __doc__
 
@@ -37,12 +37,14 @@ class Command(BaseCommand):
             "--for",
             type=float,
             dest="seconds",
-            help="Stop after so many seconds, and fail unless executions ran and succeeded.",
+            help="Stop after this many seconds, and fail unless executions ran and succeeded.",
         )
-        parser.add_argument("--port", type=int, help="Serve on this port (8000, or the next free).")
+        parser.add_argument(
+            "--port", type=int, help="Port to serve on. Default: 8000 or the next free one."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepare, run until Ctrl-C or the time is over, and say what ran."""
+        """Run until Ctrl-C or the given time, then print a summary."""
         since = timezone.now()
         self.prepare(since)
         port = options["port"] or free_port()
@@ -61,26 +63,26 @@ class Command(BaseCommand):
             died = wait(processes, options["seconds"])
         finally:
             stop(processes)
-        self.conclude(since, died=died, must_have_run=options["seconds"] is not None)
+        self.summarize(since, died=died, must_have_run=options["seconds"] is not None)
 
     def prepare(self, now: datetime) -> None:
-        """Bring the database to where the demo can begin."""
+        """Prepare the database."""
         call_command("migrate", interactive=False, verbosity=0)
         sample_data.load(now)
         users = get_user_model().objects
         if not users.filter(username=NAME).exists():
             users.create_superuser(NAME, "demo@example.com", PASSWORD)
 
-    def conclude(self, since: datetime, *, died: bool, must_have_run: bool) -> None:
-        """Say what ran; fail if it was not as it should be."""
+    def summarize(self, since: datetime, *, died: bool, must_have_run: bool) -> None:
+        """Print the counts by status. Raise CommandError if the demo failed."""
         ran = Execution.objects.filter(created_at__gte=since).exclude(finished_at=None)
         statuses = Counter(ran.values_list("status", flat=True))
-        told = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-        self.stdout.write(f"\nExecutions that ended: {told or 'none'}")
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+        self.stdout.write(f"\nFinished executions: {counts or 'none'}")
         if died:
-            raise CommandError("The site or the scheduler ended by itself; see above.")
+            raise CommandError("The site or the scheduler exited. See above for the reason.")
         if must_have_run and set(statuses) != {Execution.Status.SUCCESS}:
-            raise CommandError("Not all is well: executions should have run, and succeeded.")
+            raise CommandError("Executions should have run and succeeded.")
 
 
 def free_port() -> int:
@@ -88,7 +90,7 @@ def free_port() -> int:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise CommandError(f"No port from {FIRST_PORT} on is free: choose one with --port.")
+    raise CommandError(f"No free port from {FIRST_PORT} on. Choose one with --port.")
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -96,7 +98,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 def wait(processes: list[subprocess.Popen[bytes]], seconds: float | None) -> bool:
-    """Wait for Ctrl-C or the end of the time; return whether a process ended before that."""
+    """Wait for Ctrl-C or the given time. Return whether a process exited before that."""
     deadline = None if seconds is None else time.monotonic() + seconds
     with suppress(KeyboardInterrupt):
         while deadline is None or time.monotonic() < deadline:
