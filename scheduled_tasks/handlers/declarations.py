@@ -1,4 +1,4 @@
-"""What code says of a task: a schedule, a payload, and how it wants to be run."""
+"""What code declares for a task: its schedule, its payload, and its policies."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidT
 from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
 
-#: The options that count something, in whole numbers.
+#: The options that are whole numbers, with their units.
 UNITS = {
     "timeout": "seconds",
     "memory_limit_mb": "megabytes",
     "misfire_grace": "seconds",
     "jitter": "seconds",
 }
-#: Those of them that may be a timedelta.
+#: The options that may also be a timedelta.
 DURATIONS = ("timeout", "misfire_grace", "jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What code says of one task. ``name`` is None where the handler names it."""
+    """What code declares for one task. With the name None, the task is named like its handler."""
 
     handler: str
     name: str | None = None
@@ -60,7 +60,7 @@ class Declaration:
 
 
 class Options(TypedDict, total=False):
-    """What code may say of a task besides its handler and schedule."""
+    """What code may declare for a task, in addition to its handler and schedule."""
 
     timezone: str | None
     payload: Mapping[str, Any]
@@ -91,7 +91,8 @@ def declaration_of(
     """Build a Declaration, with the schedule in its canonical text."""
     if unknown := sorted(set(options) - set(Options.__annotations__)):
         raise TypeError(
-            f"{caller}() takes no {unknown[0]!r}; there are {', '.join(Options.__annotations__)}."
+            f"{caller}() got an unexpected option {unknown[0]!r}; the options are "
+            f"{', '.join(Options.__annotations__)}."
         )
     timezone, anchor = options.get("timezone"), None
     match schedule:
@@ -103,7 +104,7 @@ def declaration_of(
             pass
         case _:
             raise InvalidSchedule(
-                f"{schedule!r} is no schedule: give a text such as 'every 15 minutes', or a "
+                f"{schedule!r} is not a schedule: use a text such as 'every 15 minutes', or a "
                 "Cron, Interval or Once."
             )
     value = parse(str(schedule or ""), timezone or "UTC")
@@ -112,7 +113,7 @@ def declaration_of(
         if given.get(key) is not None:
             given[key] = aware(key, given[key]).isoformat()
     if "description" in given:
-        given["description"] = str(given["description"])  # it may be translated lazily
+        given["description"] = str(given["description"])  # it may be a lazy translation
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
@@ -122,11 +123,11 @@ def declaration_of(
 
 
 def as_json(option: str, value: Any) -> Any:
-    """Return a value as a JSON column holds it: dates and decimals become text.
+    """Return a value as JSON: dates and decimals become text.
 
-    Raise InvalidPayload, by the option's name, for what JSON cannot hold.
+    Raise InvalidPayload, by option, for a value without a JSON form.
     """
-    allow_nan = option == "payload"  # the handler's form says better what is wrong with it
+    allow_nan = option == "payload"  # the payload's own check has the better error message
     try:
         return json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=allow_nan))
     except (TypeError, ValueError, RecursionError) as error:
@@ -134,10 +135,10 @@ def as_json(option: str, value: Any) -> Any:
 
 
 def as_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as the fields of a task hold them: durations in seconds, retries by number.
+    """Return options as fields of a task: durations in seconds, ``retry`` as its four fields.
 
-    Raise InvalidTask, by the option's name, for parts of a unit, which no column would keep, and
-    for what is no way to retry.
+    Raise InvalidTask, by option, for fractions of a unit, which no column can store, and for an
+    invalid ``retry``.
     """
     fields = {
         option: as_whole(option, value) if option in UNITS else value
@@ -149,11 +150,11 @@ def as_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_error_classes(caller: str, retry: Any) -> None:
-    """Raise TypeError for a Retry with exception classes where only a handler can have them."""
+    """Raise TypeError for a Retry with exception classes: these belong to the handler."""
     if isinstance(retry, Retry) and (retry.retry_on or retry.give_up_on):
         raise TypeError(
-            f"{caller}() takes no retry_on and give_up_on: exception classes belong to the "
-            "handler, give them to @scheduled_task."
+            f"{caller}() does not accept retry_on and give_up_on: exception classes belong to the "
+            "handler. Pass them to @scheduled_task."
         )
 
 
@@ -171,7 +172,7 @@ def as_whole(option: str, value: Any) -> Any:
     if option in DURATIONS and isinstance(value, timedelta):
         number = value.total_seconds()
     if not isinstance(number, float):
-        return number  # the task itself refuses what is no number
+        return number  # the task's own validation refuses other types
     if not number.is_integer():
         raise InvalidTask({option: [f"must be a whole number of {UNITS[option]}, not {value}."]})
     return int(number)

@@ -1,4 +1,4 @@
-"""When a failed execution is tried again, and after how long."""
+"""Whether a failed execution is retried, and after which delay."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TypeGuard
 
 from scheduled_tasks.exceptions import InvalidTask
 
-#: What ``retry=True`` means.
+#: The number of retries for ``retry=True``.
 DEFAULT_RETRIES = 5
-#: The largest number of retries or seconds, which every database can hold.
+#: The largest integer that every database can store.
 MAX_INTEGER = 2**31 - 1
-#: More makes every delay but the first the longest one.
+#: With a larger backoff, every delay but the first would be max_delay.
 MAX_BACKOFF = 1000
-#: Error categories that trying again cannot mend.
+#: Error categories that a retry cannot fix.
 NEVER_RETRIED = ("payload", "permanent")
-#: Delays are lengthened by up to this part of them, so that failures do not come back in step.
+#: Each delay is lengthened by up to this fraction, so that retries do not coincide.
 JITTER = 0.1
 
 ErrorClasses = tuple[type[BaseException], ...]
@@ -25,12 +25,12 @@ ErrorClasses = tuple[type[BaseException], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a failed execution is tried again, after how long, and for which errors.
+    """How often a failed execution is retried, after which delay, and for which exceptions.
 
-    The n-th failure is followed by ``min(delay * backoff ** (n - 1), max_delay)`` seconds, and up
-    to a tenth more. ``retry_on``, where given, names the only exception classes that are retried;
-    ``give_up_on`` those that never are, and comes first. Raise InvalidTask, by field, for numbers
-    that make no sense.
+    The delay after the n-th failure is ``min(delay * backoff ** (n - 1), max_delay)`` seconds, plus
+    up to a tenth. If ``retry_on`` is given, only these exception classes are retried. Those in
+    ``give_up_on`` are never retried, and take precedence. Raise InvalidTask, by field, for values
+    out of range.
     """
 
     max_retries: int = DEFAULT_RETRIES
@@ -55,15 +55,15 @@ class Retry:
             raise InvalidTask(errors)
 
     def allows(self, error: BaseException) -> bool:
-        """Say whether an execution that failed with this exception may be tried again."""
+        """Whether an execution that failed with this exception may be retried."""
         if isinstance(error, self.give_up_on):
             return False
         return not self.retry_on or isinstance(error, self.retry_on)
 
     def wait(self, failures: int, *, key: str = "") -> timedelta | None:
-        """Return how long to wait after the so-manieth failure, None if it was the last.
+        """Return the delay after this number of failures, None if there is no further retry.
 
-        What is added lies between nothing and a tenth; equal keys add equal parts.
+        The fraction that is added depends on ``key`` only.
         """
         if failures > self.max_retries:
             return None
@@ -83,7 +83,7 @@ def is_error_class(value: object) -> bool:
 
 
 def retry_of(value: object) -> Retry:
-    """Return what ``retry=`` means: True, a number of retries, or a Retry. Raise InvalidTask."""
+    """Return the Retry for a value of ``retry=``. Raise InvalidTask for any other type."""
     match value:
         case Retry():
             return value

@@ -1,4 +1,10 @@
-"""Schedules: immutable values that say when a task is due. Pure time, no models, no settings."""
+"""Schedules: immutable values that say when a task is due. Pure time, no models, no settings.
+
+A text goes into ``parse`` and a ``Schedule`` comes out, whose ``next_after(moment)`` returns the
+next slot in UTC. Nothing here knows Django, so everything can be called from any thread.
+
+Read ``base`` first, then ``interval``, the simplest schedule, and ``cron``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all schedules have in common."""
+"""The interface of all schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Schedule(ABC):
-    """Base of the schedules, which are immutable values: equal if they say the same.
+    """Base class of schedules: immutable values that are equal if their content is equal.
 
     ``str(schedule)`` is the text that is stored; ``parse`` makes an equal value from it.
     """
@@ -20,12 +20,12 @@ class Schedule(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """Return the canonical text, which fits one field of a form or table."""
+        """The canonical text, which fits in one field of a form or table."""
 
     @property
     @abstractmethod
     def timezone(self) -> str:
-        """Return the IANA name of the zone that the text is meant in."""
+        """The IANA name of the time zone of the text."""
 
     @abstractmethod
     def next_after(self, moment: datetime) -> datetime | None:
@@ -36,7 +36,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Say in English when the slots are."""
+        """Describe the slots in English."""
 
     def upcoming(self, n: int, *, after: datetime) -> list[datetime]:
         """Return the first ``n`` slots strictly after a moment, fewer if the schedule ends."""
@@ -55,7 +55,7 @@ class Schedule(ABC):
 def in_utc(moment: datetime) -> datetime:
     """Return the moment in UTC; raise ValueError if it has no time zone.
 
-    The first days of the year 1 all become their end, so that offsets can be added to the result.
+    The first two days of the year 1 become its third, so that offsets can be added to the result.
     """
     if moment.utcoffset() is None:
         raise ValueError(f"The moment {moment} has no time zone: pass an aware datetime.")

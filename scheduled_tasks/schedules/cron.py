@@ -1,4 +1,4 @@
-"""Cron expressions, by the clock of a zone."""
+"""Cron expressions, in the local time of a zone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scheduled_tasks.schedules.wall_clock import (
 from scheduled_tasks.schedules.zones import zone
 
 DAY = timedelta(days=1)
-#: So far ahead lies at most one change of the offset, and any fold that has begun is over.
+#: Within this span the offset changes at most once, and any fold that has begun ends.
 HORIZON = 2 * DAY
 
 
@@ -35,7 +35,7 @@ class Cron(Schedule):
     has fixed times: one in a gap comes at the first instant after it, one in a fold comes in the
     first pass only. A day field that starts with ``*`` is ANDed with the other, else they are ORed.
 
-    Raise InvalidSchedule for an expression or a zone that is not understood.
+    Raise InvalidSchedule for an invalid expression or zone.
     """
 
     expression: str
@@ -47,23 +47,23 @@ class Cron(Schedule):
 
     @property
     def text(self) -> str:
-        """Return the expression, names in capitals, with single blanks."""
+        """The expression, with names in capitals and single spaces."""
         return self.expression
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first slot strictly after ``moment``, None beyond the year 9999."""
-        # Offsets and matches are whole seconds, so a fraction cannot decide.
+        """Return the first slot strictly after ``moment``, None after the year 9999."""
+        # Offsets and matches are whole seconds, so fractions do not matter.
         start = in_utc(moment).replace(microsecond=0)
-        follow = next_by_the_clock if read(self.expression).wildcard else next_fixed_time
+        follow = next_by_wall_clock if read(self.expression).wildcard else next_fixed_time
         try:
             return follow(self.expression, zone(self.timezone), start)
         except OverflowError:
             return None
 
     def describe(self) -> str:
-        """Say in English when the slots are."""
-        said = describe_fields(read(self.expression))
-        return said if self.timezone == "UTC" else f"{said} ({self.timezone})"
+        """Describe the slots in English."""
+        description = describe_fields(read(self.expression))
+        return description if self.timezone == "UTC" else f"{description} ({self.timezone})"
 
 
 def canonical(text: object) -> str:
@@ -73,23 +73,23 @@ def canonical(text: object) -> str:
 
 
 def next_fixed_time(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
-    """Return the next slot of a job whose times exist on every day, if only by the rule for gaps.
+    """Return the next slot of a job with fixed times, which the rule for gaps makes exist daily.
 
-    The instants of local times ascend with them. In the second pass of a fold, all local times up
-    to the end of the fold have had their instant.
+    The instants of local times are in the same order as the times. In the second pass of a fold,
+    the instants of all local times up to the end of the fold have passed.
     """
     fold_end = repeats_until(start, clock)
     after = wall_time(start, clock) if fold_end is None else fold_end - SECOND
     return first_instant(next_match(expression, after), clock)
 
 
-def next_by_the_clock(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
-    """Return the next slot of a job that follows the clock on the wall.
+def next_by_wall_clock(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
+    """Return the next slot of a job that follows the wall clock.
 
-    1. Take the next match as if the offset stayed what it is.
-    2. If the offset changes on the way, go on from the change, whose own instant may match.
-    3. If the match is days ahead, no clock shows it until a day before it reads so in UTC: go on
-       from there.
+    1. Find the next match as if the offset did not change.
+    2. If the offset changes before it, continue from the change, whose own instant may match.
+    3. If the match is days ahead, continue one day before the match read as UTC: no zone shows
+       that local time earlier.
     """
     after = wall_time(start, clock)
     while True:

@@ -1,4 +1,4 @@
-"""Say in English what a cron expression means, by cron-descriptor."""
+"""Describes a cron expression in English, with cron-descriptor."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from scheduled_tasks.schedules.cron_grammar import WEEKDAY, Fields, Values
 
 
 def describe_fields(fields: Fields) -> str:
-    """Return one sentence without a full stop, with times of 24 hours."""
+    """Return one sentence without a full stop, with 24-hour times."""
     minute, hour, month = map(shape, (fields.minute, fields.hour, fields.month))
     day, weekday = day_shapes(fields)
-    # Without a locale the descriptor asks the system for one, and warns if there is none.
+    # Without a locale the descriptor uses the system's, and warns if there is none.
     options = Options(use_24hour_time_format=True, locale_code="en_US")
     descriptor = ExpressionDescriptor(f"{minute} {hour} {day} {month} {weekday}", options)
-    said: str = descriptor.get_description()
+    description: str = descriptor.get_description()
     if not fields.either_day:
-        # The descriptor knows days that are ORed only.
-        said = said.replace(", or on ", ", but only on ")
-    return said.replace("and L of", "and the last of")
+        # The descriptor only knows day fields that are ORed.
+        description = description.replace(", or on ", ", but only on ")
+    return description.replace("and L of", "and the last of")
 
 
 def day_shapes(fields: Fields) -> tuple[str, str]:
@@ -29,18 +29,18 @@ def day_shapes(fields: Fields) -> tuple[str, str]:
     day = shape(fields.day) if fields.day_comes else "*"
     weekday = shape(fields.weekday)
     if "*" not in {day, weekday}:
-        # Of a range the descriptor does not say how it goes together with the other field.
+        # The descriptor does not say how a range combines with the other day field.
         weekday = listed(fields.weekday.numbers)
     return day, weekday
 
 
 def shape(values: Values) -> str:
-    """Return the field in the simplest form that means the same, for the descriptor to word."""
+    """Return the simplest form with the same meaning, for the descriptor."""
     if values.full:
         return "*"
     last = ["L"] if values.last else []
     stepped = any(item.step > 1 for item in values.items)
-    # The descriptor stumbles over a step within a list, and takes one of weekdays for weeks.
+    # The descriptor fails on a step within a list, and reads a step of weekdays as weeks.
     alone = len(values.items) == 1 and not last and values.field is not WEEKDAY
     if len(values.numbers) == 1 or (stepped and not alone):
         return listed([*values.numbers, *last])

@@ -1,4 +1,4 @@
-"""The five fields of a cron expression: what may be written, and why the rest is refused."""
+"""The five fields of a cron expression: the syntax, and an error for everything else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNSUPPORTED = (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of the five places: its name, the numbers that it takes and the words for them."""
+    """One of the five fields: its name, its range of numbers, and the names of numbers."""
 
     name: str
     low: int
@@ -48,7 +48,7 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Return how many values differ: Sunday has two numbers."""
+        """The number of distinct values: Sunday has two numbers."""
         return 7 if self.words == WEEKDAYS else self.high - self.low + 1
 
     def refusal(self, reason: str, item: str) -> InvalidSchedule:
@@ -66,7 +66,7 @@ FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 @dataclass(frozen=True)
 class Values:
-    """What one field says. ``starred`` if it starts with ``*``, ``last`` if it has an ``L``."""
+    """The values of one field. ``starred`` if it starts with ``*``, ``last`` if it has an ``L``."""
 
     field: Field
     items: tuple[range, ...]
@@ -75,19 +75,19 @@ class Values:
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers in ascending order, Sunday as 0."""
+        """The numbers in ascending order, with Sunday as 0."""
         every = {number for item in self.items for number in item}
         return tuple(sorted({n % 7 for n in every} if self.field is WEEKDAY else every))
 
     @property
     def full(self) -> bool:
-        """Say whether the field excludes nothing."""
+        """Whether the field excludes nothing."""
         return len(self.numbers) == self.field.size
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A cron expression, read."""
+    """A parsed cron expression."""
 
     minute: Values
     hour: Values
@@ -97,24 +97,24 @@ class Fields:
 
     @property
     def wildcard(self) -> bool:
-        """Say whether the job follows the wall clock; if not, its times are fixed."""
+        """Whether the job follows the wall clock; otherwise its times are fixed."""
         return self.minute.starred or self.hour.starred
 
     @property
     def either_day(self) -> bool:
-        """Say whether one of the two day fields suffices; if not, both must match."""
+        """Whether one of the two day fields suffices; otherwise both must match."""
         return not (self.day.starred or self.weekday.starred)
 
     @property
     def day_comes(self) -> bool:
-        """Say whether a month of the expression ever has a day of its day-of-month field."""
+        """Whether any month of the expression has a day of the day-of-month field."""
         longest = max(DAYS_IN_MONTH[month] for month in self.month.numbers)
         return self.day.last or min(self.day.numbers) <= longest
 
 
 @lru_cache(maxsize=1024)
 def read(expression: str) -> Fields:
-    """Read an expression, its words parted by blanks; raise InvalidSchedule with the reason."""
+    """Parse an expression. Raise InvalidSchedule with the reason."""
     words = MACROS.get(expression.lower(), expression).split()
     if expression.startswith("@") and len(words) == 1:
         raise unknown_macro(expression)

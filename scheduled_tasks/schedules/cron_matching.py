@@ -1,8 +1,8 @@
-"""Find the local times that match a cron expression, by croniter.
+"""Finds the local times that match a cron expression, with croniter.
 
-croniter sees naive times and a plain form of the expression only. It reads ``a-a`` as the whole
-field, a list that has as many values as the field as ``*``, and ``1,*`` as if it started with a
-star; the plain form has numbers alone, behind a star item where the field starts with one.
+croniter receives only naive times and a plain form of the expression. It reads ``a-a`` as the
+whole field, a list with as many values as the field as ``*``, and ``1,*`` as if it started with a
+star. So the plain form consists of numbers, after a star item if the field starts with one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def next_match(expression: str, after: datetime) -> datetime:
 
     Raise OverflowError if it would lie beyond the year 9999.
     """
-    # Far years are matched one or more cycles away: croniter's arithmetic fails near the last one.
+    # Far years are shifted by whole cycles: croniter's arithmetic fails near the year 9999.
     shift = (after.year - 2000) // CYCLE_YEARS * CYCLE
-    # croniter objects hold a position; a copy of its own for each call keeps threads apart and
-    # costs a few per cent of what reading the expression again would.
+    # croniter objects hold a position. A copy for each call makes this thread-safe, and costs a
+    # few per cent of parsing the expression again.
     matcher = copy.copy(compiled(expression))
     match: datetime = matcher.get_next(datetime, start_time=after - shift)
     return match + shift
@@ -40,7 +40,7 @@ def compiled(expression: str) -> croniter:
 
 
 def plain(fields: Fields) -> str:
-    # A day that never comes would be searched for through fifty years at each call.
+    # croniter would search fifty years for a day that does not exist, at each call.
     day = plain_field(fields.day) if fields.day_comes else "*"
     return " ".join(
         [

@@ -16,7 +16,7 @@ MAX_INTERVAL = timedelta(days=366)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 CANONICAL_UNITS = ("day", "hour", "minute", "second")
-#: Eight digits of weeks are still a timedelta.
+#: A timedelta can hold eight digits of weeks.
 IN_WORDS = re.compile(r"(?:(\d{1,8}) )?(second|minute|hour|day|week)(s?)", re.ASCII)
 IN_LETTERS = re.compile(
     r"(?=\d)(?:(\d{1,8})w)?(?:(\d{1,8})d)?(?:(\d{1,8})h)?(?:(\d{1,8})m)?(?:(\d{1,8})s)?", re.ASCII
@@ -27,7 +27,7 @@ IN_LETTERS = re.compile(
 class Interval(Schedule):
     """Slots at ``anchor + k * every`` for k = 0, 1, 2, … in elapsed time, whatever clocks do.
 
-    Without an anchor they count from the Unix epoch, so that all processes agree on them. Raise
+    Without an anchor they count from the Unix epoch, so that all processes agree. Raise
     InvalidSchedule unless ``every`` is a whole number of seconds, from one second to 366 days.
     """
 
@@ -48,17 +48,17 @@ class Interval(Schedule):
 
     @property
     def text(self) -> str:
-        """Return ``every N unit`` in the largest unit, up to days, that leaves no rest."""
+        """``every N unit`` in the largest unit, up to days, without a remainder."""
         number, unit = self.parts
         return f"every {number} {unit}" if number == 1 else f"every {number} {unit}s"
 
     @property
     def timezone(self) -> str:
-        """Return UTC: elapsed time knows no zone."""
+        """UTC: elapsed time has no zone."""
         return "UTC"
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first slot strictly after ``moment``, None beyond the year 9999."""
+        """Return the first slot strictly after ``moment``, None after the year 9999."""
         start, anchor = in_utc(moment), self.anchor or EPOCH
         if start < anchor:
             return anchor
@@ -68,13 +68,13 @@ class Interval(Schedule):
             return None
 
     def describe(self) -> str:
-        """Say in English how often the slots are."""
+        """Describe the interval in English."""
         number, unit = self.parts
         return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
 
     @property
     def parts(self) -> tuple[int, str]:
-        """Return the number and the unit of the canonical text."""
+        """The number and the unit of the canonical text."""
         seconds = self.every // MIN_INTERVAL
         unit = next(unit for unit in CANONICAL_UNITS if seconds % SECONDS[unit] == 0)
         return seconds // SECONDS[unit], unit

@@ -1,4 +1,4 @@
-"""One moment."""
+"""A schedule with a single slot."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MOMENT = re.compile(
 class Once(Schedule):
     """A single slot at a local time of a zone, to the second; fractions are dropped.
 
-    ``at`` is naive, or aware and then converted into the zone. A local time inside a gap means the
-    first instant after it, one that comes twice means its first pass. Raise InvalidSchedule for
-    what lies outside the years 1970 to 9999, and for an aware time in the second pass of a fold:
-    no local time says it.
+    ``at`` is naive, or aware and then converted to the zone. A local time inside a gap means the
+    first instant after it; one that occurs twice means the first occurrence. Raise InvalidSchedule
+    for years outside 1970 to 9999, and for an aware time in the second pass of a fold, which no
+    local time can express.
     """
 
     at: datetime
@@ -49,7 +49,7 @@ class Once(Schedule):
 
     @property
     def text(self) -> str:
-        """Return ``at`` and the local time, with seconds if there are any."""
+        """``at`` and the local time, with seconds if they are not 0."""
         return f"at {self.day} {self.time}"
 
     def next_after(self, moment: datetime) -> datetime | None:
@@ -58,17 +58,17 @@ class Once(Schedule):
         return slot if slot > in_utc(moment) else None
 
     def describe(self) -> str:
-        """Say in English when the slot is."""
+        """Describe the slot in English."""
         return f"Once, on {self.day} at {self.time} ({self.timezone})"
 
     @property
     def day(self) -> str:
-        """Return the local date as text."""
+        """The local date as text."""
         return self.at.date().isoformat()
 
     @property
     def time(self) -> str:
-        """Return the local time as text, with seconds if there are any."""
+        """The local time as text, with seconds if they are not 0."""
         return self.at.time().isoformat("seconds" if self.at.second else "minutes")
 
 

@@ -1,4 +1,4 @@
-"""From the text of a schedule to its value."""
+"""Parses the text of a schedule."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scheduled_tasks.schedules.zones import zone
 
 
 def parse(text: str, timezone: str = "UTC", *, anchor: datetime | None = None) -> Schedule | None:
-    """Return the schedule that a text means in a zone, or None for a blank text: by hand only.
+    """Return the schedule of a text in a time zone, or None for a blank text: manual runs only.
 
-    ``anchor`` is where an interval starts to count. Raise InvalidSchedule for what is not
-    understood; its message is one sentence for the person who wrote the text.
+    ``anchor`` is where an interval starts to count. Raise InvalidSchedule for an invalid text; the
+    message is one sentence for the person who wrote it.
     """
     zone(timezone)
     words = checked(text)

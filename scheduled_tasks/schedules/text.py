@@ -1,4 +1,4 @@
-"""What every text has to pass before it is read as a schedule, and how errors quote it."""
+"""Checks of any text before it is parsed as a schedule, and how errors quote it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MAX_QUOTED = 40
 
 
 def checked(text: object) -> str:
-    """Return the text with its blanks collapsed; raise InvalidSchedule for what no schedule holds.
+    """Return the text with spaces collapsed. Raise InvalidSchedule for what no schedule contains.
 
-    Nothing else looks at a text before its length is known, so that hostile ones cost nothing.
+    The length is checked before anything else, so that hostile texts cost nothing.
     """
     if not isinstance(text, str):
         raise InvalidSchedule(f"A schedule is a text, not {type(text).__name__}.")
@@ -29,5 +29,5 @@ def checked(text: object) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote the text for a message, cut to a length that a person reads."""
+    """Return the text quoted for an error message, cut to a readable length."""
     return repr(text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}...")

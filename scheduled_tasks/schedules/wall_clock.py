@@ -1,7 +1,7 @@
-"""Between UTC and the clock on a wall: gaps, folds and the instants at which an offset changes.
+"""Between UTC and local time: gaps, folds, and the instants at which an offset changes.
 
-Local times are naive here, instants are aware and in UTC. No zone in the database of zones has
-ever changed its offset twice within four days; all that is shorter has one change at most.
+Local times are naive here, instants are aware and in UTC. No zone in the tz database has ever
+changed its offset twice within four days, so any shorter span contains one change at most.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ SECOND = timedelta(seconds=1)
 
 
 def wall_time(instant: datetime, zone: ZoneInfo) -> datetime:
-    """Return what a clock on a wall of the zone shows."""
+    """Return the local time of an instant in the zone."""
     return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def offset(instant: datetime, zone: ZoneInfo) -> timedelta:
-    """Return how far the zone's clocks are ahead of UTC."""
+    """Return the UTC offset of the zone at an instant."""
     return wall_time(instant, zone) - instant.replace(tzinfo=None)
 
 
 def first_instant(local: datetime, zone: ZoneInfo) -> datetime:
-    """Return when a clock first shows the local time, or the end of the gap that it falls in."""
+    """Return the first instant with this local time, or the end of the gap that it falls into."""
     old = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     new = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
     if old <= new:
         return old
-    # Only in a gap does the offset before the change give the later instant of the two; the
+    # Only in a gap does the offset before the change yield the later of the two instants. The
     # change lies between them.
     return change(new, old, zone)
 

@@ -1,4 +1,4 @@
-"""The names of time zones that a schedule may have."""
+"""The time zones that a schedule may have, by name."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo, available_timezones
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.text import quoted
 
-#: Names that mean another zone on each machine, or none.
+#: Names whose meaning depends on the machine.
 NOT_PORTABLE = {"localtime", "Factory"}
 MAX_NAME_LENGTH = 64
 
 
 def zone(name: object) -> ZoneInfo:
-    """Return the zone of exactly that name; raise InvalidSchedule with the nearest name if none."""
+    """Return the zone with exactly this name. Raise InvalidSchedule with the nearest name."""
     if not isinstance(name, str):
         raise InvalidSchedule(f"A time zone is given by its name, not by {type(name).__name__}.")
     return known_zone(name)
@@ -23,13 +23,13 @@ def zone(name: object) -> ZoneInfo:
 
 @cache
 def zone_names() -> frozenset[str]:
-    """Return the names of all zones, found once per process: it takes a walk of the file system."""
+    """Return the names of all zones. Cached, because finding them walks the file system."""
     return frozenset(available_timezones() - NOT_PORTABLE)
 
 
 @lru_cache(maxsize=1024)
 def known_zone(name: str) -> ZoneInfo:
-    # ZoneInfo reads a file for whatever name it is given, hence the look into the list first.
+    # ZoneInfo reads a file for any name it is given, so the name is checked first.
     if name in zone_names():
         return ZoneInfo(name)
     near = nearest_name(name)

@@ -145,7 +145,7 @@ def test_a_bad_schedule_is_refused_at_the_line_of_the_decorator(
 def test_what_is_no_schedule_is_refused_with_what_is_one(
     registry: HandlerRegistry, schedule: Any
 ) -> None:
-    with pytest.raises(InvalidSchedule, match="is no schedule: give a text such as 'every 15"):
+    with pytest.raises(InvalidSchedule, match="is not a schedule: use a text such as 'every 15"):
         scheduled_task(schedule)
     with pytest.raises(InvalidSchedule, match="or a Cron, Interval or Once"):
         declare("shop.cleanup", schedule, name="a")
@@ -165,9 +165,15 @@ def test_a_bad_zone_is_refused_with_any_schedule(registry: HandlerRegistry, sche
 def test_an_unknown_option_is_named_with_the_function_that_was_called(
     registry: HandlerRegistry,
 ) -> None:
-    with pytest.raises(TypeError, match=r"^scheduled_task\(\) takes no 'max_retries'; there are "):
+    with pytest.raises(
+        TypeError,
+        match=r"^scheduled_task\(\) got an unexpected option 'max_retries'; the options are ",
+    ):
         scheduled_task("0 2 * * *", max_retries=3)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match=r"^declare\(\) takes no 'anchor'; there are timezone, "):
+    with pytest.raises(
+        TypeError,
+        match=r"^declare\(\) got an unexpected option 'anchor'; the options are timezone, ",
+    ):
         declare("shop.cleanup", name="a", anchor="2026")  # type: ignore[call-arg]
     for reserved in ("handler", "schedule"):
         with pytest.raises(TypeError, match=reserved):

@@ -283,9 +283,9 @@ def test_retries_are_declared_as_a_number_or_as_a_value(registry: HandlerRegistr
 
 def test_exception_classes_belong_to_the_handler(luck: Luck, db: None) -> None:
     retry = Retry(retry_on=(ConnectionError,))
-    with pytest.raises(TypeError, match=r"declare\(\) takes no retry_on"):
+    with pytest.raises(TypeError, match=r"declare\(\) does not accept retry_on"):
         declare("jobs.try", name="two", retry=retry)
-    with pytest.raises(TypeError, match=r"register_task\(\) takes no retry_on"):
+    with pytest.raises(TypeError, match=r"register_task\(\) does not accept retry_on"):
         register_task("two", "jobs.try", retry=retry)
     assert register_task("two", "jobs.try", retry=2).max_retries == 2
 
