@@ -192,7 +192,7 @@ def test_e007_two_tasks_of_one_name(registry: HandlerRegistry) -> None:
 def test_e008_an_executor_that_is_none(path: str) -> None:
     [message] = found(SCHEDULED_TASKS={"EXECUTOR": path})
     assert message.id == "scheduled_tasks.E008"
-    assert f"{path!r} names no executor" in message.msg
+    assert f"{path!r} is not an executor" in message.msg
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,12 @@
-"""Where the code of an attempt runs. Tasks name one; EXECUTOR may give a dotted path too."""
+"""Where the code of an attempt runs: in a process of its own, or in a thread of the worker.
+
+A ``Run`` goes in, its messages (``messages()``) and one ending (``finished()``) come out; the
+worker writes both to the database, executors do not. ``dispatch`` is what the worker calls, in its
+main thread; it submits each run to the executor that the task names.
+
+Read ``base`` first, then ``runner`` (one attempt, from a Run to its Outcome, in whatever thread or
+process it runs) and ``thread``, the simplest executor; ``process`` is the default.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +27,7 @@ EXECUTORS = {
 
 
 def executor_class(name: str) -> type[Executor]:
-    """Return the executor of that name or dotted path. Raise InvalidSettings with the reason."""
+    """Return the executor with this name or dotted path. Raise InvalidSettings with the reason."""
     from scheduled_tasks.executors.base import Executor  # noqa: PLC0415 -- it imports this package
 
     path = EXECUTORS.get(name, name)
@@ -27,12 +35,12 @@ def executor_class(name: str) -> type[Executor]:
         found = import_string(path)
     except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its module raises
         raise InvalidSettings(
-            f"{name!r} names no executor: there are {', '.join(EXECUTORS)}, or give the dotted "
-            f"path of a class of your own ({error})."
+            f"{name!r} is not an executor: use {' or '.join(EXECUTORS)}, or the dotted path of "
+            f"your own class ({error})."
         ) from None
     if not (isinstance(found, type) and issubclass(found, Executor)):
         raise InvalidSettings(
-            f"{name!r} names no executor: {path} is no subclass of "
+            f"{name!r} is not an executor: {path} is not a subclass of "
             "scheduled_tasks.executors.base.Executor."
         )
     return found

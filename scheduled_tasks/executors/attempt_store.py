@@ -1,4 +1,4 @@
-"""What one attempt writes on its handler's own connection: checkpoints in a transaction, keys."""
+"""What one attempt writes on its handler's own connection: once keys, and checkpoints."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ class DatabaseAttemptStore:
 
     @property
     def pending(self) -> bool:
-        """Say whether a checkpoint waits for the end of the transaction that this thread is in."""
+        """Whether this thread's open transaction holds a checkpoint that is not committed yet."""
         return self._written_in is not None and self._written_in in self._connection.atomic_blocks
 
     def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
-        """Write a checkpoint as part of the open transaction; call ``show`` once it is committed.
+        """Write a checkpoint in the open transaction; call ``show`` after the commit.
 
-        Raise WrongTransaction where none is open, LeaseLost if the attempt is over.
+        Raise WrongTransaction outside a transaction, LeaseLost if the attempt has ended.
         """
         using = router.db_for_write(Execution)
-        # One that a test case has opened is not the handler's own.
+        # The transaction of a test case is not the handler's own.
         own = [block for block in self._connection.atomic_blocks if not block._from_testcase]  # noqa: SLF001
         if not own:
             raise WrongTransaction(
-                "checkpoint_in_transaction() writes what is committed with the step that it is "
-                f"about: call it inside transaction.atomic(using={using!r})."
+                "checkpoint_in_transaction() writes a checkpoint that is committed with the step "
+                f"it belongs to: call it inside transaction.atomic(using={using!r})."
             )
         run = self.run
         if not recording.leave_checkpoint((run.execution_id, run.attempt), value):
-            raise LeaseLost(f"{described(run)} is over: it leaves no checkpoint any more.")
+            raise LeaseLost(f"{described(run)} has ended: it can no longer write a checkpoint.")
         self._written_in = own[0]
         transaction.on_commit(lambda: self._committed(show), using=using)
 
     def key(self, key: str) -> Key:
-        """Return a key of the task's, to be taken."""
+        """Return a key of the task, not acquired yet."""
         return DatabaseKey(self.run, key, self.clock)
 
     def _committed(self, show: Callable[[], None]) -> None:
@@ -66,7 +66,7 @@ class DatabaseAttemptStore:
 
 
 class DatabaseKey:
-    """A key that one attempt takes, uses up or frees."""
+    """A key that one attempt acquires, uses up or releases."""
 
     def __init__(self, run: Run, key: str, clock: Callable[[], datetime]) -> None:
         self.run = run
@@ -79,26 +79,24 @@ class DatabaseKey:
         )
 
     def acquire(self) -> bool:
-        """Take it; say whether this attempt holds it now."""
+        """Acquire it. Return whether this attempt holds it now."""
         return OnceKey.objects.acquire(self.row, self.clock())
 
     def use_up(self, ttl: timedelta | None) -> None:
-        """Use it up, for so long or for ever. Raise LeaseLost if somebody else has taken it.
+        """Keep it used up for ``ttl``, or for ever. Raise LeaseLost if another run holds it.
 
-        In test mode it is free again: what was only tried is not done.
+        In test mode it is released: a dry run does not count as done.
         """
         if self.run.test_mode:
             self.release()
             return
         if not self.row.finish(None if ttl is None else self.clock() + ttl):
-            raise LeaseLost(
-                f"{described(self.run)} does not hold the key {self.row.key!r} any more."
-            )
+            raise LeaseLost(f"{described(self.run)} no longer holds the key {self.row.key!r}.")
 
     def release(self) -> None:
-        """Give it back; where that cannot be written, the next attempt takes it over.
+        """Release it. If that cannot be written, the next attempt takes the key over.
 
-        Nothing can be in a transaction that is broken, whose end takes the key back itself.
+        Nothing can be written in a broken transaction, but its rollback releases the key.
         """
         with suppress(Error):
             self.row.free()

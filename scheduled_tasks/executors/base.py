@@ -1,4 +1,4 @@
-"""What every executor can do: take runs, pass on what they say, and hand back how they ended."""
+"""The interface of executors: accept runs, and return their messages and their endings."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import ClassVar
 from scheduled_tasks.runtime.messages import Envelope, Message
 from scheduled_tasks.runtime.runs import Ending, Run
 
-#: What runs say is written at latest so many seconds after it was said.
+#: A message is written at most this long after it was sent.
 MESSAGE_DELAY_SECONDS = 0.5
-#: A run that says more than the worker has written waits until no more than this is unwritten.
+#: A run waits before it sends more while at least this many messages are unwritten.
 MAX_UNWRITTEN_MESSAGES = 10_000
 #: Later than any moment of the monotonic clock.
 NEVER = float("inf")
 
 
 class ExecutorBrokenError(RuntimeError):
-    """An executor can run nothing, so its worker must end."""
+    """An executor cannot run anything, so its worker must exit."""
 
 
 class Executor(ABC):
     """Runs the code of attempts, at most ``concurrency`` at a time.
 
-    It touches no row: the worker claims before it submits, writes what ``messages`` and
-    ``finished`` return, and answers each message. ``on_finished`` is called, from any thread,
-    when there is something to collect at once; ``on_message`` when there is something that may
-    wait until ``messages_due``.
+    It does not touch the database: the worker claims a run before it submits it, writes what
+    ``messages`` and ``finished`` return, and answers each message. ``on_finished`` is called, from
+    any thread, when there is something to collect immediately, ``on_message`` when there is
+    something that may wait until ``messages_due``.
     """
 
-    #: Can it end a run that does not want to end?
+    #: Can it end a run that does not stop when it is asked to?
     can_kill: ClassVar[bool] = False
-    #: Can it tell how much memory a run uses, and end the one that uses too much?
+    #: Can it measure the memory of a run, and end one that uses too much?
     can_limit_memory: ClassVar[bool] = False
 
     def __init__(
@@ -52,7 +52,7 @@ class Executor(ABC):
         self.on_finished = on_finished
         self.on_message = on_message
         self.in_hand: dict[int, Run] = {}
-        #: When, by the monotonic clock, the first unwritten message has to be written.
+        #: When, by the monotonic clock, the first unwritten message must be written.
         self.messages_due = NEVER
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
         self._messages: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
@@ -61,55 +61,55 @@ class Executor(ABC):
         self._numbering = threading.Lock()
 
     def open(self) -> None:
-        """Get ready to take runs; return when it is. Raise ExecutorBrokenError with the reason."""
+        """Get ready to accept runs. Raise ExecutorBrokenError with the reason if it cannot."""
 
     def check(self) -> None:
-        """Raise ExecutorBrokenError if it can run nothing any more."""
+        """Raise ExecutorBrokenError if it can no longer run anything."""
 
     @property
     def free(self) -> int:
-        """Return how many more runs it can take now."""
+        """The number of further runs that it accepts now."""
         return self.concurrency - len(self.in_hand)
 
     @property
     def stuck(self) -> frozenset[int]:
-        """Return the executions in hand that neither end nor can be ended."""
+        """The executions in hand that neither stop nor can be killed."""
         return frozenset()
 
     @property
     def leaves_code_running(self) -> bool:
-        """Say whether code that was abandoned may still run: then the process has to end."""
+        """Whether abandoned code may still be running, so that the process must exit."""
         return False
 
     def submit(self, run: Run) -> None:
-        """Take a run in hand; ``finished`` returns its ending later."""
+        """Accept a run. ``finished`` returns its ending later."""
         self.in_hand[run.execution_id] = run
         self.begin(run)
 
     @abstractmethod
     def begin(self, run: Run) -> None:
-        """Start a run and return without waiting for it."""
+        """Start a run without waiting for it to end."""
 
     def extend_lease(self, until: float) -> None:
-        """Learn until when, by ``clock.lifetime()``, nobody else may run what is in hand."""
+        """Receive the moment, by ``clock.lifetime()``, until which the runs may continue."""
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
-        """Ask one run to stop, and end it if it does not and can be ended.
+        """Ask one run to stop, and kill it if it does not stop and can be killed.
 
-        Asked again, and asked of a run that it does not hold or that already has to stop, it
-        does nothing. So does this, for executors whose runs are over before anybody can ask.
+        A run that is not in hand, or is already stopping, is left alone. This default does
+        nothing: it suits executors whose runs end before they can be cancelled.
         """
 
     def abandon(self) -> None:
-        """Bring everything in hand to an end without waiting for it; ``finished`` says how."""
+        """End all runs in hand without waiting for them. ``finished`` returns their endings."""
 
     def deliver(self, ending: Ending) -> None:
-        """Hand an ending over to whoever collects; safe from any thread."""
+        """Queue an ending for ``finished``. Safe from any thread."""
         self._endings.put(ending)
         self.on_finished()
 
     def finished(self) -> list[Ending]:
-        """Return the endings that have come in since the last call, one for each run in hand."""
+        """Return the endings since the last call, at most one for each run in hand."""
         endings = []
         while not self._endings.empty():
             ending = self._endings.get()
@@ -122,16 +122,16 @@ class Executor(ABC):
 
     @property
     def all_ended(self) -> bool:
-        """Say whether of everything in hand the ending has come in."""
+        """Whether the endings of all runs in hand have been delivered."""
         return self._endings.qsize() >= len(self.in_hand)
 
     @property
-    def full(self) -> bool:
-        """Say whether so much is unwritten that runs must wait before they say more."""
+    def backlogged(self) -> bool:
+        """Whether so many messages are unwritten that runs must wait before they send more."""
         return self._messages.qsize() >= MAX_UNWRITTEN_MESSAGES
 
-    def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
-        """Take a message from a run, from any thread; it should wait while this is ``full``."""
+    def receive(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
+        """Receive a message of a run, from any thread. Callers wait while ``backlogged``."""
         claim = run.execution_id, run.attempt
         with self._numbering:
             number = self._numbers[claim] = self._numbers.get(claim, run.message_count) + 1
@@ -148,9 +148,9 @@ class Executor(ABC):
             self.on_message()
 
     def messages(self) -> list[Envelope]:
-        """Return what runs have said since the last call, in order."""
+        """Return the messages of runs since the last call, in order."""
         self.messages_due = NEVER
         return [self._messages.get() for _ in range(self._messages.qsize())]
 
     def close(self) -> None:
-        """Take no more runs and let go of what it holds; end what can be ended."""
+        """Accept no more runs, kill those that can be killed, and release all resources."""

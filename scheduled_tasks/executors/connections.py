@@ -1,4 +1,4 @@
-"""What a handler's own database connections may do to others: stay open, or stand in the way."""
+"""Protects others from a handler's database connections: open transactions, and locks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def drop_open_transactions() -> None:
-    """Roll back what a handler left open, or the runs after it in this thread would be part of it.
+    """Roll back transactions that a handler left open; later runs in this thread would join them.
 
-    Django keeps a connection inside ``atomic`` marked as such even when it is closed, so the
-    connection itself is given up for a new one.
+    Django keeps the ``atomic`` state of a connection even when it is closed, so the connection
+    object itself is replaced.
     """
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block or (is_open(connection) and not connection.autocommit):
@@ -27,10 +27,10 @@ def drop_open_transactions() -> None:
 
 @contextmanager
 def unbroken_transactions() -> Iterator[None]:
-    """Let what is called inside break no transaction of the caller's, as a TestCase has one.
+    """Keep the caller's transactions usable, such as that of a TestCase.
 
-    After a statement that the database has refused, a transaction is good for nothing more. What
-    was done inside is rolled back then.
+    A transaction accepts no more statements after one that the database has refused. In that case
+    the changes made inside this block are rolled back.
     """
     inside = [each for each in connections.all(initialized_only=True) if each.in_atomic_block]
     points = [(connection, connection.savepoint()) for connection in inside]
@@ -43,19 +43,21 @@ def unbroken_transactions() -> Iterator[None]:
 
 
 def keep_or_roll_back(connection: BaseDatabaseWrapper, point: str) -> None:
-    """Release a savepoint; where the transaction is broken by now, go back to it."""
+    """Release a savepoint; roll back to it if the transaction is broken."""
     try:
         connection.savepoint_commit(point)
     except Error:
-        logger.warning("rolled back what a handler did, since it broke a transaction around it")
+        logger.warning(
+            "rolled back the changes of a handler that broke the surrounding transaction"
+        )
         connection.needs_rollback = False
         connection.savepoint_rollback(point)
 
 
 def holds_the_only_write_lock() -> bool:
-    """Say whether this thread is in a transaction on SQLite, which may let nobody else write.
+    """Whether this thread is in a transaction on SQLite, which may block all other writers.
 
-    Waiting there until the worker has written something would be waiting for oneself.
+    Waiting there for the worker to write something would be a deadlock.
     """
     return any(
         connection.vendor == "sqlite"

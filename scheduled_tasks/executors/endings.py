@@ -1,4 +1,4 @@
-"""The words for runs that did not end by themselves, the same for every executor."""
+"""Outcomes and reasons of runs that did not end by themselves, the same for every executor."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 
-LEASE_LOST = "The execution is no longer this worker's."
-WORKER_STOPPED = "Its worker was stopped before it finished."
+LEASE_LOST = "This worker no longer holds the execution."
+WORKER_STOPPED = "The worker was stopped before the run finished."
 RUN_CANCELLED = "The run was cancelled."
+#: Signals that are sent to a process, where others show a fault of its own.
+KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 
 def timeout_reason(run: Run) -> str:
-    """Say that a run has reached its timeout."""
-    return f"It reached its timeout of {run.timeout:g} s."
+    """Return the reason of a run that has reached its timeout."""
+    return f"Timed out after {run.timeout:g} s."
 
 
 def still_running_reason(run: Run) -> str:
-    """Say of a run that has not ended yet that it has reached its timeout."""
-    return f"{timeout_reason(run)} It is still running."
+    """Return the note on a run that has reached its timeout and has not stopped yet."""
+    return f"{timeout_reason(run)} Still running."
 
 
 def ignored_timeout_reason(run: Run) -> str:
-    """Say that a run had to be ended because it did not end at its timeout."""
+    """Return the reason of a run that did not stop at its timeout, without a full stop."""
     grace = app_settings.KILL_GRACE
-    return f"It did not end within {grace:g} s of its timeout of {run.timeout:g} s"
+    return f"Timed out after {run.timeout:g} s and did not stop within {grace:g} s"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessExit:
-    """How the process of a run ended: by a signal, or with a code."""
+    """How the process of a run ended: by a signal, or with a code. ``str()`` is a sentence."""
 
     code: int = 0
     signal: int = 0
 
     def __str__(self) -> str:
-        """Return it in words that follow "Its process"."""
         if not self.signal:
-            return f"exited with code {self.code} before the run had ended"
+            return f"Process exited with code {self.code} before the run ended."
         try:
             name = signal.Signals(self.signal).name
         except ValueError:
             name = f"signal {self.signal}"
-        return f"was ended by {name}"
+        verb = "was killed" if name in KILLING_SIGNALS else "crashed"
+        return f"Process {verb} ({name})."
 
 
 def failed(run: Run, category: str, reason: str, **fields: Any) -> Outcome:
-    """Return the outcome of a run that was ended from outside, or ended its process.
+    """Return the outcome of a run that was stopped from outside, or that ended its process.
 
-    ``fields`` are others of the outcome, its two moments at least.
+    ``fields`` are further fields of the outcome, its two moments at least.
     """
     return ended(
         run,

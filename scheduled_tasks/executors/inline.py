@@ -1,4 +1,4 @@
-"""Runs the code at once, in the thread that asks: for ``runtask`` and for tests."""
+"""Runs the code immediately, in the calling thread: for ``runtask`` and for tests."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from scheduled_tasks.runtime.runs import Outcome, Run
 class InlineExecutor(Executor):
     """Runs each attempt to its end before ``submit`` returns.
 
-    Its messages are written after it, unless it is ``accompanied`` by a thread that writes them
-    meanwhile. ``on_said`` hears each of them at once.
+    Its messages are written after the run, unless a thread writes them meanwhile
+    (``has_writer``). ``observer`` is called with each message as it is sent.
     """
 
     def __init__(
         self,
         *,
-        accompanied: bool = False,
-        on_said: Callable[[Message], None] = lambda message: None,
+        has_writer: bool = False,
+        observer: Callable[[Message], None] = lambda message: None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.accompanied = accompanied
-        self.on_said = on_said
+        self.has_writer = has_writer
+        self.observer = observer
         self._local: LocalRun | None = None
 
     @property
-    def full(self) -> bool:
-        """Say whether a run must wait before it says more: not where nobody would make room."""
-        return self.accompanied and super().full
+    def backlogged(self) -> bool:
+        """Whether a run must wait before it sends more: not where no thread writes meanwhile."""
+        return self.has_writer and super().backlogged
 
     def begin(self, run: Run) -> None:
         """Make the attempt."""
         self.deliver(self.attempt(run))
 
     def attempt(self, run: Run) -> Outcome:
-        """Make the attempt and return how it ended."""
+        """Make the attempt and return its outcome."""
         with unbroken_transactions():
-            self._local = LocalRun(self, run, on_error=self.note_error)
+            self._local = LocalRun(self, run, on_error=self.record_error)
             return self._local.perform()
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
@@ -53,13 +53,13 @@ class InlineExecutor(Executor):
         if self._local and run and (run.execution_id, run.attempt) == (execution_id, attempt):
             self._local.cancel(reason)
 
-    def note_error(self, error: BaseException) -> None:
-        """Learn what a handler has raised; its words are in the outcome."""
+    def record_error(self, error: BaseException) -> None:
+        """Receive the exception that a handler has raised; its text is in the outcome."""
 
-    def take(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
-        """Take a message; one that nobody writes before the run has ended is as good as written."""
-        with suppress(Exception):  # whoever looks on must not fail the run
-            self.on_said(message)
-        super().take(run, message, answer)
-        if not self.accompanied:
+    def receive(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
+        """Receive a message. Without a writer it counts as written: the run must not wait."""
+        with suppress(Exception):  # an observer must not fail the run
+            self.observer(message)
+        super().receive(run, message, answer)
+        if not self.has_writer:
             answer(True)

@@ -1,4 +1,4 @@
-"""A run in a thread of this process: what it says, its timeout, and what can be done about it."""
+"""A run in a thread of this process: its messages, its timeout, and how it is asked to stop."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from scheduled_tasks.runtime.logs.printed_output import is_handling
 from scheduled_tasks.runtime.messages import ExecutorNote, Message
 from scheduled_tasks.runtime.runs import Outcome, Run
 
-#: A thread that waits looks up so often, in seconds: no exception reaches it while it waits.
+#: How often a waiting thread checks for a stop: no exception reaches it while it waits.
 POLL_SECONDS = 0.2
 
 
 class LocalRun:
-    """One run in a thread. It is its own recorder: what it says goes to the executor's queue."""
+    """One run in a thread. It is its own recorder: messages go to the executor's queue."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class LocalRun:
         self._timer: threading.Timer | None = None
 
     def perform(self) -> Outcome:
-        """Make the attempt, with its timeout."""
+        """Make the attempt, and enforce its timeout."""
         if self.run.timeout is not None:
             self._start_timer(self.run.timeout, self._time_out)
         try:
@@ -63,26 +63,26 @@ class LocalRun:
 
     @property
     def timed_out(self) -> bool:
-        """Say whether it has reached its timeout."""
+        """Whether it has reached its timeout."""
         return self.cancellation.error is TimeLimitExceeded
 
     @property
     def cancelled(self) -> bool:
-        """Say whether it was cancelled before it had to stop for another reason."""
+        """Whether it was cancelled before it had to stop for another reason."""
         return self.cancellation.error is RunCancelled
 
     def cancel(self, reason: str) -> None:
-        """Ask it to stop, once."""
+        """Ask it to stop, unless it already has to."""
         if not self.cancellation.requested:
             self.cancellation.request(RunCancelled, reason)
 
     def send(self, message: Message) -> None:
-        """Hand a message over and go on."""
+        """Queue a message."""
         self._wait_for_room()
-        self.executor.take(self.run, message, self._answer)
+        self.executor.receive(self.run, message, self._answer)
 
     def confirm(self, message: Message) -> None:
-        """Hand a message over and wait until it is written."""
+        """Queue a message and wait until it is written."""
         if holds_the_only_write_lock():
             self.send(message)
             return
@@ -94,7 +94,7 @@ class LocalRun:
             answered.set()
 
         asked_before = self.cancellation.requested
-        self.executor.take(self.run, message, answer)
+        self.executor.receive(self.run, message, answer)
         self.executor.on_finished()
         while not answered.wait(POLL_SECONDS):
             if not asked_before:
@@ -103,8 +103,9 @@ class LocalRun:
 
     def _wait_for_room(self) -> None:
         self._raise_if_refused()
-        # Nobody makes room for who keeps others from writing, or from logging.
-        while self.executor.full and not (holds_the_only_write_lock() or is_handling()):
+        # The worker cannot write while this thread holds the only write lock, nor log while it
+        # holds the lock of a logging handler.
+        while self.executor.backlogged and not (holds_the_only_write_lock() or is_handling()):
             time.sleep(POLL_SECONDS)
             self._raise_if_refused()
 
@@ -120,12 +121,12 @@ class LocalRun:
     def _time_out(self) -> None:
         self.cancellation.request(TimeLimitExceeded, timeout_reason(self.run))
         if self.timed_out or self.cancelled:
-            self.executor.take(
+            self.executor.receive(
                 self.run, ExecutorNote(text=still_running_reason(self.run)), self._answer
             )
-            self._start_timer(app_settings.KILL_GRACE, self._note_ignored)
+            self._start_timer(app_settings.KILL_GRACE, self._report_ignored)
 
-    def _note_ignored(self) -> None:
+    def _report_ignored(self) -> None:
         if not self._over:
             self.on_ignored()
 

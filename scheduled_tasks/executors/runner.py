@@ -1,4 +1,4 @@
-"""One attempt, from a Run to its Outcome: resolve, validate, announce, call."""
+"""One attempt, from a Run to its Outcome: resolve the handler, check the payload, call it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from scheduled_tasks.signals import execution_started
 
 Call = Callable[[Run, TaskContext], Any]
 
-#: How runs end whose handler came to an end of its own choice.
+#: The statuses of runs whose handler returned or raised Skip.
 WELL_ENDED = ("success", "partial", "skipped")
 
 
@@ -48,12 +48,11 @@ def perform(
     alone: bool = False,
     on_error: Callable[[BaseException], None] = lambda error: None,
 ) -> Outcome:
-    """Make one attempt and return how it ended; whatever the handler raises is in the outcome.
+    """Make one attempt and return its outcome, which holds whatever the handler raises.
 
-    What the handler says of itself goes to the recorder. The cancellation, while it is not
-    requested, does nothing; what is requested too late changes nothing. ``call`` takes the place
-    of the handler; ``on_error`` is told what failed it. ``alone`` says that whatever happens in
-    this process is part of the run.
+    Messages of the handler go to ``recorder``. A stop that ``cancellation`` receives after the
+    handler has ended has no effect. ``call`` replaces the handler; ``on_error`` receives the
+    exception that failed it. ``alone`` means that everything in this process is part of the run.
     """
     call = call or call_handler
     started_at, begun = clock(), time.perf_counter()
@@ -72,8 +71,8 @@ def perform(
         on_error(error)
         ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
         if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
-            ending["error"] = ""  # the reason says it
-    context.say_last()
+            ending["error"] = ""  # the reason says the same
+    context.send_pending()
     log.close()
     ending |= interruption_of(cancellation, run, ending)
     return Outcome(
@@ -87,7 +86,7 @@ def perform(
 
 
 def call_handler(run: Run, context: TaskContext) -> Any:
-    """Resolve the handler, check the payload once more, and call with the keys that it holds."""
+    """Resolve the handler, check the payload again, and call it with the keys of the payload."""
     handler = registry.get(run.handler)
     arguments = handler.spec.clean(run.payload)
     if handler.spec.context_parameter:
@@ -123,14 +122,14 @@ def context_of(
 
 
 def counts_so_far(run: Run) -> Counts:
-    """Return what an attempt goes on counting from: from nothing, unless it goes on itself."""
+    """Return the counts to continue from: zero, unless the attempt has a checkpoint."""
     if run.checkpoint is None:
         return Counts()
     return Counts(processed=run.processed_count, errors=run.error_count)
 
 
 def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
-    """Return what the end of a run says whose handler has returned."""
+    """Return the fields of the Outcome of a handler that has returned."""
     if isinstance(result, Partial):
         reason = redacted_text(str(result.reason))
         return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
@@ -139,7 +138,7 @@ def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
 
 
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
-    """Return what the exception has to say about another attempt."""
+    """Return the fields of the Outcome that decide on a retry."""
     if isinstance(error, RetryLater):
         return {"retry_after": error.delay.total_seconds()}
     handler = registry.handlers.get(run.handler)
@@ -147,10 +146,10 @@ def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
 
 
 def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:
-    """Return what the end of a run has to say besides, if it was asked to stop.
+    """Return the fields of the Outcome that change because the run was asked to stop.
 
-    One that reached its timeout has failed, even if it returned; its result is kept. One that was
-    cancelled is no failure; what it raised of its own is kept.
+    A run that reached its timeout has failed, even if it returned; its result is kept. A run that
+    was cancelled is not a failure; the error that it raised itself is kept.
     """
     if cancellation.error is RunCancelled:
         if ending["status"] in WELL_ENDED:

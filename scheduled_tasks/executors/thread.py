@@ -1,4 +1,4 @@
-"""Runs the code in threads of the worker: the least overhead, no isolation."""
+"""Runs the code in threads of the worker: little overhead, no isolation."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class ThreadExecutor(Executor):
-    """Runs attempts in up to ``concurrency`` daemon threads, made as they are needed.
+    """Runs attempts in up to ``concurrency`` daemon threads, started as they are needed.
 
-    A thread cannot be killed, and its memory cannot be told from that of others. At its timeout a
-    run is asked to stop, and an exception is raised in it, once it is back from whatever it waits
-    for; until it returns it keeps its place.
+    A thread cannot be killed, and its memory cannot be measured. At its timeout a run is asked to
+    stop: an exception is raised in it as soon as it returns from whatever it waits for. Until it
+    has ended, it counts towards ``concurrency``.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -48,7 +48,7 @@ class ThreadExecutor(Executor):
 
     @property
     def stuck(self) -> frozenset[int]:
-        """Return the executions that outlived the grace after their timeout."""
+        """The executions that did not stop within the grace period after their timeout."""
         if not self._stuck:
             return frozenset()
         with self._changing:
@@ -58,27 +58,27 @@ class ThreadExecutor(Executor):
 
     @property
     def leaves_code_running(self) -> bool:
-        """Say whether runs that were abandoned have not come back."""
+        """Whether abandoned runs have not returned."""
         return self._abandoned and bool(self._runs)
 
     def begin(self, run: Run) -> None:
-        """Hand the run to an idle thread, or to a new one while there may be more."""
+        """Give the run to an idle thread, or to a new one below the limit."""
         if len(self._threads) < min(len(self.in_hand), self.concurrency):
             name = f"run-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._serve, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        local = LocalRun(self, run, on_ignored=lambda: self._give_up(run))
+        local = LocalRun(self, run, on_ignored=lambda: self._mark_stuck(run))
         self._runs[claim_of(run)] = local
         self._work.put(local)
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
-        """Ask one run to stop; until it returns it stays in hand."""
+        """Ask one run to stop. It stays in hand until it returns."""
         if local := self._runs.get((execution_id, attempt)):
             local.cancel(reason)
 
     def abandon(self) -> None:
-        """Ask everything in hand to stop, and end it on record: no thread can be waited for."""
+        """Ask all runs to stop, and record their end: waiting for a thread might take for ever."""
         self._abandoned = True
         for local in list(self._runs.values()):
             if local.timed_out:
@@ -90,7 +90,7 @@ class ThreadExecutor(Executor):
                 self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
 
     def close(self) -> None:
-        """Let the idle threads end; busy ones end with their run, or with the process."""
+        """Stop the idle threads; busy ones end with their run, or with the process."""
         self._abandoned = True
         for _ in self._threads:
             self._work.put(None)
@@ -99,7 +99,7 @@ class ThreadExecutor(Executor):
                 thread.join()
 
     def _cancelled(self, local: LocalRun) -> Outcome:
-        """Return the outcome of a run that was cancelled, and is given up."""
+        """Return the outcome of a cancelled run that is abandoned."""
         return cancelled(
             local.run,
             local.cancellation.reason,
@@ -108,26 +108,26 @@ class ThreadExecutor(Executor):
         )
 
     def _timed_out(self, local: LocalRun) -> Outcome:
-        """Return the outcome of a run that has reached its timeout, and is given up."""
+        """Return the outcome of a timed-out run that is abandoned."""
         reason = timeout_reason(local.run)
         if local.run.execution_id in self.stuck:
             reason = f"{ignored_timeout_reason(local.run)}."
         return failed(
             local.run,
             "timeout",
-            f"{reason} It ran in a thread, which cannot be killed, so its worker ended.",
+            f"{reason} A thread cannot be killed, so the worker exited.",
             started_at=local.started_at,
             finished_at=self.clock(),
         )
 
-    def _give_up(self, run: Run) -> None:
+    def _mark_stuck(self, run: Run) -> None:
         with self._changing:
             if claim_of(run) not in self._runs:  # it has ended just now
                 return
             self._stuck.add(claim_of(run))
         logger.error(
-            "task=%s execution=%s: %s; its thread cannot be killed, so this worker claims no "
-            "more and ends when its other runs have",
+            "task=%s execution=%s: %s; its thread cannot be killed, so this worker claims no more "
+            "executions and exits when its other runs have ended",
             run.task_name,
             run.execution_id,
             ignored_timeout_reason(run),
@@ -147,10 +147,10 @@ class ThreadExecutor(Executor):
             connections.close_all()
 
     def _outcome_of(self, local: LocalRun) -> Outcome:
-        """Make an attempt; one that cannot be made has failed, and does not cost its place."""
+        """Make an attempt. One that cannot be made has failed; the thread goes on."""
         try:
             close_old_connections()
-            # What a handler activates, a language or a time zone, is gone with its run.
+            # A language or a time zone that a handler activates must not outlive its run.
             return copy_context().run(local.perform)
         except BaseException as error:  # noqa: BLE001 -- the thread must go on
             return ended(
@@ -161,16 +161,18 @@ class ThreadExecutor(Executor):
             )
 
     def _clean_up(self) -> None:
-        """Leave nothing of a run to the next one in this thread, in whatever state it is."""
+        """Leave no transaction and no broken connection to the next run in this thread."""
         try:
             drop_open_transactions()
             close_old_connections()
         except Exception:
-            logger.exception("connections of a run could not be closed; the next gets new ones")
+            logger.exception(
+                "the connections of a run could not be closed; the next run gets new ones"
+            )
             for connection in connections.all(initialized_only=True):
                 del connections[connection.alias]
 
 
 def claim_of(run: Run) -> tuple[int, int]:
-    """Return which attempt a run is: another of the same execution may follow it here."""
+    """Return the key of an attempt: another of the same execution may follow it here."""
     return run.execution_id, run.attempt

@@ -8,7 +8,7 @@ from typing import Any
 
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import BY_ENGINE, MAX_NAME_LENGTH, TaskChange
-from scheduled_tasks.runtime.sanitizing import plain
+from scheduled_tasks.runtime.sanitizing import json_compatible
 
 
 def record_change(
@@ -28,6 +28,6 @@ def record_change(
         action=action,
         changed_at=now,
         changed_by=by[:MAX_NAME_LENGTH],
-        fields={name: plain(values) for name, values in (fields or {}).items()},
+        fields={name: json_compatible(values) for name, values in (fields or {}).items()},
         reason=reason,
     )

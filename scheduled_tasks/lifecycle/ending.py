@@ -110,7 +110,7 @@ def write_endings(
     Raise LostRaceError, and so retry the transaction, if one of them is not held under the same
     attempt any more.
     """
-    prefetch_related_objects([row for row in endings if endings[row].may_go_on], "task")
+    prefetch_related_objects([row for row in endings if endings[row].may_be_retried], "task")
     made = [apply_ending(row, ending, now) for row, ending in endings.items()]
     rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
     write(rows, ENDING_FIELDS, before=Execution.Status.RUNNING, using=using)

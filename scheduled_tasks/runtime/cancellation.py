@@ -1,4 +1,4 @@
-"""The way into a running handler for who wants it to stop."""
+"""Interrupts a running handler that has to stop."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import TypeVar
 from scheduled_tasks.exceptions import RunInterrupted
 
 T = TypeVar("T")
-#: Of the run that is being made here.
+#: The cancellation of the run in this context.
 current: ContextVar[Cancellation] = ContextVar("cancellation")
 
 
 class Cancellation:
-    """Whether one run has to stop, and why; raises that inside its handler.
+    """Whether one run has to stop, and why. Raises the reason inside its handler.
 
-    ``request`` may be called from any thread, and from a signal handler of the handler's own. The
-    exception reaches a handler between two steps of its Python code, one that sleeps or waits
-    only where a signal wakes it; an ``async`` handler is cancelled at its next ``await``.
+    ``request`` may be called from any thread, and from a signal handler in the handler's thread.
+    The exception is raised between two bytecode instructions, so a handler that sleeps or waits
+    receives it only if a signal wakes it. An ``async`` handler is cancelled at its next ``await``.
     """
 
     def __init__(self) -> None:
         self.error: type[RunInterrupted] | None = None
         self.reason = ""
-        # Re-entrant: a signal may come while the thread that it interrupts holds it.
+        # Re-entrant: a signal may arrive while the thread that it interrupts holds it.
         self._lock = threading.RLock()
         self._thread: int | None = None
         self._raised_from_afar = False
@@ -39,14 +39,14 @@ class Cancellation:
 
     @property
     def requested(self) -> bool:
-        """Say whether the run has to stop."""
+        """Whether the run has to stop."""
         return self.error is not None
 
     def request(self, error: type[RunInterrupted], reason: str) -> None:
-        """Ask the run to stop, for a reason that is a sentence. Asked again, it is raised again.
+        """Ask the run to stop, for a reason that is a sentence. A second call raises it again.
 
-        The reason given first stays; a handler that has ended is asked in vain. Where the handler
-        runs in the calling thread, which then is in a signal handler, it is raised right here.
+        The first reason is kept. After the handler has ended, nothing happens. If the handler runs
+        in the calling thread, which then is in a signal handler, the exception is raised here.
         """
         with self._lock:
             if self._ended:
@@ -64,20 +64,20 @@ class Cancellation:
                 raise_in(self._thread, self.error)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function that may be interrupted, and let nothing that comes after it be."""
+        """Call a function that may be interrupted. Nothing is interrupted after it has returned."""
         token = current.set(self)
         self._thread = threading.get_ident()
         try:
             self.check()
             return function()
         finally:
-            # One step, and the first: what a signal requests after it changes nothing.
+            # First, and atomic: requests from signal handlers have no effect from here on.
             self._ended = True
-            self._settle()
+            self._discard_pending()
             current.reset(token)
 
     async def awaited(self, result: Awaitable[T]) -> T:
-        """Await what may be cancelled."""
+        """Await a result; a request cancels it."""
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         if task is not None:
             self._cancel_task = lambda: loop.call_soon_threadsafe(task.cancel)
@@ -89,13 +89,13 @@ class Cancellation:
                 self._cancel_task = None
 
     def check(self) -> None:
-        """Raise what was requested, if anything was."""
+        """Raise the requested exception, if there is one."""
         if self.error is not None:
             raise self.error(self.reason)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Let nothing interrupt the handler's thread inside; what was requested is raised after."""
+        """Do not interrupt the handler's thread inside this block; raise requests after it."""
         if threading.get_ident() != self._thread:
             yield
             return
@@ -110,8 +110,8 @@ class Cancellation:
         if deferred:
             self.check()
 
-    def _settle(self) -> None:
-        """Let nothing that another thread has just requested surface after the call."""
+    def _discard_pending(self) -> None:
+        """Discard an exception that another thread has requested and that is not raised yet."""
         with self._lock:
             self._thread = None
         if self._raised_from_afar:
@@ -119,10 +119,10 @@ class Cancellation:
 
 
 def start_uninterrupted(start: Callable[[], None]) -> None:
-    """Start a thread from within a run, if it is within one, which nothing interrupts meanwhile.
+    """Start a thread; inside a run, without an interruption meanwhile.
 
-    The interpreter takes a thread for the one that starts it until it goes on by itself: what is
-    raised in the one may kill the other, for which the first would wait for ever.
+    Until a new thread runs on its own, the interpreter confuses it with the one that starts it.
+    An exception raised for the one may kill the other, and ``start`` would wait for it for ever.
     """
     cancellation = current.get(None)
     with cancellation.shielded() if cancellation else nullcontext():
@@ -130,18 +130,18 @@ def start_uninterrupted(start: Callable[[], None]) -> None:
 
 
 class PendingError(RunInterrupted):
-    """Takes the place of what is still to be raised in a thread."""
+    """Replaces an exception that has not yet been raised in a thread."""
 
 
 def raise_in(thread: int, error: type[BaseException]) -> None:
-    """Raise an exception in a thread at its next step, in place of one not yet raised there."""
+    """Raise an exception in a thread, in place of one that has not been raised yet."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 def swallow_pending() -> None:
-    """Let nothing that was raised from another thread surface in this one after this.
+    """Discard an exception that another thread has raised for this one.
 
-    Taking it back, as the interpreter offers, leaves its threads looking for it at each step.
+    CPython can also withdraw it, but then its threads keep checking for it at each step.
     """
     surfaced = False
     while not surfaced:

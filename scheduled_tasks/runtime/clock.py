@@ -1,4 +1,4 @@
-"""The time that the engine goes by: the database's, carried on by a monotonic clock."""
+"""The engine's time: the database's time, carried forward by a monotonic clock."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_SKEW = timedelta(seconds=2)
 
 
 def lifetime() -> float:
-    """Return seconds that go on while the machine sleeps, the same in all its processes."""
+    """Return a monotonic time that includes sleep of the machine, the same in all processes."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class Clock:
-    """Tells the time since it was last set, whatever happens to the host's wall clock."""
+    """A clock that is set once and then does not depend on the host's wall clock."""
 
     def __init__(self) -> None:
         self._base = (timezone.now(), time.monotonic())
@@ -29,32 +29,32 @@ class Clock:
 
     @classmethod
     def at(cls, base: tuple[str, float]) -> Clock:
-        """Return a clock that goes with another process's, by what its ``base`` says."""
+        """Return a clock that agrees with another process's, from its ``base``."""
         clock = cls()
         clock._base = (datetime.fromisoformat(base[0]), base[1])
         return clock
 
     @property
     def base(self) -> tuple[str, float]:
-        """Return what ``at`` takes in another process of this machine."""
+        """The argument for ``at`` in another process of this machine."""
         moment, then = self._base
         return moment.isoformat(), then
 
     def set(self, moment: datetime) -> None:
-        """Go on from this moment."""
+        """Set the clock."""
         self._base = (moment, time.monotonic())
 
     def now(self) -> datetime:
-        """Return the moment last set plus the time that has passed since, in UTC."""
+        """Return the current time in UTC."""
         moment, then = self._base
         return moment + timedelta(seconds=time.monotonic() - then)
 
     def wait(self, until: datetime, at_most: timedelta) -> None:
-        """Sleep until a moment, and never longer than so long."""
+        """Sleep until a moment, but no longer than ``at_most``."""
         time.sleep(max(min(until - self.now(), at_most).total_seconds(), 0))
 
     def follow(self, database_time: datetime) -> None:
-        """Go on from the database's time; warn once where the host's clock is far from it."""
+        """Set the clock to the database's time. Warn once if the host's clock is far from it."""
         self.set(database_time)
         skew = timezone.now() - database_time
         if abs(skew) > MAX_SKEW and not self._warned:

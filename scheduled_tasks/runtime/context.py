@@ -1,4 +1,4 @@
-"""What a handler is told about the run that it is part of, and what it can say of it."""
+"""``TaskContext``: what a handler knows about its run, and what it can report and store."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from scheduled_tasks.runtime.sanitizing import redacted_text, strict_json
 
 Item = TypeVar("Item")
 
-#: Of what is said beside progress, so many characters are kept.
+#: The maximum length of the text of a progress message.
 MAX_TEXT_LENGTH = 500
 
 
 class NullRecorder:
-    """Takes messages that nobody reads, as of a context that a test has made by hand."""
+    """Drops messages, for a context that a test has made by hand."""
 
     def send(self, message: Message) -> None:
-        """Forget it."""
+        """Drop it."""
 
     confirm = send
 
@@ -47,7 +47,7 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        """Keep the extras of the caller, too."""
+        """Merge with the extras of the caller."""
         return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
@@ -55,16 +55,15 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
 class TaskContext:
     """One attempt, handed to a handler that asks for it.
 
-    A handler asks by naming a parameter ``context`` or by annotating any parameter with this
-    class. ``scheduled_for`` is the slot of a scheduled run and the moment of asking of one
-    started by hand; do date arithmetic with it, never with the clock, so that a late run does
-    the work of its own slot. ``attempt`` counts from 1. ``execution_count`` says how many runs of
-    the task have ended before this one, ``last_success_at`` when the last of them began that
-    succeeded: what has changed since then has been seen by none. In ``test_mode`` somebody only
-    tries the handler.
+    A handler asks for it with a parameter named ``context``, or with any parameter annotated with
+    this class. ``scheduled_for`` is the slot of a scheduled run, and the time of the request for a
+    run started by hand. Use it for date arithmetic, not the clock, so that a late run does the
+    work of its own slot. ``attempt`` counts from 1. ``execution_count`` is the number of runs of
+    the task that have ended before this one. ``last_success_at`` is when the last successful one
+    began: no run has seen changes since then. ``test_mode`` means a dry run.
 
-    What a handler says here survives a rollback of its own transactions. It raises LeaseLost
-    where the execution is no longer this worker's, so that the handler stops.
+    Messages sent here survive a rollback of the handler's own transactions. Methods raise
+    LeaseLost if the worker no longer holds the execution, so that the handler stops.
     """
 
     task_name: str
@@ -83,23 +82,24 @@ class TaskContext:
     attempt_store: AttemptStore = field(default_factory=InMemoryAttemptStore, repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     last_checkpoint: Any = field(default=None, repr=False)
-    pace: Throttle = field(init=False, repr=False, compare=False)
-    counting: Throttle = field(init=False, repr=False, compare=False)
+    progress_updates: Throttle = field(init=False, repr=False, compare=False)
+    count_updates: Throttle = field(init=False, repr=False, compare=False)
     _lock: threading.RLock = field(
         default_factory=threading.RLock, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        self.pace, self.counting = Throttle(self.recorder), Throttle(self.recorder)
+        self.progress_updates = Throttle(self.recorder)
+        self.count_updates = Throttle(self.recorder)
 
-    def say_last(self) -> None:
-        """Say what has not been said yet, since it was said too soon after the message before."""
-        for pace in (self.pace, self.counting):
-            pace.close()
+    def send_pending(self) -> None:
+        """Send the messages that were held back because they followed another too closely."""
+        for updates in (self.progress_updates, self.count_updates):
+            updates.close()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """Return a logger whose lines are stored with the execution, and logged as ever.
+        """A logger whose lines are stored with the execution, and logged as usual.
 
         Its records carry the task and the execution as extras.
         """
@@ -108,9 +108,9 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Say whether the run has to stop: it is cancelled, too late, or its worker has to end.
+        """Whether the run has to stop: it was cancelled, timed out, or its worker stops.
 
-        A loop that looks at it can end cleanly; otherwise an exception interrupts the handler.
+        A loop that checks it can end cleanly; otherwise an exception interrupts the handler.
         """
         return self.cancellation.requested
 
@@ -131,29 +131,27 @@ class TaskContext:
         total: float | None = None,
         text: str = "",
     ) -> ProgressLoop[Item] | None:
-        """Say how far the run has come: so much of ``total``, where that is known.
+        """Report how far the run has come: ``done`` of ``total``, if that is known.
 
-        Or wrap what a loop goes through, ``for page in context.progress(pages)``, also with
-        ``async for``: each item that the loop has done counts. It is written twice a second at
-        most, however often it is said. Raise TypeError for anything else.
+        Or wrap an iterable, ``for page in context.progress(pages)``, also with ``async for``: each
+        finished item counts. It is written at most twice a second, however often it is reported.
+        Raise TypeError for anything else.
         """
         text = redacted_text(str(text), limit=MAX_TEXT_LENGTH)
         if total is None or isinstance(total, (int, float)):
             if isinstance(done, (int, float)):
-                self.pace.say(partial(Progress, done=done, total=total, text=text))
+                self.progress_updates.update(partial(Progress, done=done, total=total, text=text))
                 return None
             if isinstance(done, (Iterable, AsyncIterable)) and not isinstance(done, (str, bytes)):
-                return ProgressLoop(self.pace, done, total, text)
-        raise TypeError(
-            f"progress() takes numbers, or what a loop goes through, not {done!r} of {total!r}."
-        )
+                return ProgressLoop(self.progress_updates, done, total, text)
+        raise TypeError(f"progress() takes numbers or an iterable, not {done!r} of {total!r}.")
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
-        """Count more items that were processed, and those of them that had errors.
+        """Add to the number of items processed, and of those among them that had errors.
 
-        A run that returns and has counted errors has succeeded in part. What an attempt before
-        this one has counted goes on counting where that has left a checkpoint. It is written twice
-        a second at most, like progress.
+        A run that returns after it has counted errors is a partial success. If the previous attempt
+        left a checkpoint, counting continues from its counts. It is written at most twice a
+        second, like progress.
         """
         if not all(isinstance(number, int) for number in (processed, errors)):
             raise TypeError(f"record() takes whole numbers, not {processed!r} and {errors!r}.")
@@ -162,63 +160,64 @@ class TaskContext:
             self.counts = Counts(
                 processed=counted.processed + processed, errors=counted.errors + errors
             )
-            self.counting.say(partial(getattr, self, "counts"))
+            self.count_updates.update(partial(getattr, self, "counts"))
 
     def heartbeat(self) -> None:
-        """Make sure that the execution is still this attempt's, as before what cannot be undone.
+        """Check that the execution still belongs to this attempt, before an irreversible step.
 
-        It asks the worker, who asks the database. Raise LeaseLost if it is not.
+        The worker checks it in the database. Raise LeaseLost if it does not.
         """
         self._confirm(LeaseCheck())
 
     @property
     def checkpoint(self) -> Any:
-        """Return the JSON value that this attempt, or one before it, left last; None for none."""
+        """The JSON value that this attempt, or a previous one, stored last; None if none did."""
         return self.last_checkpoint
 
     @checkpoint.setter
     def checkpoint(self, value: Any) -> None:
-        """Leave a JSON value for the next attempt; it is written when the assignment is over.
+        """Store a JSON value for the next attempt. It is written when the assignment returns.
 
-        Inside a transaction on SQLite, which lets nobody else write, it is written after that has
-        ended. Raise TypeError for what has no JSON form, ValueError for what is too long to be
-        stored: half a checkpoint is none.
+        Inside a transaction on SQLite, which blocks all other writers, it is written after the
+        transaction. Raise TypeError for a value without a JSON form, ValueError for one that is
+        too long: a checkpoint is never cut.
         """
         stored = strict_json(value)
         self._confirm(Checkpoint(value=stored))
         self.last_checkpoint = stored
 
     async def acheckpoint(self, value: Any) -> None:
-        """Leave a checkpoint as an assignment does, while the event loop goes on."""
+        """Store a checkpoint without blocking the event loop."""
         stored = strict_json(value)
-        self.say_last()
+        self.send_pending()
         await asyncio.to_thread(self.recorder.confirm, Checkpoint(value=stored))
         self.last_checkpoint = stored
 
     def checkpoint_in_transaction(self, value: Any) -> None:
-        """Leave a checkpoint that is committed, or rolled back, with the step that it is about.
+        """Store a checkpoint that is committed, or rolled back, with the step it belongs to.
 
-        It is written on the handler's own connection, inside ``transaction.atomic()``, and
-        ``checkpoint`` shows it once that is committed. Until then the worker can write nothing of
-        this run: do it last, and end the transaction soon. Raise WrongTransaction outside one,
-        LeaseLost where another attempt may have begun, and what ``checkpoint`` raises.
+        It is written on the handler's own connection, inside ``transaction.atomic()``;
+        ``checkpoint`` returns it after the commit. Until then the worker cannot write anything
+        of this run: call this last, and end the transaction soon. Raise WrongTransaction outside
+        a transaction, LeaseLost if another attempt may have begun, and whatever ``checkpoint``
+        raises.
         """
         stored = strict_json(value)
 
         def show() -> None:
             self.last_checkpoint = stored
 
-        self.say_last()
+        self.send_pending()
         self.attempt_store.checkpoint(stored, show)
 
     def once(self, key: str, ttl: float | timedelta | None = None) -> OnceBlock:
-        """Return a block, for ``with`` or ``async with``, that says whether it is the first.
+        """Return a block, for ``with`` or ``async with``, that tells whether it is the first.
 
-        The key, one of the task's, is taken for this execution. It is used up when the block ends
-        without an exception, for ``ttl`` in seconds or for ever; an exception, or the end of the
-        attempt, frees it. Who comes meanwhile, or later, is told False. Inside
-        ``transaction.atomic()`` it is committed with what is done, exactly once; without, that is
-        done at least once. The block raises LeaseLost if somebody else has taken the key.
+        The execution acquires the key, which belongs to the task. When the block ends without an
+        exception, the key is used up, for ``ttl`` seconds or for ever; an exception, or the end of
+        the attempt, releases it. Any other block with the key receives False. Inside
+        ``transaction.atomic()`` the key is committed with the work, which is done exactly once;
+        outside, the work is done at least once. Raise LeaseLost if another run holds the key.
         """
         return OnceBlock(self.attempt_store.key(checked_text("key", key)), checked_ttl(ttl))
 
@@ -226,8 +225,8 @@ class TaskContext:
         if self.attempt_store.pending:
             # The worker would wait for this transaction, and this transaction for the worker.
             raise WrongTransaction(
-                "checkpoint_in_transaction() was called in the transaction that is open: until it "
-                "ends, the worker can confirm nothing of this run. End it first."
+                "checkpoint_in_transaction() was called in the open transaction. The worker cannot "
+                "confirm anything of this run until the transaction ends. End it first."
             )
-        self.say_last()  # the next attempt goes on counting from there
+        self.send_pending()  # the next attempt continues from these counts
         self.recorder.confirm(message)

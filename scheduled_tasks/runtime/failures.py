@@ -1,4 +1,4 @@
-"""How an exception becomes words that can be stored."""
+"""Turns an exception into fields of an Outcome: category, error, traceback, fingerprint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scheduled_tasks.runtime.runs import fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
 SHORT_TEXT = 2_000
-#: Libraries all of whose exceptions come from the network; they are looked at by name, not used.
+#: Libraries whose exceptions all come from the network; recognized by name, never imported.
 NETWORK_LIBRARIES = ("aiohttp", "httpx", "requests", "smtplib", "ssl", "urllib", "urllib3")
 
 
 def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
-    """Return the fields of an Outcome that has failed with this exception.
+    """Return the fields of an Outcome that failed with this exception.
 
     ``caller`` is the module that called the handler; the traceback begins after its frames.
     """
@@ -38,7 +38,7 @@ def short_text(error: BaseException) -> str:
     try:
         return "".join(traceback_module.format_exception_only(error)).strip()
     except Exception as broken:  # noqa: BLE001 -- an exception may be as broken as any object
-        return f"{type(error).__name__}, which cannot be shown: {type(broken).__name__}"
+        return f"{type(error).__name__} (its text cannot be shown: {type(broken).__name__})"
 
 
 def long_text(error: BaseException, frames: TracebackType | None) -> str:
@@ -49,7 +49,7 @@ def long_text(error: BaseException, frames: TracebackType | None) -> str:
 
 
 def category_of(error: BaseException) -> str:
-    """Return the kind of failure, by the class of the exception."""
+    """Return the error category of an exception, by its class."""
     match error:
         case InvalidPayload():
             return "payload"
@@ -76,7 +76,7 @@ def library_of(error: BaseException) -> str:
 
 
 def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
-    """Return what failures of one cause share: the class and the place, not the message."""
+    """Return a key that failures of one cause share: class and place, but not the message."""
     last = traceback_module.extract_tb(frames)[-1:]
     place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
@@ -84,7 +84,7 @@ def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
 
 
 def without_frames_of(modules: set[str], frames: TracebackType | None) -> TracebackType | None:
-    """Begin a traceback where the handler begins; an error of ours keeps all its frames."""
+    """Return the traceback from the handler on; an error in our own code keeps all frames."""
     inner = frames
     while inner is not None and inner.tb_frame.f_globals.get("__name__") in modules:
         inner = inner.tb_next

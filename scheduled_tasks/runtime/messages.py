@@ -1,8 +1,8 @@
-"""What a run says of itself while it goes on: plain values that cross threads and pipes.
+"""What a run sends while it is in progress: plain values that cross threads and pipes.
 
-A handler never writes these into a table. They travel to the worker, which writes them in
-batches, each guarded by the claim, so that they survive a rollback of the handler's and need no
-connection of its process.
+A handler never writes these to the database. They go to the worker, which writes them in batches,
+each guarded by the claim. So they survive a rollback in the handler, and the handler's process
+needs no connection for them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, Protocol
 class LogLine:
     """One line of the execution's log. ``level`` is a number of the logging module.
 
-    An ``unheard`` line has come to no logger of the run's process: the worker logs it.
+    No logger in the run's process has received an ``unlogged`` line: the worker logs it.
     """
 
     logged_at: datetime
     level: int
     logger: str
     message: str
-    unheard: bool = False
+    unlogged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the run has come; takes the place of what was said before."""
+    """How far the run has come. Replaces the previous one."""
 
     done: float
     total: float | None = None
@@ -38,16 +38,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Where the next attempt may go on: a JSON value; takes the place of the one before."""
+    """Where the next attempt may continue: a JSON value. Replaces the previous one."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many items were processed so far, and how many of them had errors.
+    """The number of items processed so far, and of those among them that had errors.
 
-    Takes the place of what was said before, so that it does no harm if it is written twice.
+    Replaces the previous one, so that writing it twice does no harm.
     """
 
     processed: int = 0
@@ -56,17 +56,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedOver:
-    """An attempt that begins from the start: how far the one before came no longer counts."""
+    """The attempt begins from the start: the progress of the previous one no longer counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseCheck:
-    """Nothing but the question whether the execution is still this attempt's."""
+    """Carries nothing: its answer says whether the execution still belongs to this attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorNote:
-    """A sentence of the executor's about a run that goes on, shown with its execution."""
+    """A sentence of the executor about a run in progress, shown with its execution."""
 
     text: str
 
@@ -76,11 +76,11 @@ Message = LogLine | Progress | Checkpoint | Counts | StartedOver | LeaseCheck | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A message on its way: from which attempt, and what to call when its fate is known.
+    """A message with its attempt, its number, and the callback for its answer.
 
-    ``number`` counts the messages of an execution, from 1 and through its attempts, so that none
-    is written twice. ``answer(True)`` says that it is written, ``answer(False)`` that the worker
-    no longer holds the execution and wrote nothing.
+    ``number`` counts the messages of an execution, from 1 and across its attempts, so that none is
+    written twice. ``answer(True)`` means that it was written, ``answer(False)`` that the worker no
+    longer holds the execution and wrote nothing.
     """
 
     execution_id: int
@@ -91,10 +91,10 @@ class Envelope:
 
 
 class Recorder(Protocol):
-    """Where the messages of one run go. Both methods raise LeaseLost once one was refused."""
+    """Sends the messages of one run. Both methods raise LeaseLost once one was refused."""
 
     def send(self, message: Message) -> None:
-        """Hand a message over and go on."""
+        """Send a message."""
 
     def confirm(self, message: Message) -> None:
-        """Hand a message over and wait until it is written."""
+        """Send a message and wait until it is written."""

@@ -1,4 +1,4 @@
-"""What a run must not do twice: the block round it, and who keeps what was done."""
+"""``context.once``: a block of code that is run once for each key."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from asgiref.sync import sync_to_async
 from scheduled_tasks.runtime.attempt_store import Key
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 
-#: Characters of a key.
+#: The maximum length of a key.
 KEY_LENGTH = 200
-#: What adds up to a moment that every database can hold.
+#: Every database can store a moment this far ahead.
 MAX_TTL = timedelta(days=36_500)
 
 
 class OnceBlock:
-    """A ``with`` or ``async with`` block that is told whether it is the first for its key."""
+    """A ``with`` or ``async with`` block that receives whether it is the first for its key."""
 
     def __init__(self, key: Key, ttl: timedelta | None) -> None:
         self._key = key
@@ -25,7 +25,7 @@ class OnceBlock:
         self._first = False
 
     def __enter__(self) -> bool:
-        """Take the key; say whether the block is the first."""
+        """Acquire the key. Return whether the block is the first."""
         self._first = self._key.acquire()
         return self._first
 
@@ -35,7 +35,7 @@ class OnceBlock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Use the key up, or free it after an exception."""
+        """Use the key up, or release it after an exception."""
         if not self._first:
             return
         if kind is None:
@@ -44,7 +44,7 @@ class OnceBlock:
             self._key.release()
 
     async def __aenter__(self) -> bool:
-        """Take the key on the connection that synchronous parts of the handler use."""
+        """Acquire the key on the connection that synchronous parts of the handler use."""
         return await sync_to_async(self.__enter__)()
 
     async def __aexit__(
@@ -53,7 +53,7 @@ class OnceBlock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Use the key up, or free it after an exception."""
+        """Use the key up, or release it after an exception."""
         await sync_to_async(self.__exit__)(kind, error, trace)
 
 
@@ -67,13 +67,13 @@ def checked_text(what: str, text: str) -> str:
 
 
 def checked_ttl(ttl: float | timedelta | None) -> timedelta | None:
-    """Return for how long a key is used up. Raise ValueError for no time at all, or too much."""
+    """Return how long a key stays used up. Raise ValueError for a ttl of 0, or too long."""
     if ttl is None:
         return None
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if not 0 < seconds <= MAX_TTL.total_seconds():
         raise ValueError(
-            f"A ttl is above 0 seconds and at most {MAX_TTL.days} days, not {ttl}; "
-            "without one the key is used up for ever."
+            f"A ttl is more than 0 seconds and at most {MAX_TTL.days} days, not {ttl}. "
+            "Without a ttl the key is used up for ever."
         )
     return timedelta(seconds=seconds)

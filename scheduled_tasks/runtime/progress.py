@@ -1,4 +1,4 @@
-"""How far a run has come, and what it has counted, said twice a second at most."""
+"""Sends how far a run has come, and what it has counted, at most twice a second."""
 
 from __future__ import annotations
 
@@ -14,96 +14,96 @@ from scheduled_tasks.runtime.messages import Message, Progress, Recorder
 
 Item = TypeVar("Item")
 
-#: So many seconds lie between two messages at least.
+#: At least this long between two messages.
 SEND_SECONDS = 0.5
 
 
 class Throttle:
-    """Sends the latest of one kind of message, the last in any case; safe from any thread."""
+    """Sends the latest of one kind of message, the last one in any case. Safe from any thread."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        #: Asks for the last word; None once it is sent.
+        #: Returns the latest message; None once that is sent.
         self._latest: Callable[[], Message] | None = None
         self._timer: threading.Timer | None = None
         self._sent: Message | None = None
         self._sent_at = -SEND_SECONDS
-        # Re-entrant: a handler of signals may say something while its thread does.
+        # Re-entrant: a signal handler may update while the thread that it interrupts does.
         self._lock = threading.RLock()
 
     @property
-    def waits(self) -> bool:
-        """Say whether it will ask for the last word in a moment, without being told again."""
+    def scheduled(self) -> bool:
+        """Whether the latest message is going to be sent without another ``update``."""
         return self._timer is not None
 
-    def say(self, latest: Callable[[], Message]) -> None:
-        """Send what a function returns, now or when the next message may be sent."""
+    def update(self, latest: Callable[[], Message]) -> None:
+        """Send what a function returns, now or as soon as the next message may be sent."""
         with self._lock:
             self._latest = latest
             wait = self._sent_at + SEND_SECONDS - time.monotonic()
             if wait <= 0:
                 self._send()
             elif self._timer is None:
-                self._timer = threading.Timer(wait, self._send_in_time)
+                self._timer = threading.Timer(wait, self._send_later)
                 self._timer.daemon = True
                 self._timer.name = "progress"
                 start_uninterrupted(self._timer.start)
 
     def close(self) -> None:
-        """Send the last word, if there is one that is not sent."""
+        """Send the latest message, if it has not been sent."""
         with self._lock, suppress(RunInterrupted):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._send()
 
-    def _send_in_time(self) -> None:
-        with self._lock, suppress(RunInterrupted):  # the handler hears of that itself
+    def _send_later(self) -> None:
+        with self._lock, suppress(RunInterrupted):  # the handler is interrupted itself
             self._timer = None
             self._send()
 
     def _send(self) -> None:
         latest, self._latest = self._latest, None
-        said = latest() if latest else self._sent
-        if said is not None and said != self._sent:
+        message = latest() if latest else self._sent
+        if message is not None and message != self._sent:
             self._latest, self._sent_at = latest, time.monotonic()
-            self.recorder.send(said)
-            self._latest, self._sent = None, said
+            self.recorder.send(message)
+            self._latest, self._sent = None, message
 
 
 class ProgressLoop(Generic[Item]):
-    """What ``context.progress`` makes of an iterable: the same items, and it says how many."""
+    """What ``context.progress`` returns for an iterable: the same items, which it counts."""
 
     def __init__(
         self,
-        pace: Throttle,
+        throttle: Throttle,
         items: Iterable[Item] | AsyncIterable[Item],
         total: float | None,
         text: str,
     ) -> None:
-        self.pace = pace
+        self.throttle = throttle
         self.items = items
         self.total = length_of(items) if total is None else total
         self.text = text
         self.done = 0
 
     def now(self) -> Progress:
-        """Return how far the loop has come."""
+        """Return the progress of the loop."""
         return Progress(done=self.done, total=self.total, text=self.text)
 
     def __iter__(self) -> Iterator[Item]:
         if not isinstance(self.items, Iterable):
-            raise TypeError("What is awaited item by item takes `async for`.")
-        self.pace.say(self.now)
+            raise TypeError("Use `async for` with an asynchronous iterable.")
+        self.throttle.update(self.now)
         try:
             for item in self.items:
                 yield item
                 self._count()
         finally:
-            self.pace.say(self.now)
+            self.throttle.update(self.now)
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        self.pace.say(self.now)
+        self.throttle.update(self.now)
         try:
             if isinstance(self.items, AsyncIterable):
                 async for item in self.items:
@@ -114,17 +114,17 @@ class ProgressLoop(Generic[Item]):
                     yield item
                     self._count()
         finally:
-            self.pace.say(self.now)
+            self.throttle.update(self.now)
 
     def _count(self) -> None:
         self.done += 1
-        if not self.pace.waits:
-            self.pace.say(self.now)
+        if not self.throttle.scheduled:
+            self.throttle.update(self.now)
 
 
 def length_of(items: object) -> int | None:
-    """Return how many there are, None where that is not known."""
+    """Return the number of items, None if it is not known."""
     try:
         return len(items)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 -- whatever its length raises, the loop can do without
+    except Exception:  # noqa: BLE001 -- the loop works without it, whatever __len__ raises
         return None

@@ -1,4 +1,4 @@
-"""What an executor is handed and what it hands back: plain values that cross threads and pipes."""
+"""What goes into an executor and comes out of it: plain values that cross threads and pipes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 class Run:
     """One attempt to be made. ``attempt`` is the fencing token of its claim.
 
-    ``executor`` names where it runs, "" is the worker's own choice. ``timeout`` is in seconds.
-    ``execution_count`` and ``last_success_at`` are the task's as it is claimed; the counts and the
-    number of messages and of log lines are what attempts before this one have left on record.
+    ``executor`` "" means the worker's default; ``timeout`` is in seconds. ``execution_count`` and
+    ``last_success_at`` belong to the task at the time of the claim. The counts, and the numbers of
+    messages and log lines, are those of previous attempts.
     """
 
     execution_id: int
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Return it from a handler that did some of its work: ``result`` is kept, and why not all."""
+    """The return value of a handler that did part of its work, with the reason why not all."""
 
     result: Any = None
     reason: str = ""
@@ -50,10 +50,10 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one attempt ended. ``status`` is one of Execution.Status; all texts are storable.
+    """How one attempt ended. ``status`` is one of Execution.Status; all texts are sanitized.
 
-    ``retryable`` says whether a failure may be tried again as far as the exception goes.
-    ``retry_after`` is set where the handler itself asked to be run again, in seconds.
+    ``retryable`` says whether the exception allows a retry; ``retry_after``, in seconds, is set if
+    the handler itself asked to be run again. ``complete`` is False if the texts had to be dropped.
     """
 
     execution_id: int
@@ -71,35 +71,35 @@ class Outcome:
     peak_memory_mb: int | None = None
     retryable: bool = True
     retry_after: float | None = None
-    whole: bool = True
+    complete: bool = True
 
     @property
-    def may_go_on(self) -> bool:
-        """Say whether another attempt may follow, which the policies of the task decide."""
+    def may_be_retried(self) -> bool:
+        """Whether the policies of the task may allow another attempt."""
         return self.status == "failed"
 
     def without_texts(self, reason: str) -> Outcome:
-        """Return the outcome with only what every database can store, and why it is not whole."""
+        """Return the outcome with only what every database can store, and the reason for that."""
         kept = reason.encode("ascii", "replace").decode().replace("\0", "?")[:500]
         return replace(
             self,
             result=None,
-            reason=f"Its result or error could not be stored: {kept}",
+            reason=f"The result or error could not be stored: {kept}",
             error_category="",
             error="",
             traceback="",
             error_fingerprint="",
             retryable=False,
             retry_after=None,
-            whole=False,
+            complete=False,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """An attempt that came to no end of its own: it was killed, or let go of, half-way.
+    """An attempt that did not end by itself: it was killed, or abandoned.
 
-    The task's ``on_lost`` says what becomes of its execution. ``charged`` says whether the loss
+    The task's ``on_lost`` decides what happens to its execution. ``charged`` says whether the loss
     counts towards ``max_losses``.
     """
 
@@ -109,8 +109,8 @@ class Loss:
     charged: bool = True
 
     @property
-    def may_go_on(self) -> bool:
-        """Say whether another attempt may follow, which the policies of the task decide."""
+    def may_be_retried(self) -> bool:
+        """Whether the policies of the task may allow another attempt."""
         return True
 
 
@@ -118,5 +118,5 @@ Ending = Outcome | Loss
 
 
 def fingerprint(cause: str) -> str:
-    """Return a short key for a cause of failures that is told in words."""
+    """Return a short key for a cause of failures that is given as text."""
     return hashlib.sha256(cause.encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,4 +1,8 @@
-"""Make what handlers produce fit to be stored, whatever they produce."""
+"""Makes whatever handlers produce storable.
+
+``sanitized_…`` only makes a value storable; ``redacted_…`` also masks secrets in it, and is what
+people may read.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
 
 logger = logging.getLogger(__name__)
 
-#: No text is looked through for secrets that is longer, in characters: its middle is left out.
+#: Secrets are looked for in at most this many characters; the middle of a longer text is cut.
 MAX_REDACTED_LENGTH = 1_000_000
 
 
 def sanitized_text(text: str, *, limit: int | None = None) -> str:
     """Return the text without what databases refuse (NUL, lone surrogates), cut to ``limit``.
 
-    ``limit`` counts characters and defaults to MAX_STORED_LENGTH. A cut is marked, and it takes
-    the middle out: the beginning of a traceback and its end both matter.
+    ``limit`` counts characters and defaults to MAX_STORED_LENGTH. The cut is marked and removes
+    the middle, because both the beginning and the end of a traceback matter.
     """
     limit = limit or app_settings.MAX_STORED_LENGTH
     clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -35,19 +39,21 @@ def sanitized_text(text: str, *, limit: int | None = None) -> str:
     return (clean[: kept // 2] + mark + clean[len(clean) - kept // 2 :])[:limit]
 
 
-def sanitized_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: value) -> Any:
-    """Return the value as JSON can hold it: dates, decimals and UUIDs become text.
+def sanitized_json(value: Any, *, mask: Callable[[Any], Any] = lambda value: value) -> Any:
+    """Return the value as JSON: dates, decimals and UUIDs become text.
 
-    What has no JSON form, and what is too long, is kept as text with a warning in the log, so
-    that a result never fails the run that made it. ``shown`` makes of JSON what may be stored.
+    A value that has no JSON form, or is too long, is stored as text with a warning in the log, so
+    that a result never fails its run. ``mask`` is applied to the JSON value.
     """
     if value is None:
         return None
     try:
-        text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
-        value = shown(json.loads(text))
-    except Exception as error:  # noqa: BLE001 -- a lazy text or a strange dict may raise anything
-        logger.warning("result kept as text, it has no JSON form: %r", type(error).__name__)
+        text = json.dumps(json_compatible(value), cls=DjangoJSONEncoder, allow_nan=False)
+        value = mask(json.loads(text))
+    except Exception as error:  # noqa: BLE001 -- a lazy text or an odd dict may raise anything
+        logger.warning(
+            "result stored as text because it has no JSON form: %r", type(error).__name__
+        )
         return sanitized_text(safe_repr(value))
     if len(text) > app_settings.MAX_STORED_LENGTH:
         logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)
@@ -56,26 +62,26 @@ def sanitized_json(value: Any, *, shown: Callable[[Any], Any] = lambda value: va
 
 
 def redacted_text(text: str, *, limit: int | None = None) -> str:
-    """Return the text as it may be stored and read by people: storable, without secrets."""
+    """Return the text sanitized and with secrets masked."""
     if len(text) > MAX_REDACTED_LENGTH:
         text = sanitized_text(text, limit=MAX_REDACTED_LENGTH)
-    # Before it is cut: a name may go with the middle, and leave its value behind.
+    # Masked before it is cut: the cut may remove a name and leave its value.
     return sanitized_text(mask_secrets(text), limit=limit)
 
 
 def redacted_json(value: Any) -> Any:
-    """Return the value as it may be stored and read by people: storable, without secrets."""
-    kept = sanitized_json(value, shown=mask_secrets_in_json)
-    return mask_secrets(kept) if isinstance(kept, str) else kept
+    """Return the value sanitized and with secrets masked."""
+    stored = sanitized_json(value, mask=mask_secrets_in_json)
+    return mask_secrets(stored) if isinstance(stored, str) else stored
 
 
 def strict_json(value: Any) -> Any:
-    """Return the value as JSON can hold it, like ``sanitized_json``, but whole or not at all.
+    """Return the value as JSON, like ``sanitized_json``, but never cut or stored as text.
 
     Raise TypeError for what has no JSON form, ValueError for what is too long.
     """
     try:
-        text = json.dumps(plain(value), cls=DjangoJSONEncoder, allow_nan=False)
+        text = json.dumps(json_compatible(value), cls=DjangoJSONEncoder, allow_nan=False)
     except Exception as error:
         raise TypeError(f"{safe_repr(value)[:200]} has no JSON form: {error}") from error
     if len(text) > app_settings.MAX_STORED_LENGTH:
@@ -86,8 +92,8 @@ def strict_json(value: Any) -> Any:
     return json.loads(text)
 
 
-def plain(value: Any) -> Any:
-    """Return containers and text in the shape that every database's JSON type takes."""
+def json_compatible(value: Any) -> Any:
+    """Return a value that the JSON type of every database accepts."""
     match value:
         case str():
             return (
@@ -98,15 +104,15 @@ def plain(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return str(value)
         case dict():
-            return {plain(key): plain(item) for key, item in value.items()}
+            return {json_compatible(key): json_compatible(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [plain(item) for item in value]
+            return [json_compatible(item) for item in value]
         case _:
             return value
 
 
 def safe_repr(value: Any) -> str:
-    """Return the repr of anything, whatever its own does."""
+    """Return the repr of a value, even if its own ``__repr__`` raises."""
     try:
         return repr(value)
     except Exception as error:  # noqa: BLE001 -- a broken __repr__ must not fail the run

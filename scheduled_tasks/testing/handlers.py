@@ -141,7 +141,7 @@ class Trial(InlineExecutor):
 
     raised: BaseException | None = None
 
-    def note_error(self, error: BaseException) -> None:
+    def record_error(self, error: BaseException) -> None:
         """Keep the exception."""
         self.raised = error
 

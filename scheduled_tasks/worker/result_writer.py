@@ -183,7 +183,7 @@ class ResultWriter:
             middle = len(endings) // 2
             return [*self.write_endings(endings[:middle]), *self.write_endings(endings[middle:])]
         ending = endings[0]
-        if not (isinstance(ending, Outcome) and ending.whole):
+        if not (isinstance(ending, Outcome) and ending.complete):
             raise error
         logger.error("the end of an execution could not be written in full: %s", error)
         return self.write_endings([ending.without_texts(str(error))])

@@ -106,7 +106,7 @@ def run_for(
     inside = any(connection.in_atomic_block for connection in connections.all())
     claiming.begin(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(
-        concurrency=1, clock=heartbeat.clock.now, accompanied=not inside, on_said=on_message
+        concurrency=1, clock=heartbeat.clock.now, has_writer=not inside, observer=on_message
     )
     result_writer = ResultWriter(LastAttempts(executor), worker, heartbeat.clock)
     run = execution.as_run()

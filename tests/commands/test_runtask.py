@@ -208,7 +208,7 @@ def test_a_run_that_reaches_its_timeout_is_interrupted_and_has_failed(command: C
     ran = command("runtask", "slow")
     execution = Execution.objects.get()
     assert ran.code == 1
-    assert ran.err.strip() == execution.error == "It reached its timeout of 1 s."
+    assert ran.err.strip() == execution.error == "Timed out after 1 s."
     assert (execution.status, execution.error_category) == ("failed", "timeout")
     assert execution.reason == ""
     assert execution.log_lines.get().message == "cancelled=True"

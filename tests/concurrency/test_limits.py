@@ -32,10 +32,10 @@ def test_the_timeout_of_a_task_is_held(tmp_path: Path) -> None:
     timed_out = [ran[name] for name in ("clean_up", "ignore_terms", "look_and_return")]
     assert {(run.status, run.error_category) for run in timed_out} == {("failed", "timeout")}
     assert [run.reason for run in timed_out] == ["", "", ""]
-    assert ran["clean_up"].error == "It reached its timeout of 1 s."
+    assert ran["clean_up"].error == "Timed out after 1 s."
     assert "in clean_up" in ran["clean_up"].traceback
     assert written(path)[1:] == ["cleaned up"]
-    assert ran["ignore_terms"].error.startswith("It did not end within 1 s of its timeout of 1 s")
+    assert ran["ignore_terms"].error.startswith("Timed out after 1 s and did not stop within 1 s")
     assert not alive(int(written(stubborn)[0]))
     assert ran["look_and_return"].result["done"] > 0
     assert all(900 <= run.duration_ms < LONG * 1000 for run in timed_out)
@@ -52,7 +52,7 @@ def test_the_memory_limit_of_a_task_is_held_and_its_peak_is_on_record() -> None:
         peak = ran[name].peak_memory_mb
         assert 60 < peak < 400
         assert (ran[name].status, ran[name].error_category) == ("failed", "memory")
-        assert ran[name].error == f"It used {peak} MB, more than its limit of 60 MB."
+        assert ran[name].error == f"Exceeded the 60 MB memory limit ({peak} MB)."
     assert (ran["within"].status, ran["within"].result) == ("success", 40)
     assert 40 <= ran["within"].peak_memory_mb <= 90
     assert ran["answer"].status == "success"

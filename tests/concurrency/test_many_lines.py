@@ -47,8 +47,8 @@ def test_no_line_before_the_cap_is_lost_and_memory_is_flat(executor: str) -> Non
     texts = list(ExecutionLog.objects.filter(execution=execution).values_list("message", flat=True))
     said = "line %d of the many that this run has to say"
     assert texts[:KEPT] == [said % number for number in range(KEPT)]
-    assert texts[KEPT].startswith("Cut here: MAX_LOG_LINES keeps 10000 lines")
-    assert texts[KEPT + 1] == f"{COUNT - KEPT - LAST} lines are left out here."
+    assert texts[KEPT].startswith("Log truncated: MAX_LOG_LINES keeps 10000 lines")
+    assert texts[KEPT + 1] == f"{COUNT - KEPT - LAST} lines omitted."
     assert texts[KEPT + 2 :] == [said % number for number in range(COUNT - LAST, COUNT)]
     assert execution.log_count == len(texts) == KEPT + 2 + LAST
     assert sizes.growth < GROWTH, sizes.most

@@ -32,7 +32,7 @@ from tests.support.processes import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-STOPPED = "Its worker was stopped before it finished."
+STOPPED = "The worker was stopped before the run finished."
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 #: Becomes a command whose terminal is the one that it was started on, as in a shell.
 IN_FOREGROUND = (

@@ -131,11 +131,11 @@ def test_the_runs_of_a_killed_fork_server_are_run_by_the_next_of_the_same_worker
         worker.send_signal(signal.SIGTERM)
         code, output = ended(worker)
     assert code == 0, output
-    assert "the fork server has ended and is started anew" in output
+    assert "the fork server has ended and is restarted" in output
     assert (again.status, again.attempt, again.losses) == ("success", 2, 1)
     assert again.worker == str(own.pk)
     assert (fresh(parent).status, parent.error_category) == ("failed", "lost")
-    assert parent.error == "The fork server that ran it was killed."
+    assert parent.error == "The fork server was killed."
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])

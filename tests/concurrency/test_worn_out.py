@@ -14,10 +14,10 @@ from tests.support.processes import LONG, ended, options, running, wait_until, w
 pytestmark = pytest.mark.django_db(transaction=True)
 
 GRACE = 1.0
-STILL_RUNNING = "It reached its timeout of 1 s. It is still running."
+STILL_RUNNING = "Timed out after 1 s. Still running."
 GIVEN_UP = (
-    "It did not end within 1 s of its timeout of 1 s. It ran in a thread, which cannot be "
-    "killed, so its worker ended."
+    "Timed out after 1 s and did not stop within 1 s. A thread cannot be "
+    "killed, so the worker exited."
 )
 
 
@@ -76,6 +76,6 @@ def test_a_thread_that_comes_back_within_the_grace_leaves_its_worker_as_it_was(
         output, _ = worker.communicate(timeout=LONG)
     assert worker.returncode == 0, output
     assert (late.status, late.error_category) == ("failed", "timeout")
-    assert late.error == "It reached its timeout of 1 s."
+    assert late.error == "Timed out after 1 s."
     assert "in spin" in late.traceback
     assert after.result == 3

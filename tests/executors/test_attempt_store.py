@@ -92,7 +92,7 @@ def test_an_attempt_that_is_over_leaves_none_and_its_step_is_rolled_back(
 ) -> None:
     context = context_at(now, run)
     another_attempt(run, worker, now)
-    with pytest.raises(LeaseLost, match=r"Attempt 1 of execution \d+ is over"):
+    with pytest.raises(LeaseLost, match=r"Attempt 1 of execution \d+ has ended"):
         take_a_step(context)
     assert context.checkpoint is None
     assert stored() is None

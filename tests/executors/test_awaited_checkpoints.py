@@ -72,7 +72,7 @@ def test_a_timeout_interrupts_the_wait(awaiting: Awaiting) -> None:
     awaiting.begin(timeout=0.5)
     # A worker whose database is away answers nothing.
     awaiting.worker.wait_uncollected(awaiting.worker.executor._endings)
-    assert awaiting.outcome().error == "It reached its timeout of 0.5 s."
+    assert awaiting.outcome().error == "Timed out after 0.5 s."
     assert awaiting.said == ["asked", "CancelledError"]
 
 

@@ -103,7 +103,7 @@ def test_a_task_that_names_what_is_none_fails_with_the_reason(
 ) -> None:
     execution = run(worker, make_task, name)
     assert (execution.status, execution.error_category) == ("failed", "permanent")
-    assert f"{name!r} names no executor" in execution.error
+    assert f"{name!r} is not an executor" in execution.error
     Task.objects.update(executor="")
     after = run_task_now("where")
     worker.tick(after.run_after)
@@ -142,7 +142,7 @@ def test_all_executors_share_the_places_of_the_worker(worker: Scheduler, make_ta
 
 def test_a_worker_whose_own_executor_is_none_does_not_come_to_life(settings: Any) -> None:
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": "celery"}
-    with pytest.raises(InvalidSettings, match="'celery' names no executor"):
+    with pytest.raises(InvalidSettings, match="'celery' is not an executor"):
         Scheduler()
 
 

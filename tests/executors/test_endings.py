@@ -15,7 +15,7 @@ from scheduled_tasks.executors.process.wire import packed
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome
 from tests.executors.runs import NOW, run_of
 
-TRIED = "It was given to 3 processes, none of which began it; the last was"
+TRIED = "The run did not begin in 3 tries."
 UNBEGUN = {"stopped": "unbegun", "tries": 3, "overdue": 0, "signal": 9}
 RUN = replace(run_of(1), timeout=5, memory_limit_mb=20)
 SUCCESS = Outcome(
@@ -73,16 +73,20 @@ def test_a_run_that_was_cancelled_is_no_failure_unless_it_had_reached_its_end() 
 @pytest.mark.parametrize(
     ("facts", "category", "error"),
     [
-        ({"signal": signal.SIGSEGV}, "crash", "Its process was ended by SIGSEGV."),
-        ({"code": 3}, "crash", "Its process exited with code 3 before the run had ended."),
-        ({"signal": 63}, "crash", "Its process was ended by signal 63."),
-        ({"signal": 9, "out_of_memory": True}, "memory", "The kernel killed it"),
-        ({"signal": 9, "stopped": "memory"}, "memory", "It used 7 MB, more than its limit of 20"),
-        ({"signal": 9, "stopped": "timeout"}, "timeout", "It did not end within 10 s of its"),
-        (UNBEGUN, "crash", f"{TRIED} ended by SIGKILL."),
-        ({**UNBEGUN, "overdue": 120}, "crash", f"{TRIED} killed because it had not within 120 s."),
-        ({**UNBEGUN, "out_of_memory": True}, "memory", f"{TRIED} killed by the kernel because"),
-        ({"code": 1, "stopped": "timeout"}, "timeout", "timeout of 5 s. Its process exited"),
+        ({"signal": signal.SIGSEGV}, "crash", "Process crashed (SIGSEGV)."),
+        ({"code": 3}, "crash", "Process exited with code 3 before the run ended."),
+        ({"signal": 63}, "crash", "Process crashed (signal 63)."),
+        ({"signal": 9, "out_of_memory": True}, "memory", "Killed by the kernel"),
+        ({"signal": 9, "stopped": "memory"}, "memory", "Exceeded the 20"),
+        (
+            {"signal": 9, "stopped": "timeout"},
+            "timeout",
+            "Timed out after 5 s and did not stop within 10 s",
+        ),
+        (UNBEGUN, "crash", f"{TRIED} Process was killed (SIGKILL)."),
+        ({**UNBEGUN, "overdue": 120}, "crash", f"{TRIED} Process was killed after 120 s."),
+        ({**UNBEGUN, "out_of_memory": True}, "memory", f"{TRIED} Killed by the kernel"),
+        ({"code": 1, "stopped": "timeout"}, "timeout", "Timed out after 5 s. Process exited"),
     ],
 )
 def test_a_process_that_ended_without_a_word(

@@ -106,7 +106,7 @@ def test_a_run_that_reaches_its_timeout_is_interrupted(registry: HandlerRegistry
     [outcome] = outcomes_of(executor)
     assert (outcome.error_category, outcome.error) == (
         "timeout",
-        "It reached its timeout of 0.1 s.",
+        "Timed out after 0.1 s.",
     )
 
 
@@ -138,7 +138,7 @@ def test_a_transaction_around_it_stays_whole(
     assert [outcome.error_category for outcome in outcomes_of(executor)] == ["database", ""]
     assert {user.username for user in User.objects.all()} == {"before", "breaks=False"}
     assert caplog.messages == [
-        "rolled back what a handler did, since it broke a transaction around it"
+        "rolled back the changes of a handler that broke the surrounding transaction"
     ]
 
 

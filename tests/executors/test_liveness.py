@@ -21,10 +21,10 @@ class Watched:
         if loaded:
             self.liveness.heard_from()
 
-    def after(self, seconds: float, *, listens: bool = True, lease: float = LEASE) -> str:
+    def after(self, seconds: float, *, receiving: bool = True, lease: float = LEASE) -> str:
         """Look after so many seconds."""
         self.now += seconds
-        return self.liveness.check(lease=lease, listens=listens)
+        return self.liveness.check(lease=lease, receiving=receiving)
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_nothing_is_held_against_it_while_nobody_listens(*, loaded: bool) -> None:
+def test_nothing_is_held_against_it_while_nobody_receiving(*, loaded: bool) -> None:
     watched = Watched(loaded=loaded)
     for _ in range(100):
         watched.liveness.expect_echo()
-        assert watched.after(10, listens=False) == ""
+        assert watched.after(10, receiving=False) == ""
     assert watched.after(10) == ""
 
 

@@ -251,7 +251,7 @@ def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(
     number = begun(hand, "swallow", tmp_path / "said")
     hand.executor.abandon()
     hand.cancel(number)
-    assert hand.loss_of(number).reason == "Its worker was stopped before it finished."
+    assert hand.loss_of(number).reason == "The worker was stopped before the run finished."
 
 
 def test_a_run_whose_lease_ended_is_lost_though_it_is_cancelled_then(

@@ -17,7 +17,7 @@ from tests.support.processes import alive
 def test_a_segfault_fails_the_run_and_says_where(hand: Hand) -> None:
     outcome = hand.run("segfault")
     assert (outcome.status, outcome.error_category) == ("failed", "crash")
-    assert outcome.error == "Its process was ended by SIGSEGV."
+    assert outcome.error == "Process crashed (SIGSEGV)."
     assert "Segmentation fault" in outcome.traceback
     assert "tasks.py" in outcome.traceback
     assert " in segfault" in outcome.traceback
@@ -31,7 +31,7 @@ def test_a_segfault_fails_the_run_and_says_where(hand: Hand) -> None:
 def test_a_handler_that_ends_its_process_has_failed(hand: Hand) -> None:
     outcome = hand.run("leave", code=3)
     assert (outcome.status, outcome.error_category) == ("failed", "crash")
-    assert outcome.error == "Its process exited with code 3 before the run had ended."
+    assert outcome.error == "Process exited with code 3 before the run ended."
     assert hand.run("leave", code=0).error_category == "crash", "and so with code 0"
 
 
@@ -59,7 +59,7 @@ def test_a_process_killed_from_outside_has_failed_and_its_neighbour_goes_on(
     os.kill(pid, signal.SIGKILL)
     outcome = hand.outcome_of(one)
     assert (outcome.status, outcome.error_category) == ("failed", "crash")
-    assert outcome.error == "Its process was ended by SIGKILL."
+    assert outcome.error == "Process was killed (SIGKILL)."
     assert other not in hand.endings
     release.touch()
     assert hand.outcome_of(other).result == "released"
@@ -80,9 +80,9 @@ def test_runs_of_a_killed_fork_server_are_lost_dead_and_followed_by_others(
     for number in runs:
         loss = hand.loss_of(number)
         assert loss.charged
-        assert loss.reason == "The fork server that ran it was killed."
+        assert loss.reason == "The fork server was killed."
         assert not any(alive(pid) for pid in [first, *children, *pids_in(path)])
-    assert "the fork server has ended and is started anew" in caplog.text
+    assert "the fork server has ended and is restarted" in caplog.text
     hand.wait(lambda: hand.executor.free == 2)
     hand.executor.check()
     assert hand.server.pid != first
@@ -185,7 +185,7 @@ def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(
 ) -> None:
     outcome = hand.run("hog_in_group", group=str(small_group), megabytes=200)
     assert (outcome.status, outcome.error_category) == ("failed", "memory")
-    assert outcome.error == "The kernel killed it because the machine was out of memory."
+    assert outcome.error == "Killed by the kernel: the machine was out of memory."
     assert outcome.peak_memory_mb is not None
     assert 20 < outcome.peak_memory_mb < 100  # of the 200 that it wanted
 

@@ -69,7 +69,7 @@ def test_runs_and_their_descendants_end_when_they_are_abandoned(hand: Hand, path
     pids = hand.pids(path, 2)
     hand.executor.abandon()
     loss = hand.loss_of(number)
-    assert (loss.charged, loss.reason) == (False, "Its worker was stopped before it finished.")
+    assert (loss.charged, loss.reason) == (False, "The worker was stopped before the run finished.")
     assert not any(alive(pid) for pid in pids)
     assert hand.run("answer", value=1).result == 1
 
@@ -77,7 +77,7 @@ def test_runs_and_their_descendants_end_when_they_are_abandoned(hand: Hand, path
 def test_what_waits_or_swallows_is_abandoned_too(
     hand: Hand, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "STOPPING_GRACE", LONG_GRACE)
+    monkeypatch.setattr(process, "STOPPING_GRACE_SECONDS", LONG_GRACE)
     runs = [hand.start("swallow", path=str(path)), hand.start("clean_up", path=str(path))]
     hand.pids(path, 2)
     hand.executor.abandon()

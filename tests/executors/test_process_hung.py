@@ -112,13 +112,13 @@ def test_servers_that_hang_while_they_load_break_the_executor(
 @pytest.fixture
 def kept_dying(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return what is to be set before the leftovers of a dead server are looked for."""
-    over, see_dead = threading.Event(), ForkServerProcess._see_dead
+    over, see_dead = threading.Event(), ForkServerProcess._ensure_dead
 
     def see_dead_later(server: ForkServerProcess) -> None:
         assert over.wait(LONG)
         see_dead(server)
 
-    monkeypatch.setattr(ForkServerProcess, "_see_dead", see_dead_later)
+    monkeypatch.setattr(ForkServerProcess, "_ensure_dead", see_dead_later)
     return over
 
 

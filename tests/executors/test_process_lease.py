@@ -20,7 +20,7 @@ from scheduled_tasks.runtime.clock import lifetime
 from tests.executors.processes_in_hand import Hand, pids_in, with_mark
 from tests.support.processes import LONG, ROOT, alive, wait_until
 
-EXPIRED = "Its worker could not renew its lease in time."
+EXPIRED = "The worker could not renew its lease in time."
 
 
 def test_an_expired_lease_kills_all_runs_and_refuses_new_ones_until_it_is_extended(

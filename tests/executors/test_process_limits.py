@@ -26,13 +26,11 @@ def test_a_handler_is_interrupted_at_its_timeout_and_cleans_up(
     number = hand.start(handler, timeout=0.5, path=str(path))
     outcome = hand.outcome_of(number)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
-    assert outcome.error == "It reached its timeout of 0.5 s."
+    assert outcome.error == "Timed out after 0.5 s."
     assert path.read_text().split("\n")[1:] == ["cleaned up", ""]
     assert f"in {handler}" in outcome.traceback
     assert 450 < outcome.duration_ms < 5000
-    assert hand.said[number] == [
-        ExecutorNote(text="It reached its timeout of 0.5 s. It is still running.")
-    ]
+    assert hand.said[number] == [ExecutorNote(text="Timed out after 0.5 s. Still running.")]
 
 
 def test_a_handler_that_ends_before_its_timeout_is_left_alone(hand: Hand) -> None:
@@ -45,7 +43,7 @@ def test_a_handler_that_ends_before_its_timeout_is_left_alone(hand: Hand) -> Non
 def test_what_returns_at_its_timeout_has_failed_and_keeps_its_result(hand: Hand) -> None:
     outcome = hand.run("look_and_return", timeout=0.3)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
-    assert outcome.error == "It reached its timeout of 0.3 s."
+    assert outcome.error == "Timed out after 0.3 s."
     assert outcome.result["done"] > 1
     assert outcome.traceback == ""
 
@@ -65,7 +63,7 @@ def test_what_swallows_every_exception_is_killed_after_the_grace_and_tells_where
     hand.pids(tmp_path / "pid")
     outcome = hand.run("swallow", timeout=0.3, path=str(path))
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
-    assert outcome.error == "It did not end within 2 s of its timeout of 0.3 s and was killed."
+    assert outcome.error == "Timed out after 0.3 s and did not stop within 2 s; killed."
     assert "in swallow" in outcome.traceback
     assert path.read_text().split().count("caught") == 2, "asked twice, the second time as a group"
     assert not any(alive(pid) for pid in pids_in(path))
@@ -79,7 +77,7 @@ def test_what_ignores_sigterm_is_killed_after_the_grace(
 ) -> None:
     hand = take_in_hand(2, KILL_GRACE=GRACE)
     outcome = hand.run("ignore_terms", timeout=0.3, path=str(tmp_path / "said"))
-    assert outcome.error == ("It did not end within 0.6 s of its timeout of 0.3 s and was killed.")
+    assert outcome.error == ("Timed out after 0.3 s and did not stop within 0.6 s; killed.")
     assert not any(alive(pid) for pid in pids_in(tmp_path / "said"))
 
 
@@ -96,7 +94,7 @@ def test_what_exits_when_it_is_asked_to_stop_was_not_killed(hand: Hand) -> None:
     outcome = hand.run("exit_when_asked", timeout=0.3, code=5)
     assert outcome.error_category == "timeout"
     assert outcome.error == (
-        "It reached its timeout of 0.3 s. Its process exited with code 5 before the run had ended."
+        "Timed out after 0.3 s. Process exited with code 5 before the run ended."
     )
 
 
@@ -109,7 +107,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(
     # A worker whose database is away answers nothing.
     hand.wait_uncollected(hand.executor._endings)
     outcome = hand.outcome_of(number)
-    assert outcome.error == "It reached its timeout of 0.5 s."
+    assert outcome.error == "Timed out after 0.5 s."
     assert path.read_text().split() == ["asked", "TimeLimitExceeded"]
     assert hand.run("answer", value=1).result == 1
 
@@ -124,7 +122,7 @@ def test_a_memory_hog_is_killed_with_its_peak_on_record_and_its_neighbour_goes_o
     peak = outcome.peak_memory_mb
     assert peak is not None
     assert 60 < peak < 2000
-    assert outcome.error == f"It used {peak} MB, more than its limit of 60 MB."
+    assert outcome.error == f"Exceeded the 60 MB memory limit ({peak} MB)."
     release.touch()
     assert hand.outcome_of(neighbour).status == "success"
 

@@ -81,7 +81,7 @@ def test_nothing_that_can_be_written_fails_a_run(hand: Hand) -> None:
         assert len(long) <= 10_000
         assert "characters cut" in long
     assert any("UserWarning: mind the gap" in text for text in texts)
-    assert "'%d' ('no number',) [it could not be formatted: TypeError]" in texts
+    assert "'%d' ('no number',) [could not be formatted: TypeError]" in texts
 
 
 def test_it_is_seen_while_the_run_goes_on(hand: Hand, tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_flood_is_cut_and_its_last_lines_are_kept(
     lines = lines_of(hand, number)
     assert 1_000 < len(lines) <= 1_000 + 2 + 100
     assert [line.message for line in lines[:1_000]] == ["a line of the flood"] * 1_000
-    assert lines[1_000].message.startswith("Cut here: MAX_LOG_LINES keeps 1000 lines")
-    assert "lines are left out here" in lines[1_001].message
+    assert lines[1_000].message.startswith("Log truncated: MAX_LOG_LINES keeps 1000 lines")
+    assert "lines omitted" in lines[1_001].message
 
 
 def test_each_run_of_a_process_has_its_own_lines(take_in_hand: TakeInHand) -> None:

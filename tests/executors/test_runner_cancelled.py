@@ -143,7 +143,7 @@ def test_a_timeout_is_tried_again_whatever_the_handler_wants_retried(
 ) -> None:
     @scheduled_task(name="shop.job", retry=Retry(retry_on=(KeyError,)))
     def job(context: TaskContext) -> None:
-        context.cancellation.request(TimeLimitExceeded, "It reached its timeout.")
+        context.cancellation.request(TimeLimitExceeded, "Timed out.")
 
     outcome = perform(run_of(1), clock=clock, recorder=NullRecorder(), cancellation=Cancellation())
     assert (outcome.error_category, outcome.retryable) == ("timeout", True)

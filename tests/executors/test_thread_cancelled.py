@@ -161,7 +161,7 @@ def test_one_that_goes_on_beyond_its_timeout_too_is_asked_again_and_stuck_as_eve
     stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert stubborn.raised == [RunCancelled, RunCancelled]
-    note = ExecutorNote(text="It reached its timeout of 1 s. It is still running.")
+    note = ExecutorNote(text="Timed out after 1 s. Still running.")
     assert holder.said == {1: [note]}
 
 

@@ -32,10 +32,10 @@ def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -
     holder.start(job, timeout=0.1)
     outcome = holder.outcome()
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
-    assert outcome.error == "It reached its timeout of 0.1 s."
+    assert outcome.error == "Timed out after 0.1 s."
     assert "in job" in outcome.traceback
     assert cleaned == [True]
-    note = ExecutorNote(text="It reached its timeout of 0.1 s. It is still running.")
+    note = ExecutorNote(text="Timed out after 0.1 s. Still running.")
     assert holder.said == {1: [note]}
     assert holder.executor.stuck == frozenset()
 
@@ -50,7 +50,7 @@ def test_a_timeout_cancels_an_async_handler(holder: Holder) -> None:
             cleaned.append(1)
 
     holder.start(job, timeout=0.2)
-    assert holder.outcome().error == "It reached its timeout of 0.2 s."
+    assert holder.outcome().error == "Timed out after 0.2 s."
     assert cleaned == [1]
 
 
@@ -112,7 +112,7 @@ def test_a_run_that_ends_as_it_is_given_up_is_not_stuck_nor_is_its_next_attempt(
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
     stubborn, given_up = Stubborn(), threading.Event()
-    give_up = holder.executor._give_up
+    give_up = holder.executor._mark_stuck
 
     def give_up_late(run: Run) -> None:
         stubborn.go.set()
@@ -120,7 +120,7 @@ def test_a_run_that_ends_as_it_is_given_up_is_not_stuck_nor_is_its_next_attempt(
         give_up(run)
         given_up.set()
 
-    monkeypatch.setattr(holder.executor, "_give_up", give_up_late)
+    monkeypatch.setattr(holder.executor, "_mark_stuck", give_up_late)
     holder.start(stubborn.job, timeout=0.1)
     assert given_up.wait(LONG)
     holder.outcome()
@@ -143,8 +143,8 @@ def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
     outcome = holder.outcome()
     assert outcome.error_category == "timeout"
     assert outcome.error == (
-        "It did not end within 0.1 s of its timeout of 0.1 s. It ran in a thread, which cannot "
-        "be killed, so its worker ended."
+        "Timed out after 0.1 s and did not stop within 0.1 s. A thread cannot "
+        "be killed, so the worker exited."
     )
     assert holder.executor.leaves_code_running
     stubborn.go.set()
@@ -170,7 +170,7 @@ def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder
     assert isinstance(ending, Loss)
     assert (ending.charged, ending.reason) == (
         False,
-        "Its worker was stopped before it finished.",
+        "The worker was stopped before the run finished.",
     )
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert seen == ["WorkerStopping"]
@@ -222,7 +222,7 @@ def test_a_refused_message_interrupts_the_handler(holder: Holder) -> None:
     outcome = holder.outcome()
     assert (outcome.error_category, outcome.error) == (
         "lost",
-        "The execution is no longer this worker's.",
+        "This worker no longer holds the execution.",
     )
 
 
@@ -255,7 +255,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) ->
 
     holder.start(job, timeout=0.1)
     holder.wait_uncollected(holder.executor._endings)
-    assert holder.outcome().error == "It reached its timeout of 0.1 s."
+    assert holder.outcome().error == "Timed out after 0.1 s."
     assert raised == ["TimeLimitExceeded"]
 
 
@@ -269,7 +269,7 @@ def test_a_run_that_says_too_much_waits_for_the_worker(
             context.logger.info("%s", number)
 
     holder.start(job)
-    wait_until(lambda: holder.executor.full, within=LONG)
+    wait_until(lambda: holder.executor.backlogged, within=LONG)
     for _ in range(20):
         assert holder.executor._messages.qsize() <= 10
         time.sleep(0.01)

@@ -60,7 +60,7 @@ def test_a_run_that_returns_and_has_counted_errors_has_succeeded_in_part(outcome
     outcome = outcome_of(send)
     assert (outcome.status, outcome.result, outcome.reason) == ("partial", "sent", "")
     assert outcome_of.said == [Counts(processed=3), Counts(processed=4, errors=1)]
-    assert not outcome.may_go_on
+    assert not outcome.may_be_retried
 
 
 def test_a_handler_can_say_that_it_did_part_of_its_work(outcome_of: Runs) -> None:
@@ -79,7 +79,7 @@ def test_a_handler_can_skip_its_run(outcome_of: Runs, error: Skip) -> None:
     assert outcome.status == "skipped"
     assert outcome.reason in ("below threshold", "The handler had nothing to do.")
     assert (outcome.error, outcome.error_category, outcome.traceback) == ("", "", "")
-    assert not outcome.may_go_on
+    assert not outcome.may_be_retried
 
 
 def test_an_async_handler_can_do_both(outcome_of: Runs) -> None:
@@ -98,7 +98,7 @@ def test_a_run_that_reached_its_timeout_has_failed_though_it_skips(
 ) -> None:
     def job(context: TaskContext) -> None:
         with pytest.raises(TimeLimitExceeded):
-            context.cancellation.request(TimeLimitExceeded, "It reached its timeout of 1 s.")
+            context.cancellation.request(TimeLimitExceeded, "Timed out after 1 s.")
         raise Skip("too late")
 
     outcome = outcome_of(job)
@@ -151,7 +151,7 @@ def test_results_are_json_and_what_is_none_is_kept_as_text_with_a_warning(
     }
     outcome = outcome_of(lambda: {"handle": object})
     assert (outcome.status, outcome.result) == ("success", "{'handle': <class 'object'>}")
-    assert "kept as text" in outcome_of.recorder.texts[0]
+    assert "stored as text" in outcome_of.recorder.texts[0]
 
 
 def test_a_long_result_is_cut_with_a_mark(outcome_of: Runs) -> None:

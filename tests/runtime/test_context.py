@@ -65,7 +65,7 @@ def test_counts_are_sent(context: TaskContext, recorder: FakeRecorder) -> None:
     context.record(errors=1)
     context.record()
     assert context.counts == Counts(processed=3, errors=1)
-    context.say_last()
+    context.send_pending()
     assert recorder.sent == [Counts(processed=3), Counts(processed=3, errors=1)]
 
 

@@ -78,8 +78,8 @@ def test_the_last_word_is_sent_when_the_run_ends(clock: Clock, recorder: FakeRec
     context = context_of(recorder=recorder)
     context.progress(1, 2)
     context.progress(2, 2, "all")
-    context.pace.close()
-    context.pace.close()
+    context.progress_updates.close()
+    context.progress_updates.close()
     clock.pass_by(1)
     assert recorder.sent == [Progress(done=1, total=2), Progress(done=2, total=2, text="all")]
 
@@ -90,7 +90,7 @@ def test_a_loop_counts_what_it_has_done(clock: Clock, recorder: FakeRecorder) ->
     for page in context.progress(["a", "b", "c"], text="pages"):
         seen.append(page)
         clock.pass_by(0.6)
-    context.pace.close()
+    context.progress_updates.close()
     assert seen == ["a", "b", "c"]
     assert said(recorder) == [0, 1, 2, 3]
     assert recorder.sent[-1] == Progress(done=3, total=3, text="pages")
@@ -100,7 +100,7 @@ def test_a_fast_loop_costs_a_message_now_and_then(clock: Clock, recorder: FakeRe
     context = context_of(recorder=recorder)
     for _ in context.progress(range(1_000)):
         clock.pass_by(0.001)
-    context.pace.close()
+    context.progress_updates.close()
     assert len(said(recorder)) <= 4
     assert said(recorder)[-1] == 1_000
 
@@ -118,7 +118,7 @@ def test_a_loop_that_is_left_says_how_far_it_came(clock: Clock, recorder: FakeRe
     for number in context.progress(range(10)):
         if number == 4:
             break
-    context.pace.close()
+    context.progress_updates.close()
     assert said(recorder)[-1] == 4
 
 
@@ -156,7 +156,7 @@ def test_a_loop_may_be_awaited(make: Callable[[], Any], recorder: FakeRecorder) 
         return [number async for number in context.progress(make(), total=3)]
 
     assert asyncio.run(collect()) == [0, 1, 2]
-    context.pace.close()
+    context.progress_updates.close()
     assert recorder.sent[-1] == Progress(done=3, total=3)
 
 
@@ -170,12 +170,12 @@ def test_a_refusal_ends_the_run_and_no_thread_of_ours(recorder: FakeRecorder) ->
     context.progress(1)
     recorder.refuses = True
     context.progress(2)
-    context.pace._send_in_time()
+    context.progress_updates._send_later()
     context.progress(3)
-    context.pace.close()
+    context.progress_updates.close()
     with pytest.raises(LeaseLost):
         context_of(recorder=recorder).progress(1)
-    assert not context.pace.waits
+    assert not context.progress_updates.scheduled
 
 
 def test_secrets_are_taken_out_of_the_text(recorder: FakeRecorder) -> None:

@@ -52,7 +52,7 @@ def test_an_end_is_logged(handler: Any, logged: pytest.LogCaptureFixture, status
     ("fields", "said"),
     [
         ({"error": "ValueError: no", "traceback": "Traceback …\nValueError: no\n"}, "Traceback"),
-        ({"error": "Its process was ended by SIGKILL."}, "Its process was ended by SIGKILL."),
+        ({"error": "Process was killed (SIGKILL)."}, "Process was killed (SIGKILL)."),
     ],
 )
 def test_a_failure_is_logged_as_an_error_with_what_is_known_of_it(

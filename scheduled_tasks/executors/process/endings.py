@@ -1,4 +1,4 @@
-"""What became of a run, from what the fork server says of its process."""
+"""From the fork server's report on a process to the ending of its run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from scheduled_tasks.executors.endings import (
 from scheduled_tasks.executors.process.wire import Frame, unpacked
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 
-#: The longest time, in seconds, after which a handler may ask to be run again.
-MAX_RETRY_AFTER = RetryLater.MAX_DELAY.total_seconds()
+#: The longest delay that a handler may ask for with RetryLater.
+MAX_RETRY_AFTER_SECONDS = RetryLater.MAX_DELAY.total_seconds()
+OUT_OF_MEMORY = "Killed by the kernel: the machine was out of memory."
 #: The statuses with which a handler can end.
-ENDINGS_OF_RUNS = ("success", "partial", "skipped", "failed", "cancelled")
+HANDLER_STATUSES = ("success", "partial", "skipped", "failed", "cancelled")
 
 
 def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:
-    """Return what became of a run, from what the fork server says of its process."""
+    """Return the ending of a run, from the fork server's report on its process."""
     outcome = outcome_in(frame)
     facts: dict[str, Any] = {
         "started_at": started_at,
@@ -43,41 +44,41 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
         case "abandoned":
             return lost(run, WORKER_STOPPED, charged=False)
         case "lease" | "refused":
-            return lost(run, "Its worker could not renew its lease in time.", charged=True)
+            return lost(run, "The worker could not renew its lease in time.", charged=True)
     return failed(run, *failure_of_process(run, frame), **facts)
 
 
 def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
-    """Return the category and the reason of a run whose process ended without a word of it."""
+    """Return the category and the reason of a run whose process ended without an outcome."""
     match frame["stopped"]:
         case "timeout" if frame.get("signal") != SIGKILL:
-            return "timeout", f"{timeout_reason(run)} Its process {exit_of(frame)}."
+            return "timeout", f"{timeout_reason(run)} {exit_of(frame)}"
         case "timeout":
-            return "timeout", f"{ignored_timeout_reason(run)} and was killed."
+            return "timeout", f"{ignored_timeout_reason(run)}; killed."
         case "memory":
             limit = run.memory_limit_mb
-            return "memory", f"It used {frame['peak_mb']} MB, more than its limit of {limit} MB."
+            return "memory", f"Exceeded the {limit} MB memory limit ({frame['peak_mb']} MB)."
         case "unbegun":
             return failure_to_begin(frame)
     if frame.get("out_of_memory"):
-        return "memory", "The kernel killed it because the machine was out of memory."
-    return "crash", f"Its process {exit_of(frame)}."
+        return "memory", OUT_OF_MEMORY
+    return "crash", f"{exit_of(frame)}"
 
 
 def failure_to_begin(frame: Frame) -> tuple[str, str]:
-    """Return the category and the reason where no process lived to begin a run."""
-    tried = f"It was given to {frame['tries']} processes, none of which began it; the last"
+    """Return the category and the reason of a run that no process has begun."""
+    tried = f"The run did not begin in {frame['tries']} tries."
     if frame["out_of_memory"]:
-        return "memory", f"{tried} was killed by the kernel because the machine was out of memory."
+        return "memory", f"{tried} {OUT_OF_MEMORY}"
     if frame["overdue"]:
-        return "crash", f"{tried} was killed because it had not within {frame['overdue']:g} s."
-    return "crash", f"{tried} {exit_of(frame)}."
+        return "crash", f"{tried} Process was killed after {frame['overdue']:g} s."
+    return "crash", f"{tried} {exit_of(frame)}"
 
 
-def own_ending(run: Run, frame: Frame, said: Outcome) -> Outcome:
-    """Return what a run said of its end, with why it was cancelled, which it did not know."""
+def own_ending(run: Run, frame: Frame, outcome: Outcome) -> Outcome:
+    """Return the outcome that a run has sent, with the reason of a cancel that it did not know."""
     own = replace(
-        said,
+        outcome,
         execution_id=run.execution_id,
         attempt=run.attempt,
         peak_memory_mb=frame.get("peak_mb"),
@@ -93,17 +94,17 @@ def exit_of(frame: Frame) -> ProcessExit:
 
 
 def outcome_in(frame: Frame) -> Outcome | None:
-    """Return what the run itself said of its end, None if that is nothing to go by."""
+    """Return the outcome that the run itself has sent, None if there is no valid one."""
     given = frame.get("outcome")
     try:
         outcome = unpacked(Outcome, given) if given else None
-        return outcome if outcome and is_sound(outcome) else None
+        return outcome if outcome and is_plausible(outcome) else None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def is_sound(outcome: Outcome) -> bool:
-    """Say whether an outcome is one that a run can have made, and not what somebody forged."""
+def is_plausible(outcome: Outcome) -> bool:
+    """Whether a run can have made this outcome: what a run's process sends is not trusted."""
     moments = (outcome.started_at, outcome.finished_at)
     texts = (
         outcome.reason,
@@ -113,10 +114,10 @@ def is_sound(outcome: Outcome) -> bool:
         outcome.error_fingerprint,
     )
     return (
-        outcome.status in ENDINGS_OF_RUNS
+        outcome.status in HANDLER_STATUSES
         and isinstance(outcome.duration_ms, int)
         and isinstance(outcome.retryable, bool)
-        and (outcome.retry_after is None or 0 <= outcome.retry_after <= MAX_RETRY_AFTER)
+        and (outcome.retry_after is None or 0 <= outcome.retry_after <= MAX_RETRY_AFTER_SECONDS)
         and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
         and all(isinstance(text, str) for text in texts)
     )

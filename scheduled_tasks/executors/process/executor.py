@@ -29,29 +29,28 @@ from scheduled_tasks.runtime.runs import Run
 
 logger = logging.getLogger(__name__)
 
-#: No more children wait for runs than this: each takes a few megabytes.
+#: At most this many children wait for runs: each takes a few megabytes.
 MAX_SPARES = 4
-#: How long a process that was given a run may take to begin it, in seconds: a fresh interpreter
-#: loads the project first.
+#: How long a process may take to begin its run: a fresh interpreter loads the project first.
 START_TIMEOUT_SECONDS = 120.0
-#: A server that ends before it is loaded may have been killed, so it is started once more.
+#: A server that ends before it is loaded may have been killed, so it is started once again.
 MAX_EARLY_ENDS = 2
 CANNOT_LOAD = (
-    "The fork server could not load the project; its error stands above. "
-    "SCHEDULED_TASKS['EXECUTOR'] = 'thread' does without one."
+    "The fork server could not load the project; see the error above. "
+    "SCHEDULED_TASKS['EXECUTOR'] = 'thread' works without a fork server."
 )
 CANNOT_START = "The fork server could not be started"
-SERVER_KILLED = "The fork server that ran it was killed."
-#: How long a run has to clean up when its worker is stopped, at most, in seconds.
-STOPPING_GRACE = 1.0
+SERVER_KILLED = "The fork server was killed."
+#: How long a run may take to clean up when its worker is stopped.
+STOPPING_GRACE_SECONDS = 1.0
 
 
 class ProcessExecutor(Executor):
-    """Runs each attempt in a process of its own, forked from a fork server that is kept clean.
+    """Runs each attempt in its own process, forked from a fork server that runs no handlers itself.
 
     A run can be killed, with the processes that it has started, at its timeout, at its memory
-    limit, when this worker stops, dies, or cannot keep its lease. How a run ended is known only
-    when nothing of it is left.
+    limit, and when this worker stops, dies, or cannot renew its lease. The end of a run is
+    reported only when nothing of it is left.
     """
 
     can_kill = True
@@ -67,7 +66,7 @@ class ProcessExecutor(Executor):
         self._changing_server = threading.Lock()
         self._lease_until = float("inf")
         self._begun: dict[int, datetime] = {}
-        self._unheard: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
+        self._unlogged: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
 
     def open(self) -> None:
         """Start the fork server and wait until it is loaded. Raise ExecutorBrokenError."""
@@ -85,7 +84,7 @@ class ProcessExecutor(Executor):
         self.check()
 
     def check(self) -> None:
-        """Raise ExecutorBrokenError if it can run nothing; kill a fork server that hangs."""
+        """Raise ExecutorBrokenError if it can run nothing. Kill a fork server that hangs."""
         if self._problem:
             raise ExecutorBrokenError(self._problem)
         if self._server is not None:
@@ -93,46 +92,46 @@ class ProcessExecutor(Executor):
 
     @property
     def free(self) -> int:
-        """Return how many more runs it can take now: none while its fork server loads."""
+        """The number of further runs that it accepts now: none while its fork server loads."""
         return super().free if self._ready.is_set() else 0
 
     def submit(self, run: Run) -> None:
-        """Take a run in hand, for this fork server or the next, not for both."""
+        """Accept a run, for this fork server or the next, never for both."""
         with self._changing_server:
             super().submit(run)
 
     def begin(self, run: Run) -> None:
-        """Give the run to a process that waits for one."""
+        """Send the run to the fork server."""
         clock = Clock()
         clock.set(self.clock())
         self._post({"kind": "run", "run": packed(run), "clock": clock.base})
 
     def extend_lease(self, until: float) -> None:
-        """Let runs go on until that moment."""
+        """Tell the fork server until when runs may continue."""
         self._lease_until = until
         self._post({"kind": "lease", "until": until})
 
     def messages(self) -> list[Envelope]:
-        """Return what runs have said since the last call, and listen to them again."""
+        """Return the messages since the last call, and receive more."""
         sent = super().messages()
-        # Not as they come in: a slow handler of logging would make this worker deaf meanwhile.
-        for _ in range(self._unheard.qsize()):
-            log_for_run(*self._unheard.get())
+        # Not in the thread that receives them: a slow logging handler would block it.
+        for _ in range(self._unlogged.qsize()):
+            log_for_run(*self._unlogged.get())
         if self._server is not None:
-            self._server.ring()
+            self._server.wake()
         return sent
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
-        """Ask one run to stop, and kill it after the grace; the fork server knows if it may."""
+        """Ask one run to stop, and kill it after the grace period."""
         claim = {"execution_id": execution_id, "attempt": attempt}
         self._post({**claim, "kind": "cancel", "reason": reason})
 
     def abandon(self) -> None:
-        """Interrupt everything in hand, and kill what has not ended a moment later."""
-        self._post({"kind": "abandon", "grace": STOPPING_GRACE})
+        """Interrupt all runs, and kill those that have not ended a moment later."""
+        self._post({"kind": "abandon", "grace": STOPPING_GRACE_SECONDS})
 
     def close(self) -> None:
-        """Kill what runs, end the fork server, and wait until nothing of it is left."""
+        """Kill all runs, stop the fork server, and wait until nothing of it is left."""
         with self._changing_server:
             self._closed = True
         if self._server is not None:
@@ -142,7 +141,7 @@ class ProcessExecutor(Executor):
         if self._server is not None:
             self._server.post(frame)
 
-    # What the fork server says, in the thread that talks with it.
+    # Below: what happens in the thread of ForkServerProcess.
 
     def _start_server(self) -> None:
         server = ForkServerProcess(
@@ -153,21 +152,21 @@ class ProcessExecutor(Executor):
                 "databases": {alias: address_of(alias) for alias in connections},
                 "spares": min(self.concurrency, MAX_SPARES),
                 "grace": app_settings.KILL_GRACE,
-                "beginning": START_TIMEOUT_SECONDS,
+                "start_timeout": START_TIMEOUT_SECONDS,
                 "executions_per_child": app_settings.MAX_EXECUTIONS_PER_CHILD,
                 "lease_until": self._lease_until,
             },
-            listens=lambda: not self.full,
-            on_frame=self._hear,
+            may_receive=lambda: not self.backlogged,
+            on_frame=self._handle_frame,
             on_gone=self._ready.clear,
-            on_end=self._lose_server,
+            on_end=self._handle_server_end,
         )
         server.start()
         self._server = server
 
-    def _hear(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if frame["kind"] == "ready":
-            self._take_ready(frame["threads"])
+            self._handle_ready(frame["threads"])
             return
         run = self.in_hand.get(frame["execution_id"])
         if run is None or run.attempt != frame["attempt"]:
@@ -176,34 +175,34 @@ class ProcessExecutor(Executor):
             case "begun":
                 self._begun[run.execution_id] = self.clock()
             case "message":
-                self._take_message(run, frame)
+                self._handle_message(run, frame)
             case "timeout":
                 note = ExecutorNote(text=still_running_reason(run))
-                self.take(run, note, partial(self._answer, run, None))
+                self.receive(run, note, partial(self._answer, run, None))
             case "ended":
                 begun = self._begun.pop(run.execution_id, None)
                 self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))
 
-    def _take_ready(self, threads: list[str]) -> None:
+    def _handle_ready(self, threads: list[str]) -> None:
         if threads:
             logger.warning(
-                "loading the project started threads (%s), which do not outlive a fork: each run "
+                "loading the project started threads (%s), which do not survive a fork; each run "
                 "starts in a fresh interpreter, which takes about a second",
                 ", ".join(threads),
             )
         self._ready.set()
         self.on_finished()
 
-    def _take_message(self, run: Run, frame: Frame) -> None:
+    def _handle_message(self, run: Run, frame: Frame) -> None:
         number = frame.get("number")
         try:
             message = unpacked_message(frame["message"])
         except (KeyError, TypeError, ValueError, AttributeError):
-            logger.warning("a run said what is no message execution=%s", run.execution_id)
+            logger.warning("a run sent an invalid message execution=%s", run.execution_id)
             return
-        if isinstance(message, LogLine) and message.unheard:
-            self._unheard.put((run, message))
-        self.take(run, message, partial(self._answer, run, number))
+        if isinstance(message, LogLine) and message.unlogged:
+            self._unlogged.put((run, message))
+        self.receive(run, message, partial(self._answer, run, number))
         if number is not None:
             self.on_finished()
 
@@ -219,22 +218,22 @@ class ProcessExecutor(Executor):
                 }
             )
 
-    def _lose_server(self) -> None:
-        """Give up what the server had in hand, and start another."""
+    def _handle_server_end(self) -> None:
+        """Report the runs of the server that has ended as lost, and start another server."""
         with self._changing_server:
             if self._closed or self._server is None:
                 return
             self._ended_early = 0 if self._server.liveness.loaded else self._ended_early + 1
             if self._ended_early < MAX_EARLY_ENDS:
-                self._replace_server(self._server.unsent())
+                self._replace_server(self._server.unsent_frames())
             else:
                 self._problem = CANNOT_LOAD
                 self._ready.set()
         self.on_finished()
 
     def _replace_server(self, unsent: list[Frame]) -> None:
-        """Start another, which also makes the runs that never left for the one that has ended."""
-        logger.error("the fork server has ended and is started anew; its runs were killed")
+        """Start another server. It gets the runs that were never sent to the first."""
+        logger.error("the fork server has ended and is restarted; its runs were killed")
         self._begun.clear()
         runs = [frame["run"] for frame in unsent if frame["kind"] == "run"]
         kept = {(run["execution_id"], run["attempt"]) for run in runs}
@@ -247,12 +246,12 @@ class ProcessExecutor(Executor):
             self._problem = f"{CANNOT_START}: {error}."
             return
         for frame in unsent:
-            if frame["kind"] != "lease":  # the new one knows a later one
+            if frame["kind"] != "lease":  # the new server was started with a later lease
                 self._post(frame)
 
 
 def address_of(alias: str) -> dict[str, str | None]:
-    """Return where a database is, as this process uses it: tests use another than the settings."""
+    """Return the address of a database as this process uses it, such as a test database."""
     settings = connections[alias].settings_dict
     return {
         key: None if settings[key] is None else str(settings[key])

@@ -1,4 +1,4 @@
-"""What is logged in a run becomes lines of its log, and goes on to the project's own logging."""
+"""Copies what is logged in a run to its log, and labels records for the project's own logging."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Every ``context.logger`` is a child of this one.
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
-#: The parent of those that say what is printed, ``stdout`` and ``stderr``.
+#: The parent of ``stdout`` and ``stderr``, the loggers of printed lines.
 OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
 OUR_PREFIX, OUTPUT_PREFIX = "scheduled_tasks.", f"{OUTPUT_LOGGER.name}."
-#: Everything comes to these, unless it does not propagate. A project may keep ours from the root.
+#: All records that propagate reach the first. A project may stop ours from propagating to it.
 ROOT, OURS = logging.getLogger(), logging.getLogger("scheduled_tasks")
 
 of_context: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
 
 
 class Process:
-    """What this process is for: ``only`` is the log of the one run that is all it does."""
+    """``only`` is the log of the run, in a process that makes one run and nothing else."""
 
     only: RunLog | None = None
 
 
 def current_log() -> RunLog | None:
-    """Return the log of the run that this code is part of, None outside of runs."""
+    """Return the log of the run that this code is part of, None outside runs."""
     return of_context.get() or Process.only
 
 
 class LogCapture(logging.Handler):
-    """Hands each record to the log of the run that it was logged in.
+    """Copies each record to the log of the run in which it was logged.
 
-    There is one for the records of this app, and one for all others.
+    There are two: one for the records of this app, one for all others.
     """
 
     def __init__(self, *, ours: bool) -> None:
@@ -47,22 +47,22 @@ class LogCapture(logging.Handler):
         self.ours = ours
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record without the lock of other handlers: a run that waits stops no other."""
+        """Handle a record without a lock: a run that has to wait must not block others."""
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, if it is this one's to take."""
+        """Copy a record, if it belongs to this handler."""
         name = str(record.name)
         if (name == OURS.name or name.startswith(OUR_PREFIX)) is not self.ours:
             return
         try:
             if (log := current_log()) is not None:
                 name = record.name.removeprefix(OUTPUT_PREFIX)
-                log.take(name, record.levelno, message_of(record), at=record.created)
+                log.add(name, record.levelno, message_of(record), at=record.created)
         except Exception:  # noqa: BLE001 -- a log line never fails the run
             self.handleError(record)
-        if logging.lastResort and is_shown_by_nobody(record, logging.lastResort.level):
+        if logging.lastResort and has_no_other_handler(record, logging.lastResort.level):
             logging.lastResort.handle(record)
 
 
@@ -70,19 +70,19 @@ FORMATTER = logging.Formatter()
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return the words of a record; where they do not fit together, as they came."""
+    """Return the message of a record; unformatted if its arguments do not fit."""
     try:
         if record.exc_info or record.exc_text or record.stack_info:
-            # A copy: what a formatter makes of an exception is kept for the formatters after it.
+            # A copy: a formatter caches the text of an exception in the record.
             return FORMATTER.format(copy(record))
-        return record.getMessage()  # which is all that the format of a line would be
+        return record.getMessage()  # as a Formatter would, only faster
     except Exception as error:  # noqa: BLE001 -- a log line never fails the run
-        why = f"[it could not be formatted: {type(error).__name__}]"
+        why = f"[could not be formatted: {type(error).__name__}]"
         return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
 
 
 class RunFilter(logging.Filter):
-    """Lets every record pass, and tells formatters which run it comes from.
+    """Accepts every record, and adds the run that it comes from.
 
     ``%(run)s`` is ``task=cleanup execution=4711`` in a run and "" elsewhere; ``task``,
     ``execution`` and ``attempt`` are attributes of the records of runs.
@@ -105,14 +105,14 @@ LABELS = RunFilter()
 
 
 def labels_of(run: Run) -> dict[str, str | int]:
-    """Return what tells a run's records from those of others."""
+    """Return the attributes that identify the records of a run."""
     return {"task": run.task_name, "execution": run.execution_id, "attempt": run.attempt}
 
 
 def install() -> None:
-    """Catch what is logged in runs, and label it for the handlers of the project.
+    """Capture what is logged in runs, and label it for the handlers of the project.
 
-    ``context.logger`` and what is printed count from INFO up, unless the project says otherwise.
+    ``context.logger`` and printed lines have the level INFO, unless the project sets another.
     """
     for logger in (ROOT, OURS):
         if not any(isinstance(handler, LogCapture) for handler in logger.handlers):
@@ -124,37 +124,37 @@ def install() -> None:
 
 
 def label_all() -> None:
-    """Let the handlers that there are know of each record which run it comes from."""
+    """Add the label filter to all handlers."""
     for handler in all_handlers():
         if LABELS not in handler.filters:
             handler.addFilter(LABELS)
 
 
 def all_handlers() -> list[logging.Handler]:
-    """Return every handler that there is, also those that stand behind another."""
+    """Return every handler, also those that another handler wraps."""
     references = list(logging._handlerList)  # type: ignore[attr-defined]  # noqa: SLF001
     return [handler for reference in references if (handler := reference()) is not None]
 
 
 def log_for_run(run: Run, line: LogLine) -> None:
-    """Log what has come to no logger of a run's process, as if it had."""
+    """Log a line that no logger in the run's process has received."""
     log_safely(line.logger, line.level, line.message, extra=labels_of(run))
 
 
 def log_safely(stream: str, level: int, text: str, **options: Any) -> None:
-    """Log what came through a stream. What a handler of the project's raises harms nobody."""
+    """Log a printed line. An exception in a handler of the project is ignored."""
     with suppress(Exception):
         OUTPUT_LOGGER.getChild(stream).log(level, "%s", text, **options)
 
 
 def leave_run() -> None:
-    """Take no part in the run any more, as a process that a handler has forked."""
+    """Detach this process, which a handler has forked, from the run."""
     of_context.set(None)
     Process.only = None
 
 
-def is_shown_by_nobody(record: logging.LogRecord, level: int) -> bool:
-    """Say whether a record, from a level up, comes to no handler but ours."""
+def has_no_other_handler(record: logging.LogRecord, level: int) -> bool:
+    """Whether a record, from a level up, reaches no handler but ours."""
     if record.levelno < level:
         return False
     logger: logging.Logger | None = logging.getLogger(record.name)
@@ -167,7 +167,7 @@ def is_shown_by_nobody(record: logging.LogRecord, level: int) -> bool:
 
 @contextmanager
 def logged_to(log: RunLog, *, alone: bool) -> Iterator[None]:
-    """Let a log take what is logged inside; where the run is ``alone``, by any of its threads."""
+    """Copy what is logged inside this block to a log; if ``alone``, from all threads."""
     install()
     token = of_context.set(log)
     if alone:

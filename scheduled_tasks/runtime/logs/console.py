@@ -1,4 +1,4 @@
-"""The log on the terminal, for projects that show it nowhere."""
+"""Shows the log on the terminal for projects that do not show it anywhere."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ OURS = logging.getLogger("scheduled_tasks")
 
 
 class ConsoleHandler(logging.StreamHandler):
-    """Writes lines to standard error, each with the run that it comes from, without secrets."""
+    """Writes lines to standard error, without secrets, each with the run that it comes from."""
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write a line, unless another handler has shown it already."""
+        """Write a record, unless another handler has shown it."""
         if has_handler(logging.getLogger(record.name)):
             return False
         return bool(super().handle(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Put the run behind the line."""
+        """Append the run to the line."""
         try:
-            said = super().format(record)
-        except Exception:  # noqa: BLE001 -- what does not fit together is shown as it came
-            said = f"{record.levelname} {message_of(record)}"
-        return mask_secrets(f"{said} {getattr(record, 'run', '')}".rstrip())
+            line = super().format(record)
+        except Exception:  # noqa: BLE001 -- a record whose arguments do not fit is shown all the same
+            line = f"{record.levelname} {message_of(record)}"
+        return mask_secrets(f"{line} {getattr(record, 'run', '')}".rstrip())
 
 
 def show_on_console(level: int) -> None:
-    """Show from a level up what this app and its handlers log, unless the project does already."""
+    """Show what this app and its handlers log from a level up, unless the project does."""
     if has_handler(OURS) or any(map(shows, ROOT.handlers)):
         return
     handler = ConsoleHandler()
@@ -43,13 +43,13 @@ def show_on_console(level: int) -> None:
 
 
 def level_on_console() -> int | None:
-    """Return the level that ``show_on_console`` was called with, None if it shows nothing."""
+    """Return the level that ``show_on_console`` has set, None if it shows nothing."""
     shown = any(isinstance(handler, ConsoleHandler) for handler in ROOT.handlers)
     return OURS.level if shown else None
 
 
 def has_handler(logger: logging.Logger) -> bool:
-    """Say whether anything below the root shows what a logger says."""
+    """Whether a handler below the root logger shows the records of this logger."""
     current: logging.Logger | None = logger
     while current is not None and current is not ROOT:
         if any(map(shows, current.handlers)):

@@ -1,15 +1,15 @@
-"""Text that comes in pieces, cut into lines."""
+"""Splits text that arrives in pieces into lines."""
 
 from __future__ import annotations
 
-#: A line without an end is taken for one when it has so many characters.
+#: A line is split after this many characters.
 MAX_LINE_LENGTH = 1 << 20
 
 
 class LineSplitter:
-    """Takes pieces and gives back lines, as a terminal would show them in the end.
+    """Receives pieces of text and returns lines as a terminal would finally show them.
 
-    What a carriage return takes back is not part of its line; blank lines are none.
+    Text before a carriage return is overwritten, as by a progress bar. Blank lines are dropped.
     """
 
     def __init__(self) -> None:
@@ -17,25 +17,25 @@ class LineSplitter:
         self._length = 0
 
     def feed(self, text: str) -> list[str]:
-        """Take a piece; return the lines that are whole now."""
+        """Receive a piece. Return the lines that are complete now."""
         if "\n" not in text:
             self._keep(text)
-            return self.end() if self._length >= MAX_LINE_LENGTH else []
+            return self.flush() if self._length >= MAX_LINE_LENGTH else []
         *whole, rest = text.split("\n")
         whole[0] = self._joined() + whole[0]
         self._keep(rest)
         if "\r" in text or "\r" in whole[0]:
             whole = list(map(as_shown, whole))
         lines = [line for line in whole if line and not line.isspace()]
-        return lines if self._length < MAX_LINE_LENGTH else lines + self.end()
+        return lines if self._length < MAX_LINE_LENGTH else lines + self.flush()
 
-    def end(self) -> list[str]:
-        """Return what is left, as a line, if there is anything."""
+    def flush(self) -> list[str]:
+        """Return the incomplete line, if there is one."""
         rest = as_shown(self._joined())
         return [rest] if rest and not rest.isspace() else []
 
     def _keep(self, text: str) -> None:
-        """Keep a piece of a line, but for what is written over by now."""
+        """Keep a piece of a line, without the part that is overwritten."""
         if "\r" in text.rstrip("\r"):
             text = text.rstrip("\r").rpartition("\r")[2] + "\r" * text.endswith("\r")
             self._joined()
@@ -44,7 +44,7 @@ class LineSplitter:
             self._length += len(text)
 
     def _joined(self) -> str:
-        """Return all pieces, and keep none of them."""
+        """Return all pieces and forget them."""
         text = "".join(self._pieces)
         self._pieces, self._length = [], 0
         return text

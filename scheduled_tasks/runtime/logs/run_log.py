@@ -1,4 +1,4 @@
-"""The log of one run: so many lines and no more, but the last ones in any case."""
+"""The log of one run: a limited number of lines, and the last ones in any case."""
 
 from __future__ import annotations
 
@@ -18,108 +18,107 @@ from scheduled_tasks.runtime.messages import LogLine, Recorder
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
-#: So many of the lines for which there was no room are kept until the run ends, the last ones.
+#: The number of last lines that are kept until the run ends, beyond the limit.
 LAST_LINES = 100
-#: Under this name stand the lines that are not the handler's.
+#: The logger name of lines that do not come from the handler.
 OWN_NAME = "scheduled_tasks"
 
 
 class RunLog:
-    """Takes the lines of one attempt, from any of its threads, and hands them to its recorder."""
+    """Receives the lines of one attempt, from any thread, and sends them to its recorder."""
 
     def __init__(self, run: Run, recorder: Recorder) -> None:
         self.run = run
         self.recorder = recorder
-        self._room = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
+        self._remaining = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
         self._longest = app_settings.MAX_LOG_LINE_LENGTH
-        self._left_out = 0
-        self._last: deque[Words] = deque(maxlen=LAST_LINES)
+        self._omitted = 0
+        self._last: deque[PendingLine] = deque(maxlen=LAST_LINES)
         self._printed: dict[str, LineSplitter] = {}
         # Re-entrant: a handler of signals may log while the thread that it interrupts does.
         self._lock = threading.RLock()
 
-    def take(
-        self, name: str, level: int, text: str, *, at: float | None = None, unheard: bool = False
+    def add(
+        self, name: str, level: int, text: str, *, at: float | None = None, unlogged: bool = False
     ) -> None:
-        """Keep a line, or where there is no room, keep it in case that it is one of the last.
+        """Send a line. Beyond the limit, keep it in case it is one of the last.
 
-        ``at`` is the moment of it, in seconds of Unix; otherwise it is now.
+        ``at`` is a Unix timestamp, by default now.
         """
         if len(text) > self._longest:
             text = text_of_line(text)
-        words = Words(name, level, text, at or time.time(), unheard)
+        pending = PendingLine(name, level, text, at or time.time(), unlogged)
         with self._lock:
-            if self._room > 0:
-                self._room -= 1
-                self.recorder.send(words.line())
+            if self._remaining > 0:
+                self._remaining -= 1
+                self.recorder.send(pending.line())
                 return
-            if not self._left_out:
+            if not self._omitted:
                 self._mark(
-                    f"Cut here: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines of an "
-                    f"execution, and the last {LAST_LINES} of an attempt that comes to its end."
+                    f"Log truncated: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines per "
+                    f"execution, and the last {LAST_LINES} of an attempt that ends by itself."
                 )
-            self._left_out += 1
-            self._last.append(words)
+            self._omitted += 1
+            self._last.append(pending)
 
-    def take_all(self, name: str, level: int, texts: Sequence[str]) -> None:
-        """Take lines that no logger has heard; of those for which there is no room only the last.
+    def add_all(self, name: str, level: int, texts: Sequence[str]) -> None:
+        """Send lines that no logger has received; beyond the limit keep only the last ones.
 
-        A process may write faster than anybody can look at it.
+        Lines that would be dropped anyway are not processed: a process may write very fast.
         """
         with self._lock:
-            # The first for which there is no room has the log marked.
-            hopeless = max(len(texts) - self._room - 1 - LAST_LINES, 0)
-            first = self._room + 1 if hopeless else len(texts)
+            # The first line beyond the limit marks the log as truncated.
+            dropped = max(len(texts) - self._remaining - 1 - LAST_LINES, 0)
+            first = self._remaining + 1 if dropped else len(texts)
             for text in texts[:first]:
-                self.take(name, level, text, unheard=True)
-            self._left_out += hopeless
-            for text in texts[first + hopeless :]:
-                self.take(name, level, text, unheard=True)
+                self.add(name, level, text, unlogged=True)
+            self._omitted += dropped
+            for text in texts[first + dropped :]:
+                self.add(name, level, text, unlogged=True)
 
     def print(self, stream: str, text: str) -> list[str]:
-        """Take a piece of what is printed; return the lines that are whole by it."""
+        """Receive printed text. Return the lines that are complete now."""
         with self._lock:
             return self._printed.setdefault(stream, LineSplitter()).feed(text)
 
     def last_printed(self, stream: str) -> list[str]:
-        """Return what was printed without an end, as a line, if there is anything."""
+        """Return the incomplete last line, if there is one."""
         with self._lock:
-            return self._printed[stream].end() if stream in self._printed else []
+            return self._printed[stream].flush() if stream in self._printed else []
 
     def close(self) -> None:
-        """Hand over the last lines, and say how many are missing before them."""
+        """Send the last lines, and the number of those that are missing before them."""
         with suppress(RunInterrupted), self._lock:
-            if missing := self._left_out - len(self._last):
-                self._mark(f"{missing} lines are left out here.")
+            if missing := self._omitted - len(self._last):
+                self._mark(f"{missing} lines omitted.")
             while self._last:
                 self.recorder.send(self._last.popleft().line())
-            self._left_out = 0
+            self._omitted = 0
 
     def _mark(self, text: str) -> None:
-        mark = Words(OWN_NAME, logging.WARNING, text, time.time(), unheard=False)
+        mark = PendingLine(OWN_NAME, logging.WARNING, text, time.time(), unlogged=False)
         self.recorder.send(mark.line())
 
 
-class Words(NamedTuple):
-    """What a line will say, if it is kept: most of what makes it takes place only then."""
+class PendingLine(NamedTuple):
+    """A line before it is formatted: most of the work is done only if it is kept."""
 
     name: str
     level: int
     text: str
     at: float
-    unheard: bool
+    unlogged: bool
 
     def line(self) -> LogLine:
-        """Return the line."""
         return LogLine(
             logged_at=datetime.fromtimestamp(self.at, UTC),
             level=self.level,
             logger=self.name,
             message=text_of_line(self.text),
-            unheard=self.unheard,
+            unlogged=self.unlogged,
         )
 
 
 def text_of_line(text: str) -> str:
-    """Return a line's text as it may be stored and read."""
+    """Return the text of a line without secrets, as it can be stored."""
     return redacted_text(text, limit=app_settings.MAX_LOG_LINE_LENGTH)

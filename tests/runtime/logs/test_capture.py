@@ -79,7 +79,7 @@ def test_lines_are_caught_once_and_logged_as_ever(
     assert third.message.startswith("it failed\nTraceback")
     assert third.message.endswith("ZeroDivisionError")
     assert "one of 4" in caplog.messages
-    assert not any(line.unheard for line in recorder.lines)
+    assert not any(line.unlogged for line in recorder.lines)
 
 
 def test_what_does_not_propagate_is_not_caught_but_for_our_own(
@@ -156,10 +156,9 @@ def test_a_line_that_cannot_be_formatted_is_kept_as_it_came(
         context.logger.info("%s", Mute())
         context.logger.info("nul \0 and \udcff")
     first, second, third = recorder.texts
-    assert first == "'%d pages' ('x',) [it could not be formatted: TypeError]"
+    assert first == "'%d pages' ('x',) [could not be formatted: TypeError]"
     assert (
-        second
-        == "'%s' <tuple whose repr() raised ValueError> [it could not be formatted: ValueError]"
+        second == "'%s' <tuple whose repr() raised ValueError> [could not be formatted: ValueError]"
     )
     assert third == "nul \N{REPLACEMENT CHARACTER} and ?"
 

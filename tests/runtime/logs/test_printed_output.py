@@ -107,16 +107,16 @@ def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
     assert lines.feed("\r100 %\nnext") == ["100 %"]
     assert lines.feed("50 %\r100 %\r") == []
     assert lines.feed("\n") == ["100 %"]
-    assert lines.end() == []
+    assert lines.flush() == []
     lines.feed("rest")
-    assert lines.end() == ["rest"]
+    assert lines.flush() == ["rest"]
 
 
 @given(st.lists(st.text(alphabet="ab\r\n "), max_size=12))
 def test_lines_do_not_depend_on_the_pieces_in_which_they_come(pieces: list[str]) -> None:
     whole, cut = LineSplitter(), LineSplitter()
-    at_once = whole.feed("".join(pieces)) + whole.end()
-    assert [line for piece in pieces for line in cut.feed(piece)] + cut.end() == at_once
+    at_once = whole.feed("".join(pieces)) + whole.flush()
+    assert [line for piece in pieces for line in cut.feed(piece)] + cut.flush() == at_once
 
 
 def test_a_line_that_never_ends_is_cut_off() -> None:

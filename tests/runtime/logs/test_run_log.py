@@ -13,8 +13,8 @@ from tests.executors.runs import run_of
 from tests.support.recorders import FakeRecorder
 
 CUT = (
-    "Cut here: MAX_LOG_LINES keeps 5 lines of an execution, and the last 100 of an attempt that "
-    "comes to its end."
+    "Log truncated: MAX_LOG_LINES keeps 5 lines per execution, and the last 100 of an attempt that "
+    "ends by itself."
 )
 
 
@@ -23,7 +23,7 @@ def logged(count: int, *, before: int = 0) -> list[str]:
     with override_settings(SCHEDULED_TASKS={"MAX_LOG_LINES": 5}):
         log = RunLog(replace(run_of(7), log_count=before), recorder)
         for number in range(count):
-            log.take("shop", logging.INFO, str(number))
+            log.add("shop", logging.INFO, str(number))
         log.close()
     return recorder.texts
 
@@ -35,7 +35,7 @@ def test_no_line_is_lost_while_there_is_room() -> None:
 def test_what_is_beyond_is_marked_and_the_last_lines_are_kept() -> None:
     assert logged(7) == ["0", "1", "2", "3", "4", CUT, "5", "6"]
     texts = logged(1_000)
-    assert texts[5:8] == [CUT, f"{1_000 - 5 - LAST_LINES} lines are left out here.", "900"]
+    assert texts[5:8] == [CUT, f"{1_000 - 5 - LAST_LINES} lines omitted.", "900"]
     assert texts[-1] == "999"
     assert len(texts) == 5 + 2 + LAST_LINES
 
@@ -46,10 +46,10 @@ def test_many_lines_at_once_are_as_many_one_by_one(count: int, before: int) -> N
     recorder = FakeRecorder()
     with override_settings(SCHEDULED_TASKS={"MAX_LOG_LINES": 5}):
         log = RunLog(replace(run_of(7), log_count=before), recorder)
-        log.take_all("stdout", logging.INFO, [str(number) for number in range(count)])
+        log.add_all("stdout", logging.INFO, [str(number) for number in range(count)])
         log.close()
     assert recorder.texts == logged(count, before=before)
-    assert all(line.unheard for line in recorder.lines if line.logger == "stdout")
+    assert all(line.unlogged for line in recorder.lines if line.logger == "stdout")
 
 
 def test_the_attempts_before_have_used_up_some_of_the_room() -> None:
@@ -60,7 +60,7 @@ def test_the_attempts_before_have_used_up_some_of_the_room() -> None:
 def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
-    log.take("shop", logging.INFO, "last")
+    log.add("shop", logging.INFO, "last")
     log.close()
     log.close()
     assert recorder.texts[1:] == ["last"]
@@ -69,7 +69,7 @@ def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
 def test_the_end_of_a_run_that_is_refused_is_still_an_end() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
-    log.take("shop", logging.INFO, "last")
+    log.add("shop", logging.INFO, "last")
     recorder.refuses = True
     log.close()
 

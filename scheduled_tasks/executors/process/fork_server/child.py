@@ -1,4 +1,4 @@
-"""What happens in the process of a run."""
+"""What happens in the process of a run: it makes runs and stops them when it is asked to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from scheduled_tasks.executors.endings import (
     timeout_reason,
 )
 from scheduled_tasks.executors.process import operating_system
-from scheduled_tasks.executors.process.fork_server.standard_streams import divert, flush_below
+from scheduled_tasks.executors.process.fork_server.standard_streams import flush_buffers, redirect
 from scheduled_tasks.executors.process.wire import (
     CHUNK_BYTES,
     Decoder,
@@ -52,49 +52,49 @@ from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
 
-#: Why a child is asked to stop: one byte before the SIGTERM that says look.
+#: Why a child is asked to stop: one byte in its stop pipe, written before the SIGTERM.
 TIMEOUT, REFUSED, ABANDONED, CANCELLED = b"T", b"R", b"A", b"C"
 
-#: How often a thread that waits for an answer looks whether the run has to stop, in seconds.
+#: How often a thread that waits for an answer checks whether the run has to stop.
 POLL_SECONDS = 0.2
 
-#: The exit code of a child whose own machinery failed.
+#: The exit code of a child in which our own code failed.
 BROKEN = 70
 
 
 class ChildProcess:
-    """The process of a run: makes it, or several one after the other, and ends."""
+    """Makes one run, or several one after the other, and exits."""
 
-    def __init__(self, stream: socket.socket, orders: int, trace: int) -> None:
+    def __init__(self, stream: socket.socket, stop_pipe: int, trace: int) -> None:
         self.stream = stream
-        self.orders = orders
+        self.stop_pipe = stop_pipe
         self.trace = trace
         self._decoder = Decoder()
         self._frames: list[Frame] = []
         self._sending = threading.Lock()
         self._cancellation = Cancellation()
-        self._order: tuple[type[RunInterrupted], str] | None = None
+        self._stop_request: tuple[type[RunInterrupted], str] | None = None
         self._reasons: Mapping[bytes, tuple[type[RunInterrupted], str]] = {}
 
-    def live(self, server: int, pipes: Mapping[str, int], *, runs: int) -> NoReturn:
-        """Make so many runs, or fewer if the server goes away; does not return.
+    def serve(self, server: int, pipes: Mapping[str, int], *, runs: int) -> NoReturn:
+        """Make this many runs, or fewer if the server goes away, and exit.
 
-        ``pipes`` are where standard output and error are to lead.
+        ``pipes`` receive standard output and error.
         """
         code = BROKEN
         try:
-            self.settle(server)
-            divert(pipes)
+            self.prepare(server)
+            redirect(pipes)
             rehearse()
             while runs and (frame := self.receive("run")) is not None:
                 operating_system.set_name(f"run-{frame['run']['execution_id']}")
-                self.make(frame)
+                self.make_run(frame)
                 runs -= 1
             connections.close_all()
             logging.shutdown()
             code = 0
         except BrokenPipeError:
-            pass  # the server is gone, and whoever it worked for
+            pass  # the server is gone, and with it its worker
         except BaseException:  # noqa: BLE001 -- nothing may return into the server's code
             traceback.print_exc()
         finally:
@@ -103,24 +103,24 @@ class ChildProcess:
                 sys.stderr.flush()
             os._exit(code)
 
-    def settle(self, server: int) -> None:
-        """Become a process that can be told to stop, and that ends with the server."""
+    def prepare(self, server: int) -> None:
+        """Install the signal handlers, and arrange to die with the server."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, self.on_terminate)
+        signal.signal(signal.SIGTERM, self.on_sigterm)
         operating_system.die_with(server)
         operating_system.adopt_orphans()
         operating_system.raise_oom_score()
-        os.set_blocking(self.orders, False)
+        os.set_blocking(self.stop_pipe, False)
         faulthandler.enable(self.trace)
         faulthandler.register(operating_system.DUMP_SIGNAL, self.trace)
-        let_forks_end_on_sigterm()
+        restore_sigterm_in_forks()
 
-    def make(self, frame: Frame, *, call: Call | None = None) -> None:
+    def make_run(self, frame: Frame, *, call: Call | None = None) -> None:
         """Make one run, of its handler or of ``call``, and send how it ended."""
         run = unpacked(Run, frame["run"])
-        self._order = None
+        self._stop_request = None
         self._cancellation = Cancellation()
         self._reasons = {
             TIMEOUT: (TimeLimitExceeded, timeout_reason(run) if run.timeout else ""),
@@ -128,7 +128,7 @@ class ChildProcess:
             ABANDONED: (WorkerStopping, WORKER_STOPPED),
             CANCELLED: (RunCancelled, RUN_CANCELLED),
         }
-        self.heed_order()  # one that came before this run was known here
+        self.check_stop_request()  # one may have come before the run did
         self.send({"kind": "begun"})
         recorder = PipeRecorder(self, self._cancellation)
         clock = Clock.at(frame["clock"])
@@ -142,50 +142,50 @@ class ChildProcess:
         )
         self._reasons = {}
         if os.getpid() != recorder.owner:
-            # Forked by the handler, and come back out of it: this run is not its own.
+            # A process that the handler forked has returned from the handler.
             os._exit(outcome.status != "success")
         recorder.close()
-        flush_below()
+        flush_buffers()
         drop_open_transactions()
         self.send({"kind": "outcome", "outcome": packed(outcome)})
 
-    def on_terminate(self, number: int, frame: FrameType | None) -> None:
+    def on_sigterm(self, number: int, frame: FrameType | None) -> None:
         """Interrupt the handler if the server has said why.
 
-        A SIGTERM from anybody else, as a service manager sends one to every process of a
-        service, changes nothing: the worker decides what becomes of its runs. What is asked
-        between two runs is left for the next, which it is about.
+        A SIGTERM from elsewhere changes nothing: a service manager sends one to every process of
+        a service, and the worker decides what becomes of its runs. A request that comes between
+        two runs is meant for the next one.
         """
         if self._reasons:
-            self.heed_order()
+            self.check_stop_request()
 
-    def heed_order(self) -> None:
-        """Interrupt the handler if the server has asked for it, as often as this is called."""
+    def check_stop_request(self) -> None:
+        """Interrupt the handler if the server has requested it; again at each call."""
         with suppress(BlockingIOError):
-            if code := os.read(self.orders, 1):
-                self._order = self._reasons.get(code)
-        if self._order is not None:
-            self._cancellation.request(*self._order)
+            if code := os.read(self.stop_pipe, 1):
+                self._stop_request = self._reasons.get(code)
+        if self._stop_request is not None:
+            self._cancellation.request(*self._stop_request)
 
     def send(self, frame: Mapping[str, Any]) -> None:
-        """Send a frame whole, whatever comes meanwhile."""
+        """Send a whole frame, even if the handler is interrupted meanwhile."""
         with self._cancellation.shielded(), self._sending:
             self.stream.sendall(encode(frame))
 
-    def receive(self, kind: str, *, look_up: Callable[[], None] | None = None) -> Frame | None:
-        """Wait for a frame of that kind, forgetting others; None says that the server is gone.
+    def receive(self, kind: str, *, poll: Callable[[], None] | None = None) -> Frame | None:
+        """Wait for a frame of this kind and drop others. Return None if the server is gone.
 
-        An interruption while it waits loses nothing that comes after. Threads that no signal
-        interrupts call ``look_up`` now and then.
+        An interruption while it waits loses no later frame. ``poll`` is called now and then, for
+        threads that no signal interrupts.
         """
         while True:
             while self._frames:
                 frame = self._frames.pop(0)
                 if frame["kind"] == kind:
                     return frame
-            while not select.select([self.stream], [], [], POLL_SECONDS if look_up else None)[0]:
-                if look_up:
-                    look_up()
+            while not select.select([self.stream], [], [], POLL_SECONDS if poll else None)[0]:
+                if poll:
+                    poll()
             with self._cancellation.shielded():
                 data = self.stream.recv(CHUNK_BYTES)
                 self._frames += self._decoder.feed(data)
@@ -194,52 +194,50 @@ class ChildProcess:
 
 
 def rehearse() -> None:
-    """Make a run of nothing, as somebody who listens to nobody.
+    """Make a run that does nothing, over a socket pair whose other end is not read.
 
-    What a run needs of the server's memory is copied when it is first touched, which takes longer
-    than all the rest of a short run.
+    Memory that a run shares with the server is copied when it is first written to, which takes
+    longer than everything else in a short run. The rehearsal writes to it in advance.
     """
     clock = Clock()
     nothing = Run(
         execution_id=0, attempt=0, task_name="", handler="", scheduled_for=clock.now(), trigger=""
     )
-    stage, audience = socket.socketpair()
-    orders, nobody = os.pipe()
-    os.set_blocking(orders, False)
-    with stage, audience:
-        actor = ChildProcess(stage, orders, trace=-1)
-        audience.sendall(encode({"kind": "run", "run": packed(nothing), "clock": clock.base}))
-        if frame := actor.receive("run"):
-            actor.make(frame, call=lambda run, context: None)
-    os.close(orders)
-    os.close(nobody)
+    child_end, server_end = socket.socketpair()
+    stop_pipe, unused = os.pipe()
+    os.set_blocking(stop_pipe, False)
+    with child_end, server_end:
+        child = ChildProcess(child_end, stop_pipe, trace=-1)
+        server_end.sendall(encode({"kind": "run", "run": packed(nothing), "clock": clock.base}))
+        if frame := child.receive("run"):
+            child.make_run(frame, call=lambda run, context: None)
+    os.close(stop_pipe)
+    os.close(unused)
 
 
-def let_forks_end_on_sigterm() -> None:
-    """Let what a handler forks, as multiprocessing does, be ended as it expects.
+def restore_sigterm_in_forks() -> None:
+    """Restore the default action of SIGTERM in processes that a handler forks.
 
-    A SIGTERM that comes before the forked process is ready for it is held back until then: the
-    interpreter forgets signals that come while it forks.
+    multiprocessing relies on it. SIGTERM is blocked during the fork, because the interpreter
+    forgets signals that arrive while it forks.
     """
     masks = threading.local()
 
-    def hold_back() -> None:
+    def block() -> None:
         masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
-    def let_through() -> None:
+    def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
-    def end_on_sigterm() -> None:
+    def restore() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        let_through()
+        unblock()
 
-    os.register_at_fork(
-        before=hold_back, after_in_parent=let_through, after_in_child=end_on_sigterm
-    )
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=restore)
 
 
 class PipeRecorder:
-    """Sends what a run says to the server, which passes it on to the worker."""
+    """Sends the messages of a run to the server, which forwards them to the worker."""
 
     def __init__(self, child: ChildProcess, cancellation: Cancellation) -> None:
         self.child = child
@@ -249,20 +247,20 @@ class PipeRecorder:
         self._confirmed = 0
 
     def send(self, message: Message) -> None:
-        """Hand a message over and go on; what a forked process of the handler's says is lost."""
+        """Send a message; those of a process that the handler has forked are dropped."""
         if os.getpid() == self.owner:
             self.raise_if_refused()
             self.child.send({"kind": "message", "message": packed_message(message)})
 
     def confirm(self, message: Message) -> None:
-        """Hand a message over and wait until it is written."""
+        """Send a message and wait until it is written."""
         if os.getpid() != self.owner:
             return
         if holds_the_only_write_lock():
             self.send(message)
             return
-        # What is asked of the run while it waits ends the waiting; what was before does not.
-        look_up = None if self.cancellation.requested else self.cancellation.check
+        # A stop that is requested while it waits ends the wait; an earlier one does not.
+        poll = None if self.cancellation.requested else self.cancellation.check
         with self._confirming:
             self.raise_if_refused()
             self._confirmed += 1
@@ -270,14 +268,14 @@ class PipeRecorder:
             frame = {"kind": "message", "message": packed_message(message), "number": number}
             self.child.send(frame)
             while True:
-                answer = self.child.receive("answer", look_up=look_up)
+                answer = self.child.receive("answer", poll=poll)
                 if answer is None or not answer["accepted"]:
                     raise LeaseLost(LEASE_LOST)
                 if answer["number"] == number:
                     return
 
     def close(self) -> None:
-        """Let nothing more be said, as by a thread that the handler has left behind."""
+        """Drop later messages, as those of a thread that the handler has left behind."""
         self.owner = 0
 
     def raise_if_refused(self) -> None:

@@ -1,4 +1,4 @@
-"""One child of the fork server, as the server sees it."""
+"""One child of the fork server, as the server sees it and acts on it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from scheduled_tasks.executors.process.wire import Channel, Frame
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.logs.run_log import RunLog
 
-#: As much is read of what a dying child says of where it was, in bytes.
+#: Of the trace of a dying child, no more than this is read.
 MAX_TRACE_BYTES = 1 << 18
-#: The files below a handler in every traceback, which say nothing about it.
+#: Frames of these files stand below every handler and say nothing about it.
 OWN_FRAMES = (
     f'File "{Path(executors.__file__).parent}',
     f'File "{runner.__file__}"',
@@ -38,18 +38,20 @@ def claim_of(frame: Frame) -> Frame:
 
 @dataclass(eq=False, slots=True)
 class ChildHandle:
-    """A process of a run, or one forked ahead for the next.
+    """The process of a run, or a spare that waits for one.
 
-    ``stopped`` says why it is being ended, by whichever came first; ``reason`` what to put on
-    record for that, where the worker has said so. ``deadline`` is when it must have begun its run,
-    then the run's timeout; ``overdue`` says after how many seconds it had not begun, and is killed
-    for it. ``steps`` are the moments at which it is asked more firmly, and how. ``log`` takes
-    what comes out of its ``outlets`` in a run.
+    - ``run`` is the frame of its run, None while it is a spare; ``begun`` and ``outcome`` say how
+      far the run has come.
+    - ``stopped`` is the first cause for which it was stopped, ``reason`` the worker's reason.
+    - ``deadline`` is the moment by which it must have begun its run, then the run's timeout.
+    - ``overdue`` is the time, in seconds, in which it failed to begin, if it is killed for that.
+    - ``escalation`` lists the moments at which it is terminated and killed.
+    - ``log`` receives what comes out of its ``pipes`` during a run.
     """
 
     pid: int
     channel: Channel
-    orders: int
+    stop_pipe: int
     trace: int
     pipes: list[OutputPipe]
     run: Frame | None = None
@@ -60,7 +62,7 @@ class ChildHandle:
     reason: str = ""
     deadline: float | None = None
     overdue: float = 0
-    steps: list[tuple[float, str]] = field(default_factory=list)
+    escalation: list[tuple[float, str]] = field(default_factory=list)
     resident_at_start: int = 0
     usage_at_start: Usage = field(default_factory=Usage)
     oom_kills_at_start: int = 0
@@ -69,22 +71,22 @@ class ChildHandle:
 
     @property
     def claim(self) -> Frame:
-        """Return which attempt it makes; nothing while it waits for one."""
+        """The attempt that it makes; empty while it is a spare."""
         return claim_of(self.run["run"]) if self.run else {}
 
     @property
     def running(self) -> bool:
-        """Say whether its handler may still run."""
+        """Whether its handler may still be running."""
         return self.run is not None and self.outcome is None
 
     @property
     def memory_limit(self) -> int | None:
-        """Return the limit of its run in megabytes."""
+        """The limit of its run, in megabytes."""
         limit: int | None = self.run["run"]["memory_limit_mb"] if self.run else None
         return limit
 
-    def take(self, run: Frame) -> None:
-        """Begin a run."""
+    def assign(self, run: Frame) -> None:
+        """Send it a run, and measure what it uses before."""
         self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
         if self.runs_made:
             operating_system.forget_highest_resident(self.pid)
@@ -95,34 +97,34 @@ class ChildHandle:
         self.channel.send({"kind": "run", **run})
 
     def measure(self, inherited: int) -> int:
-        """Return how many bytes its run uses now, with the processes that it has started."""
+        """Return the bytes that its run uses now, with the processes that it has started."""
         used = usage_of(operating_system.family_of(self.pid)).above(self.usage_at_start, inherited)
         self.peak = max(self.peak, used)
         return used
 
     def highest_resident(self) -> int:
-        """Return the most memory that it has held in this run, in bytes."""
+        """Return the peak of its resident memory in this run, in bytes."""
         return operating_system.highest_resident_of(self.pid)
 
     def peak_of(self, resident: int) -> int:
-        """Return the most memory of its run, by what was measured and what the kernel counted."""
+        """Return the peak of its run, from our measurements and from the kernel's."""
         return max(self.peak, resident - self.resident_at_start)
 
     def saw_oom_kill(self) -> bool:
-        """Say whether the kernel has killed for want of memory since its run began."""
+        """Whether the kernel has killed a process for lack of memory since its run began."""
         return operating_system.oom_kills() > self.oom_kills_at_start
 
-    def say(self, order: bytes) -> None:
+    def request_stop(self, code: bytes) -> None:
         """Ask it to stop, with one byte that says why."""
         with suppress(OSError):
-            os.write(self.orders, order)
+            os.write(self.stop_pipe, code)
         self.signal(signal.SIGTERM, group=False)
 
-    def remind(self) -> None:
-        """Let it write down where it is, and ask it and its process group to stop once more.
+    def terminate(self) -> None:
+        """Have it dump its tracebacks, and send SIGTERM to its process group.
 
-        Not at the first asking: what is written is read from threads that go on meanwhile, which
-        can crash the run.
+        A first request does not dump them: faulthandler reads threads while they run, which can
+        crash the process.
         """
         os.ftruncate(self.trace, 0)
         self.signal(operating_system.DUMP_SIGNAL, group=False)
@@ -134,34 +136,34 @@ class ChildHandle:
             (os.killpg if group else os.kill)(self.pid, number)
 
     def dismiss(self) -> None:
-        """Let it end, as it does when nobody has another run for it."""
+        """Let it exit, as a spare does when it gets no more runs."""
         with suppress(OSError):
             self.channel.stream.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """End it and its process group at once."""
+        """Kill it and its process group."""
         self.signal(signal.SIGKILL)
         self.signal(signal.SIGKILL, group=False)
 
-    def last_words(self) -> str:
-        """Return where its threads were when it crashed or was asked to stop once more."""
-        words = os.pread(self.trace, MAX_TRACE_BYTES, 0).decode("utf-8", "replace")
-        lines = words.splitlines(keepends=True)
+    def read_trace(self) -> str:
+        """Return where its threads were when it crashed or was terminated."""
+        trace = os.pread(self.trace, MAX_TRACE_BYTES, 0).decode("utf-8", "replace")
+        lines = trace.splitlines(keepends=True)
         return "".join(line for line in lines if not any(place in line for place in OWN_FRAMES))
 
-    def forget(self) -> None:
-        """Close what leads to it in this process."""
+    def close(self) -> None:
+        """Close the server's ends of its socket and pipes."""
         self.channel.close()
         for pipe in self.pipes:
             pipe.close()
-        for descriptor in (self.orders, self.trace):
+        for descriptor in (self.stop_pipe, self.trace):
             os.close(descriptor)
 
 
 def trace_file() -> int:
-    """Return a file without a name, for a child to append its last words to."""
+    """Return an unnamed file to which faulthandler in a child appends tracebacks."""
     if hasattr(os, "memfd_create"):
-        trace = os.memfd_create("last words")
+        trace = os.memfd_create("trace")
     else:
         with tempfile.TemporaryFile() as file:
             trace = os.dup(file.fileno())

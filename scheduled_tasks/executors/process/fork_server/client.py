@@ -1,4 +1,4 @@
-"""The worker's side of a fork server: starts it, talks with it, sees it dead."""
+"""The worker's side of a fork server: starts it, exchanges frames, and makes sure it dies."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, F
 
 logger = logging.getLogger(__name__)
 
-#: In the environment of a fork server, and so of all that comes from it, unless that empties it.
+#: A variable in the environment of a fork server, inherited by all processes that come from it.
 MARK = "SCHEDULED_TASKS_FORK_SERVER"
-#: How long a fork server may take to end once its worker has let go of it, in seconds.
+#: How long a fork server may take to exit after its worker has closed the connection.
 STOP_TIMEOUT_SECONDS = 10.0
-#: How often what a killed fork server has left behind is looked for, a second apart if any.
+#: How many times the processes that a dead fork server has left behind are killed.
 MAX_SWEEPS = 10
 
 
 class ForkServerProcess:
-    """One fork server. A thread of the worker's talks with it.
+    """One fork server, and the thread of the worker that exchanges frames with it.
 
-    It reads while ``listens`` says so; whoever changes that rings. In that thread ``on_frame`` is
-    called with what the server says, ``on_gone`` when nothing reaches it any more, and ``on_end``
-    when it is dead and all that came from it too, which can take seconds longer.
+    The thread reads while ``may_receive`` returns True; call ``wake`` when that changes. It calls
+    ``on_frame`` with each frame, ``on_gone`` when the server cannot be reached any more, and
+    ``on_end`` when the server and everything that came from it is dead, possibly seconds later.
     """
 
     def __init__(
         self,
         setup: Mapping[str, Any],
         *,
-        listens: Callable[[], bool],
+        may_receive: Callable[[], bool],
         on_frame: Callable[[Frame], None],
         on_gone: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
         self.setup = setup
-        self.listens = listens
+        self.may_receive = may_receive
         self.on_frame = on_frame
         self.on_gone = on_gone
         self.on_end = on_end
@@ -57,12 +57,12 @@ class ForkServerProcess:
         self.gone = False
         self._mark = uuid.uuid4().hex
         self._posted: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-        self._leaving: Frame | None = None
-        self._wake, self._wake_end = socket.socketpair()
-        self._thread = threading.Thread(target=self._talk, name="fork-server", daemon=True)
+        self._sending: Frame | None = None
+        self._waker, self._wake_end = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="fork-server", daemon=True)
 
     def start(self) -> None:
-        """Start the process, in a session of its own: Ctrl-C in a terminal is for the worker."""
+        """Start the process in its own session: Ctrl-C in a terminal is for the worker."""
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         with theirs, self._closed_on_failure():
@@ -89,56 +89,56 @@ class ForkServerProcess:
         if frame["kind"] == "lease":
             self.liveness.expect_echo()
         self._posted.put(frame)
-        self.ring()
+        self.wake()
 
     def check(self, lease: float) -> None:
-        """Kill it if it hangs: if it does not load, or has owed echoes for a whole lease."""
+        """Kill it if it hangs: if it does not load, or echoes no lease for a whole lease."""
         if self.gone:
             return
-        if why := self.liveness.check(lease=lease, listens=self.listens()):
+        if why := self.liveness.check(lease=lease, receiving=self.may_receive()):
             logger.error("the fork server hangs and is killed: %s", why)
             self.gone = True
             self.process.kill()
-            self.ring()
+            self.wake()
 
-    def unsent(self) -> list[Frame]:
-        """Return what was posted and did not reach the server whole. Ask when it has ended."""
-        left = [self._leaving] if self._leaving and self.channel.unsent else []
+    def unsent_frames(self) -> list[Frame]:
+        """Return the frames that did not reach the server. To be called after its end."""
+        left = [self._sending] if self._sending and self.channel.unsent else []
         while not self._posted.empty():
             left.append(self._posted.get())
         return left
 
     def close(self) -> None:
-        """Let go of it, so that it ends its runs and itself, and wait until it has."""
+        """Close the connection, so that it kills its runs and exits, and wait for that."""
         self.closing = True
-        self.ring()
+        self.wake()
         if self._thread.ident is not None:
             self._thread.join()
 
-    def ring(self) -> None:
-        """Have the thread look whether there is something to send, or whether it may listen."""
+    def wake(self) -> None:
+        """Make the thread check for frames to send, and whether it may receive."""
         with suppress(OSError):
-            self._wake.send(b"!", socket.MSG_DONTWAIT)
+            self._waker.send(b"!", socket.MSG_DONTWAIT)
 
-    def _talk(self) -> None:
+    def _run(self) -> None:
         try:
-            while not (self.closing or self.gone) and self._hear():
+            while not (self.closing or self.gone) and self._exchange():
                 pass
         except Exception:
-            logger.exception("what the fork server said could not be understood")
+            logger.exception("a frame from the fork server could not be processed")
         self.gone = True
         self.on_gone()
         self.channel.close()
-        self._see_dead()
+        self._ensure_dead()
         self._close_ends()
         self.on_end()
 
     def _close_ends(self) -> None:
-        for end in (self.channel, self._wake, self._wake_end):
+        for end in (self.channel, self._waker, self._wake_end):
             end.close()
 
-    def _hear(self) -> bool:
-        """Send what is posted and hear what is said; say whether the server is still there."""
+    def _exchange(self) -> bool:
+        """Send what is posted and receive frames. Return whether the server is still there."""
         try:
             self._send()
             frames = self.channel.receive() if self._wait() else []
@@ -152,26 +152,26 @@ class ForkServerProcess:
         return frames is not None
 
     def _send(self) -> None:
-        """Send what is posted, each frame by itself: so it is known what has not left."""
+        """Send the posted frames one by one, so that it is known which were not sent."""
         self.channel.flush()
         while self.liveness.loaded and not (self.channel.unsent or self._posted.empty()):
-            self._leaving = self._posted.get()
-            self.channel.send(self._leaving)
+            self._sending = self._posted.get()
+            self.channel.send(self._sending)
             self.channel.flush()
 
     def _wait(self) -> bool:
-        """Wait for something to do; say whether there is something to hear."""
+        """Wait for something to do. Return whether there is something to receive."""
         poll = select.poll()
         poll.register(self._wake_end, select.POLLIN)
-        wanted = select.POLLIN if self.listens() else 0
+        wanted = select.POLLIN if self.may_receive() else 0
         poll.register(self.channel, wanted | (select.POLLOUT if self.channel.unsent else 0))
         ready = dict(poll.poll())
         if self._wake_end.fileno() in ready:
             self._wake_end.recv(4096)
         return bool(ready.get(self.channel.fileno(), 0) & ~select.POLLOUT)
 
-    def _see_dead(self) -> None:
-        """Wait for the server; kill it where it does not end, and all that came from it."""
+    def _ensure_dead(self) -> None:
+        """Wait for the server, kill it if it does not exit, and kill all that came from it."""
         try:
             self.process.wait(STOP_TIMEOUT_SECONDS if self.closing else 0)
         except subprocess.TimeoutExpired:
@@ -187,7 +187,7 @@ class ForkServerProcess:
             psutil.wait_procs(found, timeout=1)
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        """Say whether a process comes from the server: by its session, or by its environment."""
+        """Whether a process comes from the server, by its session or its environment."""
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False

@@ -16,7 +16,7 @@ BOOT = (
 def command(**arguments: Any) -> list[str]:
     """Return the command line whose interpreter calls ``main.boot`` with these arguments.
 
-    It finds the same modules and has the same flags as this one, as with multiprocessing.
+    Like a process of multiprocessing, it has the module path and the flags of this interpreter.
     """
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     return [sys.executable, *flags, "-c", BOOT, json.dumps(sys.path), json.dumps(arguments)]

@@ -1,4 +1,4 @@
-"""How the fork server, and a child that is started afresh, come to life."""
+"""The start of a fork server, and of a child that is not forked: ``boot`` is called first."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.wire import LENGTH, Channel, Frame, encode
 from scheduled_tasks.runtime.logs.console import show_on_console
 
-#: The interpreter makes code faster, by changing it, within so many calls. What the server has not
-#: changed would be copied and changed in each child.
+#: The interpreter specializes code within this many calls. Code that is specialized only in the
+#: children would be copied and changed in each of them.
 REHEARSALS = 20
 
 
 def boot(
     *,
     stream: int,
-    orders: int | None = None,
+    stop_pipe: int | None = None,
     trace: int | None = None,
     pipes: Mapping[str, int] = MappingProxyType({}),
 ) -> NoReturn:
-    """Become a fork server, or with ``orders``, ``trace`` and ``pipes`` one of its children."""
+    """Become a fork server, or with ``stop_pipe``, ``trace`` and ``pipes`` one of its children."""
     parent = os.getppid()
-    for descriptor in (stream, orders, trace, *pipes.values()):
+    for descriptor in (stream, stop_pipe, trace, *pipes.values()):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=stream)
-    setup = first_frame(channel)
-    if orders is None or trace is None:
+    setup = read_setup(channel)
+    if stop_pipe is None or trace is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         operating_system.wake_when_parent_dies()
         operating_system.adopt_orphans()
         operating_system.set_name("fork-server")
-        load(setup)
-        serve(channel, setup)
-    load(setup)
-    # Only here, because these modules need the project to be loaded.
+        load_project(setup)
+        run_server(channel, setup)
+    load_project(setup)
+    # Not earlier: these modules need a loaded project.
     from scheduled_tasks.executors.process.fork_server.child import ChildProcess  # noqa: PLC0415
 
     runs = setup["executions_per_child"]
-    ChildProcess(channel, orders, trace).live(parent, pipes, runs=runs)
+    ChildProcess(channel, stop_pipe, trace).serve(parent, pipes, runs=runs)
 
 
-def first_frame(stream: socket.socket) -> Frame:
-    """Read the first frame and nothing of what follows."""
+def read_setup(stream: socket.socket) -> Frame:
+    """Read the first frame and nothing after it."""
     (length,) = LENGTH.unpack(stream.recv(LENGTH.size, socket.MSG_WAITALL))
     return dict(json.loads(stream.recv(length, socket.MSG_WAITALL)))
 
 
-def load(setup: Mapping[str, Any]) -> None:
-    """Load the project as the worker did, with its databases and log, and no connection open."""
+def load_project(setup: Mapping[str, Any]) -> None:
+    """Load the project with the worker's databases and log level, and leave no connection open."""
     sys.argv[:] = setup["argv"]
     import django  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
@@ -75,19 +75,21 @@ def load(setup: Mapping[str, Any]) -> None:
             close_pool()
 
 
-def serve(channel: socket.socket, setup: Frame) -> NoReturn:
-    """Be the fork server until the worker is gone."""
+def run_server(channel: socket.socket, setup: Frame) -> NoReturn:
+    """Serve until the worker is gone, then exit."""
     from scheduled_tasks.executors.process.fork_server import spawning  # noqa: PLC0415
     from scheduled_tasks.executors.process.fork_server.child import rehearse  # noqa: PLC0415
     from scheduled_tasks.executors.process.fork_server.server import ForkServer, ServerOptions  # noqa: PLC0415
     from scheduled_tasks.handlers.registry import registry  # noqa: PLC0415
 
     threads = [thread.name for thread in threading.enumerate()[1:]]
-    spawn = spawning.forking if operating_system.LINUX and not threads else spawning.starting_afresh
-    rules = ServerOptions(
+    spawn = (
+        spawning.fork_spawner if operating_system.LINUX and not threads else spawning.exec_spawner
+    )
+    options = ServerOptions(
         spares=setup["spares"],
         grace=setup["grace"],
-        beginning=setup["beginning"],
+        start_timeout=setup["start_timeout"],
         executions_per_child=setup["executions_per_child"],
         lease_until=setup["lease_until"],
         worker=setup["worker"],
@@ -97,8 +99,8 @@ def serve(channel: socket.socket, setup: Frame) -> NoReturn:
     registry.prepare()
     for _ in range(REHEARSALS):
         rehearse()
-    # What has been loaded is looked at by no collection again, which would copy it in each child.
+    # A collection writes to every object that it visits, which would copy them in each child.
     gc.collect()
     gc.freeze()
-    ForkServer(Channel(channel), rules, spawn(setup)).serve()
+    ForkServer(Channel(channel), options, spawn(setup)).serve()
     os._exit(0)

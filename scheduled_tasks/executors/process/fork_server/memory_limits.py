@@ -1,4 +1,4 @@
-"""The memory that runs may use, looked at ten times a second."""
+"""Finds the runs that exceed their memory limit, ten times a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle
 from scheduled_tasks.executors.process.memory import MEGABYTE, resident_of
 
-#: Memory is looked at so often, in seconds.
 MEMORY_CHECK_SECONDS = 0.1
 
 
@@ -18,20 +17,20 @@ class MemoryLimits:
 
     def __init__(self, children: Mapping[int, ChildHandle]) -> None:
         self.children = children
-        self.next_look = 0.0
+        self.next_check = 0.0
         self._inherited = resident_of(os.getpid())
 
     def limited(self) -> list[ChildHandle]:
-        """Return the children whose runs have one, where memory can be told apart."""
+        """Return the children whose runs have a limit, on systems that can enforce it."""
         if not operating_system.LINUX:
             return []
         return [child for child in self.children.values() if child.running and child.memory_limit]
 
     def exceeded(self, now: float) -> list[ChildHandle]:
-        """Return the children that use more than they may; none before the next look is due."""
-        if now < self.next_look:
+        """Return the children above their limit; none before the next check is due."""
+        if now < self.next_check:
             return []
-        self.next_look = now + MEMORY_CHECK_SECONDS
+        self.next_check = now + MEMORY_CHECK_SECONDS
         return [
             child
             for child in self.limited()

@@ -1,4 +1,4 @@
-"""What comes out of a run's process below Python, as the fork server reads it."""
+"""What a run's process writes below Python, as the fork server reads it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 from scheduled_tasks.executors.process.wire import CHUNK_BYTES
 from scheduled_tasks.runtime.logs.line_splitter import LineSplitter
 
-#: Something that a run has left behind may write on and on.
+#: A process that a run has left behind may write without end.
 MAX_READS = 64
 
 
 class OutputPipe:
-    """The reading end of a pipe that a process, and those that it starts, write text into."""
+    """The reading end of a pipe into which a process, and those that it starts, write text."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
@@ -28,25 +28,25 @@ class OutputPipe:
         return self.descriptor
 
     def read(self) -> list[str]:
-        """Return the lines that are whole by what can be read at once."""
-        return self._feed(self._take() or b"")
+        """Read once, without waiting, and return the lines that are complete now."""
+        return self._feed(self._read_once() or b"")
 
     def drain(self) -> list[str]:
-        """Return all that is left, the rest of a line too: who has written it has ended."""
+        """Return all that is left, an incomplete line too: the run that wrote it has ended."""
         lines: list[str] = []
         for _ in range(MAX_READS):
-            if not (data := self._take()):
+            if not (data := self._read_once()):
                 break
             lines += self._feed(data)
         lines += self._lines.feed(self._decoder.decode(b"", final=True))
-        return lines + self._lines.end()
+        return lines + self._lines.flush()
 
     def close(self) -> None:
-        """Close the end."""
+        """Close this end."""
         os.close(self.descriptor)
 
-    def _take(self) -> bytes | None:
-        """Read once: None if there is nothing now, b"" if nobody can write any more."""
+    def _read_once(self) -> bytes | None:
+        """Return None if there is nothing now, b"" if no process has the other end open."""
         try:
             data = os.read(self.descriptor, CHUNK_BYTES)
         except BlockingIOError:

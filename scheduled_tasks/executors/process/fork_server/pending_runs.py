@@ -1,58 +1,58 @@
-"""The runs that the fork server has been given, and that no child has yet."""
+"""The runs that the fork server has received and not yet given to a child."""
 
 from __future__ import annotations
 
 from collections import deque
 
 from scheduled_tasks.executors.process.fork_server.child_handle import claim_of
-from scheduled_tasks.executors.process.fork_server.reports import RunReporter
+from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
 from scheduled_tasks.executors.process.wire import Frame
 
-#: So many children are given a run in turn; where none lives to begin it, the run has failed.
+#: A run that this many children, one after the other, did not live to begin has failed.
 MAX_TRIES = 3
 
 
 class PendingRuns:
-    """Runs in the order in which children get them."""
+    """A queue of runs. Those that leave it without a child are reported as ended."""
 
-    def __init__(self, reports: RunReporter) -> None:
-        self.reports = reports
+    def __init__(self, reporter: RunReporter) -> None:
+        self.reporter = reporter
         self._runs: deque[Frame] = deque()
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of runs."""
         return len(self._runs)
 
     def add(self, frame: Frame) -> None:
-        """Let a run wait behind the others."""
+        """Add a run at the end."""
         self._runs.append(frame)
 
-    def next(self) -> Frame:
-        """Return the run whose turn it is, which waits no more."""
+    def pop(self) -> Frame:
+        """Remove and return the first run."""
         return self._runs.popleft()
 
     def put_back(self, frame: Frame, **facts: object) -> None:
-        """Let the next child make a run that its own did not live to begin, or report it failed.
+        """Put a run that its child did not live to begin at the front, or report it failed.
 
-        ``facts`` say how this child ended.
+        ``facts`` describe how the child ended.
         """
         frame["tries"] = frame.get("tries", 0) + 1
         if frame["tries"] < MAX_TRIES:
             self._runs.appendleft(frame)
         else:
-            self.reports.never_begun(frame["run"], "unbegun", tries=MAX_TRIES, **facts)
+            self.reporter.never_begun(frame["run"], "unbegun", tries=MAX_TRIES, **facts)
 
     def cancel(self, claim: Frame, reason: str) -> None:
-        """Report one run cancelled, if it waits."""
+        """Remove one run, if it is here, and report it cancelled."""
         for frame in [each for each in self._runs if claim_of(each["run"]) == claim]:
             self._runs.remove(frame)
-            self.reports.never_begun(frame["run"], "cancelled", reason=reason)
+            self.reporter.never_begun(frame["run"], "cancelled", reason=reason)
 
-    def end_all(self, why: str) -> None:
-        """Report all of them stopped."""
+    def stop_all(self, why: str) -> None:
+        """Remove all runs and report them stopped."""
         while self._runs:
-            self.reports.never_begun(self.next()["run"], why)
+            self.reporter.never_begun(self.pop()["run"], why)
 
     def clear(self) -> None:
-        """Forget them: nobody is there to be told."""
+        """Remove all runs without a report: the worker is gone."""
         self._runs.clear()

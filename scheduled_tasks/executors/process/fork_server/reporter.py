@@ -1,4 +1,4 @@
-"""What the fork server tells its worker: each end of a run, once nothing of the run is left."""
+"""What the fork server reports to its worker: messages, output, and how each run ended."""
 
 from __future__ import annotations
 
@@ -18,30 +18,16 @@ from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
 
-
-class ChildRecorder:
-    """Sends on to the worker what is said in place of a child."""
-
-    def __init__(self, reports: RunReporter, child: ChildHandle) -> None:
-        self.reports = reports
-        self.child = child
-
-    def send(self, message: Message) -> None:
-        """Pass a message on."""
-        self.reports.said(self.child, {"kind": "message", "message": packed_message(message)})
-
-    confirm = send
-
-
-#: Ends are not held back for orphans that cannot be killed for longer than this, in seconds.
+#: Ends of runs are held back for orphans that cannot be killed no longer than this.
 MAX_HOLD_SECONDS = 5.0
 
 
 class RunReporter:
-    """Holds ends of runs back while orphans are about: processes that a run left behind.
+    """Reports runs to the worker, the end of a run only when nothing of it is left.
 
-    The server adopts them when their run is dead. Which run each was of cannot be told then, so
-    they hold up all that end at the same time, for the moment that it takes to kill them.
+    The server adopts orphans, the processes that a dead run leaves behind. It cannot tell which
+    run an orphan belonged to, so orphans delay the reports of all runs that end at the same time,
+    for the moment that it takes to kill them.
     """
 
     def __init__(self, worker: Channel, known: Container[int]) -> None:
@@ -53,36 +39,36 @@ class RunReporter:
         self._held_since: float | None = None
 
     def begun(self, child: ChildHandle) -> None:
-        """Tell that a run has begun."""
+        """Report that a run has begun."""
         self.worker.send({**child.claim, "kind": "begun", "pid": child.pid})
 
     def timed_out(self, child: ChildHandle) -> None:
-        """Tell that a run has reached its timeout and is asked to stop."""
+        """Report that a run has timed out and was asked to stop."""
         self.worker.send({**child.claim, "kind": "timeout"})
 
-    def said(self, child: ChildHandle, frame: Frame) -> None:
-        """Pass a message on."""
+    def forward(self, child: ChildHandle, frame: Frame) -> None:
+        """Forward a message of a run."""
         self.worker.send({**frame, **child.claim})
 
-    def printed(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
-        """Pass on lines that a child, or a process that it has started, has written."""
+    def output(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
+        """Report lines that a child, or a process that it has started, has written."""
         if child.run is None:
             sys.stderr.writelines(f"{line}\n" for line in lines)
             return
         if lines and child.log is None:
             child.log = RunLog(unpacked(Run, child.run["run"]), ChildRecorder(self, child))
         if child.log is not None:
-            child.log.take_all(stream, LEVELS[stream], lines)
+            child.log.add_all(stream, LEVELS[stream], lines)
 
-    def last_printed(self, child: ChildHandle) -> None:
-        """Pass on what is left of it at the end of a run."""
+    def flush_output(self, child: ChildHandle) -> None:
+        """Report the rest of a run's output when the run has ended."""
         for pipe in child.pipes:
-            self.printed(child, pipe.name, pipe.drain())
+            self.output(child, pipe.name, pipe.drain())
         if child.log is not None:
             child.log.close()
 
     def ended(self, child: ChildHandle, *, peak: int, **facts: object) -> None:
-        """Tell how a run ended, once no orphan is left."""
+        """Report how a run ended, as soon as no orphan is left."""
         self.held.append(
             {
                 **child.claim,
@@ -95,26 +81,40 @@ class RunReporter:
             }
         )
         self._held_since = self._held_since or time.monotonic()
-        self.release()
+        self.release_held()
 
     def never_begun(self, run: Frame, why: str, **facts: object) -> None:
-        """Tell that a run was given no process, or none that began it."""
+        """Report the end of a run that no process has begun."""
         self.worker.send({**claim_of(run), "kind": "ended", "stopped": why, **facts})
 
-    def release(self) -> None:
-        """Tell what is held back, unless orphans are still about."""
+    def release_held(self) -> None:
+        """Send the reports that are held back, unless there still are orphans."""
         since = self._held_since or 0
-        if self.held and self.orphans() and time.monotonic() - since < MAX_HOLD_SECONDS:
+        if self.held and self.kill_orphans() and time.monotonic() - since < MAX_HOLD_SECONDS:
             return
         for frame in self.held:
             self.worker.send(frame)
         self.held, self._held_since = [], None
 
-    def orphans(self) -> list[int]:
-        """Return the processes that dead runs have left behind, having killed them once more."""
+    def kill_orphans(self) -> list[int]:
+        """Kill the processes that dead runs have left behind. Return those that were found."""
         children = operating_system.children_of(os.getpid())
         found = [pid for pid in children if pid not in self.known and pid not in self._helpers]
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return found
+
+
+class ChildRecorder:
+    """Records what the server itself has to add to the log of a child's run."""
+
+    def __init__(self, reporter: RunReporter, child: ChildHandle) -> None:
+        self.reporter = reporter
+        self.child = child
+
+    def send(self, message: Message) -> None:
+        """Send a message on behalf of the child."""
+        self.reporter.forward(self.child, {"kind": "message", "message": packed_message(message)})
+
+    confirm = send

@@ -1,4 +1,4 @@
-"""What the fork server listens to: its worker, its children, and their ends."""
+"""What the fork server waits for: its worker, its children, and the ends of children."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scheduled_tasks.executors.process.fork_server.child_handle import ChildHand
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.wire import Channel
 
-#: Children are not listened to while the worker has so many bytes to read.
+#: Children are not read while the worker has more unread bytes than this.
 MAX_UNREAD_BYTES = 1 << 22
 
 
 class Selector:
-    """Waits for whatever happens first. ``alarmed`` turns true when a child has ended."""
+    """Waits for the first event and calls its callback. ``child_ended`` is set by SIGCHLD."""
 
     def __init__(
         self,
@@ -31,82 +31,83 @@ class Selector:
         self.on_child = on_child
         self.on_output = on_output
         self.worker_process = -1
-        self.alarmed = False
-        self.deaf = False
+        self.child_ended = False
+        self.paused = False
         self.selector = selectors.DefaultSelector()
-        self.alarm, self.alarm_end = os.pipe()
-        for descriptor in (self.alarm, self.alarm_end):
+        self.signal_reader, self.signal_writer = os.pipe()
+        for descriptor in (self.signal_reader, self.signal_writer):
             os.set_blocking(descriptor, False)
 
     def open(
-        self, worker: int, *, on_frames: Callable[[], object], on_gone: Callable[[], object]
+        self, worker_pid: int, *, on_frames: Callable[[], object], on_gone: Callable[[], object]
     ) -> None:
-        """Listen to the worker, by the number of its process too, and for children that end.
+        """Watch the worker and the ends of children.
 
-        A handler that runs in a thread of the worker and forks makes the socket outlive it.
+        The worker's process is watched as well as its socket: a handler that forks in a thread of
+        the worker leaves the socket open after the worker has died.
         """
-        signal.set_wakeup_fd(self.alarm_end, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.signal_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        self.selector.register(self.alarm, selectors.EVENT_READ, self.take_alarm)
+        self.selector.register(self.signal_reader, selectors.EVENT_READ, self.receive_signal)
         self.selector.register(self.worker, selectors.EVENT_READ, on_frames)
         with suppress(AttributeError, OSError):
-            self.worker_process = os.pidfd_open(worker)
+            self.worker_process = os.pidfd_open(worker_pid)
             self.selector.register(self.worker_process, selectors.EVENT_READ, on_gone)
-        if os.getppid() != worker:
+        if os.getppid() != worker_pid:
             on_gone()
 
     def wait(self, seconds: float | None) -> None:
-        """Wait so long at most, and call what hears what has come in."""
+        """Wait at most this many seconds and call the callbacks of what is ready."""
         for key, _ in self.selector.select(seconds):
             key.data()
 
-    def take_alarm(self) -> None:
-        """Note that a child has ended."""
-        self.alarmed = True
+    def receive_signal(self) -> None:
+        """Record that a child has ended."""
+        self.child_ended = True
         with suppress(BlockingIOError):
-            os.read(self.alarm, 4096)
+            os.read(self.signal_reader, 4096)
 
-    def follow(self, child: ChildHandle) -> None:
-        """Listen to a child, unless this is deaf just now."""
-        if self.deaf:
+    def watch(self, child: ChildHandle) -> None:
+        """Watch a child, unless children are paused."""
+        if self.paused:
             return
-        hear = partial(self.on_child, child)
-        self.selector.register(child.channel, selectors.EVENT_READ, hear)
+        on_frames = partial(self.on_child, child)
+        self.selector.register(child.channel, selectors.EVENT_READ, on_frames)
         for pipe in child.pipes:
             if pipe.open:
-                read = partial(self.on_output, child, pipe)
-                self.selector.register(pipe, selectors.EVENT_READ, read)
+                on_output = partial(self.on_output, child, pipe)
+                self.selector.register(pipe, selectors.EVENT_READ, on_output)
 
-    def leave(self, child: ChildHandle) -> None:
-        """Listen to a child no more."""
+    def unwatch(self, child: ChildHandle) -> None:
+        """Stop watching a child."""
         sources: tuple[Channel | OutputPipe, ...] = (child.channel, *child.pipes)
         for source in sources:
-            self.leave_source(source)
+            self.remove(source)
 
-    def leave_source(self, source: Channel | OutputPipe | int) -> None:
-        """Listen to one of the things that can be listened to no more."""
+    def unwatch_worker(self) -> None:
+        """Stop watching the worker."""
+        self.remove(self.worker)
+        self.remove(self.worker_process)
+
+    def remove(self, source: Channel | OutputPipe | int) -> None:
+        """Stop watching one socket, pipe or descriptor, if it is watched."""
         with suppress(KeyError, ValueError):
             self.selector.unregister(source)
 
-    def lose_worker(self) -> None:
-        """Listen to the worker no more."""
-        self.leave_source(self.worker)
-        self.leave_source(self.worker_process)
-
-    def heed(self, children: Iterable[ChildHandle]) -> None:
-        """Be deaf to children while the worker does not keep up with what they say."""
-        deaf = len(self.worker.unsent) > MAX_UNREAD_BYTES
-        if deaf == self.deaf:
+    def apply_backpressure(self, children: Iterable[ChildHandle]) -> None:
+        """Pause children while the worker does not keep up with their messages."""
+        paused = len(self.worker.unsent) > MAX_UNREAD_BYTES
+        if paused == self.paused:
             return
-        self.deaf = deaf
+        self.paused = paused
         for child in children:
-            self.leave(child)
-            self.follow(child)
+            self.unwatch(child)
+            self.watch(child)
 
     def close(self) -> None:
         """Close everything, as a forked child must."""
         self.selector.close()
         self.worker.close()
-        for descriptor in (self.alarm, self.alarm_end, self.worker_process):
+        for descriptor in (self.signal_reader, self.signal_writer, self.worker_process):
             with suppress(OSError):
                 os.close(descriptor)

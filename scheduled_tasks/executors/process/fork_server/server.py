@@ -21,23 +21,23 @@ from scheduled_tasks.executors.process.fork_server.child_handle import ChildHand
 from scheduled_tasks.executors.process.fork_server.memory_limits import MemoryLimits
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.fork_server.pending_runs import PendingRuns
-from scheduled_tasks.executors.process.fork_server.reports import RunReporter
+from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
 from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
 from scheduled_tasks.runtime.clock import lifetime
 
-#: What could not be done at once, a write or the death of an orphan, is looked at again so soon.
+#: Seconds until a write or the killing of an orphan that could not be finished is tried again.
 RETRY_SECONDS = 0.005
-#: While runs depend on the lease, it is looked at so often, in seconds.
+#: While runs depend on the lease, it is checked this often.
 LEASE_CHECK_SECONDS = 1.0
-#: No child is forked ahead for so many seconds after a run was given to another.
+#: Seconds after a run was assigned in which no spare child is forked.
 SPARE_DELAY_SECONDS = 0.01
-#: After a failed fork the next is tried so many seconds later.
+#: Seconds between a failed fork and the next attempt.
 FORK_RETRY_SECONDS = 0.5
 
-#: What can be asked of a run; anything else that ends one kills it.
+#: The causes for which a run is asked to stop; for any other it is killed.
 STOP_CODES = {
     "timeout": TIMEOUT,
     "refused": REFUSED,
@@ -50,159 +50,168 @@ STOP_CODES = {
 class ServerOptions:
     """What the worker has set, and its process id. Times are in seconds.
 
-    A child that was given a run has to begin it within ``beginning``, and to end it within
-    ``grace`` once it is asked to.
+    A child must begin its run within ``start_timeout``, and end it within ``grace`` after it was
+    asked to stop.
     """
 
     spares: int
     grace: float
-    beginning: float
+    start_timeout: float
     executions_per_child: int
     lease_until: float
     worker: int
 
 
 class ForkServer:
-    """Gives runs to children and reports how they ended.
+    """Assigns runs to children, ends those that have to end, and reports how each run ended.
 
-    ``spawn`` makes a child that waits for a run; in a forked child it does not return.
+    ``spawn`` makes a child that waits for a run; in a forked child it does not return. Everything
+    happens in one thread, in the loop of ``serve``.
     """
 
-    def __init__(self, worker: Channel, rules: ServerOptions, spawn: Spawn) -> None:
+    def __init__(self, worker: Channel, options: ServerOptions, spawn: Spawn) -> None:
         self.worker = worker
-        self.rules = rules
+        self.options = options
         self.spawn = spawn
         self.children: dict[int, ChildHandle] = {}
         self.spares: deque[ChildHandle] = deque()
-        self.ears = Selector(worker, on_child=self.hear_child, on_output=self.hear_outlet)
-        self.reports = RunReporter(worker, self.children)
-        self.waiting = PendingRuns(self.reports)
-        self.lease_until = rules.lease_until
+        self.selector = Selector(
+            worker, on_child=self.receive_from_child, on_output=self.receive_output
+        )
+        self.reporter = RunReporter(worker, self.children)
+        self.pending = PendingRuns(self.reporter)
+        self.lease_until = options.lease_until
         self.memory = MemoryLimits(self.children)
         self.worker_gone = False
         self.next_fork = 0.0
         self.next_spare = 0.0
 
     def serve(self) -> None:
-        """Serve until the worker is gone and nothing that it started is left."""
-        self.ears.open(self.rules.worker, on_frames=self.hear_worker, on_gone=self.lose_worker)
-        while not (self.worker_gone and not self.children and not self.reports.orphans()):
-            self.hand_out()
-            self.ears.wait(self.patience())
-            if self.ears.alarmed:  # only now: what it closes may have had something to say
-                self.reap()
-            self.keep_time()
+        """Serve until the worker is gone and nothing that the server has started is left."""
+        self.selector.open(
+            self.options.worker, on_frames=self.receive_from_worker, on_gone=self.lose_worker
+        )
+        while not (self.worker_gone and not self.children and not self.reporter.kill_orphans()):
+            self.assign_runs()
+            self.selector.wait(self.seconds_until_due())
+            # Children are reaped after their frames are read: a reaped child's channel is closed.
+            if self.selector.child_ended:
+                self.reap_children()
+            self.enforce_limits()
             self.flush()
 
-    def leave_to_child(self) -> None:
+    def close_in_child(self) -> None:
         """Close, in a forked child, what only the server may hold."""
-        self.ears.close()
+        self.selector.close()
         for child in self.children.values():
-            child.forget()
+            child.close()
 
-    # What the worker says.
+    # What the worker sends.
 
-    def hear_worker(self) -> None:
-        """Do what the worker says; when it is gone, end everything."""
+    def receive_from_worker(self) -> None:
+        """Do what the worker asks for; when it is gone, end everything."""
         frames = self.worker.receive()
         if frames is None:
             self.lose_worker()
         for frame in frames or ():
             match frame["kind"]:
                 case "run":
-                    self.waiting.add(frame)
+                    self.pending.add(frame)
                 case "lease":
                     self.lease_until = frame["until"]
-                    self.worker.send({"kind": "lease"})  # or it takes this server for hung
+                    self.worker.send(
+                        {"kind": "lease"}
+                    )  # the echo shows that this server does not hang
                 case "answer":
-                    self.pass_answer(frame)
+                    self.forward_answer(frame)
                 case "cancel":
                     self.cancel(claim_of(frame), frame["reason"])
                 case "abandon":
-                    self.end_all("abandoned", grace=frame["grace"])
+                    self.stop_all("abandoned", grace=frame["grace"])
 
     def lose_worker(self) -> None:
-        """End everything: nobody is there to say how it went."""
+        """Kill everything: the worker is not there to be told how it went."""
         if not self.worker_gone:
             self.worker_gone = True
-            self.ears.lose_worker()
-            self.waiting.clear()
+            self.selector.unwatch_worker()
+            self.pending.clear()
             for child in self.children.values():
                 child.kill()
 
-    def pass_answer(self, frame: Frame) -> None:
-        """Tell a run what became of its message; one that was refused has to stop."""
+    def forward_answer(self, frame: Frame) -> None:
+        """Tell a run what became of its message; a run whose message was refused must stop."""
         claim = claim_of(frame)
         for child in self.children.values():
             if child.claim == claim:
                 child.channel.send(frame)
                 if not (frame["accepted"] or child.stopped):
-                    self.end(child, "refused", grace=self.rules.grace)
+                    self.stop(child, "refused", grace=self.options.grace)
 
     # Runs and the children that make them.
 
-    def hand_out(self) -> None:
-        """Give waiting runs to children, while the lease lives, and fork one child ahead."""
+    def assign_runs(self) -> None:
+        """Assign pending runs to children while the lease is valid, and fork one spare child."""
         if lifetime() >= self.lease_until:
-            self.end_all("lease", grace=0)
+            self.stop_all("lease", grace=0)
             for child in self.children.values():
                 if child.run:
-                    child.kill()  # also one that has only its leaving left to do
-        while self.waiting and (self.spares or self.fork()):
+                    child.kill()  # also a child that has sent its outcome and is about to exit
+        while self.pending and (self.spares or self.fork()):
             child = self.spares.popleft()
-            child.take(self.waiting.next())
+            child.assign(self.pending.pop())
             now = time.monotonic()
-            child.deadline, self.next_spare = now + self.rules.beginning, now + SPARE_DELAY_SECONDS
-            with suppress(OSError):  # it has just died, which is noticed in a moment
+            child.deadline = now + self.options.start_timeout
+            self.next_spare = now + SPARE_DELAY_SECONDS
+            with suppress(OSError):  # the child has just died and is reaped in a moment
                 child.channel.flush()
         if not self.worker_gone and time.monotonic() >= self.spare_due:
             self.fork()
 
     @property
     def spare_due(self) -> float:
-        """Return when the next child is to be forked ahead.
+        """Return when the next spare child is to be forked.
 
-        Where there is another one, not while a run begins: a fork slows down all that it has to
-        share the machine with.
+        While there is another spare, wait until a run that has just been assigned has begun: a
+        fork slows down everything else on the machine.
         """
-        if len(self.spares) >= self.rules.spares:
+        if len(self.spares) >= self.options.spares:
             return NEVER
         return max(self.next_fork, self.next_spare) if self.spares else self.next_fork
 
     def fork(self) -> bool:
-        """Make a child that waits for a run; say whether there is one more."""
+        """Make a child that waits for a run. Return whether that succeeded."""
         if time.monotonic() < self.next_fork:
             return False
         try:
             child = self.spawn(self)
-        except OSError:  # the system has no room for another process just now
+        except OSError:  # too many processes, or too little memory, just now
             self.next_fork = time.monotonic() + FORK_RETRY_SECONDS
             return False
         self.children[child.pid] = child
         self.spares.append(child)
-        self.ears.follow(child)
+        self.selector.watch(child)
         return True
 
-    def hear_child(self, child: ChildHandle) -> bool:
-        """Pass on what a child says; say whether there may be more."""
+    def receive_from_child(self, child: ChildHandle) -> bool:
+        """Handle the frames that a child has sent. Return whether there may be more."""
         try:
             frames = child.channel.receive()
         except BrokenStreamError:
             child.kill()
             frames = None
         if frames is None:
-            self.ears.leave_source(child.channel)
+            self.selector.remove(child.channel)
         for frame in frames or ():
-            self.hear_frame(child, frame)
+            self.handle_frame(child, frame)
         return bool(frames)
 
-    def hear_outlet(self, child: ChildHandle, pipe: OutputPipe) -> None:
-        """Pass on what a child writes below Python."""
-        self.reports.printed(child, pipe.name, pipe.read())
+    def receive_output(self, child: ChildHandle, pipe: OutputPipe) -> None:
+        """Report what a child writes below Python."""
+        self.reporter.output(child, pipe.name, pipe.read())
         if not pipe.open:
-            self.ears.leave_source(pipe)
+            self.selector.remove(pipe)
 
-    def hear_frame(self, child: ChildHandle, frame: Frame) -> None:
+    def handle_frame(self, child: ChildHandle, frame: Frame) -> None:
         if child.run is None:
             return
         match frame.get("kind"):
@@ -210,30 +219,33 @@ class ForkServer:
                 timeout = child.run["run"]["timeout"]
                 child.begun = True
                 child.deadline = time.monotonic() + timeout if timeout else None
-                self.reports.begun(child)
+                self.reporter.begun(child)
             case "message":
-                self.reports.said(child, frame)
+                self.reporter.forward(child, frame)
             case "outcome" if isinstance(frame.get("outcome"), dict):
                 child.outcome = frame["outcome"]
                 child.deadline, child.runs_made = None, child.runs_made + 1
-                child.steps = [(time.monotonic() + self.rules.grace, "kill")]
-                if child.runs_made < self.rules.executions_per_child:
-                    self.keep_for_another(child)
+                child.escalation = [(time.monotonic() + self.options.grace, "kill")]
+                if child.runs_made < self.options.executions_per_child:
+                    self.reuse(child)
 
-    def keep_for_another(self, child: ChildHandle) -> None:
-        """Report a run, and let its child make another, unless something is left of this one."""
+    def reuse(self, child: ChildHandle) -> None:
+        """Report a run and make its child a spare again, unless processes of the run are left."""
         if child.stopped or operating_system.children_of(child.pid):
             child.dismiss()
             return
-        self.reports.last_printed(child)
-        self.reports.ended(child, peak=child.peak_of(child.highest_resident()))
-        child.run, child.steps = None, []
+        self.reporter.flush_output(child)
+        self.reporter.ended(child, peak=child.peak_of(child.highest_resident()))
+        child.run, child.escalation = None, []
         self.spares.append(child)
 
     # Ending what has to end.
 
-    def end(self, child: ChildHandle, why: str, *, grace: float) -> None:
-        """Ask a child to stop, and more firmly as the grace passes; without grace, kill it."""
+    def stop(self, child: ChildHandle, why: str, *, grace: float) -> None:
+        """Ask a run to stop, terminate it after half the grace, and kill it after the grace.
+
+        Without a grace it is killed immediately.
+        """
         if not child.running:
             return
         now = time.monotonic()
@@ -241,53 +253,53 @@ class ForkServer:
         if grace <= 0 or why not in STOP_CODES:
             child.kill()
             return
-        child.say(STOP_CODES[why])
-        child.steps = [(now + grace / 2, "terminate"), (now + grace, "kill")]
+        child.request_stop(STOP_CODES[why])
+        child.escalation = [(now + grace / 2, "terminate"), (now + grace, "kill")]
 
-    def end_all(self, why: str, *, grace: float) -> None:
-        """End every run, also those that have not begun."""
-        self.waiting.end_all(why)
+    def stop_all(self, why: str, *, grace: float) -> None:
+        """Stop every run, also those that have not begun."""
+        self.pending.stop_all(why)
         for child in self.children.values():
-            self.end(child, why, grace=grace)
+            self.stop(child, why, grace=grace)
 
     def cancel(self, claim: Frame, reason: str) -> None:
-        """End one run, also if it has not begun; one that already has to stop is left at that."""
-        self.waiting.cancel(claim, reason)
+        """Stop one run, also if it has not begun. One that is already stopping is left alone."""
+        self.pending.cancel(claim, reason)
         for child in self.children.values():
             if child.claim == claim and child.running and not child.stopped:
                 child.reason = reason
-                self.end(child, "cancelled", grace=self.rules.grace)
+                self.stop(child, "cancelled", grace=self.options.grace)
 
-    def keep_time(self) -> None:
-        """Do what is due: deadlines, memory, the lease."""
+    def enforce_limits(self) -> None:
+        """Act on deadlines and memory limits, and send the reports that were held back."""
         now = time.monotonic()
         for child in list(self.children.values()):
             if child.deadline is not None and now >= child.deadline:
-                self.meet_deadline(child)
-            while child.steps and now >= child.steps[0][0]:
-                match child.steps.pop(0)[1]:
+                self.handle_deadline(child)
+            while child.escalation and now >= child.escalation[0][0]:
+                match child.escalation.pop(0)[1]:
                     case "terminate":
-                        child.remind()
+                        child.terminate()
                     case _:
                         child.kill()
         for child in self.memory.exceeded(now):
-            self.end(child, "memory", grace=0)
-        self.reports.release()
+            self.stop(child, "memory", grace=0)
+        self.reporter.release_held()
 
-    def meet_deadline(self, child: ChildHandle) -> None:
-        """End a run at its timeout; kill a child that should have begun one."""
+    def handle_deadline(self, child: ChildHandle) -> None:
+        """Stop a run that has timed out; kill a child that has not begun its run in time."""
         if child.begun:
-            self.reports.timed_out(child)
-            self.end(child, "timeout", grace=self.rules.grace)
+            self.reporter.timed_out(child)
+            self.stop(child, "timeout", grace=self.options.grace)
             return
-        self.hear_child(child)  # it may have said so while nobody listened to children
+        self.receive_from_child(child)  # it may have begun while children were paused
         if not child.begun:
-            child.overdue, child.deadline = self.rules.beginning, None
+            child.overdue, child.deadline = self.options.start_timeout, None
             child.kill()
 
-    def reap(self) -> None:
-        """Take notice of children that have ended, and end what they leave behind."""
-        self.ears.alarmed = False
+    def reap_children(self) -> None:
+        """Reap the children that have ended, and kill what they have left behind."""
+        self.selector.child_ended = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -296,15 +308,15 @@ class ForkServer:
             if pid == 0:
                 break
             if child := self.children.pop(pid, None):
-                self.bury(child, status, usage.ru_maxrss * UNIT_OF_PEAK)
-        self.reports.orphans()
+                self.reap(child, status, usage.ru_maxrss * UNIT_OF_PEAK)
+        self.reporter.kill_orphans()
 
-    def bury(self, child: ChildHandle, status: int, resident: int) -> None:
-        """Report how a child ended, once its last words are read and its group is gone."""
+    def reap(self, child: ChildHandle, status: int, resident: int) -> None:
+        """Kill a dead child's process group, read what it has sent, and report how it ended."""
         child.signal(signal.SIGKILL)
-        while self.hear_child(child):
+        while self.receive_from_child(child):
             pass
-        self.reports.last_printed(child)
+        self.reporter.flush_output(child)
         with suppress(ValueError):
             self.spares.remove(child)
         signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -312,27 +324,26 @@ class ForkServer:
             "signal": signalled,
             "out_of_memory": signalled == signal.SIGKILL and child.saw_oom_kill(),
         }
-        unheard = not (child.begun or child.stopped or self.worker_gone)
-        if child.run and signalled and unheard:
-            self.waiting.put_back(child.run, overdue=child.overdue, **facts)
+        never_begun = not (child.begun or child.stopped or self.worker_gone)
+        if child.run and signalled and never_begun:
+            self.pending.put_back(child.run, overdue=child.overdue, **facts)
             child.run = None
         if child.run is None:
-            self.next_fork = (
-                time.monotonic() + FORK_RETRY_SECONDS
-            )  # or forking what dies would be all
+            # Spares that die at once must not make the server fork without end.
+            self.next_fork = time.monotonic() + FORK_RETRY_SECONDS
         else:
-            self.reports.ended(
+            self.reporter.ended(
                 child,
                 peak=child.peak_of(resident),
                 code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-                trace=child.last_words() if child.outcome is None else "",
+                trace=child.read_trace() if child.outcome is None else "",
                 **facts,
             )
-        self.ears.leave(child)
-        child.forget()
+        self.selector.unwatch(child)
+        child.close()
 
     def flush(self) -> None:
-        """Send what is unsent; listen to no child while the worker does not keep up."""
+        """Send what is unsent; pause children while the worker does not keep up."""
         if self.worker_gone:
             return
         try:
@@ -344,22 +355,22 @@ class ForkServer:
             if child.channel.unsent:
                 with suppress(OSError):
                     child.channel.flush()
-        self.ears.heed(self.children.values())
+        self.selector.apply_backpressure(self.children.values())
 
-    def patience(self) -> float | None:
-        """Return how many seconds nothing will be due."""
+    def seconds_until_due(self) -> float | None:
+        """Return the seconds until something is due, None if nothing is."""
         now = time.monotonic()
         due = [child.deadline for child in self.children.values() if child.deadline is not None]
-        due += [child.steps[0][0] for child in self.children.values() if child.steps]
+        due += [child.escalation[0][0] for child in self.children.values() if child.escalation]
         if self.memory.limited():
-            due.append(self.memory.next_look)
-        if self.waiting or any(child.run for child in self.children.values()):
-            # This clock goes on while the machine sleeps, the one that waits here does not.
+            due.append(self.memory.next_check)
+        if self.pending or any(child.run for child in self.children.values()):
+            # The lease runs on while the machine sleeps; the clock of the selector does not.
             left = self.lease_until - lifetime()
             due.append(now + min(max(left, RETRY_SECONDS), LEASE_CHECK_SECONDS))
-        if self.reports.held or self.worker_gone or self.unsent():
+        if self.reporter.held or self.worker_gone or self.unsent():
             due.append(now + RETRY_SECONDS)
-        elif self.waiting:
+        elif self.pending:
             due.append(self.next_fork)
         elif not self.worker_gone:
             due.append(self.spare_due)

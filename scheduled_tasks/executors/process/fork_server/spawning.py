@@ -1,4 +1,4 @@
-"""How the fork server makes a child: forked from itself, or started afresh."""
+"""The two ends to make a child: fork the server, or start a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 
 class Server(Protocol):
-    """What a forked child needs of the server that it comes from."""
+    """What a forked child needs from the server that it was forked from."""
 
-    def leave_to_child(self) -> None:
+    def close_in_child(self) -> None:
         """Close what only the server may hold."""
 
 
@@ -30,86 +30,88 @@ Spawn = Callable[[Server], ChildHandle]
 
 @dataclass(frozen=True, slots=True)
 class ChildEndpoints:
-    """What leads to a child: ``stream``, ``orders``, ``trace``, ``outlets``; and its ends of it."""
+    """Both ends of everything that connects a child: the server's, and the child's."""
 
     stream: socket.socket
     child_stream: socket.socket
-    orders: int
-    child_orders: int
+    stop_pipe: int
+    child_stop_pipe: int
     trace: int
     pipes: dict[str, int]
     child_pipes: dict[str, int]
 
     def child(self, pid: int) -> ChildHandle:
-        """Return the child that they lead to."""
+        """Return the handle of the child."""
         pipes = [OutputPipe(name, descriptor) for name, descriptor in self.pipes.items()]
-        return ChildHandle(pid, Channel(self.stream), self.orders, self.trace, pipes)
+        return ChildHandle(pid, Channel(self.stream), self.stop_pipe, self.trace, pipes)
 
 
 @contextmanager
 def open_endpoints() -> Iterator[ChildEndpoints]:
-    """Open what leads to a child; close its ends of it afterwards, and all where there is none."""
+    """Open all ends. Close the child's afterwards, and the server's too if no child was made."""
     with ExitStack() as ends, ExitStack() as ours:
         stream, child_stream = socket.socketpair()
         ours.callback(stream.close)
         ends.callback(child_stream.close)
-        child_orders, orders = pipe(ends, ours)
+        child_stop_pipe, stop_pipe = pipe(ends, ours)
         pipes, child_pipes = {}, {}
         for name in DESCRIPTORS:
             pipes[name], child_pipes[name] = pipe(ours, ends)
         trace = trace_file()
         ours.callback(os.close, trace)
-        yield ChildEndpoints(stream, child_stream, orders, child_orders, trace, pipes, child_pipes)
+        yield ChildEndpoints(
+            stream, child_stream, stop_pipe, child_stop_pipe, trace, pipes, child_pipes
+        )
         ours.pop_all()
 
 
 def pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
-    """Open a pipe, whose ends these stacks close."""
+    """Open a pipe whose two ends are closed by these stacks."""
     ends = os.pipe()
     for stack, end in zip((reading, writing), ends, strict=True):
         stack.callback(os.close, end)
     return ends
 
 
-def forking(setup: Frame) -> Spawn:
-    """Return what forks a child, within a few milliseconds."""
+def fork_spawner(setup: Frame) -> Spawn:
+    """Return a function that forks a child, within a few milliseconds."""
 
     def spawn(server: Server) -> ChildHandle:
-        with open_endpoints() as ways:
+        with open_endpoints() as ends:
             parent = os.getpid()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of threads that libraries run outside of Python
+                warnings.simplefilter("ignore")  # about threads that libraries run outside Python
                 pid = os.fork()
             if pid == 0:
                 with suppress(OSError):
                     os.setpgid(0, 0)
-                    server.leave_to_child()
-                    ways.stream.close()
-                    for descriptor in (ways.orders, *ways.pipes.values()):
+                    server.close_in_child()
+                    ends.stream.close()
+                    for descriptor in (ends.stop_pipe, *ends.pipes.values()):
                         os.close(descriptor)
-                child = ChildProcess(ways.child_stream, ways.child_orders, ways.trace)
-                child.live(parent, ways.child_pipes, runs=setup["executions_per_child"])
+                child = ChildProcess(ends.child_stream, ends.child_stop_pipe, ends.trace)
+                child.serve(parent, ends.child_pipes, runs=setup["executions_per_child"])
             with suppress(OSError):
                 os.setpgid(pid, pid)
-            return ways.child(pid)
+            return ends.child(pid)
 
     return spawn
 
 
-def starting_afresh(setup: Frame) -> Spawn:
-    """Return what starts a child with an interpreter of its own, within about a second."""
+def exec_spawner(setup: Frame) -> Spawn:
+    """Return a function that starts a child in a fresh interpreter, within about a second."""
 
     def spawn(server: Server) -> ChildHandle:
-        with open_endpoints() as ways:
-            stream, pipes = ways.child_stream.fileno(), ways.child_pipes
-            for descriptor in (stream, ways.child_orders, ways.trace, *pipes.values()):
+        with open_endpoints() as ends:
+            stream, pipes = ends.child_stream.fileno(), ends.child_pipes
+            for descriptor in (stream, ends.child_stop_pipe, ends.trace, *pipes.values()):
                 os.set_inheritable(descriptor, True)
             arguments = command(
-                stream=stream, orders=ways.child_orders, trace=ways.trace, pipes=pipes
+                stream=stream, stop_pipe=ends.child_stop_pipe, trace=ends.trace, pipes=pipes
             )
             pid = os.posix_spawn(arguments[0], arguments, os.environ, setpgroup=0)
-            os.set_inheritable(ways.trace, False)
-            child = ways.child(pid)
+            os.set_inheritable(ends.trace, False)
+            child = ends.child(pid)
             child.channel.send(setup)
             return child
 

@@ -1,4 +1,4 @@
-"""The standard streams in the process of a run: what is written below Python goes into pipes."""
+"""Redirects the standard streams of a run's process: output below Python goes into pipes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from scheduled_tasks.runtime.logs.capture import all_handlers, leave_run
 from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 
-def divert(pipes: Mapping[str, int]) -> None:
-    """Lead what is written to standard output and error into pipes, by whatever is started, too.
+def redirect(pipes: Mapping[str, int]) -> None:
+    """Redirect descriptors 1 and 2 into pipes, for this process and those that it starts.
 
-    Python's own streams lead where they did, and so do handlers of logging: what goes through
-    them is in the log of the run already. A process that the handler forks has no part in that
-    log, so its streams lead into the pipes.
+    Python's own streams and handlers of logging keep their destination: what passes through them
+    is in the run's log already. A process that the handler forks does not write to that log, so
+    its streams write into the pipes.
     """
     for name, pipe in pipes.items():
         before = getattr(sys, name)
-        if before is not None and (kept := kept_open(before, DESCRIPTORS[name])):
+        if before is not None and (kept := duplicate(before, DESCRIPTORS[name])):
             with suppress(AttributeError, OSError, ValueError):
-                before.reconfigure(line_buffering=True)  # who has kept it writes into the pipe
+                before.reconfigure(line_buffering=True)  # code that kept it writes into the pipe
             setattr(sys, name, kept)
             for handler in all_handlers():
                 if isinstance(handler, logging.StreamHandler) and handler.stream is before:
                     handler.setStream(kept)
         os.dup2(pipe, DESCRIPTORS[name])
         os.close(pipe)
-    os.register_at_fork(after_in_child=lead_below)
+    os.register_at_fork(after_in_child=redirect_fork)
 
 
-def kept_open(stream: TextIO, descriptor: int) -> TextIO | None:
-    """Return a stream to where a descriptor leads now, None where that is nowhere."""
+def duplicate(stream: TextIO, descriptor: int) -> TextIO | None:
+    """Return a stream to the present destination of a descriptor, None if it is closed."""
     with suppress(AttributeError, OSError, ValueError):
         stream.flush()
     with suppress(OSError, ValueError):
@@ -50,8 +50,8 @@ def kept_open(stream: TextIO, descriptor: int) -> TextIO | None:
     return None
 
 
-def flush_below() -> None:
-    """Write into the pipes what Python's first streams, and those of C, keep back."""
+def flush_buffers() -> None:
+    """Flush Python's original streams, and those of C, into the pipes."""
     for stream in (sys.__stdout__, sys.__stderr__):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()  # type: ignore[union-attr]
@@ -59,8 +59,8 @@ def flush_below() -> None:
         ctypes.CDLL(None).fflush(None)
 
 
-def lead_below() -> None:
-    """Let a process that the handler has forked write into the pipes."""
+def redirect_fork() -> None:
+    """Make Python's streams, in a process that the handler has forked, write into the pipes."""
     leave_run()
     for name, descriptor in DESCRIPTORS.items():
         stream = os.fdopen(
