@@ -1,4 +1,4 @@
-"""The time of the admin's tests, handlers that they run, and people who use the admin."""
+"""Fixtures of the admin's tests: a frozen clock, handlers, rows and logged-in users."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from scheduled_tasks.models import Execution, Task, Worker
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
-    """Let it be ``now`` for the whole of a test."""
+    """Freeze the time at ``now``."""
     monkeypatch.setattr(timezone, "now", lambda: now)
 
 
 @pytest.fixture
 def later(now: datetime) -> datetime:
-    """Return a moment that is still to come, a week from now."""
+    """Return a time one week from now."""
     return now + timedelta(days=7)
 
 
@@ -44,7 +44,7 @@ def handlers(registry: HandlerRegistry) -> None:
 
 @pytest.fixture
 def staff(db: None) -> Callable[..., Client]:
-    """Return a maker of clients, each logged in as staff with the given permissions."""
+    """Return a factory for clients of staff users with the given permissions."""
 
     def make(*codenames: str) -> Client:
         user = User.objects.create_user("staff", is_staff=True)
@@ -62,7 +62,7 @@ def staff(db: None) -> Callable[..., Client]:
 
 @pytest.fixture
 def make_execution(now: datetime) -> Callable[..., Execution]:
-    """Return a maker of executions that ran for two seconds."""
+    """Return a factory for executions that ran for two seconds."""
 
     def make(task: Task, **fields: Any) -> Execution:
         execution = Execution.for_task(task, trigger="schedule", now=now)
@@ -85,7 +85,7 @@ def make_execution(now: datetime) -> Callable[..., Execution]:
 
 @pytest.fixture
 def make_worker(db: None, now: datetime) -> Callable[..., Worker]:
-    """Return a maker of workers, which have just beaten."""
+    """Return a factory for workers with a current heartbeat."""
 
     def make(label: str = "web-1:42", **fields: Any) -> Worker:
         return Worker.objects.create(

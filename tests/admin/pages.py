@@ -1,4 +1,4 @@
-"""Addresses of the admin's pages, what is posted to them, what they say, and rows to show."""
+"""Helpers for the admin's pages: URLs, form data, contents, and rows to show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shown(client: Client, execution: Execution) -> str:
 
 
 def listed(client: Client, view: str, query: str = "") -> list[str]:
-    """Return the rows that a list shows, by what they are called."""
+    """Return the rows of a list as strings."""
     response = client.get(page(view) + query)
     assert response.status_code == 200, response.headers
     return [str(row) for row in response.context["cl"].result_list]
@@ -41,14 +41,14 @@ def messages(response: Any) -> list[str]:
 
 
 def act(client: Client, action: str, *tasks: Task, **fields: Any) -> Any:
-    """Do an action of the list of tasks to the given tasks."""
+    """Run an action of the list on the given tasks."""
     data = {"action": action, "_selected_action": [task.pk for task in tasks], **fields}
     client.cookies.pop("messages", None)
     return client.post(page("task_changelist"), data)
 
 
 def as_typed(**moments: datetime) -> dict[str, str]:
-    """Return what a browser posts of moments."""
+    """Return times as a browser posts them."""
     return {
         f"{name}_{part}": f"{moment:{form}}"
         for name, moment in moments.items()
@@ -57,7 +57,7 @@ def as_typed(**moments: datetime) -> dict[str, str]:
 
 
 def task_data(**fields: Any) -> dict[str, Any]:
-    """Return what a browser posts of the form of a task."""
+    """Return the form of a task as a browser posts it."""
     return {
         "name": "nightly",
         "handler": "shop.cleanup",

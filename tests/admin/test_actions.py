@@ -15,9 +15,7 @@ from tests.admin.pages import act, messages, page, text
 Make = Callable[..., Any]
 
 
-def test_disabling_stops_the_clock_and_enabling_starts_it_anew(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_disabling_and_enabling_restart_the_clock(admin_client: Client, make_task: Make) -> None:
     a, b = make_task("a", "shop.plain", "every 1 hour"), make_task("b", "shop.plain", "0 2 * * *")
     response = act(admin_client, "disable", a, b)
     assert messages(response) == ["2 tasks disabled."]
@@ -48,9 +46,7 @@ def test_only_selected_tasks_change(admin_client: Client, make_task: Make) -> No
     assert Task.objects.get(enabled=True).name == "b"
 
 
-def test_run_now_queues_one_execution_each_with_the_payload_of_the_task(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_run_now_queues_an_execution_of_each_task(admin_client: Client, make_task: Make) -> None:
     a = make_task("a", "shop.cleanup", "0 2 * * *", payload={"days": 7})
     b = make_task("b", "shop.plain", enabled=False)
     due = a.state.next_run_at
@@ -63,9 +59,7 @@ def test_run_now_queues_one_execution_each_with_the_payload_of_the_task(
     assert Task.objects.get(name="a").state.next_run_at == due
 
 
-def test_a_task_that_cannot_run_is_named_and_stops_no_other(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_task_that_cannot_run_does_not_stop_others(admin_client: Client, make_task: Make) -> None:
     export = make_task("export", "shop.export")
     gone, fine = make_task("gone", "shop.plain"), make_task("plain", "shop.plain")
     Task.objects.filter(pk=gone.pk).update(handler="shop.gone")
@@ -77,7 +71,7 @@ def test_a_task_that_cannot_run_is_named_and_stops_no_other(
     assert Execution.objects.get().task == fine
 
 
-def test_a_task_whose_schedule_went_bad_is_enabled_but_parked_and_stops_no_other(
+def test_a_task_with_an_invalid_schedule_is_enabled_but_parked(
     admin_client: Client, make_task: Make
 ) -> None:
     bad, fine = make_task("bad", "shop.plain", enabled=False), make_task("fine", "shop.plain")
@@ -89,9 +83,7 @@ def test_a_task_whose_schedule_went_bad_is_enabled_but_parked_and_stops_no_other
     assert Task.objects.get(state__parked_at=None) == fine
 
 
-def test_what_people_changed_is_reset_to_code_but_not_enabled(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_reset_to_code_leaves_enabled_alone(admin_client: Client, make_task: Make) -> None:
     said = {"schedule": "0 2 * * *", "category": "cleanup", "payload": {}}
     edited = make_task("edited", "shop.plain", "0 5 * * *", declared=said, enabled=False)
     make_task("by-hand", "shop.plain", "0 5 * * *")
@@ -102,7 +94,7 @@ def test_what_people_changed_is_reset_to_code_but_not_enabled(
     assert LogEntry.objects.get().change_message == "Reset to code: schedule, category."
 
 
-def test_tasks_are_deleted_and_their_history_stays(
+def test_deleting_tasks_keeps_their_history(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     tasks = [make_task("a", "shop.plain"), make_task("b", "shop.plain")]
@@ -116,7 +108,7 @@ def test_tasks_are_deleted_and_their_history_stays(
     assert Execution.objects.get().task_name == "a"
 
 
-def test_tasks_that_code_declares_are_not_deleted(admin_client: Client, make_task: Make) -> None:
+def test_tasks_declared_in_code_are_not_deleted(admin_client: Client, make_task: Make) -> None:
     declared = make_task("declared", "shop.plain", origin=Task.Origin.CODE)
     other = make_task("other", "shop.plain")
     refused = text(act(admin_client, "delete_selected", declared, other, post="yes"))
@@ -140,7 +132,7 @@ def test_executions_can_be_deleted(
 
 
 @pytest.mark.parametrize("view", ["execution", "worker"])
-def test_what_the_engine_writes_can_not_be_added_or_changed(
+def test_engine_rows_cannot_be_added_or_changed(
     admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make, view: str
 ) -> None:
     row = make_execution(make_task("a", "shop.plain")) if view == "execution" else make_worker()
@@ -149,5 +141,5 @@ def test_what_the_engine_writes_can_not_be_added_or_changed(
     assert admin_client.post(page(f"{view}_change", row.pk), {"status": "x"}).status_code == 403
 
 
-def test_a_worker_is_not_deleted(admin_client: Client, make_worker: Make) -> None:
+def test_a_worker_cannot_be_deleted(admin_client: Client, make_worker: Make) -> None:
     assert admin_client.post(page("worker_delete", make_worker().pk)).status_code == 403

@@ -1,4 +1,4 @@
-"""Executions that do more than run once: attempts, waiting, slots that they cover, requeues."""
+"""Executions with several attempts, skipped slots, or a requeue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def execution(make_task: Make, make_execution: Make, now: datetime) -> Execution:
-    """Return an execution that waits for its third attempt."""
+    """Return an execution that is queued for its third attempt."""
     made: Execution = make_execution(
         make_task("nightly", "shop.cleanup"),
         status="queued",
@@ -40,9 +40,7 @@ def shown_in_list(client: Client) -> str:
     return text(client.get(page("execution_changelist")))
 
 
-def test_the_attempts_before_the_last_one_are_shown_in_order(
-    admin_client: Client, execution: Execution
-) -> None:
+def test_earlier_attempts_are_shown_in_order(admin_client: Client, execution: Execution) -> None:
     tried(execution, 1)
     tried(execution, 2, outcome="lost", traceback="", error_category="lost", error="<b>Gone.</b>")
     said = shown(admin_client, execution).partition("Earlier attempts")[2]
@@ -66,13 +64,11 @@ def test_the_attempts_before_the_last_one_are_shown_in_order(
     assert said.count("<details>") == 1
 
 
-def test_without_other_attempts_there_is_no_list_of_them(
-    admin_client: Client, execution: Execution
-) -> None:
+def test_a_single_attempt_has_no_list(admin_client: Client, execution: Execution) -> None:
     assert "Earlier attempts" not in shown(admin_client, execution)
 
 
-def test_an_attempt_that_never_began_has_gaps(admin_client: Client, execution: Execution) -> None:
+def test_an_attempt_that_never_started_has_gaps(admin_client: Client, execution: Execution) -> None:
     unknown = dict.fromkeys(("claimed_at", "started_at", "duration_ms"))
     blank = dict.fromkeys(("error", "error_category", "traceback", "worker_label"), "")
     tried(execution, 1, outcome="given_back", **unknown, **blank)
@@ -97,7 +93,7 @@ def test_only_the_latest_attempts_and_ends_of_tracebacks_are_shown(
     assert f">{'a' * 10}</pre>" in said
 
 
-def test_what_waits_for_a_retry_says_for_which_and_how_long(
+def test_a_queued_retry_shows_its_number_and_time(
     admin_client: Client, execution: Execution
 ) -> None:
     for said in (shown(admin_client, execution), shown_in_list(admin_client)):
@@ -109,7 +105,7 @@ def test_what_waits_for_a_retry_says_for_which_and_how_long(
     assert '<td class="field-delay">-</td>' in shown_in_list(admin_client)
 
 
-def test_what_jitter_delays_says_how_long(admin_client: Client, execution: Execution) -> None:
+def test_a_run_delayed_by_jitter_shows_its_time(admin_client: Client, execution: Execution) -> None:
     change(execution, attempt=0, error="", error_category="", claimed_at=None)
     assert "attempt 1 after" in shown(admin_client, execution)
     change(execution, run_after=execution.scheduled_for)
@@ -117,14 +113,16 @@ def test_what_jitter_delays_says_how_long(admin_client: Client, execution: Execu
         assert "attempt 1" not in said
 
 
-def test_what_runs_or_is_over_waits_for_nothing(admin_client: Client, execution: Execution) -> None:
+def test_running_and_finished_executions_have_no_next_attempt(
+    admin_client: Client, execution: Execution
+) -> None:
     for status in ("running", "failed", "success"):
         change(execution, status=status)
         assert "attempt 3" not in shown(admin_client, execution)
         assert "attempt 3" not in shown_in_list(admin_client)
 
 
-def test_what_is_being_cancelled_says_so(
+def test_an_execution_being_cancelled_shows_it(
     admin_client: Client, execution: Execution, now: datetime
 ) -> None:
     change(execution, status="running", reason="Replaced by a later slot.")
@@ -177,7 +175,7 @@ def test_long_reasons_are_cut_in_lists(admin_client: Client, execution: Executio
     assert "x" * 500 in shown(admin_client, execution)
 
 
-def test_a_requeue_leads_to_what_failed_and_that_says_how_it_was_settled(
+def test_a_requeue_links_to_its_failure(
     admin_client: Client, execution: Execution, now: datetime
 ) -> None:
     change(execution, status="failed")

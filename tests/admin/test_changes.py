@@ -1,4 +1,4 @@
-"""Who changed what: the list of changes, their pages, and the last ones under a task."""
+"""The list of changes, the page of one, and the latest changes of a task."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def test_a_change_says_what_was_and_what_is(admin_client: Client, make_task: Mak
         assert part in said
 
 
-def test_a_long_change_is_cut_in_the_list_and_whole_on_its_page(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_long_change_is_truncated_in_the_list_only(admin_client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.cleanup", "0 2 * * *")
     task.description = "x" * 1_000
     task.save()
@@ -182,7 +180,7 @@ def test_a_viewer_of_changes_sees_them(staff: Callable[..., Client], make_task: 
     assert listed(client, "taskchange_changelist") == ["a: created"]
 
 
-def test_a_task_without_a_change_on_record_says_so(admin_client: Client, make_task: Make) -> None:
+def test_a_task_without_changes_says_so(admin_client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.plain")
     TaskChange.objects.all().delete()
     assert "No changes recorded." in text(admin_client.get(page("task_change", task.pk)))

@@ -1,4 +1,4 @@
-"""The page of dead letters: what failed for good, by cause, and what is done to a whole group."""
+"""The page of failures, grouped by cause, and actions on a group."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def task(make_task: Make) -> Task:
 
 @pytest.fixture
 def make_dead(task: Task, make_execution: Make) -> Make:
-    """Return a maker of executions that failed for good, of one cause unless it is told."""
+    """Return a factory for executions that failed for good, with the same cause by default."""
 
     def make(cause: str = A, task: Task = task, **fields: Any) -> Execution:
         defaults = {"status": "failed", "error": f"Broke {cause[:1]}.", "error_category": "logic"}
@@ -44,19 +44,19 @@ def groups(client: Client) -> Any:
 
 
 def answer(client: Client, asked: Any, **fields: str) -> Any:
-    """Send the form of a page that asks, as a browser does."""
+    """Submit a confirmation page as a browser does."""
     assert asked.status_code == 200
     data = {**asked.context["hidden"], "confirmed": "Go", **fields}
     return client.post(asked.request["PATH_INFO"], data)
 
 
-def test_the_index_of_the_admin_leads_there(admin_client: Client, db: None) -> None:
+def test_the_admin_index_links_to_the_failures(admin_client: Client, db: None) -> None:
     said = text(admin_client.get("/admin/"))
     assert f'<a href="{page("deadletter_changelist")}">Failures</a>' in said
     assert "No unresolved failures." in text(admin_client.get(page("deadletter_changelist")))
 
 
-def test_failures_are_grouped_by_cause_the_newest_first(
+def test_failures_are_grouped_by_cause_newest_first(
     admin_client: Client, make_dead: Make, make_task: Make, now: datetime
 ) -> None:
     other = make_task("another", "shop.plain")
@@ -81,7 +81,7 @@ def test_failures_are_grouped_by_cause_the_newest_first(
     assert len(listed(admin_client, "execution_changelist", query)) == 2
 
 
-def test_the_list_is_narrowed_to_what_waits_and_to_one_cause(
+def test_executions_are_filtered_by_unresolved_and_by_cause(
     admin_client: Client, make_dead: Make
 ) -> None:
     a, b, none = make_dead(A), make_dead(B), make_dead("")
@@ -95,9 +95,7 @@ def test_the_list_is_narrowed_to_what_waits_and_to_one_cause(
     assert "By cause" not in text(admin_client.get(page("execution_changelist")))
 
 
-def test_a_group_is_requeued_as_a_whole_and_losers_are_told(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_a_whole_group_is_requeued(admin_client: Client, make_dead: Make) -> None:
     rows = [make_dead(A, payload={"days": number}) for number in (1, 2, 3)]
     other = make_dead(B)
     asked = admin_client.get(page("deadletter_requeue", A))
@@ -117,9 +115,7 @@ def test_a_group_is_requeued_as_a_whole_and_losers_are_told(
     assert LogEntry.objects.count() == 2
 
 
-def test_a_group_is_resolved_as_a_whole_with_a_reason(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_a_whole_group_is_resolved_with_a_reason(admin_client: Client, make_dead: Make) -> None:
     make_dead(""), make_dead(A)
     asked = admin_client.get(page("deadletter_resolve", "-"))
     assert answer(admin_client, asked).status_code == 200
@@ -129,14 +125,14 @@ def test_a_group_is_resolved_as_a_whole_with_a_reason(
     assert Execution.objects.dead().get().error_fingerprint == A
 
 
-def test_a_group_of_which_nothing_waits_any_more_is_told(admin_client: Client, db: None) -> None:
+def test_an_empty_group_is_reported(admin_client: Client, db: None) -> None:
     for way in ("requeue", "resolve"):
         response = admin_client.get(page(f"deadletter_{way}", A))
         assert response.url == page("deadletter_changelist")
         assert messages(response)[-1] == "There are no unresolved failures with this cause."
 
 
-def test_no_more_is_looked_at_and_shown_than_fits(
+def test_failures_groups_and_tasks_are_limited(
     admin_client: Client, make_dead: Make, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, number in {"MAX_COUNTED": 4, "MAX_GROUPS": 1, "MAX_TASKS": 2}.items():
@@ -155,7 +151,7 @@ def test_no_more_is_looked_at_and_shown_than_fits(
     assert "Only the newest 4 failures are counted." in said
 
 
-def test_failures_of_deleted_tasks_are_listed_too(
+def test_failures_of_deleted_tasks_are_listed(
     admin_client: Client, make_dead: Make, task: Task
 ) -> None:
     make_dead()

@@ -1,4 +1,4 @@
-"""How values look."""
+"""Times, durations and values as text and HTML."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_memory(amount: int | None, said: str) -> None:
     assert display.megabytes(amount) == said
 
 
-def test_moments_are_in_the_current_zone_until_the_browser_says_otherwise(now: datetime) -> None:
+def test_times_are_in_the_current_time_zone(now: datetime) -> None:
     with timezone.override("Europe/Berlin"):
         said = display.moment(now, now=now + timedelta(hours=2))
     assert '<time datetime="2026-03-01T12:00:00+00:00">2026-03-01 13:00:00 CET</time>' in said

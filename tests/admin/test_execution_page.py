@@ -1,4 +1,4 @@
-"""The page of an execution: how far it has come, what it said, and how it goes away."""
+"""The page of an execution: progress, log and deletion."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def execution(make_task: Make, make_execution: Make) -> Execution:
     return made
 
 
-def test_what_a_running_execution_says_of_itself_is_shown(
-    admin_client: Client, execution: Execution
-) -> None:
+def test_a_running_execution_shows_its_progress(admin_client: Client, execution: Execution) -> None:
     change(
         execution,
         status="running",
@@ -47,7 +45,7 @@ def test_what_a_running_execution_says_of_itself_is_shown(
         assert part in said
 
 
-def test_what_there_is_not_is_left_out(admin_client: Client, execution: Execution) -> None:
+def test_empty_fields_are_left_out(admin_client: Client, execution: Execution) -> None:
     said = shown(admin_client, execution)
     for name in ("reason", "progress_text", "counts", "checkpoint_text"):
         assert f"field-{name}" not in said
@@ -57,7 +55,7 @@ def test_what_there_is_not_is_left_out(admin_client: Client, execution: Executio
     assert 'class="module st-log"' not in shown(admin_client, execution)
 
 
-def test_the_page_of_what_goes_on_keeps_itself_up_to_date(
+def test_the_page_of_an_unfinished_execution_updates_itself(
     admin_client: Client, execution: Execution
 ) -> None:
     for status in ("queued", "running"):
@@ -66,7 +64,7 @@ def test_the_page_of_what_goes_on_keeps_itself_up_to_date(
 
 
 @pytest.mark.parametrize("checkpoint", [0, False, [], {}])
-def test_a_checkpoint_that_says_no_is_there(
+def test_a_falsy_checkpoint_is_shown(
     admin_client: Client, execution: Execution, checkpoint: Any
 ) -> None:
     change(execution, checkpoint=checkpoint)
@@ -93,7 +91,7 @@ def test_the_log_is_shown_oldest_first(admin_client: Client, execution: Executio
     assert "Only the last lines are shown" not in said
 
 
-def test_the_log_says_where_each_attempt_begins_and_ends(
+def test_the_log_marks_the_start_and_end_of_attempts(
     admin_client: Client, execution: Execution
 ) -> None:
     say(execution, "first words")
@@ -116,15 +114,13 @@ def test_the_log_says_where_each_attempt_begins_and_ends(
     assert "success after" not in shown(admin_client, execution)
 
 
-def test_lines_of_attempts_that_are_gone_are_shown(
-    admin_client: Client, execution: Execution
-) -> None:
+def test_lines_of_deleted_attempts_are_shown(admin_client: Client, execution: Execution) -> None:
     change(execution, attempt=1234)
     say(execution, "an old one", attempt=1)
     assert "an old one" in shown(admin_client, execution)
 
 
-def test_the_whole_log_is_a_file_of_text(
+def test_the_full_log_is_a_text_file(
     admin_client: Client,
     staff: Callable[..., Client],
     execution: Execution,
@@ -148,7 +144,7 @@ def test_the_whole_log_is_a_file_of_text(
     assert admin_client.get(page("execution_log", execution.pk + 1)).status_code == 404
 
 
-def test_secrets_of_what_went_in_are_not_shown(admin_client: Client, execution: Execution) -> None:
+def test_secrets_in_the_input_are_redacted(admin_client: Client, execution: Execution) -> None:
     change(execution, payload={"api_key": "hunter2xyz"}, checkpoint={"token": "hunter2xyz"})
     said = shown(admin_client, execution)
     assert "hunter2xyz" not in said
@@ -165,7 +161,9 @@ def test_only_the_last_lines_are_shown(admin_client: Client, execution: Executio
     assert said.index("line-001.") < said.index("line-200.")
 
 
-def test_a_long_line_is_cut_in_the_database(admin_client: Client, execution: Execution) -> None:
+def test_a_long_line_is_truncated_by_the_database(
+    admin_client: Client, execution: Execution
+) -> None:
     say(execution, "x" * 10_000, "y" * 10_001, "z" * 100_000)
     said = shown(admin_client, execution)
     assert f">{'x' * 10_000}<" in said

@@ -1,4 +1,4 @@
-"""The form of a task: what it saves, what it refuses, and that a refusal saves nothing."""
+"""The form of a task: what it saves and what it refuses."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_every_policy_has_its_place_on_the_page(admin_client: Client) -> None:
     assert set(form.form.fields) == set(shown)
 
 
-def test_moments_that_nobody_touched_keep_their_parts_of_a_second(
+def test_unchanged_times_keep_their_fractions_of_a_second(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     moment = later + timedelta(seconds=15, microseconds=123456)
@@ -202,7 +202,7 @@ def test_registered_handlers_and_zones_are_offered(admin_client: Client) -> None
 
 
 @pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
-def test_what_could_never_run_is_an_error_of_its_field_and_nothing_is_saved(
+def test_invalid_input_is_a_field_error_and_nothing_is_saved(
     admin_client: Client, fields: dict[str, str], wrong: str, says: str
 ) -> None:
     errors = errors_of(add(admin_client, **fields))
@@ -240,7 +240,7 @@ def test_an_empty_payload_means_no_arguments(admin_client: Client) -> None:
     assert Task.objects.get().payload == {}
 
 
-def test_an_empty_schedule_means_by_hand_and_may_lack_arguments(admin_client: Client) -> None:
+def test_a_manual_task_may_lack_arguments(admin_client: Client) -> None:
     assert add(admin_client, handler="shop.export", schedule="").status_code == 302
     assert Task.objects.get().state.next_run_at is None
 
@@ -322,7 +322,7 @@ def test_a_row_that_went_bad_can_be_looked_at_and_mended(
     assert Task.objects.get().problem() == ""
 
 
-def test_a_row_that_went_bad_says_so(admin_client: Client, make_task: Make) -> None:
+def test_an_invalid_row_says_so(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
     url = page("task_change", task.pk)
     Task.objects.update(schedule="nonsense")
@@ -346,9 +346,7 @@ def test_two_handlers_that_claim_one_key_break_no_page(
     assert admin_client.get(page("task_run", task.pk)).status_code == 302
 
 
-def test_a_payload_is_laid_out_and_comes_back_as_it_was_typed(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_payload_is_indented_and_echoed_as_typed(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup", payload={"days": 7})
     laid_out = "{\n  &quot;days&quot;: 7\n}"
     assert laid_out in text(admin_client.get(page("task_change", task.pk)))
@@ -378,7 +376,7 @@ def test_moments_at_the_ends_of_the_calendar_are_refused(
     assert not Task.objects.exists()
 
 
-def test_a_save_takes_back_nothing_that_others_changed_meanwhile(
+def test_a_save_keeps_concurrent_changes_to_other_fields(
     admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")

@@ -1,4 +1,4 @@
-"""Hostile content: shown as text, whoever wrote it, under a strict Content-Security-Policy."""
+"""Hostile content is shown as text, under a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pages(  # noqa: PLR0917
     now: datetime,
     later: datetime,
 ) -> dict[str, str]:
-    """Return every page, of rows that hold a script wherever there is room for one."""
+    """Return every page, with a script in every column that can hold one."""
     task = make_task("evil", "shop.cleanup", "0 2 * * *", description=SCRIPT, category=SCRIPT)
     Task.objects.filter(pk=task.pk).update(
         schedule=SCRIPT, timezone=SCRIPT, queue=SCRIPT, payload={SCRIPT: SCRIPT}

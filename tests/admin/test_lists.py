@@ -1,4 +1,4 @@
-"""The lists: what they show, filter and find."""
+"""The lists: columns, filters and search."""
 
 from __future__ import annotations
 
@@ -42,16 +42,14 @@ def test_a_task_that_should_have_fired_is_marked(
     assert "st-late" in text(admin_client.get(page("task_changelist")))
 
 
-def test_a_task_that_is_only_run_by_hand_has_no_next_run(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_manual_task_has_no_next_run(admin_client: Client, make_task: Make) -> None:
     make_task("manual", "shop.plain")
     said = text(admin_client.get(page("task_changelist")))
     assert "Manual only" in said
     assert '<td class="field-next_run">-</td>' in said
 
 
-def test_the_list_says_whether_a_worker_lives(
+def test_the_list_shows_the_number_of_workers(
     admin_client: Client, make_task: Make, make_worker: Make, now: datetime
 ) -> None:
     make_worker("long gone", heartbeat_at=now - timedelta(hours=1))
@@ -144,7 +142,7 @@ def test_executions_are_filtered_and_found(
     assert [row.partition(" ")[0] for row in rows] == found
 
 
-def test_executions_in_test_mode_are_marked_wherever_they_are_shown(
+def test_executions_in_test_mode_are_marked_everywhere(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     mark = '<span class="st-badge st-test">test</span>'
@@ -158,7 +156,7 @@ def test_executions_in_test_mode_are_marked_wherever_they_are_shown(
         assert text(admin_client.get(url)).count(mark) == 1
 
 
-def test_a_filter_by_nonsense_is_no_error(admin_client: Client) -> None:
+def test_an_invalid_filter_is_ignored(admin_client: Client) -> None:
     response = admin_client.get(page("execution_changelist") + "?task=x")
     assert response.status_code == 302
     assert response.url.endswith("?e=1")
@@ -177,7 +175,7 @@ def test_executions_can_be_paged_up_to_the_cap(
     assert admin_client.get(page("execution_changelist")).context["cl"].result_count == 3
 
 
-def test_an_execution_shows_all_of_itself(
+def test_an_execution_shows_its_fields(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -191,7 +189,7 @@ def test_an_execution_shows_all_of_itself(
     assert "Failure</h2>" not in said
 
 
-def test_a_failed_execution_shows_why(
+def test_a_failed_execution_shows_the_error(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     execution = make_execution(
@@ -206,7 +204,7 @@ def test_a_failed_execution_shows_why(
         assert part in said
 
 
-def test_an_execution_that_did_not_run_says_why(
+def test_a_missed_execution_shows_the_reason(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     execution = make_execution(
@@ -244,7 +242,7 @@ def test_the_page_of_a_task_lists_its_last_executions(
     assert f'href="{page("execution_changelist")}?task={task.pk}"' in said
 
 
-def test_the_page_of_a_task_says_how_it_stands(
+def test_the_page_of_a_task_shows_its_status(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "every 15 minutes")
@@ -268,16 +266,14 @@ def test_the_page_of_a_task_says_how_it_stands(
     assert "Disabled. It can still be run manually." in text(admin_client.get(url))
 
 
-def test_the_page_of_a_declared_task_says_what_a_person_changed(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_declared_task_shows_what_users_changed(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup", "0 3 * * *", origin=Task.Origin.CODE)
     Task.objects.filter(pk=task.pk).update(declared={"schedule": "0 2 * * *"})
     said = text(admin_client.get(page("task_change", task.pk)))
     assert "Changed from code: schedule." in said
 
 
-def test_workers_show_how_they_are(admin_client: Client, make_worker: Make, now: datetime) -> None:
+def test_workers_show_their_state(admin_client: Client, make_worker: Make, now: datetime) -> None:
     make_worker(queues=["mail", "slow"], handlers=["shop.cleanup"])
     make_worker("silent:1", heartbeat_at=now - timedelta(hours=1))
     lost = make_worker("lost:1", state=Worker.State.LOST)

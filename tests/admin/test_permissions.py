@@ -1,4 +1,4 @@
-"""Who may do what: Django's permissions, and run_task for running."""
+"""Permissions: Django's own, and run_task."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_only_permitted_actions_are_offered_and_done(
 @pytest.mark.parametrize(
     "permissions", [["view_execution"], ["run_task"], ["view_execution", "change_task"]]
 )
-def test_only_who_sees_executions_and_may_run_tasks_settles_them(
+def test_settling_needs_view_execution_and_run_task(
     staff: Staff, make_task: Make, make_execution: Make, permissions: list[str]
 ) -> None:
     client = staff(*permissions)
@@ -126,7 +126,7 @@ def test_who_sees_executions_and_may_run_tasks_settles_them(
 
 
 def settling(execution: Execution) -> list[str]:
-    """Return the addresses at which an execution, or the group that it is in, is settled."""
+    """Return the URLs that resolve or requeue an execution or its group."""
     ways = ("cancel", "requeue", "requeue_payload", "resolve")
     return [
         *(page(f"execution_{way}", execution.pk) for way in ways),

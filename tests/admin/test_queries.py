@@ -1,4 +1,4 @@
-"""What the pages ask of the database: as much for fifty rows as for five."""
+"""The number of queries of each page does not depend on the number of rows."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_dead_letters_cost_the_same_for_five_and_for_fifty(
 
 
 @pytest.mark.parametrize("action", ["cancel", "requeue", "resolve"])
-def test_settling_many_asks_as_often_as_settling_few(
+def test_bulk_actions_cost_the_same_for_few_and_many(
     admin_client: Client, make_task: Make, make_execution: Make, action: str
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -110,7 +110,7 @@ def test_settling_many_asks_as_often_as_settling_few(
 
 
 def columns(sql: str) -> set[str]:
-    """Return which of the long columns a statement reads in full."""
+    """Return the long columns that a query reads in full."""
     quote = connection.ops.quote_name
     whole = re.sub(r'(?:SUBSTR|LEFT)\("scheduled_tasks_\w+"\."\w+", [^)]*\)', "", sql)
     return {name for name in LONG_COLUMNS if quote(name) in whole}

@@ -1,4 +1,4 @@
-"""The run-now page: a form made from the handler's signature."""
+"""The page that runs a task now, with a form for the handler's arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(client: Client, task: Task, **given: str) -> Any:
     )
 
 
-def test_the_page_of_a_task_leads_there(admin_client: Client, make_task: Make) -> None:
+def test_the_page_of_a_task_links_to_it(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup")
     url = page("task_run", task.pk)
     assert f'href="{url}"' in text(admin_client.get(page("task_change", task.pk)))
@@ -78,7 +78,7 @@ def test_the_run_is_queued_in_the_users_name(admin_client: Client, make_task: Ma
     ("choice", "payload", "ran_with"),
     [("", {}, True), ("true", {"dry_run": True}, True), ("false", {"dry_run": False}, False)],
 )
-def test_a_flag_that_nobody_touched_has_the_default_of_the_handler(  # noqa: PLR0917
+def test_an_unset_flag_keeps_the_handlers_default(  # noqa: PLR0917
     admin_client: Client,
     make_task: Make,
     scheduler: Make,
@@ -103,7 +103,7 @@ def test_a_flag_that_nobody_touched_has_the_default_of_the_handler(  # noqa: PLR
     assert (execution.status, calls) == ("success", [ran_with])
 
 
-def test_a_handler_without_arguments_only_asks_for_a_click(
+def test_a_handler_without_arguments_needs_only_a_click(
     admin_client: Client, make_task: Make
 ) -> None:
     task = make_task("plain", "shop.plain")
@@ -116,7 +116,7 @@ def test_a_handler_without_arguments_only_asks_for_a_click(
     ("given", "field"),
     [({"days": "many"}, "days"), ({"kind": "some"}, "kind"), ({"dry_run": "perhaps"}, "dry_run")],
 )
-def test_bad_arguments_are_errors_of_their_fields_and_queue_nothing(
+def test_invalid_arguments_are_field_errors_and_queue_nothing(
     admin_client: Client, make_task: Make, given: dict[str, str], field: str
 ) -> None:
     response = run(admin_client, make_task("nightly", "shop.cleanup"), **given)
@@ -135,9 +135,7 @@ def test_required_arguments_are_required(admin_client: Client, make_task: Make) 
     assert Execution.objects.get().payload == {"customer": "Ada"}
 
 
-def test_a_form_of_the_handlers_own_is_shown_with_its_help(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_custom_form_is_shown_with_its_help_texts(admin_client: Client, make_task: Make) -> None:
     class LetterForm(forms.Form):
         to = forms.EmailField(help_text="<em>Anybody</em>")
         token = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -154,7 +152,7 @@ def test_a_form_of_the_handlers_own_is_shown_with_its_help(
     assert Execution.objects.get().payload == {"to": "ada@example.com"}
 
 
-def test_a_payload_that_is_refused_after_all_is_told(
+def test_a_payload_refused_on_submit_is_a_form_error(
     admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -165,7 +163,7 @@ def test_a_payload_that_is_refused_after_all_is_told(
     assert not Execution.objects.exists()
 
 
-def test_test_mode_is_asked_for_beside_the_arguments(admin_client: Client, make_task: Make) -> None:
+def test_test_mode_is_separate_from_the_arguments(admin_client: Client, make_task: Make) -> None:
     @scheduled_task(name="shop.tried")
     def tried(*, test_mode: str = "") -> None: ...
 
@@ -197,7 +195,7 @@ def test_test_mode_stays_checked_while_arguments_are_corrected(
     assert 'id="id_run-test_mode" checked' in said
 
 
-def test_a_handler_that_is_gone_is_told_on_the_page_of_the_task(
+def test_an_unknown_handler_is_reported_on_the_task_page(
     admin_client: Client, make_task: Make, registry: HandlerRegistry
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -209,12 +207,12 @@ def test_a_handler_that_is_gone_is_told_on_the_page_of_the_task(
     assert not Execution.objects.exists()
 
 
-def test_a_task_that_does_not_exist_is_not_found(admin_client: Client, now: datetime) -> None:
+def test_an_unknown_task_is_not_found(admin_client: Client, now: datetime) -> None:
     for number in ("4711", "x", "1/change"):
         assert admin_client.get(page("task_changelist") + f"{number}/run/").status_code == 404
 
 
-def test_a_payload_in_the_row_that_is_no_object_is_left_out(
+def test_a_stored_payload_that_is_no_object_is_ignored(
     admin_client: Client, make_task: Make
 ) -> None:
     task = make_task("nightly", "shop.cleanup")

@@ -1,4 +1,4 @@
-"""The admin under sites of a project's own: no page leads to another site."""
+"""The admin under a project's own sites: no page links to another site."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Make = Callable[..., Any]
 
 
 def links_of(said: str) -> set[str]:
-    """Return the first parts of the addresses that a page leads to, static files left out."""
+    """Return the first path segments of the links of a page, without static files."""
     return {
         link.split("/")[1]
         for link in re.findall(r'(?:href|src|action)="(/[^"]*)"', said)

@@ -1,4 +1,4 @@
-"""Sites of a project's own, none of them Django's: one with all models, others with one."""
+"""Custom admin sites: one with all models, others with a single one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What listtasks shows."""
+"""The output of listtasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_without_tasks_it_says_how_to_make_one(command: Command) -> None:
     assert json.loads(command("listtasks", "--json").out) == []
 
 
-def test_every_task_has_a_line_with_its_next_run_and_standing(
+def test_every_task_has_a_line_with_its_next_run_and_state(
     command: Command, make_task: Make, now: datetime
 ) -> None:
     make_task("b-night", "shop.cleanup", "0 2 * * *", timezone="Europe/Berlin")
@@ -40,7 +40,7 @@ def test_every_task_has_a_line_with_its_next_run_and_standing(
     make_task("c-off", "shop.cleanup", "every 1 hour")
     disable_task("c-off")
     parked = make_task("d-parked", "shop.cleanup", "every 1 hour")
-    park(parked.state, "Nobody knows it.", now, using="default")
+    park(parked.state, "No handler.", now, using="default")
     heading, *lines = command("listtasks").out.splitlines()
     assert heading.split() == ["task", "schedule", "zone", "next", "run", "last", "status", "state"]
     assert [line.split()[0] for line in lines] == ["a-by-hand", "b-night", "c-off", "d-parked"]
@@ -49,10 +49,10 @@ def test_every_task_has_a_line_with_its_next_run_and_standing(
     assert "Europe/Berlin  2026-03-02 01:00:00 UTC" in night
     assert night.endswith("enabled")
     assert off.endswith("disabled")
-    assert parked.endswith("parked: Nobody knows it.")
+    assert parked.endswith("parked: No handler.")
 
 
-def test_a_paused_task_says_until_when_and_why(command: Command, make_task: Make) -> None:
+def test_a_paused_task_shows_the_end_and_the_reason(command: Command, make_task: Make) -> None:
     until = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
     make_task("a", "shop.cleanup", "0 2 * * *", paused_until=until, pause_reason="It moves.")
     make_task("b", "shop.cleanup", "0 2 * * *", paused_until=until)
@@ -71,9 +71,7 @@ def test_a_paused_task_says_until_when_and_why(command: Command, make_task: Make
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_pause_of_everything_stands_on_top(
-    command: Command, make_task: Make, number: int
-) -> None:
+def test_a_global_pause_is_printed_first(command: Command, make_task: Make, number: int) -> None:
     until = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
     Pause.objects.begin(timezone.now(), until=until, reason="Deploy", by="user:ada")
     for _ in range(number):
@@ -105,9 +103,7 @@ def test_json_shows_no_secrets(command: Command, make_task: Make) -> None:
     assert "k-123" not in command("listtasks", "--json").out
 
 
-def test_a_task_whose_row_became_bad_is_listed_all_the_same(
-    command: Command, make_task: Make
-) -> None:
+def test_a_task_with_an_invalid_row_is_listed(command: Command, make_task: Make) -> None:
     make_task("bad", "shop.cleanup", "every 1 hour")
     Task.objects.update(schedule="nonsense", handler="gone.gone", timezone="Mars/Base")
     assert "nonsense" in command("listtasks").out

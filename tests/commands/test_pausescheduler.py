@@ -1,4 +1,4 @@
-"""Pausing everything from the command line: what it writes, what it says, what it refuses."""
+"""Pausing all tasks from the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def in_force() -> Pause:
     return Pause.objects.in_force(timezone.now()).get()
 
 
-def test_without_an_end_everything_is_paused_until_it_is_resumed(command: Command) -> None:
+def test_without_an_end_the_pause_lasts_until_resumed(command: Command) -> None:
     ran = command("pausescheduler")
     assert ran.code == 0
     pause = in_force()
@@ -100,7 +100,7 @@ def test_a_pause_can_be_given_its_length(command: Command, text: str, length: ti
     ],
     ids=lambda value: " ".join(value)[:30],
 )
-def test_what_it_does_not_understand_is_refused_in_a_sentence(
+def test_invalid_options_are_refused_in_a_sentence(
     command: Command, arguments: list[str], says: str
 ) -> None:
     ran = command("pausescheduler", *arguments)
@@ -111,12 +111,12 @@ def test_what_it_does_not_understand_is_refused_in_a_sentence(
     assert not Pause.objects.exists()
 
 
-def test_a_reason_that_no_database_keeps_is_kept_as_far_as_it_goes(command: Command) -> None:
+def test_a_reason_is_sanitized(command: Command) -> None:
     command("pausescheduler", "--reason", "a\0b\udcff")
     assert in_force().reason == "a\N{REPLACEMENT CHARACTER}b?"
 
 
-def test_a_pause_takes_the_place_of_the_one_before(command: Command) -> None:
+def test_a_pause_replaces_the_active_one(command: Command) -> None:
     command("pausescheduler", "--for", "1h")
     command("pausescheduler", "--for", "2h", "--reason", "longer")
     assert in_force().reason == "longer"
@@ -133,7 +133,7 @@ def test_resume_ends_the_pause_once(command: Command) -> None:
     assert (ran.code, ran.out) == (0, "There was no global pause.\n")
 
 
-def test_status_only_looks(command: Command) -> None:
+def test_status_changes_nothing(command: Command) -> None:
     assert command("pausescheduler", "--status").out == "There is no global pause.\n"
     assert not Pause.objects.exists()
     paused = command("pausescheduler", "--until", "2040-01-01", "--reason", "Deploy").out

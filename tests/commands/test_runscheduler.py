@@ -1,4 +1,4 @@
-"""The scheduler as a command: its options, what it drains, and its exit codes."""
+"""The scheduler as a command: options, queues and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def statuses() -> dict[str, str]:
 
 @pytest.fixture
 def handlers(registry: HandlerRegistry, settings: Any) -> None:
-    """Register handlers, which only threads of this process know."""
+    """Register handlers that only threads of this process have."""
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": "thread"}
 
     @scheduled_task(name="shop.cleanup")

@@ -1,4 +1,4 @@
-"""Running one task by hand: what is run, on record and printed, and what is refused."""
+"""Running one task manually: the run, its record and its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run by hand while it goes on: what it says is there, and it can be cancelled."""
+"""A manual run in progress: its messages are recorded, and it can be cancelled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @contextmanager
 def saying_all(release: Path, **task: Any) -> Iterator[tuple[subprocess.Popen[str], Execution]]:
-    """Run a task by hand that says all there is to say, until a file appears."""
+    """Run a task that reports everything it can, until a file appears."""
     made = make_task_of("say_all_and_wait", payload={"release": str(release)}, **task)
     process = manage("runtask", made.name, TEST_OPTIONS=options())
     try:

@@ -1,4 +1,4 @@
-"""What becomes of a task's policies when it is run by hand."""
+"""Policies of a task that is run manually."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_run_by_hand_is_not_retried(command: Command) -> None:
     assert not Attempt.objects.exists()
 
 
-def test_a_task_that_may_not_overlap_is_not_run_beside_itself(
+def test_a_task_that_may_not_overlap_is_refused_while_running(
     command: Command, scheduler: Callable[..., Scheduler]
 ) -> None:
     refused: list[str] = []

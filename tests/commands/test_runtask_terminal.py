@@ -1,4 +1,4 @@
-"""A run by hand on a terminal: a bar, and the lines above it."""
+"""A manual run on a terminal: a progress bar with log lines above it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def shown_on_terminal(*arguments: str) -> str:
-    """Run a management command on a terminal of 100 columns; return what was written there."""
+    """Run a management command on a terminal with 100 columns and return its output."""
     import fcntl  # noqa: PLC0415 -- where there is pty there is this
     import termios  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Trying a task from the command line: marked, told to the handler, and not counted."""
+"""Test mode from the command line."""
 
 from __future__ import annotations
 

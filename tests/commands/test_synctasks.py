@@ -1,4 +1,4 @@
-"""What synctasks writes, what it says, and what it leaves alone."""
+"""What synctasks writes, prints and keeps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def schedule() -> str:
     return Task.objects.get().schedule
 
 
-def test_it_makes_the_tasks_and_says_so_once(command: Command) -> None:
+def test_it_creates_the_tasks_and_prints_them_once(command: Command) -> None:
     assert command("synctasks").out == "create shop.cleanup\n"
     assert schedule() == "0 2 * * *"
     assert command("synctasks").out == "All tasks match the code.\n"
 
 
 @pytest.mark.parametrize("option", ["--check", "--dry-run"])
-def test_looking_changes_nothing(command: Command, option: str) -> None:
+def test_check_and_dry_run_change_nothing(command: Command, option: str) -> None:
     ran = command("synctasks", option)
     assert "create shop.cleanup" in ran.out + ran.err
     assert not Task.objects.exists()
@@ -45,9 +45,7 @@ def test_check_exits_with_1_as_long_as_anything_differs(command: Command) -> Non
     assert command("synctasks", "--check").code == 0
 
 
-def test_check_also_speaks_of_a_declaration_that_disappeared(
-    command: Command, registry: HandlerRegistry
-) -> None:
+def test_check_reports_a_removed_declaration(command: Command, registry: HandlerRegistry) -> None:
     command("synctasks")
     with registry.isolated():
         ran = command("synctasks", "--check")
@@ -55,7 +53,7 @@ def test_check_also_speaks_of_a_declaration_that_disappeared(
     assert "park shop.cleanup" in ran.err
 
 
-def test_what_a_person_changed_is_kept_unless_forced(command: Command) -> None:
+def test_user_changes_are_kept_unless_forced(command: Command) -> None:
     command("synctasks")
     Task.objects.update(schedule="0 5 * * *")
     assert command("synctasks").code == 0
@@ -66,7 +64,7 @@ def test_what_a_person_changed_is_kept_unless_forced(command: Command) -> None:
     assert schedule() == "0 2 * * *"
 
 
-def test_a_task_made_by_hand_of_the_same_name_is_a_conflict_and_stays(command: Command) -> None:
+def test_a_manual_task_with_the_same_name_is_a_conflict(command: Command) -> None:
     register_task("nightly", "shop.cleanup")
     declare("shop.cleanup", "0 3 * * *", name="nightly")
     ran = command("synctasks")
@@ -86,7 +84,7 @@ def test_a_declaration_for_no_handler_stops_it_with_the_reason(
     assert not Task.objects.exists()
 
 
-def test_without_checks_the_reason_is_said_all_the_same() -> None:
+def test_without_checks_the_reason_is_still_given() -> None:
     declare("shop.clenup", name="a")
     with pytest.raises(CommandError, match=r"Did you mean shop\.cleanup"):
         call_command("synctasks", skip_checks=True)

@@ -1,4 +1,4 @@
-"""Executions cancelled, requeued and resolved: from their list, and from the page of one."""
+"""Cancelling, requeueing and resolving executions, from the list and from the page of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.admin.pages import change, messages, page, shown, text
 Make = Callable[..., Any]
 
 BUTTONS = ("Cancel…", "Requeue</button>", "Requeue with another payload…", "Resolve…")
-MEANWHILE = "had already been resolved or requeued."
+ALREADY_SETTLED = "had already been resolved or requeued."
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def task(make_task: Make) -> Task:
 
 @pytest.fixture
 def make_dead(task: Task, make_execution: Make) -> Make:
-    """Return a maker of executions that failed for good."""
+    """Return a factory for executions that failed for good."""
 
     def make(**fields: Any) -> Execution:
         return make_execution(task, **({"status": "failed", "error": "It broke."} | fields))
@@ -43,14 +43,14 @@ def fresh(row: Execution) -> Execution:
 
 
 def act(client: Client, action: str, *rows: Execution, query: str = "", **fields: Any) -> Any:
-    """Do an action of the list to the given executions."""
+    """Run an action of the list on the given executions."""
     data = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
     client.cookies.pop("messages", None)
     return client.post(page("execution_changelist") + query, data)
 
 
 def answer(client: Client, asked: Any, reason: str = "", query: str = "") -> Any:
-    """Send the form of a page that asks, as a browser does."""
+    """Submit a confirmation page as a browser does."""
     assert asked.status_code == 200
     data = {**asked.context["hidden"], "confirmed": "Go", "reason": reason}
     client.cookies.pop("messages", None)
@@ -66,30 +66,26 @@ def offered(client: Client, row: Execution) -> list[str]:
     return [label for label in BUTTONS if label in said]
 
 
-def test_selected_failures_are_requeued_and_losers_told(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_selected_failures_are_requeued(admin_client: Client, make_dead: Make) -> None:
     rows = [make_dead() for _ in range(5)]
     for row in rows[:2]:
         requeue_execution(row.pk, by="user:bob")
     response = act(admin_client, "requeue", *rows)
-    assert messages(response) == ["3 requeued.", f"2 {MEANWHILE}"]
+    assert messages(response) == ["3 requeued.", f"2 {ALREADY_SETTLED}"]
     made = Execution.objects.filter(triggered_by="user:admin")
     assert sorted(row.requeue_of_id for row in made) == [row.pk for row in rows[2:]]
     assert fresh(rows[4]).resolved_by == "user:admin"
     assert log() == ["Requeued."] * 3
 
 
-def test_whoever_comes_too_late_to_a_filtered_list_is_told(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_a_late_user_of_a_filtered_list_is_told(admin_client: Client, make_dead: Make) -> None:
     rows = [make_dead(), make_dead()]
     requeue_execution(rows[0].pk)
     response = act(admin_client, "requeue", *rows, query="?dead=1")
-    assert messages(response) == ["1 requeued.", f"1 {MEANWHILE}"]
+    assert messages(response) == ["1 requeued.", f"1 {ALREADY_SETTLED}"]
 
 
-def test_what_cannot_be_requeued_is_told_by_why(
+def test_refused_requeues_are_counted_by_reason(
     admin_client: Client, make_dead: Make, make_task: Make, make_execution: Make
 ) -> None:
     deleted = make_task("deleted", "shop.plain")
@@ -130,7 +126,7 @@ def test_selected_failures_are_resolved_with_a_reason(
     resolve_execution(rows[0].pk, "Mended.", by="user:bob")
     response = answer(admin_client, asked, "Sent by hand.")
     assert response.url == page("execution_changelist")
-    assert messages(response) == ["2 resolved.", f"1 {MEANWHILE}"]
+    assert messages(response) == ["2 resolved.", f"1 {ALREADY_SETTLED}"]
     assert (fresh(rows[2]).resolution, fresh(rows[2]).resolved_by) == (
         "Sent by hand.",
         "user:admin",
@@ -160,7 +156,7 @@ def test_selected_executions_are_cancelled(
     assert log() == [why, why]
 
 
-def test_all_that_a_filter_finds_is_settled_up_to_a_bound(
+def test_select_all_is_limited(
     admin_client: Client, make_dead: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "MAX_SELECTED", 3)
@@ -173,7 +169,7 @@ def test_all_that_a_filter_finds_is_settled_up_to_a_bound(
     assert set(Execution.objects.dead()) == {*rows[:2], later}
 
 
-def test_what_is_no_number_chooses_nothing(admin_client: Client, make_dead: Make) -> None:
+def test_invalid_ids_select_nothing(admin_client: Client, make_dead: Make) -> None:
     row = make_dead()
     response = act(admin_client, "requeue", row, selected=f"x,,{'9' * 30}, {row.pk}")
     assert messages(response) == ["0 requeued."]
@@ -195,7 +191,7 @@ def test_buttons_are_shown_where_they_apply(
     assert offered(admin_client, dead) == ["Resolve…"]
 
 
-def test_one_failure_is_requeued_and_both_pages_link_to_each_other(
+def test_a_requeue_and_its_failure_link_to_each_other(
     admin_client: Client, make_dead: Make
 ) -> None:
     row = make_dead(payload={"days": 7})
@@ -213,7 +209,7 @@ def test_one_failure_is_requeued_and_both_pages_link_to_each_other(
     assert f'href="{page("execution_change", row.pk)}"' in shown(admin_client, again)
 
 
-def test_nothing_is_settled_by_looking(admin_client: Client, make_dead: Make, task: Task) -> None:
+def test_get_requests_change_nothing(admin_client: Client, make_dead: Make, task: Task) -> None:
     dead, queued = make_dead(), run_task_now(task)
     assert admin_client.get(page("execution_requeue", dead.pk)).status_code == 405
     for view, row in [("cancel", queued), ("resolve", dead), ("requeue_payload", dead)]:
@@ -251,7 +247,7 @@ def test_one_failure_is_requeued_with_another_payload(
     assert Execution.objects.count() == 2
 
 
-def test_who_is_overtaken_while_typing_a_payload_is_told(
+def test_a_user_overtaken_while_typing_is_told(
     admin_client: Client, make_dead: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = make_dead()
@@ -266,9 +262,7 @@ def test_who_is_overtaken_while_typing_a_payload_is_told(
     assert "was resolved by user:bob" in messages(late)[-1]
 
 
-def test_a_handler_that_is_gone_is_told_and_nothing_is_requeued(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_an_unknown_handler_is_refused(admin_client: Client, make_dead: Make) -> None:
     row = make_dead(handler="shop.gone")
     for response in (
         admin_client.get(page("execution_requeue_payload", row.pk)),
@@ -279,18 +273,14 @@ def test_a_handler_that_is_gone_is_told_and_nothing_is_requeued(
     assert fresh(row).dead
 
 
-def test_a_payload_that_the_handler_takes_no_more_leads_to_the_form(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_an_invalid_payload_links_to_the_form(admin_client: Client, make_dead: Make) -> None:
     row = make_dead(payload={"gone": 1})
     said = messages(admin_client.post(page("execution_requeue", row.pk)))[-1]
     assert "gone: unknown argument" in said
     assert f'<a href="{page("execution_requeue_payload", row.pk)}">' in said
 
 
-def test_one_is_resolved_and_the_next_is_told_by_whom(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_the_second_to_resolve_is_told_who_was_first(admin_client: Client, make_dead: Make) -> None:
     row = make_dead()
     url = page("execution_resolve", row.pk)
     data = {"confirmed": "Resolve", "reason": "Sent by hand."}
@@ -303,7 +293,7 @@ def test_one_is_resolved_and_the_next_is_told_by_whom(
     assert len(log()) == 1
 
 
-def test_one_is_cancelled_and_the_next_is_told(admin_client: Client, task: Task) -> None:
+def test_the_second_to_cancel_is_told(admin_client: Client, task: Task) -> None:
     queued, running = run_task_now(task), run_task_now(task)
     change(running, status="running")
     data = {"confirmed": "Cancel", "reason": ""}
@@ -316,12 +306,12 @@ def test_one_is_cancelled_and_the_next_is_told(admin_client: Client, task: Task)
     assert said[-1] == f"Execution {queued.pk} of 'nightly' has already finished (cancelled)."
 
 
-def test_an_execution_that_does_not_exist_is_not_found(admin_client: Client) -> None:
+def test_an_unknown_execution_is_not_found(admin_client: Client) -> None:
     for view in ("cancel", "requeue", "requeue_payload", "resolve"):
         assert admin_client.post(page(f"execution_{view}", 4711)).status_code == 404
 
 
-def test_a_handler_without_arguments_only_asks_for_a_click(
+def test_a_handler_without_arguments_needs_only_a_click(
     admin_client: Client, make_execution: Make, make_task: Make
 ) -> None:
     @scheduled_task(name="shop.bare")

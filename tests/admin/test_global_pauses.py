@@ -1,4 +1,4 @@
-"""Pauses of everything: the banner, the page that begins them, the button that ends them."""
+"""Global pauses: the banner, the page that starts one, the button that ends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def begin(now: datetime) -> Begin:
-    """Return a function that pauses everything, as of five minutes ago."""
+    """Return a function that starts a global pause five minutes ago."""
 
     def make(**fields: Any) -> Pause:
         began = now - timedelta(minutes=5)
@@ -33,7 +33,7 @@ def begin(now: datetime) -> Begin:
 
 @pytest.fixture
 def typed(later: datetime) -> dict[str, str]:
-    """Return what a browser posts to pause everything."""
+    """Return the form of a global pause as a browser posts it."""
     return {**as_typed(until=later), "reason": "The database moves."}
 
 
@@ -49,7 +49,7 @@ def test_without_a_pause_the_list_of_tasks_offers_one(admin_client: Client) -> N
 
 
 @pytest.mark.parametrize("view", ["task_changelist", "pause_changelist"])
-def test_a_banner_says_until_when_why_and_who(
+def test_a_banner_shows_the_end_the_reason_and_the_user(
     admin_client: Client, begin: Begin, later: datetime, view: str
 ) -> None:
     begin(until=later, reason="The <database> moves.")
@@ -66,7 +66,7 @@ def test_a_banner_says_until_when_why_and_who(
     assert page("pause_add") + '">Pause all tasks' not in said
 
 
-def test_a_pause_without_end_or_reason_says_neither(admin_client: Client, begin: Begin) -> None:
+def test_a_pause_without_end_or_reason_shows_neither(admin_client: Client, begin: Begin) -> None:
     begin(by="")
     said = banner(admin_client)
     assert "All tasks are paused." in said
@@ -74,16 +74,14 @@ def test_a_pause_without_end_or_reason_says_neither(admin_client: Client, begin:
     assert " by " not in said
 
 
-def test_pauses_that_are_over_show_no_banner(
-    admin_client: Client, begin: Begin, now: datetime
-) -> None:
+def test_ended_pauses_show_no_banner(admin_client: Client, begin: Begin, now: datetime) -> None:
     begin(until=now - timedelta(minutes=1))
     begin().delete()
     Pause.objects.create(begun_at=now + timedelta(hours=1))
     assert banner(admin_client) == ""
 
 
-def test_everything_is_paused_in_the_users_name(
+def test_all_tasks_are_paused_in_the_users_name(
     admin_client: Client, typed: dict[str, str], now: datetime, later: datetime
 ) -> None:
     assert admin_client.get(page("pause_add")).status_code == 200
@@ -96,7 +94,7 @@ def test_everything_is_paused_in_the_users_name(
     assert LogEntry.objects.get().object_id == str(pause.pk)
 
 
-def test_a_pause_takes_the_place_of_the_one_in_force(
+def test_a_pause_replaces_the_active_one(
     admin_client: Client, begin: Begin, typed: dict[str, str], now: datetime
 ) -> None:
     before = begin()
@@ -116,7 +114,7 @@ def test_a_pause_takes_the_place_of_the_one_in_force(
         ({"reason": "x" * 256}, "reason", "255"),
     ],
 )
-def test_what_is_no_pause_is_refused(
+def test_an_invalid_pause_is_refused(
     admin_client: Client, typed: dict[str, str], fields: dict[str, str], wrong: str, says: str
 ) -> None:
     response = admin_client.post(page("pause_add"), typed | fields)
@@ -127,7 +125,7 @@ def test_what_is_no_pause_is_refused(
     assert not Pause.objects.exists()
 
 
-def test_everything_is_resumed_by_a_button(admin_client: Client, begin: Begin) -> None:
+def test_a_button_resumes_all_tasks(admin_client: Client, begin: Begin) -> None:
     pause = begin()
     response = admin_client.post(page("pause_resume"))
     assert response.status_code == 302
@@ -140,15 +138,13 @@ def test_everything_is_resumed_by_a_button(admin_client: Client, begin: Begin) -
     assert messages(admin_client.post(page("pause_resume"))) == ["There was no global pause."]
 
 
-def test_looking_at_the_button_ends_nothing(
-    admin_client: Client, begin: Begin, now: datetime
-) -> None:
+def test_a_get_request_does_not_resume(admin_client: Client, begin: Begin, now: datetime) -> None:
     begin()
     assert admin_client.get(page("pause_resume")).status_code == 405
     assert Pause.objects.in_force(now).exists()
 
 
-def test_pauses_are_kept_as_they_were(
+def test_pauses_cannot_be_changed_or_deleted(
     admin_client: Client, begin: Begin, typed: dict[str, str]
 ) -> None:
     pause = begin(reason="Deploy")
@@ -165,7 +161,7 @@ def test_pauses_are_kept_as_they_were(
     assert Pause.objects.get().reason == "Deploy"
 
 
-def test_a_pause_in_force_says_so(admin_client: Client, begin: Begin) -> None:
+def test_an_active_pause_says_so(admin_client: Client, begin: Begin) -> None:
     begin()
     said = text(admin_client.get(page("pause_changelist")))
     assert ">active<" in said
@@ -207,7 +203,7 @@ def test_pausing_and_resuming_are_permissions(  # noqa: PLR0917
         (["change_pause"], "/admin/scheduled_tasks/pause/"),
     ],
 )
-def test_whoever_resumes_comes_to_a_page_that_they_may_see(
+def test_resuming_redirects_to_a_page_the_user_may_see(
     staff: Staff, begin: Begin, permissions: list[str], leads_to: str
 ) -> None:
     begin()
@@ -217,7 +213,7 @@ def test_whoever_resumes_comes_to_a_page_that_they_may_see(
     assert client.get(response.url).status_code == 200
 
 
-def test_the_banner_is_shown_to_whoever_may_see_tasks(staff: Staff, begin: Begin) -> None:
+def test_users_who_may_see_tasks_see_the_banner(staff: Staff, begin: Begin) -> None:
     begin(reason="Deploy")
     client = staff("view_task")
     assert "Deploy" in banner(client)

@@ -1,4 +1,4 @@
-"""Pauses of tasks: the page that begins them, the action that ends them, how they show."""
+"""Pauses of tasks: the page that starts one, the action that ends it, and their display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def pause(later: datetime) -> Callable[..., Any]:
-    """Return a function that pauses tasks until ``later``, unless it is given other fields."""
+    """Return a function that pauses tasks until ``later`` by default."""
 
     def post(client: Client, *tasks: Task, **fields: str) -> Any:
         typed = as_typed(paused_until=later)
@@ -31,7 +31,7 @@ def paused() -> list[str]:
     return list(Task.objects.exclude(paused_until=None).values_list("name", flat=True))
 
 
-def test_the_action_asks_until_when_and_why(admin_client: Client, make_task: Make) -> None:
+def test_the_action_asks_for_the_end_and_the_reason(admin_client: Client, make_task: Make) -> None:
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
     make_task("c", "shop.plain")
     response = act(admin_client, "pause", a, b)
@@ -63,7 +63,7 @@ def test_the_selected_tasks_are_paused_in_the_users_name(
     assert {entry.change_message for entry in LogEntry.objects.all()} == {"Paused."}
 
 
-def test_a_task_that_was_deleted_meanwhile_is_named_and_stops_no_other(
+def test_a_deleted_task_is_reported_and_others_are_paused(
     admin_client: Client, make_task: Make, pause: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
@@ -90,7 +90,7 @@ def test_a_task_that_was_deleted_meanwhile_is_named_and_stops_no_other(
         ({"pause_reason": "a\0b"}, "pause_reason", "Null characters"),
     ],
 )
-def test_what_is_no_pause_is_refused_and_nothing_is_saved(  # noqa: PLR0917
+def test_an_invalid_pause_is_refused(  # noqa: PLR0917
     admin_client: Client,
     make_task: Make,
     pause: Make,
@@ -107,7 +107,7 @@ def test_what_is_no_pause_is_refused_and_nothing_is_saved(  # noqa: PLR0917
     assert paused() == []
 
 
-def test_a_pause_takes_nothing_else_of_the_task_along(
+def test_a_pause_saves_no_other_field(
     admin_client: Client,
     make_task: Make,
     pause: Make,
@@ -141,7 +141,7 @@ def test_pauses_end_early(
     assert messages(act(admin_client, "end_pause", a)) == ["0 tasks resumed."]
 
 
-def test_whoever_may_not_change_tasks_pauses_none(
+def test_pausing_needs_the_change_permission(
     staff: Callable[..., Client], make_task: Make, pause: Make
 ) -> None:
     client, task = staff("view_task", "run_task"), make_task("a", "shop.plain")
@@ -149,7 +149,7 @@ def test_whoever_may_not_change_tasks_pauses_none(
     assert paused() == []
 
 
-def test_the_list_says_until_when_a_task_is_paused_and_why(
+def test_the_list_shows_the_end_and_the_reason(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     make_task("a", "shop.plain", "0 2 * * *", paused_until=later, pause_reason="It moves.")
@@ -159,7 +159,7 @@ def test_the_list_says_until_when_a_task_is_paused_and_why(
     assert '<span class="st-remark">It moves.</span>' in said
 
 
-def test_a_pause_that_is_over_or_stops_nothing_is_not_shown(
+def test_a_pause_without_effect_is_not_shown(
     admin_client: Client, make_task: Make, now: datetime, later: datetime
 ) -> None:
     make_task("a", "shop.plain", "0 2 * * *", paused_until=now - timedelta(seconds=1))
@@ -168,7 +168,7 @@ def test_a_pause_that_is_over_or_stops_nothing_is_not_shown(
     assert "st-paused" not in text(admin_client.get(page("task_changelist")))
 
 
-def test_the_page_of_a_paused_task_shows_the_pause_and_the_runs_after_it(
+def test_a_paused_task_shows_the_runs_after_the_pause(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     task = make_task("a", "shop.plain", "0 12 * * *", paused_until=later, pause_reason="It moves.")
@@ -183,7 +183,7 @@ def test_the_page_of_a_paused_task_shows_the_pause_and_the_runs_after_it(
     assert "</span></span>. Changed from code: category." in said
 
 
-def test_coming_runs_lie_within_the_window(
+def test_next_runs_lie_within_the_window(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     task = make_task(
@@ -195,7 +195,7 @@ def test_coming_runs_lie_within_the_window(
 
 
 @pytest.mark.parametrize(("query", "found"), [("1", ["a"]), ("0", ["b", "c"])])
-def test_paused_tasks_can_be_found(  # noqa: PLR0917
+def test_paused_tasks_can_be_filtered(  # noqa: PLR0917
     admin_client: Client,
     make_task: Make,
     now: datetime,

@@ -1,4 +1,4 @@
-"""Saves and deletions that meet a conflict with the engine: tried again, unseen by the person."""
+"""Saves and deletions that conflict with the engine are retried."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def conflicts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Return a function that lets a verb fail so many times after it has done its work."""
+    """Return a function that makes a method raise after its work, a given number of times."""
 
     def meet(cls: type, verb: str, *, times: int = 1, error: type[Exception]) -> list[str]:
         original, met = getattr(cls, verb), []
@@ -87,7 +87,7 @@ def test_other_errors_of_the_database_are_not_tried_again(
     assert len(met) == 1
 
 
-def test_in_a_transaction_of_the_request_the_conflict_is_the_projects(
+def test_with_atomic_requests_the_conflict_is_raised(
     admin_client: Client, conflicts: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
