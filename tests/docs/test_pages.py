@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_modules_that_are_named_exist(name: str) -> None:
         for path in MODULE.findall(page.read_text()):
             places = ("", "scheduled_tasks", "scheduled_tasks/executors")
             assert any((ROOT / place / path).exists() for place in places), path
+
+
+def test_imports_run_as_the_contract_has_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    assert "```\n" + "\n".join(layers) + "\n```" in (ROOT / "docs/design.md").read_text()
 
 
 def test_each_word_of_the_glossary_is_explained_once() -> None:
