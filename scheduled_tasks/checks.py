@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -19,6 +19,9 @@ from scheduled_tasks.handlers.registry import registry
 
 if TYPE_CHECKING:
     from scheduled_tasks.models import Task
+
+#: The policies that an executor may be unable to enforce, and the one that chooses it.
+LIMITS = {"executor", "timeout", "memory_limit_mb"}
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -141,7 +144,10 @@ def check_executor(**_: Any) -> list[CheckMessage]:
 
 def check_platform(**_: Any) -> list[CheckMessage]:
     """Check that the platform supports the process executor, if it is used."""
-    if "process" not in {default_executor(), *(item.executor for item in declared())}:
+    if "process" not in {
+        default_executor(),
+        *(item.policies.get("executor") for item in declared()),
+    }:
         return []
     if not can_fork():
         return [
@@ -176,10 +182,11 @@ def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
     problems = [
         sentence
         for item in declared()
-        for sentence in unenforced(f"The task declared for {item.handler}", item)
+        for sentence in unenforced(f"The task declared for {item.handler}", item.policies)
     ]
     for task in undeclared_limits(databases or ()):
-        problems.extend(unenforced(f"The task {task}", task))
+        policies = {name: getattr(task, name) for name in LIMITS}
+        problems.extend(unenforced(f"The task {task}", policies))
     return [
         Warning(
             sentence,
@@ -193,19 +200,19 @@ def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
     ]
 
 
-def unenforced(subject: str, task: Declaration | Task) -> Iterator[str]:
+def unenforced(subject: str, policies: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each limit that the executor of a task cannot enforce."""
-    name = task.executor or default_executor() or ""
+    name = policies.get("executor") or default_executor() or ""
     try:
         executor = executor_class(name)
     except InvalidSettings:
         return  # reported by E001, E006 or E008
-    if task.timeout is not None and not executor.can_kill:
+    if policies.get("timeout") is not None and not executor.can_kill:
         yield (
             f"{subject} has a timeout, but the executor {name!r} can only ask it to stop, not "
             "kill it."
         )
-    if task.memory_limit_mb is not None and not executor.can_limit_memory:
+    if policies.get("memory_limit_mb") is not None and not executor.can_limit_memory:
         yield f"{subject} has a memory limit, which the executor {name!r} does not enforce."
 
 
@@ -217,13 +224,12 @@ def undeclared_limits(databases: Collection[str]) -> list[Task]:
     if using not in databases:
         return []
     limited = Task.objects.using(using).exclude(timeout=None, memory_limit_mb=None)
-    about = {"executor", "timeout", "memory_limit_mb"}
     try:
         with transaction.atomic(using=using):
             return [
                 task
                 for task in limited
-                if task.origin != Task.Origin.CODE or about.intersection(task.changed_from_code)
+                if task.origin != Task.Origin.CODE or LIMITS.intersection(task.changed_from_code)
             ]
     except (DatabaseError, InterfaceError):
         return []  # not migrated yet, or not reachable

@@ -6,23 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidTask
+from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
-
-#: The options that are whole numbers, with their units.
-UNITS = {
-    "timeout": "seconds",
-    "memory_limit_mb": "megabytes",
-    "misfire_grace": "seconds",
-    "jitter": "seconds",
-}
-#: The options that may also be a timedelta.
-DURATIONS = ("timeout", "misfire_grace", "jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,27 +30,11 @@ class Declaration:
     description: str = ""
     category: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    queue: str = "default"
-    priority: int = 0
-    timeout: int | None = None
-    memory_limit_mb: int | None = None
-    on_lost: str = "retry"
-    max_losses: int = 3
-    executor: str = ""
-    max_retries: int = 0
-    retry_delay: int = 1
-    retry_backoff: float = 2.0
-    retry_max_delay: int = 3600
-    misfire_policy: str = "once"
-    misfire_grace: int | None = None
-    catch_up_limit: int = 100
-    overlap_policy: str = "skip"
-    jitter: int = 0
-    starts_at: str | None = None
-    ends_at: str | None = None
+    #: Those that code sets, as the columns hold them; moments as text.
+    policies: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Options(TypedDict, total=False):
+class Options(PolicyOptions, total=False):
     """What code may declare for a task, in addition to its handler and schedule."""
 
     timezone: str | None
@@ -68,31 +43,23 @@ class Options(TypedDict, total=False):
     description: str
     category: str
     metadata: Mapping[str, Any]
-    queue: str
-    priority: int
-    timeout: int | timedelta | None
-    memory_limit_mb: int | None
-    on_lost: str
-    max_losses: int
-    executor: str
-    retry: Retry | int
-    misfire_policy: str
-    misfire_grace: int | timedelta | None
-    catch_up_limit: int
-    overlap_policy: str
-    jitter: int | timedelta
-    starts_at: datetime | None
-    ends_at: datetime | None
+
+
+#: The options that are not policies.
+ABOUT_THE_TASK = tuple(
+    name for name in Options.__annotations__ if name not in PolicyOptions.__annotations__
+)
+OPTIONS = (*ABOUT_THE_TASK, *PolicyOptions.__annotations__)
 
 
 def declaration_of(
     caller: str, schedule: Schedule | str | None, name: str | None, options: Options
 ) -> Declaration:
     """Build a Declaration, with the schedule in its canonical text."""
-    if unknown := sorted(set(options) - set(Options.__annotations__)):
+    if unknown := sorted(set(options) - set(OPTIONS)):
         raise TypeError(
             f"{caller}() got an unexpected option {unknown[0]!r}; the options are "
-            f"{', '.join(Options.__annotations__)}."
+            f"{', '.join(OPTIONS)}."
         )
     timezone, anchor = options.get("timezone"), None
     match schedule:
@@ -109,7 +76,7 @@ def declaration_of(
             )
     value = parse(str(schedule or ""), timezone or "UTC")
     given = as_fields({**options, "timezone": timezone})
-    for key in ("starts_at", "ends_at"):
+    for key in MOMENTS:
         if given.get(key) is not None:
             given[key] = aware(key, given[key]).isoformat()
     if "description" in given:
@@ -117,8 +84,14 @@ def declaration_of(
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
+    about = {name: given.pop(name) for name in ABOUT_THE_TASK if name in given}
     return Declaration(
-        handler="", name=name, schedule=value.text if value else "", anchor=anchor, **given
+        handler="",
+        name=name,
+        schedule=value.text if value else "",
+        anchor=anchor,
+        policies=given,
+        **about,
     )
 
 
@@ -169,7 +142,7 @@ def retry_fields(retry: Retry) -> dict[str, Any]:
 
 def as_whole(option: str, value: Any) -> Any:
     number = value
-    if option in DURATIONS and isinstance(value, timedelta):
+    if UNITS[option] == "seconds" and isinstance(value, timedelta):
         number = value.total_seconds()
     if not isinstance(number, float):
         return number  # the task's own validation refuses other types

@@ -260,21 +260,8 @@ def scheduled_task(
     Options, all of which can be changed in the admin afterwards: ``timezone`` (the project's
     TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is
     first made), ``description`` (the first paragraph of the docstring), ``category``,
-    ``metadata``, and the policies, which docs/policies.md and docs/runs.md tell in full:
-
-    - ``queue``, ``priority`` (higher runs first), ``executor`` ("process" or "thread"; by default
-      the worker's choice);
-    - ``timeout`` (seconds or a timedelta: then a run is asked to stop, and killed if it does not),
-      ``memory_limit_mb`` (what a run and its child processes may use above what it started with);
-    - ``retry`` (True, a number of retries, or a Retry), ``on_lost`` ("retry" or "fail": what
-      happens to a run whose worker died), ``max_losses`` (how often it is run again);
-    - ``misfire_policy`` ("once", "skip" or "all": what happens to slots for which no scheduler
-      looked in time), ``misfire_grace`` (seconds after which a slot is not run any more),
-      ``catch_up_limit``;
-    - ``overlap_policy`` ("skip", "buffer_one", "buffer_all", "cancel_other" or "allow": what
-      happens to a slot while an earlier execution has not ended);
-    - ``jitter`` (seconds over which starts are spread), ``starts_at`` and ``ends_at`` (aware
-      datetimes between which there are slots).
+    ``metadata``, and the policies in ``handlers.policies.PolicyOptions``. docs/policies.md and
+    docs/runs.md explain them.
 
     Return the function itself. Raise InvalidSchedule at once for a schedule or zone that cannot
     be understood, InvalidPayload for arguments that JSON cannot hold, InvalidTask for an

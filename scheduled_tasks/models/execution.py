@@ -17,6 +17,7 @@ from scheduled_tasks.models.execution_queries import (
     UNFINISHED,
     ExecutionQuerySet,
 )
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
@@ -145,12 +146,7 @@ class Execution(models.Model):
         "task__name",
         "task__enabled",
         "task__schedule",
-        "task__executor",
-        "task__timeout",
-        "task__memory_limit_mb",
-        "task__overlap_policy",
-        "task__paused_until",
-        "task__misfire_grace",
+        *(f"task__{name}" for name in Policies.READ_TO_CLAIM),
     )
     #: The columns that an ending reads, to decide how a row goes on and to tell about it.
     READ_TO_END = (

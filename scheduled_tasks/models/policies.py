@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -201,26 +202,38 @@ class Policies(models.Model):
 
     #: The policies that hold a moment.
     MOMENTS = ("starts_at", "ends_at", "paused_until")
-    #: The policies that a declaration sets; pauses belong to people.
-    DECLARED_FIELDS: ClassVar[tuple[str, ...]] = (
+    #: The policies that code may set too, by sections of the admin's form and in lines of it.
+    SECTIONS: ClassVar[dict[str, tuple[str | tuple[str, ...], ...]]] = {
+        "schedule": (("starts_at", "ends_at"), "jitter"),
+        "execution": ("executor", ("timeout", "memory_limit_mb")),
+        "failures": (
+            ("max_retries", "retry_delay"),
+            ("retry_backoff", "retry_max_delay"),
+            ("on_lost", "max_losses"),
+        ),
+        "late": (("misfire_policy", "misfire_grace"), ("overlap_policy", "catch_up_limit")),
+        "advanced": (("queue", "priority"),),
+    }
+    DECLARED_FIELDS: ClassVar[tuple[str, ...]] = tuple(
+        chain.from_iterable(
+            (line,) if isinstance(line, str) else line for line in chain(*SECTIONS.values())
+        )
+    )
+    #: What runs are told, as fields of a Run of the same names.
+    TOLD_TO_RUNS = ("executor", "timeout", "memory_limit_mb")
+    #: What a claim reads.
+    READ_TO_CLAIM = (*TOLD_TO_RUNS, "overlap_policy", "paused_until", "misfire_grace")
+    #: What deciding slots reads, a claim at once included.
+    READ_TO_FIRE = (
+        *READ_TO_CLAIM,
         "queue",
         "priority",
-        "timeout",
-        "memory_limit_mb",
-        "executor",
-        "max_retries",
-        "retry_delay",
-        "retry_backoff",
-        "retry_max_delay",
-        "on_lost",
-        "max_losses",
-        "misfire_policy",
-        "misfire_grace",
-        "catch_up_limit",
-        "overlap_policy",
-        "jitter",
         "starts_at",
         "ends_at",
+        "jitter",
+        "pause_reason",
+        "misfire_policy",
+        "catch_up_limit",
     )
 
     class Meta:

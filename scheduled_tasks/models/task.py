@@ -268,12 +268,8 @@ class Task(Policies):
     @property
     def terms_of_runs(self) -> dict[str, Any]:
         """Return the fields of a Run that follow from the definition as it is now."""
-        return {
-            "schedule": self.schedule,
-            "executor": self.executor,
-            "timeout": self.timeout,
-            "memory_limit_mb": self.memory_limit_mb,
-        }
+        policies = {name: getattr(self, name) for name in self.TOLD_TO_RUNS}
+        return {"schedule": self.schedule, **policies}
 
     def describe_schedule(self) -> str:
         """Return the schedule in English, even if the row has become invalid."""

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
@@ -72,25 +73,12 @@ class TaskState(models.Model):
         "parked_at",
         "task__name",
         "task__handler",
-        "task__queue",
-        "task__priority",
         "task__payload",
         "task__schedule",
         "task__timezone",
         "task__anchor",
         "task__enabled",
-        "task__starts_at",
-        "task__ends_at",
-        "task__jitter",
-        "task__paused_until",
-        "task__pause_reason",
-        "task__misfire_policy",
-        "task__misfire_grace",
-        "task__catch_up_limit",
-        "task__overlap_policy",
-        "task__executor",
-        "task__timeout",
-        "task__memory_limit_mb",
+        *(f"task__{name}" for name in Policies.READ_TO_FIRE),
     )
     #: The columns that the end of an execution reads; it sets all the others that it writes.
     READ_TO_COUNT = ("last_success_at", "execution_count", "consecutive_failures")

@@ -20,6 +20,7 @@ from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import HandlerRegistry, registry
 from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Task, TaskState
+from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional
 from scheduled_tasks.models.task import field_value, project_timezone
 from scheduled_tasks.models.task_state import UNDECLARED
@@ -202,7 +203,13 @@ def as_column(name: str, value: Any) -> Any:
 
 def declared_values(declaration: Declaration) -> dict[str, Any]:
     """Return a declaration as ``Task.declared`` stores it: JSON, with a time zone."""
+    default = Task()
+    policies = {name: getattr(default, name) for name in Policies.DECLARED_FIELDS}
+    policies |= declaration.policies
     values = {name: getattr(declaration, name) for name in ("name", "anchor")}
-    values |= {name: as_column(name, getattr(declaration, name)) for name in Task.DECLARED_FIELDS}
+    values |= {
+        name: as_column(name, policies[name] if name in policies else getattr(declaration, name))
+        for name in Task.DECLARED_FIELDS
+    }
     values["timezone"] = declaration.timezone or project_timezone()
     return json.loads(json.dumps(values))  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task
+from scheduled_tasks.models.policies import Policies
 
 
 def page(view: str, *args: Any, site: str = "admin") -> str:
@@ -69,31 +70,22 @@ def task_data(**fields: Any) -> dict[str, Any]:
         "anchor_1": "",
         "enabled": "on",
         "payload": "{}",
-        "queue": "default",
-        "priority": "0",
-        "timeout": "",
-        "memory_limit_mb": "",
-        "executor": "",
-        "max_retries": "0",
-        "retry_delay": "1",
-        "retry_backoff": "2",
-        "retry_max_delay": "3600",
-        "on_lost": "retry",
-        "max_losses": "3",
-        "misfire_policy": "once",
-        "misfire_grace": "",
-        "catch_up_limit": "100",
-        "overlap_policy": "skip",
-        "jitter": "0",
-        "starts_at_0": "",
-        "starts_at_1": "",
-        "ends_at_0": "",
-        "ends_at_1": "",
+        **typed_policies(),
         "paused_until_0": "",
         "paused_until_1": "",
         "pause_reason": "",
         "metadata": "{}",
     } | fields
+
+
+def typed_policies() -> dict[str, str]:
+    """Return what a browser posts of the policies when nobody has changed their defaults."""
+    typed: dict[str, str] = {}
+    for name in Policies.DECLARED_FIELDS:
+        default = Policies._meta.get_field(name).get_default()
+        parts = (f"{name}_0", f"{name}_1") if name in Policies.MOMENTS else (name,)
+        typed |= dict.fromkeys(parts, "" if default is None else str(default))
+    return typed
 
 
 def change(execution: Execution, **fields: Any) -> None:

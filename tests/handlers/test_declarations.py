@@ -42,7 +42,7 @@ def test_the_decorator_works_bare_and_called_without_arguments(registry: Handler
 
 def test_called_as_a_function_it_takes_its_options_too(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("shop.tasks"), name="a.b", queue="slow")  # type: ignore[call-overload]
-    assert (only(registry).handler, only(registry).queue) == ("a.b", "slow")
+    assert (only(registry).handler, only(registry).policies["queue"]) == ("a.b", "slow")
 
 
 def test_all_options_are_noted(registry: HandlerRegistry) -> None:
@@ -71,11 +71,13 @@ def test_all_options_are_noted(registry: HandlerRegistry) -> None:
         description="Cleans.",
         category="cleanup",
         metadata={"team": "a"},
-        queue="slow",
-        priority=5,
-        timeout=600,
-        memory_limit_mb=512,
-        executor="thread",
+        policies={
+            "queue": "slow",
+            "priority": 5,
+            "timeout": 600,
+            "memory_limit_mb": 512,
+            "executor": "thread",
+        },
     )
 
 
@@ -190,7 +192,7 @@ def test_a_timeout_is_seconds_or_a_timedelta(
 ) -> None:
     scheduled_task(timeout=timeout)(function_of("shop.tasks"))
     declare("shop.cleanup", name="again", timeout=timeout)
-    assert [item.timeout for item in registry.declarations] == [seconds, seconds]
+    assert [item.policies["timeout"] for item in registry.declarations] == [seconds, seconds]
 
 
 @pytest.mark.parametrize(

@@ -276,9 +276,9 @@ def test_retries_are_declared_as_a_number_or_as_a_value(registry: HandlerRegistr
     @scheduled_task(retry=Retry(max_retries=2, delay=10, backoff=1, max_delay=60))
     def b() -> None: ...
 
-    first, second = registry.declarations
-    assert (first.max_retries, first.retry_delay, first.retry_backoff) == (5, 1, 2.0)
-    assert (second.max_retries, second.retry_delay, second.retry_max_delay) == (2, 10, 60)
+    first, second = (declaration.policies for declaration in registry.declarations)
+    assert (first["max_retries"], first["retry_delay"], first["retry_backoff"]) == (5, 1, 2.0)
+    assert (second["max_retries"], second["retry_delay"], second["retry_max_delay"]) == (2, 10, 60)
 
 
 def test_exception_classes_belong_to_the_handler(luck: Luck, db: None) -> None:

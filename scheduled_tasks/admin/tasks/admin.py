@@ -72,27 +72,18 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         (_("Definition"), {"fields": ("name", "handler", "payload", "description", "category")}),
         (
             _("Schedule"),
-            {"fields": ("schedule", "timezone", "enabled", ("starts_at", "ends_at"), "jitter")},
+            {"fields": ("schedule", "timezone", "enabled", *Task.SECTIONS["schedule"])},
         ),
         (PAUSE_TITLE, {"fields": PAUSE_FIELDS, "classes": ("collapse",)}),
-        (_("Execution"), {"fields": ("executor", ("timeout", "memory_limit_mb"))}),
-        (
-            _("Failures"),
-            {
-                "fields": (
-                    ("max_retries", "retry_delay"),
-                    ("retry_backoff", "retry_max_delay"),
-                    ("on_lost", "max_losses"),
-                )
-            },
-        ),
-        (
-            _("Late and overlapping runs"),
-            {"fields": (("misfire_policy", "misfire_grace"), ("overlap_policy", "catch_up_limit"))},
-        ),
+        (_("Execution"), {"fields": Task.SECTIONS["execution"]}),
+        (_("Failures"), {"fields": Task.SECTIONS["failures"]}),
+        (_("Late and overlapping runs"), {"fields": Task.SECTIONS["late"]}),
         (
             _("Advanced"),
-            {"fields": ("anchor", ("queue", "priority"), "metadata"), "classes": ("collapse",)},
+            {
+                "fields": ("anchor", *Task.SECTIONS["advanced"], "metadata"),
+                "classes": ("collapse",),
+            },
         ),
     )
 
