@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Skip,
         TimeLimitExceeded,
     )
-    from scheduled_tasks.handlers.registry import declare, scheduled_task
+    from scheduled_tasks.handlers.decorator import declare, scheduled_task
     from scheduled_tasks.handlers.retries import Retry
     from scheduled_tasks.operations.locks import lock
     from scheduled_tasks.operations.tasks import (
@@ -96,7 +96,7 @@ MODULES = {
         "Skip",
         "TimeLimitExceeded",
     ),
-    "handlers.registry": ("declare", "scheduled_task"),
+    "handlers.decorator": ("declare", "scheduled_task"),
     "handlers.retries": ("Retry",),
     "operations.locks": ("lock",),
     "operations.tasks": (

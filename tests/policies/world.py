@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from scheduled_tasks.handlers.registry import scheduled_task
+from scheduled_tasks.handlers.decorator import scheduled_task
 from scheduled_tasks.models import Execution as Row
 from scheduled_tasks.models import Pause as PauseRow
 from scheduled_tasks.models import Task as TaskRow

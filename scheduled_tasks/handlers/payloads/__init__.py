@@ -1,4 +1,11 @@
-"""Payloads: the JSON keyword arguments of a run, checked by a form made from the handler."""
+"""Payloads: the JSON keyword arguments of a run, checked against the handler's signature.
+
+A function goes in, a ``PayloadSpec`` comes out. It turns JSON into the arguments of a call
+(``clean``, in the process of a run and wherever a payload is stored) and builds the form in which
+a person fills them in (``form``, in the web process).
+
+Read ``payload_spec`` first, then ``signature`` and ``argument_types``.
+"""
 
 from __future__ import annotations
 

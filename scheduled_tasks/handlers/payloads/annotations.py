@@ -1,4 +1,4 @@
-"""From the annotation of a parameter to the kind of its argument."""
+"""From the annotation of a parameter to the type of its argument."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from scheduled_tasks.handlers.payloads.json_values import flaw
 
 @dataclass(frozen=True, slots=True)
 class AnnotationMeaning:
-    """What an annotation says: the kind of the argument and whether it may be null."""
+    """The type of an argument, and whether it may be null."""
 
     kind: ArgumentType
     nullable: bool
 
 
 def read_annotation(annotation: Any) -> AnnotationMeaning:
-    """Return the kind that an annotation says, and whether null is among its values."""
+    """Return the argument type of an annotation, and whether it allows null."""
     bare = unwrap(annotation)
     match bare:
         case Parameter.empty | None | types.NoneType:
@@ -57,7 +57,7 @@ def read_annotation(annotation: Any) -> AnnotationMeaning:
 
 
 def unwrap(annotation: Any) -> Any:
-    """Return what stands behind Annotated, NewType and ``type`` statements."""
+    """Return the type inside Annotated, NewType and ``type`` statements."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -70,7 +70,7 @@ def unwrap(annotation: Any) -> Any:
 
 
 def read_union(members: tuple[Any, ...]) -> AnnotationMeaning:
-    """Return the kind of an Optional; other unions are JSON, which the handler tells apart."""
+    """Return the type of an Optional. Other unions are JSON: the handler tells them apart."""
     others = [member for member in members if member is not types.NoneType]
     readings = [read_annotation(member) for member in others]
     nullable = len(others) < len(members) or any(reading.nullable for reading in readings)
@@ -80,7 +80,7 @@ def read_union(members: tuple[Any, ...]) -> AnnotationMeaning:
 
 
 def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
-    """Return the kind of one type."""
+    """Return the argument type of a plain type."""
     if annotation in PLAIN:
         return PLAIN[annotation]()
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -96,12 +96,12 @@ def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
 
 
 def a_list(*, convert: Callable[[Any], Any] | None = None) -> JsonType:
-    """Return JSON whose outer type is a list."""
+    """Return the type of JSON lists."""
     return JsonType(name="JSON list", expected="a list", outer=list, convert=convert)
 
 
 def an_object() -> JsonType:
-    """Return JSON whose outer type is an object."""
+    """Return the type of JSON objects."""
     return JsonType(name="JSON object", expected="an object", outer=dict)
 
 
@@ -113,8 +113,8 @@ def choice_type_of(values: tuple[Any, ...]) -> ChoiceType:
 def option_of(value: Any) -> ChoiceOption:
     """Return the option of a value.
 
-    Members of an Enum are stored by value where all values of that Enum are JSON scalars, which
-    lets a member be renamed; else by name.
+    Members of an Enum are stored by value if all values of that Enum are JSON scalars, so that a
+    member can be renamed; otherwise by name.
     """
     if not isinstance(value, Enum):
         return ChoiceOption(label=str(value), stored=value, value=value)
@@ -124,18 +124,18 @@ def option_of(value: Any) -> ChoiceOption:
 
 
 def is_scalar(value: Any) -> bool:
-    """Say whether JSON can say a value of an Enum and give the same back."""
+    """Whether a value of an Enum is the same after a round trip through JSON."""
     return type(value) in {str, int, bool, float} and flaw(value) is None
 
 
 def clock_time(text: str) -> time | None:
-    """Return the time of day that ISO text says; an offset would be meaningless."""
+    """Return the time of day of an ISO text, None if it has an offset, which means nothing."""
     found = time.fromisoformat(text)
     return found if found.tzinfo is None else None
 
 
 def finite(text: str) -> Decimal | None:
-    """Return the decimal number that text says."""
+    """Return the decimal number of a text, None if it is not finite."""
     found = Decimal(text)
     return found if found.is_finite() else None
 

@@ -1,4 +1,4 @@
-"""The kinds of arguments: how each is said in JSON, and typed by a person.
+"""The types of arguments: how each is written in JSON, and typed by a person.
 
     Kind
     ├── Whole      int
@@ -11,8 +11,8 @@
     └── Json       everything else
 
 ``parse`` turns what a person typed into a JSON value, ``read`` a JSON value into the Python value
-of the call, ``render`` a JSON value into what the person is shown. The first two raise ValueError
-with a sentence. Null is dealt with before, by the parameter.
+of the call, ``render`` a JSON value into what a person sees. The first two raise ValueError with a
+sentence. The parameter handles null before.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
 
 @dataclass(frozen=True, slots=True)
 class ArgumentType(ABC):
-    """Base of all kinds. ``name`` is for help texts, ``expected`` completes "must be …"."""
+    """Base of all types. ``name`` is for help texts, ``expected`` completes "must be …"."""
 
     name: str
     expected: str
 
     @abstractmethod
     def read(self, value: Any) -> Any:
-        """Return the Python value of a JSON value; raise ValueError for one it cannot be."""
+        """Return the Python value of a JSON value. Raise ValueError for a wrong one."""
 
     def parse(self, text: str) -> Any:
         """Return the JSON value of what a person typed."""
         return text
 
     def render(self, value: Any) -> str:
-        """Return what a person is shown of a JSON value."""
+        """Return the text that a person sees for a JSON value."""
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
     def show(self, value: Any) -> str:
-        """Return a default, which is a Python value, for people to read; "" if it says nothing."""
+        """Return a default, a Python value, as readable text; "" if it has none."""
         if value is None:
             return "none"
         try:
@@ -67,11 +67,11 @@ class ArgumentType(ABC):
             return ""
 
     def widget(self) -> forms.Widget:
-        """Return the widget in which a person types."""
+        """Return the form widget."""
         return forms.TextInput()
 
     def refuse(self, value: Any) -> NoReturn:
-        """Raise ValueError for a JSON value that is not of this kind."""
+        """Raise ValueError for a JSON value of another type."""
         raise ValueError(f"must be {self.expected}, not {type_name(value)}.")
 
 
@@ -89,7 +89,7 @@ class IntegerType(ArgumentType):
         return value
 
     def parse(self, text: str) -> Any:
-        """Return the number that the digits say."""
+        """Return the number with these digits."""
         if not WHOLE_NUMBER.fullmatch(text.strip()):
             raise ValueError("must be a whole number, in digits.")
         return int(text)
@@ -116,7 +116,7 @@ class FloatType(ArgumentType):
             raise ValueError("is too large a number.") from None
 
     def parse(self, text: str) -> Any:
-        """Return the number that the text says."""
+        """Return the number of the text."""
         try:
             return float(text)
         except ValueError:
@@ -129,13 +129,13 @@ class FloatType(ArgumentType):
 
 @dataclass(frozen=True, slots=True)
 class TextType(ArgumentType):
-    """Text, taken as it is: blanks at its ends are kept."""
+    """Text, unchanged: spaces at its ends are kept."""
 
     name: str = "text"
     expected: str = "text"
 
     def read(self, value: Any) -> Any:
-        """Return the text; a number is most likely a mistake."""
+        """Return the text. A number is refused, because it is most likely a mistake."""
         if not isinstance(value, str):
             self.refuse(value)
         return value
@@ -148,19 +148,19 @@ class TextType(ArgumentType):
         raise ValueError(f"must be text, not {type_name(value)}{advice}.")
 
     def show(self, value: Any) -> str:
-        """Return a default, with a word for the empty text."""
+        """Return a default; the empty text is shown as "empty"."""
         return ArgumentType.show(self, value) if value != "" else "empty"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedType(ArgumentType):
-    """What JSON says as text. ``convert`` raises, or returns None, for text that it refuses."""
+    """Values that are text in JSON. ``convert`` raises, or returns None, for invalid text."""
 
     convert: Callable[[str], Any]
     input_type: str = "text"
 
     def read(self, value: Any) -> Any:
-        """Return what the text says."""
+        """Return the value of the text."""
         if not isinstance(value, str):
             self.refuse(value)
         try:
@@ -172,7 +172,7 @@ class ParsedType(ArgumentType):
         return found
 
     def render(self, value: Any) -> str:
-        """Return the text; that of a date in the one form that browsers take."""
+        """Return the text; a date in the one format that browsers accept."""
         try:
             found = self.read(value)
         except ValueError:
@@ -180,7 +180,7 @@ class ParsedType(ArgumentType):
         return found.isoformat() if isinstance(found, date) else ArgumentType.render(self, value)
 
     def widget(self) -> forms.Widget:
-        """Return the input that browsers have for this kind."""
+        """Return the browser's input for this type."""
         step = {"step": "any"} if self.input_type in {"number", "datetime-local"} else {}
         return forms.TextInput(attrs={"type": self.input_type, **step})
 
@@ -190,35 +190,35 @@ class DecimalType(ParsedType):
     """Decimal numbers, without binary noise: 1.1 is Decimal("1.1")."""
 
     def read(self, value: Any) -> Any:
-        """Return the number that the JSON number or text says."""
+        """Return the number of a JSON number or text."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return Decimal(repr(value))
-        # Called by name, for a slotted dataclass is another class than the one decorated.
+        # Not super(): a slotted dataclass is another class than the one that was decorated.
         return ParsedType.read(self, value)
 
 
 @dataclass(frozen=True, slots=True)
 class DatetimeType(ParsedType):
-    """Moments. Those without an offset are in the current time zone."""
+    """Dates with times. Those without an offset are in the current time zone."""
 
     def parse(self, text: str) -> Any:
-        """Return the moment with its offset: whoever runs it may have another current zone."""
+        """Return the text with its offset: the run may have another current time zone."""
         return self.read(text).isoformat()
 
     def render(self, value: Any) -> str:
-        """Return the wall clock time in the current time zone, as browsers want it."""
+        """Return the local time in the current time zone, in the format of browsers."""
         try:
             local = timezone.localtime(self.read(value)).replace(tzinfo=None)
         except (ValueError, OverflowError):
             return ArgumentType.render(self, value)
-        # As short as browsers make it, so that a field that nobody touched comes back the same.
+        # As short as browsers make it, so that an untouched field returns the same text.
         exact = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
         return local.isoformat(timespec=exact)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonType(ArgumentType):
-    """Any JSON value, or those of one outer type. ``convert`` makes a tuple or a set of a list."""
+    """Any JSON value, or those of one outer type. ``convert`` makes a list a tuple or a set."""
 
     name: str = "JSON"
     expected: str = "a JSON value"
@@ -226,7 +226,7 @@ class JsonType(ArgumentType):
     convert: Callable[[Any], Any] | None = None
 
     def read(self, value: Any) -> Any:
-        """Return the value, if its outer type is the right one."""
+        """Return the value, if it has the right outer type."""
         if not isinstance(value, self.outer):
             self.refuse(value)
         try:
@@ -235,7 +235,7 @@ class JsonType(ArgumentType):
             raise ValueError("must hold plain values only, no lists or objects.") from None
 
     def parse(self, text: str) -> Any:
-        """Return the JSON value that the text says."""
+        """Return the JSON value of the text."""
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
@@ -245,7 +245,7 @@ class JsonType(ArgumentType):
             raise ValueError("is too large or too deeply nested.") from None
 
     def render(self, value: Any) -> str:
-        """Return the value as JSON, laid out."""
+        """Return the value as indented JSON."""
         return json.dumps(value, ensure_ascii=False, indent=2 if value else None)
 
     def show(self, value: Any) -> str:
@@ -265,9 +265,9 @@ class JsonType(ArgumentType):
 
 
 def aware(text: str) -> datetime | None:
-    """Return the moment that ISO text says, in the current time zone if it has no offset.
+    """Return the datetime of an ISO text, in the current time zone if it has no offset.
 
-    None if there is no such moment, or two, because clocks are changed.
+    None if clock changes make it nonexistent or ambiguous.
     """
     moment = parse_datetime(text)
     if moment is None:

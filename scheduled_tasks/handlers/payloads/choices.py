@@ -14,7 +14,7 @@ SHOWN_OPTIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class ChoiceOption:
-    """One value of a choice: what people see, what JSON says, what the handler gets."""
+    """One value of a choice: its label, its JSON value, and what the handler receives."""
 
     label: str
     stored: str | float | bool
@@ -28,7 +28,7 @@ class ChoiceType(ArgumentType):
     options: tuple[ChoiceOption, ...]
 
     def read(self, value: Any) -> Any:
-        """Return the value of the option that JSON names; true is not 1."""
+        """Return the value of the option with this JSON value; true is not 1."""
         for option in self.options:
             if isinstance(option.stored, bool) is isinstance(value, bool) and (
                 option.stored == value
@@ -39,7 +39,7 @@ class ChoiceType(ArgumentType):
         )
 
     def parse(self, text: str) -> Any:
-        """Return what JSON says for the chosen option."""
+        """Return the JSON value of the chosen option."""
         if text == "null":
             return None
         if text not in self.choices:
@@ -47,8 +47,8 @@ class ChoiceType(ArgumentType):
         return self.choices[text].stored
 
     def render(self, value: Any) -> str:
-        """Return the option's text in the page."""
-        # A text is quoted where it would be taken for another value: "1" beside 1, "null".
+        """Return the text of the option in the page."""
+        # A text is quoted if it could be confused with another value: "1" next to 1, or "null".
         others = {"", "null"} | {
             json.dumps(option.stored)
             for option in self.options
@@ -65,14 +65,14 @@ class ChoiceType(ArgumentType):
 
     @property
     def choices(self) -> Mapping[str, ChoiceOption]:
-        """Return the options by their text in the page."""
+        """The options by their text in the page."""
         return {self.render(option.stored): option for option in self.options}
 
 
 def choice_type(
     options: list[ChoiceOption], *, name: str = "choice", expected: str = ""
 ) -> ChoiceType:
-    """Return a choice that names its options where it refuses others."""
+    """Return a choice whose error message lists its options."""
     said = [json.dumps(option.stored, ensure_ascii=False) for option in options]
     if len(said) > SHOWN_OPTIONS:
         said = [*said[:SHOWN_OPTIONS], "…"]

@@ -1,4 +1,4 @@
-"""A handler's own Django form, made to clean JSON and only what is given of it."""
+"""Makes a handler's custom Django form clean JSON, and only the values that are given."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scheduled_tasks.exceptions import InvalidHandler
 from scheduled_tasks.handlers.payloads.json_values import type_name
 from scheduled_tasks.handlers.payloads.signature import Signature, name_of
 
-# What fields of Django raise for JSON values that no browser would send.
+# What Django's fields raise for JSON values that no browser would send.
 FIELD_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class GivenFieldsForm(forms.Form):
-    """Mixed in before an own form: clean the JSON values that are given, and nothing else.
+    """A mixin before a custom form: clean the JSON values that are given, and nothing else.
 
-    Fields that are absent are not cleaned, so that no field makes its own idea of empty of them.
-    The form's ``clean()`` finds the defaults of the handler in their place.
+    Absent fields are not cleaned, so that no field turns them into its own empty value. The form's
+    ``clean()`` finds the handler's defaults in their place.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class GivenFieldsForm(forms.Form):
         self.cleaned_data.update(self.defaults)
 
     def clean(self) -> dict[str, Any] | None:
-        """Run the own form's checks of the whole over values that are each right."""
+        """Run the custom form's ``clean()`` if each value is valid."""
         return super().clean() if self.complete and not self.errors else self.cleaned_data
 
     def arguments(self) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def clean_given(
     defaults: Mapping[str, Any],
     complete: bool,
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Return the arguments that an own form makes of what is given, and its errors by name.
+    """Return the arguments that a custom form makes of the given values, and its errors by name.
 
-    Its clean() runs only if what is given is ``complete`` and right, field by field.
+    Its ``clean()`` runs only if the values are ``complete`` and each of them is valid.
     """
     bound = type(form.__name__, (GivenFieldsForm, form), {})(given, defaults, complete=complete)
     errors = {
@@ -79,9 +79,9 @@ def clean_given(
 
 
 def clean_json(field: forms.Field, value: Any) -> Any:
-    """Return what a field makes of a JSON value, or raise ValidationError."""
+    """Return a JSON value as cleaned by a field, or raise ValidationError."""
     if isinstance(field, forms.BooleanField) and not isinstance(value, bool):
-        # Django takes "no" for true, and null for false.
+        # Django cleans "no" to True, and null to False.
         if value is None and isinstance(field, forms.NullBooleanField):
             return None
         raise ValidationError(f"must be true or false, not {type_name(value)}.")
@@ -94,12 +94,12 @@ def clean_json(field: forms.Field, value: Any) -> Any:
 
 
 def stored_json(field: forms.Field, raw: Any) -> Any:
-    """Return the JSON value to store for what a person gave, or raise ValidationError.
+    """Return the JSON value to store for a raw value, or raise ValidationError.
 
-    That is what the field made of it, if the field makes the same of that again: 30, not "30".
-    Else, as of a model instance or a date in a format of the form's own, it is what was given.
+    That is the cleaned value, if the field cleans it to the same again: 30, not "30". Otherwise, as
+    for a model instance or a date in a custom format, it is the raw value.
     """
-    # Fields take None for blank, whatever their widget sends.
+    # Fields accept None as blank, whatever their widget sends.
     cleaned = clean_safely(field, None if is_blank(raw) else raw)
     if isinstance(field, forms.JSONField):
         return cleaned
@@ -114,8 +114,8 @@ def stored_json(field: forms.Field, raw: Any) -> Any:
 def initial_for_custom_field(field: forms.Field, stored: Any) -> Any:
     """Return the initial value of a field for a JSON value.
 
-    That is the Python value, if the field can read what its widget then shows; a date in a format
-    of the form's own is shown as it was typed.
+    That is the Python value, if the field can clean what its widget then shows. A date in a custom
+    format is shown as it was typed.
     """
     try:
         value = clean_json(field, stored)
@@ -124,13 +124,13 @@ def initial_for_custom_field(field: forms.Field, stored: Any) -> Any:
             return value
     except (ValidationError, *FIELD_ERRORS):
         pass
-    # A widget of several inputs cannot take apart what the field did not make.
+    # A widget of several inputs can only split values that its field has made.
     several = isinstance(field.widget, forms.MultiWidget) and not isinstance(stored, list)
     return None if several else stored
 
 
 def clean_safely(field: forms.Field, value: Any) -> Any:
-    """Return what a field makes of a value; whatever it does not stand is a ValidationError."""
+    """Return a value as cleaned by a field. Any exception becomes a ValidationError."""
     try:
         return field.clean(value)
     except ValidationError:
@@ -140,27 +140,27 @@ def clean_safely(field: forms.Field, value: Any) -> Any:
 
 
 def is_blank(raw: Any) -> bool:
-    """Say whether a person left blank what a widget brings, also all the inputs of a widget."""
+    """Whether a raw value is blank, or consists of several blank inputs."""
     if isinstance(raw, (list, tuple)):
         return all(map(is_blank, raw))
     return raw is None or (isinstance(raw, str) and raw == "")
 
 
 def as_input(field: forms.Field, value: Any) -> Any:
-    """Return a JSON value as the field wants it: a JSONField would decode text once more."""
+    """Return a JSON value as input for a field: a JSONField would decode a text again."""
     if isinstance(field, forms.JSONField) and isinstance(value, str):
         return JSONString(value)
     return value
 
 
 def keep_empty_json(field: forms.Field) -> None:
-    """Let a JSONField take [], {} and "" for values."""
+    """Make a JSONField accept [], {} and "" as values."""
     if isinstance(field, forms.JSONField):
         field.empty_values = [None]
 
 
 def check_custom_form(function: Any, form: Any, signature: Signature) -> None:
-    """Raise InvalidHandler if an own form cannot supply the arguments of the function."""
+    """Raise InvalidHandler if a custom form cannot supply the arguments of the function."""
     name = name_of(function)
     if not (isinstance(form, type) and issubclass(form, forms.Form)):
         raise InvalidHandler(f"the form of {name} must be a subclass of forms.Form, not {form!r}.")

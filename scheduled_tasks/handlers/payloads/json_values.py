@@ -1,4 +1,4 @@
-"""What may stand in a payload: JSON values that every supported database can store."""
+"""The values of a payload: JSON that every supported database can store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 MAX_DEPTH = 100
-# Some 1200 digits. Python refuses to write integers of more than 4300 as text.
+# About 1200 digits. Python refuses to convert integers of more than 4300 digits to text.
 MAX_BITS = 4096
 NAMES = {
     type(None): "null",
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def flaw(value: Any) -> str | None:
-    """Return a sentence on why a value cannot be stored as JSON, or None if it can."""
+    """Return a sentence that says why a value cannot be stored as JSON, or None if it can."""
     rest = [(value, 1)]
     while rest:
         item, depth = rest.pop()
@@ -34,7 +34,7 @@ def flaw(value: Any) -> str | None:
 
 
 def flaw_of_one(item: Any, depth: int) -> str | None:
-    """Return what is wrong with an item itself, leaving its parts aside."""
+    """Return what is wrong with an item itself, apart from its parts."""
     match item:
         case str() if not is_storable(item):
             return "has a NUL or half a surrogate pair in its text, which cannot be stored."
@@ -55,7 +55,7 @@ def flaw_of_number(number: float) -> str | None:
 
 
 def flaw_of_container(container: list[Any] | dict[Any, Any], depth: int) -> str | None:
-    """Return what is wrong with a list or an object, leaving its parts aside."""
+    """Return what is wrong with a list or an object, apart from its parts."""
     if depth > MAX_DEPTH:
         return f"is nested more than {MAX_DEPTH} levels deep."
     if isinstance(container, dict) and not all(isinstance(key, str) for key in container):
@@ -64,7 +64,7 @@ def flaw_of_container(container: list[Any] | dict[Any, Any], depth: int) -> str 
 
 
 def is_storable(text: str) -> bool:
-    """Say whether text is free of NUL and of lone surrogates."""
+    """Whether a text contains neither NUL nor lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -73,7 +73,7 @@ def is_storable(text: str) -> bool:
 
 
 def type_name(value: Any) -> str:
-    """Name the JSON type of a value as a person would."""
+    """Return the JSON type of a value in words."""
     if isinstance(value, bool):
         return "true" if value else "false"
     for kind, name in NAMES.items():

@@ -1,4 +1,4 @@
-"""The form that a person fills in: what is left blank is absent."""
+"""The form in which a person fills in a payload: blank fields are absent keys."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BLANK = "---------"
 
 
 class PayloadForm(forms.Form):
-    """A form over the arguments of a handler; mixed in before a handler's own form.
+    """A form for the arguments of a handler; a mixin before the handler's custom form.
 
-    Its ``payload`` is what the person gave, as JSON; its ``cleaned_data`` are the arguments that
-    the handler would get of that, for the payload is cleaned just as the runner will.
+    ``payload`` is what the person has entered, as JSON. ``cleaned_data`` are the arguments that
+    the handler would receive: the payload is cleaned in the same way as in a run.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PayloadForm(forms.Form):
             field.widget = textarea()
 
     def add_extra_arguments(self, name: str, stored: Mapping[str, Any]) -> None:
-        """Add a field for the arguments that a handler takes as ``**name``."""
+        """Add a field for the arguments that a handler accepts as ``**name``."""
         self.fields[name] = ExtraArgumentsField(name)
         if stored:
             self.initial[name] = initial_for(self.fields[name], dict(stored))
@@ -78,10 +78,10 @@ class PayloadForm(forms.Form):
             self.cleaned_data = self.clean_payload(self.payload)
         except InvalidPayload as error:
             for name, sentences in error.errors.items():
-                self.tell(name, sentences)
+                self.add_errors(name, sentences)
 
-    def tell(self, name: str, sentences: list[str]) -> None:
-        """Add sentences to the field of an argument, or to the form if no field is to blame."""
+    def add_errors(self, name: str, sentences: list[str]) -> None:
+        """Add errors to the field of an argument, or to the form if it has no such field."""
         if name in self.fields:
             self.add_error(name, [capfirst(said) for said in sentences])
         elif name == "payload":
@@ -90,15 +90,15 @@ class PayloadForm(forms.Form):
             self.add_error(None, [f"{name}: {said}" for said in sentences])
 
     def clean(self) -> None:
-        """Leave out the own form's checks of the whole, which have run over the payload."""
+        """Do not call the custom form's ``clean()``: it has run when the payload was cleaned."""
 
     def given(self, name: str, field: forms.Field) -> dict[str, Any]:
-        """Return the arguments that one field gives, or raise ValidationError."""
+        """Return the arguments from one field, or raise ValidationError."""
         raw = field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
         if isinstance(field, ExtraArgumentsField):
             return field.arguments(text_of(raw), taken=self.fields.keys() - {name})
         if name in self.stored and self.is_as_shown(name, raw):
-            # Also what no input can say: null, the empty text, microseconds.
+            # Also values that cannot be typed: null, the empty text, microseconds.
             return {name: self.stored[name]}
         if is_blank(raw) and not self.is_required(name, field):
             return {}
@@ -110,18 +110,18 @@ class PayloadForm(forms.Form):
         return {name: value}
 
     def is_as_shown(self, name: str, raw: Any) -> bool:
-        """Say whether a person left a field as it was shown to them."""
+        """Whether a person left a field unchanged."""
         if not isinstance(self.fields[name], ArgumentField):
             return is_blank(raw) and is_blank(self.stored[name])
         return text_of(raw) == text_of(self.initial[name])
 
     def is_required(self, name: str, field: forms.Field) -> bool:
-        """Say whether a blank field is a value, or an error, rather than an absent key."""
+        """Whether a blank field is a value, or an error, rather than an absent key."""
         return self.parameters[name].required if name in self.parameters else field.required
 
 
 class ArgumentField(forms.Field):
-    """A field for one parameter. Its initial values are text as ``render`` gives it."""
+    """A field for one parameter. Its initial values are texts from ``render``."""
 
     def __init__(self, parameter: Parameter) -> None:
         self.parameter = parameter
@@ -152,7 +152,7 @@ class ArgumentField(forms.Field):
 
 
 class ExtraArgumentsField(ArgumentField):
-    """A field for what a handler takes as ``**kwargs``: one JSON object."""
+    """A field for the ``**kwargs`` of a handler: one JSON object."""
 
     def __init__(self, name: str) -> None:
         super().__init__(Parameter(name=name, kind=an_object(), nullable=True, default=None))
@@ -160,15 +160,15 @@ class ExtraArgumentsField(ArgumentField):
         self.help_text = "JSON object. Its keys are arguments of their own."
 
     def arguments(self, text: str, *, taken: Any) -> dict[str, Any]:
-        """Return the arguments in the object."""
+        """Return the arguments of the object."""
         arguments: dict[str, Any] = self.clean(text) or {}
-        if doubled := sorted(set(arguments) & set(taken)):
-            raise ValidationError(f"Has a field of its own: {', '.join(doubled)}.")
+        if duplicates := sorted(set(arguments) & set(taken)):
+            raise ValidationError(f"Has a field of its own: {', '.join(duplicates)}.")
         return arguments
 
 
 class DefaultOrFlagSelect(forms.Select):
-    """A select for a BooleanField, with a choice to say nothing; a checkbox has none."""
+    """A select for a BooleanField with a third, blank choice, which a checkbox lacks."""
 
     def __init__(self, default: str) -> None:
         super().__init__(choices=[("", default), ("true", "Yes"), ("false", "No")])
@@ -178,12 +178,12 @@ class DefaultOrFlagSelect(forms.Select):
         return [{True: "true", False: "false"}.get(value, "")]
 
     def value_from_datadict(self, data: Mapping[str, Any], _files: Any, name: str) -> Any:
-        """Return True, False or, for nothing said, None."""
+        """Return True, False, or None for the blank choice."""
         return {"true": True, "false": False}.get(data.get(name, ""))
 
 
 def widget_of(parameter: Parameter) -> forms.Widget:
-    """Return the widget of a parameter, which shows its default."""
+    """Return the widget of a parameter, with its default as placeholder."""
     kind = parameter.kind
     if isinstance(kind, ChoiceType):
         return select_of(kind, parameter)
@@ -197,12 +197,12 @@ def widget_of(parameter: Parameter) -> forms.Widget:
 
 
 def textarea() -> forms.Textarea:
-    """Return a widget for text of several lines."""
+    """Return a widget for several lines of text."""
     return forms.Textarea(attrs={"rows": 3})
 
 
 def text_of(raw: Any) -> str:
-    """Return what a widget brings as text, with line ends as they were before the browser."""
+    """Return the raw value of a widget as text, with the line ends that browsers change."""
     if raw is None:
         return ""
     text = raw if isinstance(raw, str) else json.dumps(raw)
@@ -210,11 +210,11 @@ def text_of(raw: Any) -> str:
 
 
 def select_of(kind: ChoiceType, parameter: Parameter) -> forms.Widget:
-    """Return the select among the options, which chooses none of them by itself."""
+    """Return a select of the options that has none selected initially."""
     choices = [(text, option.label) for text, option in kind.choices.items()]
     is_flag = all(isinstance(option.stored, bool) for option in kind.options)
     if parameter.required and not parameter.nullable:
-        # A select without a blank choice would choose Yes for whoever does not look.
+        # A select without a blank choice would preselect Yes.
         if is_flag:
             return forms.RadioSelect(choices=choices)
         return forms.Select(choices=[("", BLANK), *choices])
@@ -225,7 +225,7 @@ def select_of(kind: ChoiceType, parameter: Parameter) -> forms.Widget:
 
 
 def default_label(parameter: Parameter | None) -> str:
-    """Return what a blank choice is called."""
+    """Return the label of the blank choice."""
     default = parameter.default_text if parameter else ""
     return f"default ({default})" if default else "default"
 
@@ -239,7 +239,7 @@ def initial_for(field: forms.Field, value: Any) -> Any:
 
 
 def adapt(field: forms.Field, parameter: Parameter | None) -> None:
-    """Let a field of an own form be left blank where the handler has a default of its own."""
+    """Allow a blank in a custom form's field if the handler has a default."""
     keep_empty_json(field)
     if parameter.required if parameter else field.required:
         return

@@ -1,4 +1,4 @@
-"""What a handler takes, and the two ways to give it: JSON, and a form that a person fills in."""
+"""The arguments of a handler, and the two ways to supply them: as JSON, and in a form."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, re
 
 @dataclass(frozen=True, eq=False)
 class PayloadSpec:
-    """The arguments of a handler, from its signature or from the form that it names.
+    """The arguments of a handler, from its signature or from its custom form.
 
-    A key that is absent from a payload means the handler's own default, never a form's idea of
-    empty: the call gets only the keys that were given.
+    A key that is absent from a payload means the handler's own default, never the empty value of a
+    form field: the call receives only the keys that were given.
     """
 
     signature: Signature
@@ -32,24 +32,24 @@ class PayloadSpec:
     def from_function(
         cls, function: Callable[..., Any], *, form: type[forms.Form] | None = None
     ) -> Self:
-        """Return the spec of a function, or raise InvalidHandler with what is wrong with it."""
+        """Return the spec of a function. Raise InvalidHandler if it cannot be a handler."""
         signature = read_signature(function)
         if form is not None:
             check_custom_form(function, form, signature)
         return cls(signature, form)
 
     def prepare(self) -> None:
-        """Work out now what is otherwise worked out when the first payload is cleaned."""
+        """Compute now what is otherwise computed when the first payload is cleaned."""
         _ = self.parameters, self.by_name, self.names, self.required
 
     @property
     def context_parameter(self) -> str | None:
-        """Return the name of the parameter that gets the TaskContext, if there is one."""
+        """The name of the parameter that receives the TaskContext, if there is one."""
         return self.signature.context
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Return the parameters of the handler that a payload can hold, in their order."""
+        """The parameters of the handler that a payload can hold, in order."""
         if self.custom_form is None:
             return self.signature.parameters
         fields = self.custom_form.base_fields
@@ -58,11 +58,11 @@ class PayloadSpec:
     def clean(self, payload: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
         """Return the keyword arguments of a call, or raise InvalidPayload.
 
-        JSON values go in, Python values come out. Errors are all told at once, by argument; those
-        that belong to none stand under "payload". With ``complete`` false, required arguments may
-        be missing: whoever starts the run gives them.
+        JSON values go in, Python values come out. The exception holds all errors, by argument;
+        those that belong to no argument are under "payload". If ``complete`` is False, required
+        arguments may be missing: they are given when a run is started.
         """
-        refuse_what_is_no_object(payload)
+        refuse_non_object(payload)
         errors = self.errors_of_keys(payload)
         if complete:
             errors |= {name: ["required."] for name in self.required if name not in payload}
@@ -83,10 +83,10 @@ class PayloadSpec:
         initial: Mapping[str, Any] | None = None,
         prefix: str | None = "payload",
     ) -> PayloadForm:
-        """Return the form that a person fills in; ``initial`` is a payload, shown in its fields.
+        """Return the form that a person fills in. ``initial`` is a payload to show in its fields.
 
-        Pass ``initial`` again with the data: a field that is left as it was shown keeps its value
-        to the letter, also one that cannot be typed, such as null.
+        Pass ``initial`` again with the data: a field that was not changed keeps its exact value,
+        even one that cannot be typed, such as null.
         """
         base: type[PayloadForm] = PayloadForm
         if self.custom_form is not None:
@@ -116,9 +116,9 @@ class PayloadSpec:
         return form
 
     def payload_from(self, form: forms.BaseForm) -> dict[str, Any]:
-        """Return the JSON payload that a person gave in a bound form of this spec.
+        """Return the JSON payload from a bound form of this spec, with only the given keys.
 
-        It holds only the keys that were given. Raises InvalidPayload if the form is not valid.
+        Raise InvalidPayload if the form is not valid.
         """
         if not isinstance(form, PayloadForm):
             raise TypeError(f"{type(form).__name__} does not come from PayloadSpec.form().")
@@ -132,7 +132,7 @@ class PayloadSpec:
         return dict(form.payload)
 
     def read(self, given: Mapping[str, Any], errors: dict[str, list[str]]) -> dict[str, Any]:
-        """Return the given values as the signature reads them; add what it refuses to errors."""
+        """Return the given values, converted by the signature; add refusals to ``errors``."""
         by_name = self.by_name
         cleaned = {}
         for name, value in given.items():
@@ -145,7 +145,7 @@ class PayloadSpec:
     def read_by_custom_form(
         self, form: type[forms.Form], given: Mapping[str, Any], errors: dict[str, list[str]]
     ) -> dict[str, Any]:
-        """Return the given values as the own form cleans them; add what it refuses to errors."""
+        """Return the given values, cleaned by the custom form; add refusals to ``errors``."""
         in_form = {name: value for name, value in given.items() if name in form.base_fields}
         extra = {name: value for name, value in given.items() if name not in in_form}
         defaults = dict.fromkeys(form.base_fields) | {
@@ -155,14 +155,14 @@ class PayloadSpec:
         }
         cleaned, refused = clean_given(form, in_form, defaults=defaults, complete=not errors)
         errors.update(refused)
-        return extra | {name: value for name, value in cleaned.items() if self.takes(name)}
+        return extra | {name: value for name, value in cleaned.items() if self.accepts(name)}
 
     def errors_of_keys(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return what is wrong with keys that are unknown, or hold no JSON or null."""
+        """Return the errors of keys that are unknown, or whose value is not JSON or null."""
         by_name = self.by_name
         errors = {}
         for name, value in payload.items():
-            if not self.takes(name):
+            if not self.accepts(name):
                 errors[name] = [self.unknown(name)]
             elif said := flaw(value):
                 errors[name] = [said]
@@ -172,27 +172,26 @@ class PayloadSpec:
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:
-        """Return the parameters by their names."""
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
     def names(self) -> list[str]:
-        """Return the names of the arguments that are known by name."""
+        """The names of the arguments, without those of ``**kwargs``."""
         if self.custom_form is not None:
             return list(self.custom_form.base_fields)
         return [parameter.name for parameter in self.parameters]
 
     @cached_property
     def required(self) -> list[str]:
-        """Return the names of the arguments that every payload must hold."""
+        """The names of the arguments that every payload must hold."""
         known = {parameter.name: parameter.required for parameter in self.parameters}
         fields = self.custom_form.base_fields if self.custom_form is not None else {}
         return [
             name for name in self.names if known.get(name, name in fields and fields[name].required)
         ]
 
-    def takes(self, name: str) -> bool:
-        """Say whether a payload can hold an argument of this name."""
+    def accepts(self, name: str) -> bool:
+        """Whether a payload can hold an argument with this name."""
         if name in self.names:
             return True
         others = {parameter.name for parameter in self.signature.parameters}
@@ -202,7 +201,7 @@ class PayloadSpec:
         }
 
     def unknown(self, name: str) -> str:
-        """Return the sentence for an argument that the handler does not take."""
+        """Return the error for an argument that the handler does not have."""
         if name == self.context_parameter:
             return "comes from the scheduler; leave it out."
         if near := difflib.get_close_matches(name, self.names, n=1):
@@ -210,8 +209,8 @@ class PayloadSpec:
         return f"unknown argument; there are {', '.join(self.names) or 'none'}."
 
 
-def refuse_what_is_no_object(payload: Any) -> None:
-    """Raise InvalidPayload for what is not an object with text for keys."""
+def refuse_non_object(payload: Any) -> None:
+    """Raise InvalidPayload for anything but an object whose keys are text."""
     if not isinstance(payload, Mapping):
         raise InvalidPayload(
             {"payload": [f"must be an object of arguments, not {type_name(payload)}."]}

@@ -1,4 +1,4 @@
-"""What a function says of itself: its parameters, and which of them gets the context."""
+"""Reads the signature of a handler: its parameters, and which of them receives the context."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUIRED: Any = inspect.Parameter.empty
 class Parameter:
     """One argument that a payload can hold.
 
-    ``default`` is the handler's own, a Python value, or REQUIRED; ``annotation`` is as written.
+    ``default`` is the handler's own Python value, or REQUIRED; ``annotation`` is its source text.
     """
 
     name: str
@@ -33,29 +33,29 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Say whether the handler has no default of its own."""
+        """Whether the handler has no default for it."""
         return self.default is REQUIRED
 
     @property
     def label(self) -> str:
-        """Return the name for people: "Max age days"."""
+        """The name for people: "Max age days"."""
         return capfirst(self.name.strip("_").replace("_", " ") or self.name)
 
     @property
     def default_text(self) -> str:
-        """Return the default in short, or "" if there is none that a person could read."""
+        """The default as short text, "" if it has no readable form."""
         return "" if self.required else shorten(self.kind.show(self.default))
 
     @property
     def help_text(self) -> str:
-        """Return kind and default in short: "Whole number. Default: 30."."""
+        """Type and default in short: "Whole number. Default: 30."."""
         name = capfirst(self.kind.name) + (" or none" if self.nullable else "")
         if self.required:
             return f"{name}. Blank means none." if self.nullable else f"{name}."
         return f"{name}. Default: {self.default_text}." if self.default_text else f"{name}."
 
     def read(self, value: Any) -> Any:
-        """Return the Python value of a flawless JSON value, or raise ValueError with a sentence."""
+        """Return the Python value of a valid JSON value, or raise ValueError with a sentence."""
         if value is not None:
             return self.kind.read(value)
         if not self.nullable:
@@ -65,7 +65,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """The parameters of a handler; ``further`` is the name of its ``**kwargs``, if any."""
+    """The parameters of a handler. ``kwargs_name`` is the name of its ``**kwargs``, if any."""
 
     parameters: tuple[Parameter, ...]
     context: str | None
@@ -73,8 +73,8 @@ class Signature:
 
 
 def read_signature(function: Any) -> Signature:
-    """Return what a payload of the function can hold, or raise InvalidHandler."""
-    refuse_what_is_no_function(function)
+    """Return the parameters of the function that a payload can hold, or raise InvalidHandler."""
+    refuse_non_function(function)
     declared = parameters_of(function)
     context = context_among(function, declared)
     return Signature(
@@ -88,8 +88,8 @@ def read_signature(function: Any) -> Signature:
     )
 
 
-def refuse_what_is_no_function(function: Any) -> None:
-    """Raise InvalidHandler for what cannot be called by keyword, and then does its work."""
+def refuse_non_function(function: Any) -> None:
+    """Raise InvalidHandler for anything but a function that does its work when it is called."""
     if not inspect.isfunction(function):
         raise InvalidHandler(
             f"{function!r} is not a function; a handler is one written with def or async def."
@@ -101,7 +101,7 @@ def refuse_what_is_no_function(function: Any) -> None:
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function, all of which a call can name."""
+    """Return the parameters of a function. All of them must accept keyword arguments."""
     try:
         declared = list(inspect.signature(function).parameters.values())
     except (NameError, TypeError, ValueError) as error:
@@ -124,7 +124,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def context_among(function: Callable[..., Any], declared: list[inspect.Parameter]) -> str | None:
-    """Return the name of the parameter that asks for the context."""
+    """Return the name of the parameter that asks for the context, if there is one."""
     asking = [
         declaration.name
         for declaration in declared
@@ -140,7 +140,7 @@ def context_among(function: Callable[..., Any], declared: list[inspect.Parameter
 
 
 def asks_for_context(function: Callable[..., Any], declaration: inspect.Parameter) -> bool:
-    """Say whether a parameter is annotated with TaskContext, or an Optional of it."""
+    """Whether a parameter is annotated with TaskContext, or an Optional of it."""
     annotation = unwrap(resolve(function, declaration))
     if get_origin(annotation) in {Union, UnionType}:
         return {unwrap(member) for member in get_args(annotation)} == {TaskContext, NoneType}
@@ -148,7 +148,7 @@ def asks_for_context(function: Callable[..., Any], declaration: inspect.Paramete
 
 
 def read_parameter(function: Callable[..., Any], declaration: inspect.Parameter) -> Parameter:
-    """Return the argument that a parameter of the function takes."""
+    """Return the Parameter for a parameter of the function."""
     try:
         reading = read_annotation(resolve(function, declaration))
     except TypeError as error:
@@ -163,12 +163,12 @@ def read_parameter(function: Callable[..., Any], declaration: inspect.Parameter)
 
 
 def resolve(function: Callable[..., Any], declaration: inspect.Parameter) -> Any:
-    """Return the annotation of one parameter, with names in text looked up."""
+    """Return the annotation of one parameter, with names in text resolved."""
     if declaration.annotation is declaration.empty:
         return declaration.empty
     names = getattr(inspect.unwrap(function), "__globals__", {})
-    # A function of its own, so that the other annotations, such as that of the return value,
-    # need not resolve. TaskContext is often imported under TYPE_CHECKING only.
+    # A separate function, so that other annotations, such as that of the return value, need not
+    # be resolvable. TaskContext is often imported under TYPE_CHECKING only.
     bearer = FunctionType((lambda: None).__code__, {})
     bearer.__annotations__ = {declaration.name: declaration.annotation}
     try:
@@ -182,7 +182,7 @@ def resolve(function: Callable[..., Any], declaration: inspect.Parameter) -> Any
 def unresolved(
     function: Callable[..., Any], declaration: inspect.Parameter, error: Exception
 ) -> InvalidHandler:
-    """Return the error for an annotation that means nothing at run time."""
+    """Return the error for an annotation that cannot be resolved at run time."""
     is_name = isinstance(error, NameError)
     advice = "import it at run time, not under TYPE_CHECKING" if is_name else "use a type"
     return InvalidHandler(
@@ -192,7 +192,7 @@ def unresolved(
 
 
 def written(annotation: Any) -> str:
-    """Return an annotation as text, or "" if there is none."""
+    """Return an annotation as source text, "" if there is none."""
     if annotation is inspect.Parameter.empty:
         return ""
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
