@@ -1,4 +1,4 @@
-"""How much memory the processes of a run use themselves, in bytes."""
+"""Measures the memory that the processes of a run use themselves, in bytes."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from scheduled_tasks.executors.process import operating_system
 
 MEGABYTE = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-#: The kernel counts the peak of a process in kilobytes, that of macOS in bytes.
+#: Linux reports the peak of a process in kilobytes, macOS in bytes.
 UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What some processes use: ``private`` to each of them, and ``shared`` in fair parts too.
+    """The memory of some processes: ``private`` (USS), and ``shared`` proportionally too (PSS).
 
-    Pages that a child shares with the fork server become private when it writes to them, which
-    is right; but its fair part of them grows when its neighbours end, through no doing of its own.
-    So what is private decides. Memory that the processes of one run share with each other is in
-    the fair parts only, and counts where these grow beyond all that the fork server has.
+    A page that a child shares with the fork server becomes private when the child writes to it,
+    which is right. But the child's proportional share also grows when its siblings end, which is
+    not its doing, so private memory decides. Memory that the processes of one run share with each
+    other is only in ``shared``; it counts as soon as that exceeds all memory of the fork server.
     """
 
     private: int = 0
     shared: int = 0
 
     def above(self, start: Usage, inherited: int) -> int:
-        """Return how much more it is than at the start, of a run that inherited so much."""
+        """Return the increase since ``start``, for a run that has inherited this many bytes."""
         return max(self.private - start.private, self.shared - inherited, 0)
 
 
 def usage_of(processes: Iterable[int]) -> Usage:
-    """Measure some processes; those that have gone meanwhile use nothing."""
+    """Measure some processes. Those that have ended meanwhile count as 0."""
     private = shared = 0
     for pid in processes:
         try:
@@ -49,7 +49,7 @@ def usage_of(processes: Iterable[int]) -> Usage:
 
 
 def resident_of(pid: int) -> int:
-    """Return the resident memory of a process, 0 if it is gone."""
+    """Return the resident memory of a process, 0 if it has ended."""
     if operating_system.LINUX:
         pages = operating_system.text_of(f"/proc/{pid}/statm").split()[1:2]
         return int(pages[0]) * PAGE if pages else 0

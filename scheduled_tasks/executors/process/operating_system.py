@@ -1,4 +1,4 @@
-"""What the operating system does for processes, and where it does not."""
+"""What we need from the operating system for processes, and what some systems lack."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 LINUX = sys.platform.startswith("linux")
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
-#: The kernel ends runs before the worker when memory is short; the scale goes from 0 to 1000.
+#: Added to the OOM score (0 to 1000), so that the kernel kills runs before the worker.
 MORE_LIKELY = 500
-#: The signal at which a run writes down where it is: one that nothing else uses.
+#: The signal at which a run dumps its tracebacks: one that nothing else uses.
 DUMP_SIGNAL: int = getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0))
 
 
 def missing() -> list[str]:
-    """Return in sentences what the process executor cannot do on this platform."""
+    """Return, as sentences, what the process executor cannot do on this platform."""
     if not hasattr(os, "fork"):
         return ["It needs a POSIX system."]
     if LINUX:
         return []
     return [
-        "memory_limit_mb has no effect: memory cannot be told apart by process.",
+        "memory_limit_mb has no effect: memory cannot be measured by process.",
         "A process that a run starts and detaches from its process group may outlive the run.",
         "If the fork server is killed, runs end only when they next report to it.",
         "Each run starts in a fresh interpreter: forking a loaded one is not safe here.",
@@ -34,7 +34,7 @@ def missing() -> list[str]:
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when its parent dies; end it if that has happened already."""
+    """Have this process killed when its parent dies; exit if it has died already."""
     if LINUX:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -42,19 +42,19 @@ def die_with(parent: int) -> None:
 
 
 def wake_when_parent_dies() -> None:
-    """Have this process continued, if it was stopped, when its parent dies."""
+    """Have this process continued, if it is stopped, when its parent dies."""
     if LINUX:
         prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants that lose theirs."""
+    """Make this process the parent of descendants whose parent dies."""
     if LINUX:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_name(name: str) -> None:
-    """Give this process a name that ``top`` shows; the system keeps fifteen characters."""
+    """Set the name of this process that ``top`` shows; the kernel keeps 15 characters."""
     if LINUX:
         prctl(PR_SET_NAME, name.encode())
 
@@ -65,12 +65,12 @@ def prctl(option: int, value: int | bytes) -> None:
 
 @cache
 def libc() -> ctypes.CDLL:
-    """Return the library of C, found once for a process and those that are forked from it."""
+    """Return the C library. Cached, so that forked processes need not load it again."""
     return ctypes.CDLL(None)
 
 
 def raise_oom_score() -> None:
-    """Have the kernel choose this process before its worker when memory runs out."""
+    """Make the kernel kill this process before its worker when memory runs out."""
     with suppress(OSError):
         file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(file, raised_oom_score())
@@ -79,25 +79,25 @@ def raise_oom_score() -> None:
 
 @cache
 def raised_oom_score() -> bytes:
-    """Return the score of processes that are forked from this one, which tells them."""
+    """Return the score for processes that are forked from this one. Cached for them."""
     own = text_of("/proc/self/oom_score_adj").strip() or "0"
     return str(min(int(own) + MORE_LIKELY, 1000)).encode()
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory, as far as it says.
+    """Return the number of processes that the kernel has killed for lack of memory.
 
-    Counted in this process's control group where there is one, else on the whole machine.
+    Counted in this process's control group if there is one, else on the whole machine.
     """
-    for line in text_of(counts_of_oom_kills()).splitlines():
+    for line in text_of(oom_kill_file()).splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return 0
 
 
 @cache
-def counts_of_oom_kills() -> str:
-    """Return the file in which the kernel counts them, found once in each process."""
+def oom_kill_file() -> str:
+    """Return the file with the kernel's counter. Cached for each process."""
     groups = text_of("/proc/self/cgroup").splitlines()
     own = next((line[3:] for line in groups if line.startswith("0::")), None)
     events = f"/sys/fs/cgroup{own}/memory.events"
@@ -105,7 +105,7 @@ def counts_of_oom_kills() -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the children of a process, zombies too; none where the system does not list them."""
+    """Return the children of a process, zombies too; none if the system does not list them."""
     found: list[int] = []
     with suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- as in text_of
@@ -113,7 +113,7 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def family_of(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Return a process and all its descendants."""
     found = [pid]
     for member in found:
@@ -121,22 +121,22 @@ def family_of(pid: int) -> list[int]:
     return found
 
 
-def highest_resident_of(pid: int) -> int:
-    """Return the most resident memory that a process has had, in bytes; 0 where nobody knows."""
+def peak_resident_of(pid: int) -> int:
+    """Return the peak resident memory of a process in bytes, 0 if it is not known."""
     for line in text_of(f"/proc/{pid}/status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def forget_highest_resident(pid: int) -> None:
-    """Let the most memory of a process be counted from now on."""
+def reset_peak_resident(pid: int) -> None:
+    """Reset the peak resident memory of a process."""
     with suppress(OSError):
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def text_of(path: str) -> str:
-    # For every run a few small files are read, and to make Path objects takes longer than that.
+    # Several files are read for each run; creating Path objects would take longer than reading.
     try:
         with open(path) as file:  # noqa: PTH123
             return file.read()

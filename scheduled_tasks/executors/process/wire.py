@@ -1,7 +1,6 @@
-"""Frames on a stream socket: JSON objects, each after its length.
+"""Frames on a stream socket: JSON objects, each preceded by its length.
 
-JSON and not pickle: what a run's process sends is read by the worker, which must not have to
-trust it.
+JSON and not pickle, because the worker reads what a run's process sends and must not trust it.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from scheduled_tasks.runtime.runs import Outcome, Run
 Frame = dict[str, Any]
 Value = TypeVar("Value")
 
-#: One encoder for all frames: to make one takes as long as to encode a short frame.
+#: One encoder for all frames: creating one takes as long as encoding a short frame.
 AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 
 LENGTH = struct.Struct("!I")
-#: No frame is longer, in bytes: all that is sent is cut to MAX_STORED_LENGTH before.
+#: No valid frame is longer: everything that is sent is cut to MAX_STORED_LENGTH before.
 MAX_FRAME_BYTES = 1 << 28
-#: Bytes read or written at once.
+#: The number of bytes that are read or written at once.
 CHUNK_BYTES = 1 << 18
 
-MESSAGES: dict[str, type[Any]] = {
+MESSAGE_CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (LogLine, Progress, Checkpoint, Counts, StartedOver, LeaseCheck, ExecutorNote)
 }
 
 
 class BrokenStreamError(Exception):
-    """What came in is no frame; the other side is broken, and nothing after it can be read."""
+    """Invalid data instead of a frame; nothing after it can be read."""
 
 
 def encode(frame: Mapping[str, Any]) -> bytes:
@@ -56,13 +55,13 @@ def encode(frame: Mapping[str, Any]) -> bytes:
 
 
 class Decoder:
-    """Takes bytes as they come in and gives back whole frames."""
+    """Receives bytes and returns complete frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes; return the frames that are whole now. Raise BrokenStreamError."""
+        """Receive bytes. Return the frames that are complete now. Raise BrokenStreamError."""
         self._buffer += data
         while len(self._buffer) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(self._buffer)
@@ -87,7 +86,7 @@ def loaded(text: bytes) -> Frame:
 
 
 class Channel:
-    """A stream socket that never waits: frames go out as fast as the other side takes them."""
+    """A non-blocking stream socket: frames are sent as fast as the other side reads them."""
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
@@ -100,18 +99,18 @@ class Channel:
         return self.stream.fileno()
 
     def send(self, frame: Mapping[str, Any]) -> None:
-        """Put a frame behind what is unsent; ``flush`` sends it."""
+        """Append a frame to the unsent bytes; ``flush`` sends them."""
         self.unsent += encode(frame)
 
     def flush(self) -> None:
-        """Send what the other side takes now. Raise OSError where it is gone."""
+        """Send what the other side accepts now. Raise OSError if it is gone."""
         with suppress(BlockingIOError):
             while self.unsent:
                 sent = self.stream.send(memoryview(self.unsent)[:CHUNK_BYTES])
                 del self.unsent[:sent]
 
     def receive(self) -> list[Frame] | None:
-        """Return the frames that have come in, None once the other side is gone.
+        """Return the frames that have arrived, None if the other side is gone.
 
         Raise BrokenStreamError.
         """
@@ -134,19 +133,19 @@ class Channel:
         self.stream.close()
 
 
-def holds_moment(hint: Any) -> bool:
+def holds_datetime(hint: Any) -> bool:
     return hint is datetime or datetime in get_args(hint)
 
 
-#: The fields of each kind that hold a moment, or may.
-MOMENTS: dict[Any, frozenset[str]] = {
-    kind: frozenset(name for name, hint in get_type_hints(kind).items() if holds_moment(hint))
-    for kind in (Run, Outcome, *MESSAGES.values())
+#: The fields of each class that may hold a datetime.
+DATETIME_FIELDS: dict[Any, frozenset[str]] = {
+    kind: frozenset(name for name, hint in get_type_hints(kind).items() if holds_datetime(hint))
+    for kind in (Run, Outcome, *MESSAGE_CLASSES.values())
 }
 
 
 def packed(value: Run | Outcome | Message) -> Frame:
-    """Return a value's fields as JSON can hold them."""
+    """Return the fields of a value as JSON."""
     return {
         name: item.isoformat() if isinstance(item, datetime) else item
         for name, item in ((field.name, getattr(value, field.name)) for field in fields(value))
@@ -154,8 +153,8 @@ def packed(value: Run | Outcome | Message) -> Frame:
 
 
 def unpacked(kind: type[Value], given: Mapping[str, Any]) -> Value:
-    """Build a value from what ``packed`` returned."""
-    moments = MOMENTS[kind]
+    """Return the value that ``packed`` was called with."""
+    moments = DATETIME_FIELDS[kind]
     build: Any = kind
     value: Value = build(
         **{
@@ -172,6 +171,6 @@ def packed_message(message: Message) -> Frame:
 
 
 def unpacked_message(given: Mapping[str, Any]) -> Message:
-    """Build a message from what ``packed_message`` returned."""
-    message: Message = unpacked(MESSAGES[given["kind"]], given["fields"])
+    """Return the message that ``packed_message`` was called with."""
+    message: Message = unpacked(MESSAGE_CLASSES[given["kind"]], given["fields"])
     return message

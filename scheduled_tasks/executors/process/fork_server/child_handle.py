@@ -89,7 +89,7 @@ class ChildHandle:
         """Send it a run, and measure what it uses before."""
         self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
         if self.runs_made:
-            operating_system.forget_highest_resident(self.pid)
+            operating_system.reset_peak_resident(self.pid)
         self.oom_kills_at_start = operating_system.oom_kills()
         self.resident_at_start = resident_of(self.pid)
         if self.memory_limit:
@@ -98,13 +98,15 @@ class ChildHandle:
 
     def measure(self, inherited: int) -> int:
         """Return the bytes that its run uses now, with the processes that it has started."""
-        used = usage_of(operating_system.family_of(self.pid)).above(self.usage_at_start, inherited)
+        used = usage_of(operating_system.process_tree(self.pid)).above(
+            self.usage_at_start, inherited
+        )
         self.peak = max(self.peak, used)
         return used
 
-    def highest_resident(self) -> int:
+    def peak_resident(self) -> int:
         """Return the peak of its resident memory in this run, in bytes."""
-        return operating_system.highest_resident_of(self.pid)
+        return operating_system.peak_resident_of(self.pid)
 
     def peak_of(self, resident: int) -> int:
         """Return the peak of its run, from our measurements and from the kernel's."""

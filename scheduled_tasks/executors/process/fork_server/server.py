@@ -235,7 +235,7 @@ class ForkServer:
             child.dismiss()
             return
         self.reporter.flush_output(child)
-        self.reporter.ended(child, peak=child.peak_of(child.highest_resident()))
+        self.reporter.ended(child, peak=child.peak_of(child.peak_resident()))
         child.run, child.escalation = None, []
         self.spares.append(child)
 
