@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +17,43 @@ from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, make_worker
 
+#: Folders whose tests start processes and wait for them.
+STARTING_PROCESSES = tuple(
+    f"tests/{folder}/" for folder in ("commands", "concurrency", "executors", "policies")
+)
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for no database: it need not run on each of them."""
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Mark, select and order the tests."""
     for item in items:
-        fixtures = {"db", "transactional_db"}.intersection(getattr(item, "fixturenames", ()))
-        if not fixtures and item.get_closest_marker("django_db") is None:
+        if not uses_database(item):
             item.add_marker("without_database")
+    leave_out_long_forms(config, items)
+    yield
+    items.sort(key=is_short)  # last, since pytest-django sorts too
+
+
+def uses_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db"}.intersection(getattr(item, "fixturenames", ()))
+    return bool(fixtures) or item.get_closest_marker("django_db") is not None
+
+
+def leave_out_long_forms(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as long unless ``-m`` names it."""
+    if {"long", "chaos"}.intersection(config.getoption("markexpr").split()):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def is_short(item: pytest.Item) -> bool:
+    """Whether a test waits for no process: those that do begin first, the others fill the rest."""
+    return not item.nodeid.startswith(STARTING_PROCESSES)
 
 
 @pytest.fixture

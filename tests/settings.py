@@ -14,7 +14,7 @@ from pathlib import Path
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES, INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs", "tests.support"]
 DEBUG = False
 #: Child processes get options of their own through the environment, as a JSON object.
 SCHEDULED_TASKS = {"SYNC_AFTER_MIGRATE": False} | json.loads(os.environ.get("TEST_OPTIONS", "{}"))

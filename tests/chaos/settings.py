@@ -9,10 +9,8 @@ from tests.chaos.plan import LEASE
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as OF_THE_SUITE
 
-INSTALLED_APPS = [
-    *(app for app in OF_THE_SUITE if app not in ("example_project.shop", "tests.jobs")),
-    "tests.chaos",
-]
+LEFT_OUT = ("example_project.shop", "tests.jobs", "tests.support")
+INSTALLED_APPS = [*(app for app in OF_THE_SUITE if app not in LEFT_OUT), "tests.chaos"]
 SCHEDULED_TASKS = {
     "HEARTBEAT_INTERVAL": LEASE / 6,
     "KILL_GRACE": 1,

@@ -32,6 +32,7 @@ SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1_000_000)))
 MOST_SHOWN = 20
 
 
+@pytest.mark.long
 @pytest.mark.chaos
 def test_promises_are_kept_whatever_is_killed_frozen_or_cut_off(
     capsys: pytest.CaptureFixture[str],

@@ -9,7 +9,6 @@ So two processes race, and start by a little less or more apart each time. The l
 from __future__ import annotations
 
 import itertools
-import os
 import random
 
 import pytest
@@ -19,23 +18,24 @@ from tests.concurrency.racer import Racers, racers
 from tests.concurrency.scenarios import WITH_VARIANTS, Scenario
 from tests.concurrency.soundness import two_running, unsound
 from tests.concurrency.world import make_world
+from tests.support.lengths import short_and_long
 from tests.support.processes import environment_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = int(os.environ.get("RACES", "3"))
 #: By how many seconds one starts after the other at most: about as long as an operation takes.
 APART = 0.006
 SEED = 1
 
 
-def test_two_operations_in_two_processes() -> None:
+@pytest.mark.parametrize("races", short_and_long("RACES", short=1, long=15))
+def test_two_operations_in_two_processes(races: int) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("Other databases lock rows: there the operations are stopped one by one.")
     chosen = random.Random(SEED)
     with racers(2, environment_of()) as processes:
         for pair in itertools.combinations_with_replacement(WITH_VARIANTS, 2):
-            for _ in range(ROUNDS):
+            for _ in range(races):
                 race(Scenario(pair), processes, chosen.uniform(-APART, APART))
 
 

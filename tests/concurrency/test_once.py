@@ -23,12 +23,12 @@ from scheduled_tasks.runtime.runs import Run
 from tests.concurrency.contests import Contest
 from tests.concurrency.racer import Racers, racers
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines
+from tests.support.lengths import short_and_long
 from tests.support.processes import LONG, environment_of, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RACERS = 10
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 
 @pytest.fixture
@@ -53,10 +53,11 @@ def effects(key: str) -> int:
     return Group.objects.filter(name__startswith=f"{key} ").count()
 
 
-def test_of_ten_processes_one_at_most_is_the_first(runs: list[Run]) -> None:
+@pytest.mark.parametrize("rounds", short_and_long("ROUNDS", short=1, long=25))
+def test_of_ten_processes_one_at_most_is_the_first(runs: list[Run], rounds: int) -> None:
     """At REPEATABLE READ, in one transaction, those who come second may fail instead."""
     with racers(RACERS, environment_of(), moves="tests.concurrency.contests") as racing:
-        for number, atomic in product(range(ROUNDS), (True, False)):
+        for number, atomic in product(range(rounds), (True, False)):
             key = f"{number} {atomic}"
             contest = Contest(runs, f"all {key}", atomic=atomic)
             assert race(racing, contest) == ([], 1)

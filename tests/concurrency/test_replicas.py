@@ -8,7 +8,6 @@ The long form::
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,46 +18,52 @@ from django.db.models import F
 from django.utils import timezone
 
 from scheduled_tasks.models import Execution, Task, TaskState
+from tests.support.lengths import short_and_long
 from tests.support.processes import LONG, schedulers, wait_until
 
 pytestmark = [pytest.mark.replicas, pytest.mark.django_db(transaction=True)]
 
 SECOND = timedelta(seconds=1)
-SECONDS = int(os.environ.get("REPLICA_SECONDS", "8"))
+seconds = pytest.mark.parametrize("seconds", short_and_long("REPLICA_SECONDS", short=3, long=45))
 #: Hundreds of runs a second are more than this machine can fork.
 THREADS = {"TEST_OPTIONS": json.dumps({"EXECUTOR": "thread"})}
 #: One worker alone cannot take at once what is due each second.
 FEW_PLACES = {"TEST_OPTIONS": json.dumps({"CONCURRENCY": 4})}
 
 
-def test_every_slot_runs_exactly_once(tmp_path: Path) -> None:
+@seconds
+def test_every_slot_runs_exactly_once(tmp_path: Path, seconds: int) -> None:
     """SQLite has one writer at a time, so it is given less to do."""
     tasks, replicas = (20, 2) if connection.vendor == "sqlite" else (200, 3)
     marks = tmp_path / "marks"
-    assert_every_slot_runs_once(tasks=tasks, replicas=replicas, marks=marks, **THREADS)
+    assert_every_slot_runs_once(seconds, tasks=tasks, replicas=replicas, marks=marks, **THREADS)
 
 
-def test_the_unique_slot_alone_is_guard_enough(tmp_path: Path) -> None:
+@seconds
+def test_the_unique_slot_alone_is_guard_enough(tmp_path: Path, seconds: int) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("It takes PostgreSQL's row locks away; SQLite has none to begin with.")
     engine = {"TEST_DATABASE_ENGINE": "tests.support.unlocked_postgresql"}
     marks = tmp_path / "marks"
-    assert_every_slot_runs_once(tasks=200, replicas=3, marks=marks, **engine, **THREADS)
+    assert_every_slot_runs_once(seconds, tasks=200, replicas=3, marks=marks, **engine, **THREADS)
 
 
-def test_every_slot_runs_exactly_once_in_processes_too(tmp_path: Path) -> None:
-    assert_every_slot_runs_once(tasks=8, replicas=2, marks=tmp_path / "marks", **FEW_PLACES)
+@seconds
+def test_every_slot_runs_exactly_once_in_processes_too(tmp_path: Path, seconds: int) -> None:
+    assert_every_slot_runs_once(
+        seconds, tasks=8, replicas=2, marks=tmp_path / "marks", **FEW_PLACES
+    )
 
 
 def assert_every_slot_runs_once(
-    *, tasks: int, replicas: int, marks: Path, **environment: str
+    seconds: int, *, tasks: int, replicas: int, marks: Path, **environment: str
 ) -> None:
     first_slots = make_tasks_due_every_second(tasks)
     since = timezone.now()
     with schedulers(replicas, "--no-sync", MARK_FILE=str(marks), **environment):
         wait_until(
-            lambda: slots_fired_until() > since + SECONDS * SECOND and len(workers()) > 1,
-            within=SECONDS + 2 * LONG,
+            lambda: slots_fired_until() > since + seconds * SECOND and len(workers()) > 1,
+            within=seconds + 2 * LONG,
         )
     until = slots_fired_until()
     assert_no_slot_is_lost_or_double(first_slots, until)

@@ -7,7 +7,6 @@ The long form::
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +25,12 @@ from tests.concurrency.interleaving import (
 )
 from tests.concurrency.soundness import two_running, unsound
 from tests.concurrency.world import HANDLER, NOW, Status, World, make_world, outcome
+from tests.support.lengths import short_and_long
 from tests.support.processes import LONG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = int(os.environ.get("ROUNDS", "50"))
+rounds = pytest.mark.parametrize("rounds", short_and_long("ROUNDS", short=10, long=200))
 #: Which queues the three serve: one for all, so that all want the same row, and one for each.
 QUEUES = (["default"] * 3, ["a", "b", "c"])
 Claimers = Sequence[ThreadPoolExecutor]
@@ -57,13 +57,17 @@ def claimers_without_locks(
         yield opened
 
 
-def test_three_claimers_at_once_run_one_after_the_other(claimers: Claimers) -> None:
-    for number in range(ROUNDS):
+@rounds
+def test_three_claimers_at_once_run_one_after_the_other(claimers: Claimers, rounds: int) -> None:
+    for number in range(rounds):
         assert_one_after_the_other(claimers, QUEUES[number % 2])
 
 
-def test_the_unique_column_alone_is_guard_enough(claimers_without_locks: Claimers) -> None:
-    for number in range(ROUNDS):
+@rounds
+def test_the_unique_column_alone_is_guard_enough(
+    claimers_without_locks: Claimers, rounds: int
+) -> None:
+    for number in range(rounds):
         assert_one_after_the_other(claimers_without_locks, QUEUES[number % 2])
 
 

@@ -8,16 +8,16 @@ The long form::
 from __future__ import annotations
 
 import gc
-import os
 from collections import deque
 
 import psutil
+import pytest
 
 from scheduled_tasks.executors.process import operating_system
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
+from tests.support.lengths import short_and_long
 
-RUNS = int(os.environ.get("ENDURANCE_RUNS", "500"))
 CONCURRENCY = 4
 #: Memory grows by jumps of this many bytes, whatever the number of runs, and by so many a run.
 JUMP, MOST_PER_RUN = 1 << 20, 400
@@ -41,8 +41,9 @@ def make_runs(hand: Hand, number: int) -> None:
     gc.collect()
 
 
-def test_thousands_of_runs_leave_no_process_no_descriptor_and_no_memory(
-    take_in_hand: TakeInHand,
+@pytest.mark.parametrize("runs", short_and_long("ENDURANCE_RUNS", short=100, long=3000))
+def test_runs_leave_no_process_no_descriptor_and_no_memory(
+    take_in_hand: TakeInHand, runs: int
 ) -> None:
     hand = take_in_hand(CONCURRENCY)
     server, worker = hand.server, psutil.Process()
@@ -50,13 +51,13 @@ def test_thousands_of_runs_leave_no_process_no_descriptor_and_no_memory(
     def settled() -> bool:
         return len(operating_system.children_of(server.pid)) == CONCURRENCY == len(hand.spares())
 
-    make_runs(hand, 500)
+    make_runs(hand, min(runs, 500))
     hand.wait(settled)
     descriptors = worker.num_fds(), server.num_fds()
     memory = worker.memory_info().rss, server.memory_info().rss
-    make_runs(hand, RUNS)
+    make_runs(hand, runs)
     hand.wait(settled)
     assert (worker.num_fds(), server.num_fds()) == descriptors
     for process, before in zip((worker, server), memory, strict=True):
-        assert process.memory_info().rss - before < JUMP + RUNS * MOST_PER_RUN
+        assert process.memory_info().rss - before < JUMP + runs * MOST_PER_RUN
     assert hand.server == server

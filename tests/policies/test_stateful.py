@@ -8,7 +8,6 @@ their mind. A failing story is printed as the calls that make it up. The long fo
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -29,6 +28,7 @@ from tests.policies.moves import ENDINGS, changes, gaps, policies
 from tests.policies.records import Ending, Task
 from tests.policies.world import World
 from tests.schedules.moments import utc
+from tests.support.lengths import short_and_long
 
 pytestmark = pytest.mark.django_db
 
@@ -183,12 +183,11 @@ class Story(RuleBasedStateMachine):
         self.world.ledger.compare_all()
 
 
-@pytest.fixture
-def quickly() -> settings:
-    """Return settings for the normal suite."""
-    return settings(
+@pytest.mark.parametrize("stories", short_and_long("STORIES", short=20, long=400))
+def test_the_engine_does_what_the_rules_say(stories: int) -> None:
+    told = settings(
         deadline=None,
-        max_examples=int(os.environ.get("STORIES", "50")),
+        max_examples=stories,
         stateful_step_count=30,
         database=None,
         print_blob=True,
@@ -196,7 +195,4 @@ def quickly() -> settings:
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-
-
-def test_the_engine_does_what_the_rules_say(quickly: settings) -> None:
-    run_state_machine_as_test(Story, settings=quickly)
+    run_state_machine_as_test(Story, settings=told)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.handlers.decorator import scheduled_task
+from scheduled_tasks.lifecycle import firing, requeueing, stopping
+from scheduled_tasks.lifecycle.ending import give_back
 from scheduled_tasks.models import Execution as Row
 from scheduled_tasks.models import Pause as PauseRow
 from scheduled_tasks.models import Task as TaskRow
@@ -88,7 +90,7 @@ class World:
 
     def requeue(self, failed: Execution, now: datetime) -> Execution | None:
         assert failed.pk is not None
-        row = Row.objects.requeue(failed.pk, now, by="test")
+        row = requeueing.requeue(failed.pk, now, by="test")
         again = self.rules.requeue(failed, now)
         if row is None or again is None:
             assert row is again, f"requeue of {failed}: {row}, by the rules {again}"
@@ -105,7 +107,7 @@ class World:
     def cancel(self, executions: Iterable[Execution], now: datetime) -> None:
         executions = list(executions)
         ids = [execution.pk for execution in executions if execution.pk is not None]
-        Row.objects.cancel(ids, now, reason="Somebody asked for it.")
+        stopping.cancel(ids, now, reason="Somebody asked for it.")
         for execution in executions:
             self.rules.cancel(execution)
         self.ledger.compare("cancelled", now)
@@ -137,7 +139,7 @@ class World:
     def look(self, now: datetime, limit: int = ALL) -> None:
         """Let somebody look at what is due, as often as it takes to decide all of it."""
         while StateRow.objects.due(now).exists():  # a task disabled in bulk decides no slot
-            Row.objects.fire(now, limit=limit)
+            firing.fire(now, limit=limit)
         self.rules.look(now)
         self.ledger.compare("look", now)
 
@@ -165,7 +167,7 @@ class World:
         """Let a worker be lost, or give back what it holds because it stops."""
         for execution in self.held(worker):
             self.rules.end(execution, Ending(kind="lost", charged=charged), now)
-        Row.objects.give_back([worker.pk], now, reason="It was lost.", charged=charged)
+        give_back([str(worker.pk)], now, reason="It was lost.", charged=charged)
         del self.workers[worker.name]
         self.ledger.compare(f"{worker.name} lost" if charged else f"{worker.name} stops", now)
 

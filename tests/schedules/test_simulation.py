@@ -1,5 +1,13 @@
+"""Slots of cron against a simulator that walks through real time.
+
+The long form::
+
+    SCHEDULES=5000 python -m tests tests/schedules/test_simulation.py
+"""
+
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
@@ -14,6 +22,9 @@ from tests.schedules.expressions import expressions, places, seconds
 from tests.schedules.simulator import Simulator
 
 DAY = timedelta(days=1)
+played = settings(
+    deadline=None, max_examples=int(os.environ.get("SCHEDULES", "60")), derandomize=True
+)
 
 
 def cron(expression: str, zone: str) -> Cron:
@@ -24,7 +35,7 @@ def cron(expression: str, zone: str) -> Cron:
         raise
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@played
 @given(expression=expressions, place=places(), early=seconds(2 * DAY))
 def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
     expression: str, place: tuple[str, datetime], early: timedelta
@@ -40,7 +51,7 @@ def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
         assert not [slot for slot in upcoming[len(expected) :] if slot <= until]
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@played
 @given(
     times=st.tuples(
         st.sampled_from(["*", "0", "30", "*/20", "0,30", "15-45/15", "59"]),
@@ -59,7 +70,7 @@ def test_slots_in_the_small_hours_are_those_of_the_simulator(
     assert Cron(expression, timezone=zone).upcoming(len(expected), after=after) == expected
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@played
 @given(
     expression=expressions,
     place=places(),
@@ -75,7 +86,7 @@ def test_a_slot_is_the_next_one_of_every_moment_before_it(
     assert cron(expression, zone).next_after(between) == slot
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@played
 @given(expression=expressions, start=st.datetimes(datetime(1960, 1, 1), datetime(2400, 1, 1)))
 def test_days_are_those_of_the_calendar(expression: str, start: datetime) -> None:
     """Checks months and years that a walk by minutes does not reach."""

@@ -25,6 +25,19 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
+def postgresql_without_fsync() -> Iterator[str]:
+    """Return the address of a server that does not wait for the disk: nobody pulls the plug.
+
+    What is committed survives that server processes are killed, and even a crash of the server.
+    """
+    with tempfile.TemporaryDirectory() as folder, server_in(Path(folder)) as server:
+        for option in ("fsync", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {option} = off")
+        server.psql("SELECT pg_reload_conf()")
+        yield address_of(server)
+
+
+@contextmanager
 def given() -> Iterator[str]:
     """Return the address that DATABASE_URL holds."""
     yield os.environ["DATABASE_URL"]
