@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownTask
+from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownHandler, UnknownTask
 from scheduled_tasks.handlers.declarations import as_fields, as_json, refuse_error_classes
 from scheduled_tasks.handlers.registry import Handler, registry
 from scheduled_tasks.lifecycle import claiming, requeueing, resolving, stopping
@@ -19,6 +19,7 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.task import NAME
 from scheduled_tasks.models.task_change import BY_CODE
+from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
 
 #: The options of ``register_task`` besides its named arguments.
@@ -44,6 +45,35 @@ def get_task(name: str) -> Task:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
     raise UnknownTask(f"No task is called {name!r}. {advice}")
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name or handler; sync if it is only declared in code.
+
+    Raise UnknownTask, also if several tasks use the handler.
+    """
+    try:
+        return get_task(name)
+    except UnknownTask as error:
+        no_such_task = str(error)
+    try:
+        key = registry.get(name).key
+    except UnknownHandler as error:
+        if name not in {declaration.name for declaration in registry.declarations}:
+            raise UnknownTask(f"{no_such_task} {error}") from None
+        sync()
+        return get_task(name)
+    tasks = list_tasks().filter(handler=key)
+    if not tasks:
+        sync()
+    match list(tasks.all()[:2]):
+        case [task]:
+            return task
+        case []:
+            raise UnknownTask(f"No task uses the handler {key}: create one in the admin.")
+        case _:
+            names = ", ".join(tasks.values_list("name", flat=True)[:10])
+            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
 
 
 def list_tasks() -> QuerySet[Task]:

@@ -8,9 +8,9 @@ from itertools import islice
 
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.task import MICROSECOND
+from scheduled_tasks.operations.tasks import find_task
 from scheduled_tasks.schedules.zones import zone
 from scheduled_tasks.testing.moments import Moment, moment_of, moment_or_now
-from scheduled_tasks.worker.run_here import find_task
 
 
 def upcoming(name: str, count: int = 1, *, after: Moment | None = None) -> list[datetime]:

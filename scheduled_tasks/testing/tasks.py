@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduled_tasks.models import Execution
-from scheduled_tasks.operations.tasks import prepare
+from scheduled_tasks.operations.tasks import find_task, prepare
 from scheduled_tasks.testing.moments import Moment, moment_or_now
-from scheduled_tasks.worker.run_here import find_task, run_here
+from scheduled_tasks.worker.run_here import run_here
 
 
 def run_task(

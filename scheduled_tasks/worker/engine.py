@@ -145,13 +145,13 @@ class Engine:
         if not self._registered:
             self.start(now)
         elif not self.heartbeat.running:
-            self.heartbeat.beat(now)
-        elif self.heartbeat.stale:
+            self.heartbeat.beat(now)  # the caller's loop has no heartbeat thread
+        elif self.heartbeat.stale:  # this process was frozen, and may have been given up
             self.heartbeat.beat()
         if self.heartbeat.lost:
             raise WorkerLostError("This worker was given up as lost, so it exits.")
         self.executor.check()
-        ended = self.write_results()
+        ended = self.write_results()  # first, since endings free places and allow the next run
         self.maintenance.run_due(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
@@ -170,6 +170,7 @@ class Engine:
             wait = partial(self.clock.wait, next_work.slot, lead) if next_work.slot > now else None
             now = max(now, next_work.slot)
             fired, claimed = self.fire(now, before_commit=wait)
+            # Other workers may have fired or queued something in the meantime.
             next_work = self.find_next_work(now)
         waits = next_work.run_due(now)
         if waits:

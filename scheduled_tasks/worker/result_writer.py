@@ -68,7 +68,7 @@ class ResultWriter:
             # Endings are fetched first: then the messages sent before them are there as well.
             self._endings += self.source.finished()
         self.flush_messages()
-        written = len(self.write_held_up())
+        written = len(self.write_endings_held_up())
         while endings := self._endings[: app_settings.BATCH_SIZE]:
             written += len(self.write_endings(endings))
             del self._endings[: len(endings)]
@@ -95,7 +95,7 @@ class ResultWriter:
         """The claims with messages that cannot be written yet."""
         return {claim_of(sent) for sent in self._messages_held_up}
 
-    def write_held_up(self) -> list[Execution]:
+    def write_endings_held_up(self) -> list[Execution]:
         """Try again to write endings of locked executions, without waiting for locks."""
         endings = self._endings_held_up[: app_settings.BATCH_SIZE]
         ended = self.write_endings(endings, skip=True) if endings else []
@@ -132,17 +132,17 @@ class ResultWriter:
         """End executions and announce it; a bad or locked row does not stop the others."""
         # Messages go first: after its end nothing more may be written to an execution.
         held_up = self.claims_held_up
-        silent = [ending for ending in endings if claim_of(ending) not in held_up]
+        ready = [ending for ending in endings if claim_of(ending) not in held_up]
         try:
-            taken = end(silent, self.worker, self.clock.now(), skip=skip)
+            ended = end(ready, self.worker, self.clock.now(), skip=skip)
         except AWAY:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
             return self.write_split(endings, error)
-        self.keep_or_drop(endings, {execution.pk for execution in taken})
-        for execution in taken:
+        self.keep_or_drop(endings, {execution.pk for execution in ended})
+        for execution in ended:
             announce_end(execution)
-        return taken
+        return ended
 
     def keep_or_drop(self, endings: Sequence[Ending], written: Collection[int]) -> None:
         """Keep the endings of locked executions; drop those that another worker has decided."""

@@ -13,16 +13,13 @@ from datetime import datetime
 from django.db import connections
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
 from scheduled_tasks.executors.base import MESSAGE_DELAY_SECONDS
 from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import claiming, stopping
-from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
-from scheduled_tasks.operations.sync import sync
-from scheduled_tasks.operations.tasks import get_task
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Ending, Outcome
@@ -34,35 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds until a failed write is tried again.
 RETRY_SECONDS = 0.5
-
-
-def find_task(name: str) -> Task:
-    """Return the task of that name or handler; sync if it is only declared in code.
-
-    Raise UnknownTask, also if several tasks use the handler.
-    """
-    try:
-        return get_task(name)
-    except UnknownTask as error:
-        no_such_task = str(error)
-    try:
-        key = registry.get(name).key
-    except UnknownHandler as error:
-        if name not in {declaration.name for declaration in registry.declarations}:
-            raise UnknownTask(f"{no_such_task} {error}") from None
-        sync()
-        return get_task(name)
-    tasks = Task.objects.filter(handler=key).select_related("state")
-    if not tasks:
-        sync()
-    match list(tasks.all()[:2]):
-        case [task]:
-            return task
-        case []:
-            raise UnknownTask(f"No task uses the handler {key}: make one in the admin.")
-        case _:
-            names = ", ".join(tasks.values_list("name", flat=True)[:10])
-            raise UnknownTask(f"Several tasks use the handler {key}: run one of {names}.")
 
 
 def run_here(

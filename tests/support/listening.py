@@ -25,7 +25,7 @@ class Heard:
         """Count one call."""
         self.times += 1
 
-    def is_proven(self) -> bool:
+    def is_verified(self) -> bool:
         """Say whether it hears."""
         return self.listener.verified
 
@@ -53,7 +53,7 @@ def listening() -> Iterator[Heard]:
 def listening_well() -> Iterator[Heard]:
     """Listen, from when that is proven."""
     with listening() as heard:
-        wait_until(heard.is_proven, within=LONG)
+        wait_until(heard.is_verified, within=LONG)
         heard.times = 0
         yield heard
 

@@ -125,7 +125,7 @@ def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.Monkey
     go = threading.Event()
     with listening_well() as heard:
         monkeypatch.setattr(listener, "notify", lambda *_: go.wait(LONG))
-        wait_until(lambda: not heard.is_proven(), within=LONG)
+        wait_until(lambda: not heard.is_verified(), within=LONG)
         go.set()
 
 
@@ -147,7 +147,7 @@ def test_a_connection_that_died_in_silence_is_found_out(
         wait_until(lambda: is_deaf(heard), within=LONG)
         assert heard.times == 1, "it wakes once for what it may have missed"
         proxy.let_go()
-        wait_until(heard.is_proven, within=LONG)
+        wait_until(heard.is_verified, within=LONG)
     assert len(warnings(caplog)) == 1
 
 
@@ -186,7 +186,7 @@ def test_it_hears_as_soon_as_it_can(settings: Any, caplog: pytest.LogCaptureFixt
     with listening() as heard:
         wait_until(lambda: is_deaf(heard), within=LONG)
         configure(settings, "")
-        wait_until(heard.is_proven, within=LONG)
+        wait_until(heard.is_verified, within=LONG)
     assert len(warnings(caplog)) == 1
 
 

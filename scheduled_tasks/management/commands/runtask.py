@@ -13,9 +13,9 @@ from scheduled_tasks.management.console import json_object, log_to_console, user
 from scheduled_tasks.management.progress_bar import progress_bar
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.records import execution_record
-from scheduled_tasks.operations.tasks import prepare, run_task_now
+from scheduled_tasks.operations.tasks import find_task, prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import sanitized_text
-from scheduled_tasks.worker.run_here import find_task, run_here
+from scheduled_tasks.worker.run_here import run_here
 
 #: The length of names of tasks and handlers. Arguments may be longer.
 MAX_NAME_LENGTH = 200
