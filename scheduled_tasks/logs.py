@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scheduled_tasks.runtime.logs.capture import RunFilter
+from scheduled_tasks.runtime.logs.labels import RunFilter
 
 __all__ = ["RunFilter"]

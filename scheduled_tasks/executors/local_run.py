@@ -13,7 +13,7 @@ from scheduled_tasks.executors.connections import holds_the_only_write_lock
 from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.logs.printed_output import is_handling
+from scheduled_tasks.runtime.logs.logging_internals import called_by_handler
 from scheduled_tasks.runtime.messages import ExecutorNote, Message
 from scheduled_tasks.runtime.runs import Outcome, Run
 
@@ -105,7 +105,7 @@ class LocalRun:
         self._raise_if_refused()
         # The worker cannot write while this thread holds the only write lock, nor log while it
         # holds the lock of a logging handler.
-        while self.executor.backlogged and not (holds_the_only_write_lock() or is_handling()):
+        while self.executor.backlogged and not (holds_the_only_write_lock() or called_by_handler()):
             time.sleep(POLL_SECONDS)
             self._raise_if_refused()
 

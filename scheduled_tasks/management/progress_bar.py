@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from scheduled_tasks.runtime.logs.capture import all_handlers
+from scheduled_tasks.runtime.logs.logging_internals import all_handlers
 from scheduled_tasks.runtime.messages import Message, Progress
 
 

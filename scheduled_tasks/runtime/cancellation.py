@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,6 +10,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from scheduled_tasks.exceptions import RunInterrupted
+from scheduled_tasks.runtime.cpython_internals import discard_raised, raise_in
 
 T = TypeVar("T")
 #: The cancellation of the run in this context.
@@ -115,7 +115,7 @@ class Cancellation:
         with self._lock:
             self._thread = None
         if self._raised_from_afar:
-            swallow_pending()
+            discard_raised()
 
 
 def start_uninterrupted(start: Callable[[], None]) -> None:
@@ -127,29 +127,3 @@ def start_uninterrupted(start: Callable[[], None]) -> None:
     cancellation = current.get(None)
     with cancellation.shielded() if cancellation else nullcontext():
         start()
-
-
-class PendingError(RunInterrupted):
-    """Replaces an exception that has not yet been raised in a thread."""
-
-
-def raise_in(thread: int, error: type[BaseException]) -> None:
-    """Raise an exception in a thread, in place of one that has not been raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
-
-
-def swallow_pending() -> None:
-    """Discard an exception that another thread has raised for this one.
-
-    CPython can also withdraw it, but then its threads keep checking for it at each step.
-    """
-    surfaced = False
-    while not surfaced:
-        try:
-            raise_in(threading.get_ident(), PendingError)
-            while True:
-                pass
-        except PendingError:
-            surfaced = True
-        except RunInterrupted:
-            continue

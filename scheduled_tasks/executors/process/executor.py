@@ -22,8 +22,9 @@ from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process.wire import Frame, packed, unpacked_message
 from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.logs.capture import label_all, log_for_run
+from scheduled_tasks.runtime.logs.capture import log_for_run
 from scheduled_tasks.runtime.logs.console import level_on_console
+from scheduled_tasks.runtime.logs.labels import label_all
 from scheduled_tasks.runtime.messages import Envelope, ExecutorNote, LogLine
 from scheduled_tasks.runtime.runs import Run
 

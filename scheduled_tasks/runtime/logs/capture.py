@@ -1,14 +1,15 @@
-"""Copies what is logged in a run to its log, and labels records for the project's own logging."""
+"""Copies what is logged in a run to its log, and logs what no logger of the run has received."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from copy import copy
 from typing import Any
 
+from scheduled_tasks.runtime.logs.current_run import current_log, entered
+from scheduled_tasks.runtime.logs.labels import label_all, labels_of
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import LogLine
 from scheduled_tasks.runtime.runs import Run
@@ -21,19 +22,6 @@ OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
 OUR_PREFIX, OUTPUT_PREFIX = "scheduled_tasks.", f"{OUTPUT_LOGGER.name}."
 #: All records that propagate reach the first. A project may stop ours from propagating to it.
 ROOT, OURS = logging.getLogger(), logging.getLogger("scheduled_tasks")
-
-of_context: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
-
-
-class Process:
-    """``only`` is the log of the run, in a process that makes one run and nothing else."""
-
-    only: RunLog | None = None
-
-
-def current_log() -> RunLog | None:
-    """Return the log of the run that this code is part of, None outside runs."""
-    return of_context.get() or Process.only
 
 
 class LogCapture(logging.Handler):
@@ -81,34 +69,6 @@ def message_of(record: logging.LogRecord) -> str:
         return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
 
 
-class RunFilter(logging.Filter):
-    """Accepts every record, and adds the run that it comes from.
-
-    ``%(run)s`` is ``task=cleanup execution=4711`` in a run and "" elsewhere; ``task``,
-    ``execution`` and ``attempt`` are attributes of the records of runs.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Label a record."""
-        known, log = record.__dict__, current_log()
-        labels = labels_of(log.run) if log else known
-        if "task" in labels and "execution" in labels:
-            known.setdefault("run", f"task={labels['task']} execution={labels['execution']}")
-        known.setdefault("run", "")
-        if log:
-            for name, value in labels.items():
-                known.setdefault(name, value)
-        return True
-
-
-LABELS = RunFilter()
-
-
-def labels_of(run: Run) -> dict[str, str | int]:
-    """Return the attributes that identify the records of a run."""
-    return {"task": run.task_name, "execution": run.execution_id, "attempt": run.attempt}
-
-
 def install() -> None:
     """Capture what is logged in runs, and label it for the handlers of the project.
 
@@ -123,19 +83,6 @@ def install() -> None:
     label_all()
 
 
-def label_all() -> None:
-    """Add the label filter to all handlers."""
-    for handler in all_handlers():
-        if LABELS not in handler.filters:
-            handler.addFilter(LABELS)
-
-
-def all_handlers() -> list[logging.Handler]:
-    """Return every handler, also those that another handler wraps."""
-    references = list(logging._handlerList)  # type: ignore[attr-defined]  # noqa: SLF001
-    return [handler for reference in references if (handler := reference()) is not None]
-
-
 def log_for_run(run: Run, line: LogLine) -> None:
     """Log a line that no logger in the run's process has received."""
     log_safely(line.logger, line.level, line.message, extra=labels_of(run))
@@ -145,12 +92,6 @@ def log_safely(stream: str, level: int, text: str, **options: Any) -> None:
     """Log a printed line. An exception in a handler of the project is ignored."""
     with suppress(Exception):
         OUTPUT_LOGGER.getChild(stream).log(level, "%s", text, **options)
-
-
-def leave_run() -> None:
-    """Detach this process, which a handler has forked, from the run."""
-    of_context.set(None)
-    Process.only = None
 
 
 def has_no_other_handler(record: logging.LogRecord, level: int) -> bool:
@@ -169,12 +110,5 @@ def has_no_other_handler(record: logging.LogRecord, level: int) -> bool:
 def logged_to(log: RunLog, *, alone: bool) -> Iterator[None]:
     """Copy what is logged inside this block to a log; if ``alone``, from all threads."""
     install()
-    token = of_context.set(log)
-    if alone:
-        Process.only = log
-    try:
+    with entered(log, alone=alone):
         yield
-    finally:
-        if alone:
-            Process.only = None
-        of_context.reset(token)

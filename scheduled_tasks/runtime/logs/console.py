@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from scheduled_tasks.runtime.logs.capture import LABELS, LogCapture, message_of
+from scheduled_tasks.runtime.logs.capture import LogCapture, message_of
+from scheduled_tasks.runtime.logs.labels import LABELS
 from scheduled_tasks.runtime.redaction import mask_secrets
 
 ROOT = logging.getLogger()

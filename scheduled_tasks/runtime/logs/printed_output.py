@@ -8,18 +8,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
-from types import CodeType, FrameType
 from typing import Any, TextIO
 
-from scheduled_tasks.runtime.logs.capture import Process, current_log, log_safely
+from scheduled_tasks.runtime.logs.capture import log_safely
+from scheduled_tasks.runtime.logs.current_run import Process, current_log
+from scheduled_tasks.runtime.logs.logging_internals import called_by_logging
 from scheduled_tasks.runtime.logs.run_log import RunLog
 
 DESCRIPTORS = {"stdout": 1, "stderr": 2}
 #: The level of the lines of each stream.
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}
-#: How many callers are examined to see whether it is logging that writes.
-MAX_CALLERS = 40
-CALLED_HANDLERS, HANDLED = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
 
 
 class RunStream:
@@ -50,7 +48,7 @@ class RunStream:
     def write(self, text: str) -> int:
         """Log the lines that are complete now."""
         log = current_log()
-        if log is None or is_logging(sys._getframe(1)):  # noqa: SLF001
+        if log is None or called_by_logging(sys._getframe(1)):  # noqa: SLF001
             return self.stream.write(text)
         log_lines(self.name, log.print(self.name, text))
         return len(text)
@@ -107,23 +105,3 @@ def log_lines(name: str, lines: list[str]) -> None:
     """Log lines that were written to the stream with this name."""
     for line in lines:
         log_safely(name, LEVELS[name], line)
-
-
-def is_logging(frame: FrameType | None) -> bool:
-    """Whether these callers include logging that passes a record to its handlers."""
-    return calls(frame, CALLED_HANDLERS, HANDLED)
-
-
-def is_handling() -> bool:
-    """Whether a logging handler, which then holds its lock, is among the callers."""
-    return calls(sys._getframe(1), HANDLED)  # noqa: SLF001
-
-
-def calls(frame: FrameType | None, *codes: CodeType) -> bool:
-    for _ in range(MAX_CALLERS):
-        if frame is None:
-            return False
-        if frame.f_code in codes:
-            return True
-        frame = frame.f_back
-    return False

@@ -12,13 +12,9 @@ import pytest
 
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.runtime.context import TaskContext
-from scheduled_tasks.runtime.logs.capture import (
-    LogCapture,
-    RunFilter,
-    leave_run,
-    log_for_run,
-    logged_to,
-)
+from scheduled_tasks.runtime.logs.capture import LogCapture, log_for_run, logged_to
+from scheduled_tasks.runtime.logs.current_run import leave_run
+from scheduled_tasks.runtime.logs.labels import RunFilter
 from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import LogLine

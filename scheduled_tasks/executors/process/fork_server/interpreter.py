@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
+
+from scheduled_tasks.runtime.cpython_internals import interpreter_flags
 
 BOOT = (
     "import json, sys; path, arguments = map(json.loads, sys.argv[1:]); sys.path[:] = path; "
@@ -18,5 +19,11 @@ def command(**arguments: Any) -> list[str]:
 
     Like a process of multiprocessing, it has the module path and the flags of this interpreter.
     """
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-    return [sys.executable, *flags, "-c", BOOT, json.dumps(sys.path), json.dumps(arguments)]
+    return [
+        sys.executable,
+        *interpreter_flags(),
+        "-c",
+        BOOT,
+        json.dumps(sys.path),
+        json.dumps(arguments),
+    ]

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
-from scheduled_tasks.runtime.logs.capture import all_handlers, leave_run
+from scheduled_tasks.runtime.logs.current_run import leave_run
+from scheduled_tasks.runtime.logs.logging_internals import all_handlers
 from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 

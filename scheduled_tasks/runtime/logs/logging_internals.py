@@ -1,0 +1,40 @@
+"""What we use of the ``logging`` module that it does not document.
+
+Tested on Python 3.11 to 3.13; see tests/runtime/logs/test_logging_internals.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import CodeType, FrameType
+
+#: How many callers are examined.
+MAX_CALLERS = 40
+CALL_HANDLERS, HANDLE = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
+
+
+def all_handlers() -> list[logging.Handler]:
+    """Return every handler, also those that another handler wraps."""
+    references = list(logging._handlerList)  # type: ignore[attr-defined]  # noqa: SLF001
+    return [handler for reference in references if (handler := reference()) is not None]
+
+
+def called_by_logging(frame: FrameType | None) -> bool:
+    """Whether these callers include logging that passes a record to its handlers."""
+    return has_called(frame, CALL_HANDLERS, HANDLE)
+
+
+def called_by_handler() -> bool:
+    """Whether a logging handler, which then holds its lock, is among the callers."""
+    return has_called(sys._getframe(1), HANDLE)  # noqa: SLF001
+
+
+def has_called(frame: FrameType | None, *codes: CodeType) -> bool:
+    for _ in range(MAX_CALLERS):
+        if frame is None:
+            return False
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,41 @@
+"""What we use of the logging module that it does not document, by version of Python."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from scheduled_tasks.runtime.logs.logging_internals import (
+    all_handlers,
+    called_by_handler,
+    called_by_logging,
+)
+
+#: Before you add one, read _handlerList, Logger.callHandlers and Handler.handle in its logging.
+VERSIONS = [(3, 11), (3, 12), (3, 13)]
+
+
+class Asking(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        self.answers = called_by_logging(sys._getframe(1)), called_by_handler()
+
+
+def test_python_is_a_version_whose_logging_was_read() -> None:
+    assert sys.version_info[:2] in VERSIONS
+
+
+def test_a_handler_without_a_logger_is_among_all_handlers() -> None:
+    handler = Asking()
+    assert handler in all_handlers()
+
+
+def test_a_handler_knows_that_logging_has_called_it() -> None:
+    logger, handler = logging.getLogger("asking"), Asking()
+    logger.addHandler(handler)
+    logger.error("who calls?")
+    logger.removeHandler(handler)
+    assert handler.answers == (True, True)
+
+
+def test_other_code_is_not_called_by_logging() -> None:
+    assert (called_by_logging(sys._getframe(1)), called_by_handler()) == (False, False)
