@@ -34,11 +34,9 @@ class ReadOnlyAdmin(StyledAdmin):
     """An admin for rows that the engine writes: nothing can be added or changed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False
 
 
@@ -47,7 +45,6 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        """Return the number of rows, or the cap."""
         rows: QuerySet = self.object_list  # type: ignore[assignment]
         return rows.order_by().values("pk")[:MAX_COUNT].count()
 
@@ -62,8 +59,8 @@ class HistoryAdmin(ReadOnlyAdmin):
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch for lists only what they show."""
         queryset: QuerySet[Any] = super().get_queryset(request)
+        # Django calls this for every view; other views need all columns of their one row.
         match = request.resolver_match
         if match and match.url_name and match.url_name.endswith("_changelist"):
             return self.for_lists(queryset)

@@ -73,7 +73,6 @@ class ConfirmationPage(FormPage):
         self.confirmation = confirmation
 
     def respond(self) -> HttpResponse:
-        """Act on a valid form and redirect; otherwise show the form."""
         confirmation = self.confirmation
         posted = CONFIRMED in self.request.POST
         form = confirmation.form(self.request.POST if posted else None)

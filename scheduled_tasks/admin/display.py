@@ -104,7 +104,6 @@ def log_level(value: int) -> str | SafeString:
 
 
 def megabytes(amount: int | None) -> str:
-    """Return an amount of memory with its unit."""
     return EMPTY if amount is None else f"{amount} MB"
 
 

@@ -24,11 +24,9 @@ class ParkedFilter(admin.SimpleListFilter):
     parameter_name = "parked"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return yes and no."""
         return [("1", _("Yes")), ("0", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Return the matching rows."""
         if self.value() is None:
             return queryset
         return queryset.filter(state__parked_at__isnull=self.value() == "0")
@@ -41,11 +39,9 @@ class PausedFilter(admin.SimpleListFilter):
     parameter_name = "paused"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return yes and no."""
         return [("1", _("Yes")), ("0", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Return the matching rows."""
         if self.value() is None:
             return queryset
         paused = Q(paused_until__isnull=False, paused_until__gt=timezone.now())
@@ -60,21 +56,17 @@ class LastStatusFilter(admin.SimpleListFilter):
     unfinished = (Execution.Status.QUEUED, Execution.Status.RUNNING)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the statuses of finished executions."""
         choices = Execution.Status.choices
         finished = [choice for choice in choices if choice[0] not in self.unfinished]
         return [*finished, (NONE, _("never run"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Return the matching rows."""
         if (status := self.value()) is None:
             return queryset
         return queryset.filter(state__last_status="" if status == NONE else status)
 
 
 class CategoryFilter(admin.SimpleListFilter):
-    """Tasks by category."""
-
     title = _("category")
     parameter_name = "category"
 
@@ -85,7 +77,6 @@ class CategoryFilter(admin.SimpleListFilter):
         return [*named, (NONE, _("none"))] if named else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        """Return the matching rows."""
         if (category := self.value()) is None:
             return queryset
         return queryset.filter(category="" if category == NONE else category)
@@ -98,7 +89,6 @@ class OneTaskFilter(admin.SimpleListFilter):
     parameter_name = "task"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the task that the URL names."""
         if (task_id := self.value()) is None:
             return []
         if not task_id.isdecimal():
@@ -107,7 +97,6 @@ class OneTaskFilter(admin.SimpleListFilter):
         return [(task_id, name or f"#{task_id}")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the matching rows."""
         return queryset.filter(task=int(task_id)) if (task_id := self.value()) else queryset
 
 
@@ -118,11 +107,9 @@ class DeadFilter(admin.SimpleListFilter):
     parameter_name = "dead"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the one choice."""
         return [("1", _("Unresolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the matching rows."""
         return queryset.filter(DEAD) if self.value() else queryset
 
 
@@ -147,11 +134,9 @@ class CauseFilter(admin.SimpleListFilter):
         return "" if key == NONE else key.replace("\0", NONE)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the cause that the URL names."""
         return [(key, _("Selected cause"))] if (key := self.value()) else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the matching rows."""
         if not (key := self.value()):
             return queryset
         return queryset.filter(DEAD, error_fingerprint=self.fingerprint(key))
@@ -170,5 +155,4 @@ class QueueFilter(admin.SimpleListFilter):
         return queues if len(queues) > 1 else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        """Return the matching rows."""
         return queryset.filter(queue=queue) if (queue := self.value()) else queryset

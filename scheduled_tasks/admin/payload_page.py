@@ -93,5 +93,4 @@ class PayloadPage(FormPage, ABC):
 
 
 def queued_message(execution: Execution) -> str:
-    """Return the message after a run was queued."""
     return _("Queued as execution #%d. It runs as soon as a worker is free.") % execution.pk

@@ -47,11 +47,9 @@ class ProgressBar:
             return self.terminal.write(text)
 
     def flush(self) -> None:
-        """Flush the terminal."""
         self.terminal.flush()
 
     def close(self) -> None:
-        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 

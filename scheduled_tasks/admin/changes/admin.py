@@ -29,7 +29,6 @@ class TaskChangeAdmin(HistoryAdmin):
     fields = ("task_page", "action_badge", "changed_moment", "changed_by", "reason", "values")
 
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Defer what lists do not show."""
         return differences.for_lists(queryset)
 
     def has_delete_permission(self, request: HttpRequest, obj: TaskChange | None = None) -> bool:
@@ -38,12 +37,10 @@ class TaskChangeAdmin(HistoryAdmin):
 
     @admin.display(description=_("when"))
     def changed_moment(self, change: TaskChange) -> str:
-        """Return when it was made."""
         return display.moment(change.changed_at)
 
     @admin.display(description=_("action"))
     def action_badge(self, change: TaskChange) -> str:
-        """Return the action as a badge."""
         return display.badge(change.action, change.get_action_display())
 
     @admin.display(description=_("task"))
@@ -58,5 +55,4 @@ class TaskChangeAdmin(HistoryAdmin):
 
     @admin.display(description=_("fields"))
     def values(self, change: TaskChange) -> str:
-        """Return all old and new values."""
         return differences.table(change)

@@ -67,7 +67,6 @@ class Tally:
     tasks: list[Execution]
 
     def __add__(self, other: Tally) -> Tally:
-        """Return the sum over both."""
         return Tally(
             count=self.count + other.count,
             first=min(self.first, other.first),
@@ -81,6 +80,7 @@ def groups(site: AdminSite) -> Groups:
     """Return the unresolved failures by cause."""
     dead = Execution.objects.dead()
     ids = dead.order_by("-pk").values_list("pk", flat=True)
+    # The oldest of the counted failures, and the next one, which shows that there are more.
     oldest = list(ids[MAX_COUNTED - 1 : MAX_COUNTED + 1])
     tallies = tally(dead.filter(pk__gte=oldest[0]) if oldest else dead)
     shown = sorted(tallies.items(), key=lambda item: -item[1].newest)[:MAX_GROUPS]

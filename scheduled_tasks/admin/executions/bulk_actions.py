@@ -108,9 +108,9 @@ class BulkChange:
         self.by = user_of(request)
 
     def cancel(self, reason: str) -> None:
-        """Cancel the unfinished ones."""
         now = timezone.now()
         count = stopping.cancel(self.ids, now, reason=reason, by=self.by)
+        # The update does not return its rows; its time and reason identify them.
         ours = Q(finished_at=now, status=Execution.Status.CANCELLED) | Q(cancel_requested_at=now)
         done = self.rows(self.ids).filter(ours, reason=why_cancelled(reason, self.by))
         self.log(done, why_cancelled(reason, self.by))
@@ -118,7 +118,6 @@ class BulkChange:
         self.report_rest(self.ids.difference(row.pk for row in done), why_not_cancelled)
 
     def requeue(self) -> None:
-        """Requeue the failed ones."""
         done = requeueing.requeue_all(self.ids, timezone.now(), by=self.by)
         failed = [new.requeue_of for new in done.again if new.requeue_of is not None]
         self.log(failed, _g("Requeued."))
@@ -129,7 +128,6 @@ class BulkChange:
         self.report_rest(self.ids - handled, why_not_settled)
 
     def resolve(self, reason: str) -> None:
-        """Resolve the failed ones."""
         done = resolving.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
         self.log(self.rows(done), _g("Resolved: %s") % reason)
         self.report(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
@@ -147,12 +145,10 @@ class BulkChange:
         LogEntry.objects.log_actions(self.request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
 
     def report(self, message: str, count: int) -> None:
-        """Report the count of changed executions."""
         level = messages.SUCCESS if count else messages.INFO
         self.admin.message_user(self.request, message % count, level)
 
     def warn(self, message: str) -> None:
-        """Report what was not done."""
         self.admin.message_user(self.request, message, messages.WARNING)
 
     def report_rest(self, ids: Collection[int], why: Callable[[Execution, int], str]) -> None:

@@ -49,7 +49,6 @@ class ExecutionButtons(RunPermission):
     """The views behind the buttons. A user who is too late sees the state of the execution."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the URLs of the buttons."""
         urls = [
             path(
                 f"<int:pk>/{action}/",
@@ -84,7 +83,6 @@ class ExecutionButtons(RunPermission):
         return context
 
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a reason, then cancel."""
         execution = self.get_execution(request, pk)
         return self.confirm_one(
             request,
@@ -97,7 +95,6 @@ class ExecutionButtons(RunPermission):
         )
 
     def resolve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a reason, then resolve."""
         execution = self.get_execution(request, pk)
         return self.confirm_one(
             request,
@@ -195,7 +192,6 @@ class ExecutionButtons(RunPermission):
         return format_html('{} <a href="{}">{}</a>', error, page, _("Change the payload"))
 
     def change_url(self, execution: Execution) -> str:
-        """Return the URL of an execution's page."""
         return url(self.admin_site, "execution_change", execution.pk)
 
 

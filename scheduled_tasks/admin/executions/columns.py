@@ -39,12 +39,10 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, execution: Execution) -> str:
-        """Return its id as a number sign and digits."""
         return f"#{execution.pk}"
 
     @admin.display(description=_("status"))
     def status_badge(self, execution: Execution) -> str:
-        """Return the status as a badge."""
         return status_badge(execution)
 
     @admin.display(description=_("status"))
@@ -55,75 +53,61 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("next attempt"))
     def next_attempt_text(self, execution: Execution) -> str:
-        """Return which attempt is next, and when."""
         return next_attempt(execution)
 
     @admin.display(description=_("asked to stop"))
     def stop_moment(self, execution: Execution) -> str:
-        """Return when it was cancelled while running."""
         return display.moment(execution.cancel_requested_at)
 
     @admin.display(description=_("requeue of"))
     def requeue_link(self, execution: Execution) -> str:
-        """Link to the failed execution that this one replaces."""
         page = url(self.admin_site, "execution_change", execution.requeue_of_id)
         return format_html('<a href="{}">#{}</a>', page, execution.requeue_of_id)
 
     @admin.display(description=_("resolved"))
     def resolution_text(self, execution: Execution) -> str:
-        """Return how a failure was resolved, when and by whom."""
         moment = display.moment(execution.resolved_at)
         by = _g("by %s") % execution.resolved_by if execution.resolved_by else ""
         return format_html("{} {} {}", execution.resolution, moment, by)
 
     @admin.display(description=_("task"))
     def task_link(self, execution: Execution) -> str:
-        """Link to the task while it exists."""
         return task_link(self.admin_site, execution)
 
     @admin.display(description=_("scheduled for"))
     def scheduled_moment(self, execution: Execution) -> str:
-        """Return the scheduled time, or the range of times that the row covers."""
         return scheduled_times(execution)
 
     @admin.display(description=_("created"))
     def created_moment(self, execution: Execution) -> str:
-        """Return when it was queued."""
         return display.moment(execution.created_at)
 
     @admin.display(description=_("claimed"))
     def claimed_moment(self, execution: Execution) -> str:
-        """Return when a worker claimed it."""
         return display.moment(execution.claimed_at)
 
     @admin.display(description=_("started"))
     def started_moment(self, execution: Execution) -> str:
-        """Return when the handler was called, or else when it was claimed."""
         return display.moment(started_at(execution))
 
     @admin.display(description=_("finished"))
     def finished_moment(self, execution: Execution) -> str:
-        """Return when it finished."""
         return display.moment(execution.finished_at)
 
     @admin.display(description=_("delay"))
     def delay(self, execution: Execution) -> str:
-        """Return how long it waited for a worker."""
         return display.duration(delay_ms(execution))
 
     @admin.display(description=_("duration"))
     def duration(self, execution: Execution) -> str:
-        """Return how long the attempt took."""
         return display.duration(execution.duration_ms)
 
     @admin.display(description=_("peak memory"))
     def peak_memory(self, execution: Execution) -> str:
-        """Return the peak memory of the attempt."""
         return display.megabytes(execution.peak_memory_mb)
 
     @admin.display(description=_("progress"))
     def progress_text(self, execution: Execution) -> str:
-        """Return the progress and the estimated time left."""
         text = display.progress_bar(execution.progress, part_done(execution.progress))
         if (left := remaining(execution, timezone.now())) is None:
             return text
@@ -132,7 +116,6 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("items"))
     def counts(self, execution: Execution) -> str:
-        """Return the counts of processed items and of errors."""
         numbers = {"processed": execution.processed_count, "errors": execution.error_count}
         return _g("%(processed)d processed, %(errors)d with errors") % numbers
 
@@ -148,17 +131,14 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("result"))
     def result_text(self, execution: Execution) -> str:
-        """Return what the handler returned."""
         return display.pretty_json(execution.result)
 
     @admin.display(description=_("error"))
     def error_text(self, execution: Execution) -> str:
-        """Return the message of the exception."""
         return display.preformatted(execution.error)
 
     @admin.display(description=_("traceback"))
     def traceback_text(self, execution: Execution) -> str:
-        """Return the traceback of the exception."""
         return display.preformatted(execution.traceback)
 
 

@@ -88,7 +88,6 @@ class LoggedAttempt:
 
     @classmethod
     def of_attempt(cls, attempt: Attempt) -> LoggedAttempt:
-        """Return an earlier attempt."""
         return cls(
             number=attempt.number,
             worker=attempt.worker_label,
@@ -113,7 +112,6 @@ class LoggedAttempt:
 
     @property
     def start(self) -> LogLine:
-        """The mark for its start."""
         text = _("attempt %(number)d on %(worker)s") if self.worker else _("attempt %(number)d")
         return mark(
             self.started_at, _("start"), text % {"number": self.number, "worker": self.worker}
@@ -121,7 +119,6 @@ class LoggedAttempt:
 
     @property
     def end(self) -> LogLine:
-        """The mark for its end."""
         duration = display.duration(self.duration_ms)
         text = _("%(outcome)s after %(duration)s")
         return mark(

@@ -20,7 +20,6 @@ class LogDownload(admin.ModelAdmin):
     """An admin with a URL for the log of each execution."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the URL."""
         view = self.admin_site.admin_view(self.log_view)
         own = path("<int:pk>/log/", view, name="scheduled_tasks_execution_log")
         return [own, *super().get_urls()]
@@ -36,7 +35,6 @@ class LogDownload(admin.ModelAdmin):
 
 
 def log_response(execution: Execution) -> StreamingHttpResponse:
-    """Return a response that streams the log of an execution."""
     name = f"execution-{execution.pk}.log"
     return StreamingHttpResponse(
         text_batches(execution),

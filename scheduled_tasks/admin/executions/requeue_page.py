@@ -40,11 +40,9 @@ class RequeuePage(PayloadPage):
         return super().respond()
 
     def queue(self, payload: dict[str, Any]) -> Execution:
-        """Requeue it."""
         return self.requeue(payload)
 
     def show(self, form: Form) -> HttpResponse:
-        """Return the page with the form, filled with the payload that failed."""
         return self.render(
             form,
             title=_("Requeue %s with another payload") % self.execution,

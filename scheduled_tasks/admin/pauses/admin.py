@@ -55,7 +55,6 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         return ((None, {"fields": ("until", "reason") if obj is None else self.page_fields}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Pause | None = None) -> Any:
-        """Return all fields of an existing pause."""
         return () if obj is None else self.page_fields
 
     def has_change_permission(self, request: HttpRequest, obj: Pause | None = None) -> bool:
@@ -80,7 +79,6 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         return self.response_post_save_add(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the URL that the button of the banner posts to."""
         view = self.admin_site.admin_view(self.resume_view)
         return [path("resume/", view, name="scheduled_tasks_pause_resume"), *super().get_urls()]
 
@@ -97,6 +95,7 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
     def resume(self, request: HttpRequest) -> None:
         """End the active pauses, with log entries and a message."""
         now = timezone.now()
+        # Read first: afterwards they are no longer active, and the log needs their rows.
         ending = list(Pause.objects.in_force(now))
         if not Pause.objects.resume(now, by=user_of(request)):
             self.message_user(request, _g("There was no global pause."), messages.INFO)
@@ -108,33 +107,27 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show the form under its own title, with a single button."""
+        """Show the form under its own title, not as "Add global pause"."""
         context = {
             "title": _g("Pause all tasks"),
-            "show_save_and_add_another": False,
-            "show_save_and_continue": False,
             **(extra_context or {}),
         }
         return super().add_view(request, form_url, context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        """Show active pauses above the list."""
         context = {**banner_context(self.admin_site, request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     @admin.display(description=_("started"))
     def begun_moment(self, pause: Pause) -> str:
-        """Return when it started."""
         return display.moment(pause.begun_at)
 
     @admin.display(description=_("until"))
     def until_moment(self, pause: Pause) -> str:
-        """Return when it ends or was to end."""
         return display.moment(pause.until) if pause.until else _g("until resumed")
 
     @admin.display(description=_("state"))
     def state_badge(self, pause: Pause) -> str:
-        """Return whether it is active."""
         now = timezone.now()
         if pause.covers(now):
             return display.badge("paused", _g("active"))
@@ -142,7 +135,6 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
 
     @admin.display(description=_("ended early"))
     def ended(self, pause: Pause) -> str:
-        """Return when and by whom it was ended early."""
         if pause.ended_at is None:
             return display.EMPTY
         moment = display.moment(pause.ended_at)

@@ -33,13 +33,11 @@ class TaskActions(admin.ModelAdmin):
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        """Enable the tasks from now on."""
         count = self.switch(request, queryset.filter(enabled=False), enabled=True)
         self.report(request, ngettext("%d task enabled.", "%d tasks enabled.", count), count)
 
     @admin.action(description=_("Disable selected tasks"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        """Disable the tasks."""
         count = self.switch(request, queryset.filter(enabled=True), enabled=False)
         self.report(request, ngettext("%d task disabled.", "%d tasks disabled.", count), count)
 
@@ -74,7 +72,6 @@ class TaskActions(admin.ModelAdmin):
 
     @admin.action(description=_("Resume selected tasks"), permissions=["change"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        """End the pauses of the tasks."""
         count = 0
         for task in queryset.filter(paused_until__gt=timezone.now()):
             with self.reporting_errors(request, task):
@@ -142,7 +139,6 @@ class TaskActions(admin.ModelAdmin):
         return execution
 
     def report(self, request: HttpRequest, message: str, count: int) -> None:
-        """Report the count of changed tasks."""
         level = messages.SUCCESS if count else messages.INFO
         self.message_user(request, message % count, level)
 

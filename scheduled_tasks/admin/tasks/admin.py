@@ -142,7 +142,6 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         obj.save(update_fields=changed if change else None, by=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
-        """Delete in the user's name."""
         obj.delete(by=user_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
@@ -151,7 +150,6 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
             task.delete(by=user_of(request))
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page that runs a task now."""
         run_now = path(
             "<path:object_id>/run/",
             self.admin_site.admin_view(self.run_now_view),

@@ -60,7 +60,6 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("last status"), ordering="state__last_status")
     def last_status(self, task: Task) -> str:
-        """Return the status and the time of the last run."""
         if task.state.last_run_at is None:
             return self.status_badge(task)
         return format_html("{} {}", self.status_badge(task), display.moment(task.state.last_run_at))
@@ -75,7 +74,6 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("enabled"), boolean=True, ordering="enabled")
     def is_enabled(self, task: Task) -> bool:
-        """Whether the task is enabled."""
         return task.enabled
 
     @admin.display(description=_("status"))
@@ -109,6 +107,7 @@ class TaskColumns(StyledAdmin):
             return display.EMPTY
         now = timezone.now()
         until = pause_end(task, now)
+        # A slot at the very end of the pause runs, and ``slots_after`` excludes its argument.
         since = now if until is None else until - MICROSECOND
         try:
             slots = list(islice(task.slots_after(since), MAX_NEXT_RUNS))
@@ -133,12 +132,10 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("payload"))
     def redacted_payload(self, task: Task) -> str:
-        """Return the keyword arguments, without secrets."""
         return display.pretty_json(mask_secrets_in_json(task.payload))
 
     @admin.display(description=_("metadata"))
     def redacted_metadata(self, task: Task) -> str:
-        """Return the metadata, without secrets."""
         return display.pretty_json(mask_secrets_in_json(task.metadata))
 
 

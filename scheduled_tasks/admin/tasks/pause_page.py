@@ -68,7 +68,6 @@ class PauseTasksPage(FormPage):
         return None
 
     def show(self, form: forms.Form) -> HttpResponse:
-        """Return the page with the form and the names of the tasks."""
         count = len(self.tasks)
         return self.render(
             form,

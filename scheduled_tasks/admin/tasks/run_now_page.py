@@ -49,12 +49,10 @@ class RunNowPage(PayloadPage):
         self.options = RunOptionsForm(request.POST if request.method == "POST" else None)
 
     def queue(self, payload: dict[str, Any]) -> Execution:
-        """Queue the run."""
         test_mode = self.options.is_valid() and self.options.cleaned_data["test_mode"]
         return self.queue_run(payload, test_mode=test_mode)
 
     def show(self, form: Form) -> HttpResponse:
-        """Return the page with the form."""
         return self.render(
             form,
             title=_("Run %s now") % self.task.name,

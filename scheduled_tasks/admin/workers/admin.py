@@ -57,20 +57,16 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("last heartbeat"), ordering="heartbeat_at")
     def heartbeat_moment(self, worker: Worker) -> str:
-        """Return the time of the last heartbeat."""
         return display.moment(worker.heartbeat_at)
 
     @admin.display(description=_("started"), ordering="started_at")
     def started_moment(self, worker: Worker) -> str:
-        """Return when the worker started."""
         return display.moment(worker.started_at)
 
     @admin.display(description=_("queues"))
     def queue_names(self, worker: Worker) -> str:
-        """Return the queues that the worker serves."""
         return ", ".join(worker.queues) or _g("all")
 
     @admin.display(description=_("handlers"))
     def handler_names(self, worker: Worker) -> str:
-        """Return the handlers that the worker has."""
         return ", ".join(worker.handlers) or display.EMPTY

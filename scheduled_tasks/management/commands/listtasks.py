@@ -22,11 +22,9 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("--json", action="store_true", help="Print a JSON array.")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        """Return the listing."""
         tasks = list(list_tasks())
         if options["json"]:
             return json.dumps([task_record(task) for task in tasks], indent=2)

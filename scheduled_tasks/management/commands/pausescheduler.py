@@ -29,7 +29,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         group = parser.add_mutually_exclusive_group()
         group.add_argument(
             "--until",

@@ -27,7 +27,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument(
             "--concurrency",
             type=positive(int),
@@ -60,7 +59,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Build a scheduler and run it."""
         log_to_console(options["verbosity"])
         scheduler = Scheduler(
             concurrency=options["concurrency"],
@@ -87,6 +85,7 @@ def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
         sys.stderr.write(message)
         logging.shutdown()
         sys.stderr.flush()
+        # sys.exit() would join the threads of the executor, which may never end.
         os._exit(1)
 
 

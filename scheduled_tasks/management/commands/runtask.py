@@ -27,7 +27,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument("name", help="Name of a task or of its handler.")
         parser.add_argument(
             "--payload",
@@ -47,7 +46,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the execution as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the task in this process, or queue it."""
         log_to_console(options["verbosity"])
         payload = None if options["payload"] is None else json_object(options["payload"])
         run = {
@@ -72,7 +70,6 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def show(self, execution: Execution, *, as_json: bool) -> None:
-        """Print the status and the result."""
         if as_json:
             self.stdout.write(json.dumps(execution_record(execution), indent=2))
             return

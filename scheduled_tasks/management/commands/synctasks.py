@@ -16,7 +16,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
         parser.add_argument(
             "--check",
             action="store_true",
@@ -26,7 +25,6 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="Also undo changes by users.")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        """Sync and return the changes."""
         dry_run = options["check"] or options["dry_run"]
         try:
             changes = sync(force=options["force"], dry_run=dry_run)
