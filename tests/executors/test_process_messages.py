@@ -49,7 +49,7 @@ def test_an_async_handler_says_what_it_has_to_say(hand: Hand) -> None:
     assert hand.said[number][-1] == Checkpoint(value=[1, 2])
 
 
-def test_a_checkpoint_is_written_when_its_assignment_is_over(hand: Hand, tmp_path: Path) -> None:
+def test_a_checkpoint_is_written_when_assigned(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "said"
     number = hand.start("leave_checkpoint", path=str(path))
     hand.wait_uncollected(hand.executor._messages)

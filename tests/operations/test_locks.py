@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """At the end no lock is held, and no thread is left that could hold one."""
+    """Check at the end that no lock is held, and that no thread is left that could hold one."""
     yield
     wait_until(lambda: not keepers(), within=LONG)
     assert not Lock.objects.exists()
@@ -51,7 +51,7 @@ def keepers() -> list[threading.Thread]:
 
 
 def try_it(name: str = "import") -> bool:
-    """Say whether the lock is free."""
+    """Whether the lock is free."""
     try:
         with lock(name, timeout=0):
             return True
@@ -70,7 +70,7 @@ def test_one_block_at_a_time_has_it() -> None:
     assert try_it()
 
 
-def test_who_does_not_get_it_is_told_who_has_it() -> None:
+def test_a_timeout_names_the_holder() -> None:
     with lock("import"):
         holder = Lock.objects.get().holder
         with pytest.raises(LockTimeout, match="The lock 'import' is held by") as told:
@@ -79,7 +79,7 @@ def test_who_does_not_get_it_is_told_who_has_it() -> None:
     assert isinstance(told.value, TimeoutError)
 
 
-def test_who_waits_gets_it_when_it_is_given_back() -> None:
+def test_a_waiter_gets_a_released_lock() -> None:
     with elsewhere() as others:
         with lock("import"):
             waiting = others.submit(wait_for_it)
@@ -99,7 +99,7 @@ def wait_for_it() -> bool:
     return True
 
 
-def test_an_exception_gives_it_back_and_is_told_as_it_is() -> None:
+def test_an_exception_releases_the_lock_and_propagates() -> None:
     with pytest.raises(ValueError, match="no"), lock("import"):
         raise ValueError("no")
     assert try_it()
@@ -125,14 +125,14 @@ def test_a_rollback_does_not_take_it_back() -> None:
     assert try_it()
 
 
-def test_a_transaction_that_breaks_inside_is_told_as_it_is() -> None:
+def test_an_error_of_a_broken_transaction_propagates() -> None:
     Group.objects.create(name="there")
     for _ in range(2):
         with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic(), lock("import"):
             Group.objects.create(name="there")
 
 
-def test_a_transaction_on_sqlite_does_not_wait_for_what_cannot_come() -> None:
+def test_a_transaction_on_sqlite_does_not_wait() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("Elsewhere the lock is taken on another connection.")
     with lock("import"), transaction.atomic():
@@ -143,7 +143,7 @@ def test_a_transaction_on_sqlite_does_not_wait_for_what_cannot_come() -> None:
             assert Lock.objects.filter(name="export").exists()
 
 
-def test_it_is_held_again_and_again_while_the_block_goes_on(short_lease: None) -> None:
+def test_a_lock_is_renewed_during_the_block(short_lease: None) -> None:
     with lock("import") as held:
         first = Lock.objects.get().expires_at
         wait_until(
@@ -160,9 +160,7 @@ def test_it_is_held_again_and_again_while_the_block_goes_on(short_lease: None) -
         lambda: Lock.objects.update(token="somebody else's"),
     ],
 )
-def test_a_lock_that_is_somebody_elses_by_now_is_lost(
-    short_lease: None, lose: Callable[[], object]
-) -> None:
+def test_a_lock_with_another_holder_is_lost(short_lease: None, lose: Callable[[], object]) -> None:
     with pytest.raises(LockLost, match="The lock 'import' is lost"), lock("import") as held:
         lose()
     with pytest.raises(LockLost, match="Another process may hold it"), lock("import") as held:
@@ -176,7 +174,7 @@ def check_until_lost(held: NamedLock, lose: Callable[[], object]) -> None:
         held.check()
 
 
-def test_a_lock_that_is_not_renewed_for_a_lease_is_lost(
+def test_a_lock_without_renewal_is_lost(
     short_lease: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(*_: Any, **__: Any) -> bool:
@@ -188,7 +186,7 @@ def test_a_lock_that_is_not_renewed_for_a_lease_is_lost(
     assert "lock import not renewed, trying again: gone" in caplog.text
 
 
-def test_a_machine_that_slept_for_a_lease_has_lost_its_locks(
+def test_a_sleep_of_the_machine_loses_locks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
@@ -198,9 +196,7 @@ def test_a_machine_that_slept_for_a_lease_has_lost_its_locks(
         slept.append(60.0)
 
 
-def test_a_database_that_is_away_in_between_costs_nothing(
-    short_lease: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_short_outage_keeps_the_lock(short_lease: None, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     renew = type(Lock.objects.all()).renew
 
@@ -232,7 +228,7 @@ def test_a_lock_that_cannot_be_given_back_expires(
     assert try_it()
 
 
-def test_an_error_of_the_database_is_raised_where_the_lock_is_wanted(
+def test_a_database_error_is_raised_in_the_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(*_: Any, **__: Any) -> bool:
@@ -266,7 +262,7 @@ def test_who_waits_can_be_interrupted() -> None:
         wait_until(lambda: len(keepers()) == 1, within=LONG)
 
 
-def test_a_lock_whose_block_never_began_is_given_back() -> None:
+def test_a_lock_without_a_block_is_released() -> None:
     held = lock("import")
     held.__enter__()
     assert not try_it()
@@ -326,7 +322,7 @@ def test_one_that_is_not_held_is_lost() -> None:
         lock("import").check()
 
 
-def test_what_nobody_gave_back_is_pruned_a_day_later() -> None:
+def test_unreleased_locks_are_pruned_after_a_day() -> None:
     now = timezone.now()
     for number, hours in enumerate((-1, 1, 23, 25, 26, 27)):
         moment = now - timedelta(hours=hours)

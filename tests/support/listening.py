@@ -1,4 +1,4 @@
-"""What tests of wake-ups share: a listener whose calls are counted, and addresses for it."""
+"""A listener with counted calls, and addresses for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.processes import LONG, wait_until
 
 
 class Heard:
-    """A listener, and how often it has woken whom it listens for."""
+    """A listener, and how often it has called ``on_wake``."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -26,7 +26,7 @@ class Heard:
         self.times += 1
 
     def is_verified(self) -> bool:
-        """Say whether it hears."""
+        """Whether notifications arrive."""
         return self.listener.verified
 
     @property
@@ -38,7 +38,7 @@ class Heard:
 
 @contextmanager
 def listening() -> Iterator[Heard]:
-    """Listen until the end, and leave no thread behind."""
+    """Listen in the block, and leave no thread behind."""
     heard = Heard()
     heard.listener.start()
     try:
@@ -51,7 +51,7 @@ def listening() -> Iterator[Heard]:
 
 @contextmanager
 def listening_well() -> Iterator[Heard]:
-    """Listen, from when that is proven."""
+    """Listen in the block, which begins when notifications arrive."""
     with listening() as heard:
         wait_until(heard.is_verified, within=LONG)
         heard.times = 0
@@ -65,7 +65,7 @@ def needs_postgresql() -> None:
 
 
 def address(**changes: Any) -> str:
-    """Return a LISTEN_DSN for the test database, or for what is changed about it."""
+    """Return a LISTEN_DSN for the test database, with changes."""
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- only where it is installed
 
     known = ("dbname", "user", "password", "host", "port")
@@ -74,7 +74,7 @@ def address(**changes: Any) -> str:
 
 
 def end_the_listening_connection() -> int:
-    """End what listens on the test database from the server's side; return how many that was."""
+    """Terminate the listening connections on the server; return the count."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "

@@ -1,4 +1,4 @@
-"""What the log and the project are told of attempts."""
+"""The log lines and the signal for attempts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def handler(registry: HandlerRegistry) -> Any:
 
 
 def ended(status: str, **fields: Any) -> Execution:
-    """Return an execution that is not stored; what is said of it needs no database."""
+    """Return an unsaved execution: announcements need no database."""
     values = {"task_name": "one", "handler": "shop.job", "attempt": 2, "duration_ms": 15}
     return Execution(pk=7, status=status, **{**values, **fields})
 
 
-def test_a_start_is_logged_with_the_names_of_the_run(logged: pytest.LogCaptureFixture) -> None:
+def test_a_start_is_logged_with_its_run(logged: pytest.LogCaptureFixture) -> None:
     announce_start(run_of(7))
     assert logged.messages == ["start task=one execution=7 attempt=1"]
 
@@ -55,7 +55,7 @@ def test_an_end_is_logged(handler: Any, logged: pytest.LogCaptureFixture, status
         ({"error": "Process was killed (SIGKILL)."}, "Process was killed (SIGKILL)."),
     ],
 )
-def test_a_failure_is_logged_as_an_error_with_what_is_known_of_it(
+def test_a_failure_is_logged_with_its_traceback(
     handler: Any, logged: pytest.LogCaptureFixture, fields: dict[str, str], said: str
 ) -> None:
     announce_end(ended("failed", **fields))
@@ -66,16 +66,14 @@ def test_a_failure_is_logged_as_an_error_with_what_is_known_of_it(
     assert record.levelname == "ERROR"
 
 
-def test_what_goes_back_to_the_queue_is_a_warning(
-    handler: Any, logged: pytest.LogCaptureFixture
-) -> None:
+def test_a_requeued_execution_is_a_warning(handler: Any, logged: pytest.LogCaptureFixture) -> None:
     announce_end(ended("queued", error="It was lost."))
     [record] = logged.records
     assert record.getMessage() == "queued again task=one execution=7 attempt=2: It was lost."
     assert record.levelname == "WARNING"
 
 
-def test_an_end_that_was_taken_away_is_a_warning(logged: pytest.LogCaptureFixture) -> None:
+def test_a_dropped_end_is_a_warning(logged: pytest.LogCaptureFixture) -> None:
     announce_dropped_end(7, 2)
     [record] = logged.records
     assert "execution=7 attempt=2" in record.getMessage()

@@ -1,4 +1,4 @@
-"""A worker whose connection breaks just when the database has committed what it asked for."""
+"""A worker whose connection breaks after a commit and before the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.attempts import NOTHING
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 
-def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
+def test_an_unanswered_claim_is_given_back_and_run(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
@@ -50,7 +50,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_and_run(
     assert (done.status, done.attempt, done.losses) == ("success", 2, 0)
 
 
-def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
+def test_an_unanswered_claim_is_given_back_at_shutdown(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +67,7 @@ def test_what_it_has_claimed_without_knowing_is_given_back_when_it_leaves(
     assert (fresh(execution).status, execution.losses) == ("queued", 0)
 
 
-def test_of_what_it_has_ended_without_knowing_the_project_is_told_once(
+def test_an_unanswered_end_is_announced_once(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,

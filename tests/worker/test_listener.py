@@ -1,4 +1,4 @@
-"""The thread that hears: what it hears, and what it does when it does not."""
+"""The thread that listens for notifications, and what it does when they do not arrive."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def on_postgresql() -> None:
-    """Skip all of this on other databases."""
+    """Skip these tests on other databases."""
     needs_postgresql()
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let it try again soon."""
+    """Make retries fast."""
     monkeypatch.setattr(listener, "MIN_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(listener, "MAX_RETRY_SECONDS", 0.1)
     monkeypatch.setattr(listener, "MAX_VERIFY_SECONDS", 0.5)
@@ -63,7 +63,7 @@ def is_deaf(heard: Heard) -> bool:
     return heard.listener._failures > 1 and not heard.listener.verified
 
 
-def test_it_wakes_for_a_notification_once_that_is_committed() -> None:
+def test_a_committed_notification_wakes_the_worker() -> None:
     with listening_well() as heard:
         with transaction.atomic():
             wake_workers("default")
@@ -72,7 +72,7 @@ def test_it_wakes_for_a_notification_once_that_is_committed() -> None:
         wait_until(lambda: heard.times == 1, within=LONG)
 
 
-def test_it_does_not_wake_for_what_was_rolled_back_or_for_proofs(
+def test_rollbacks_and_verifications_do_not_wake(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     messages: list[str] = []
@@ -104,7 +104,7 @@ def test_a_hundred_notifications_wake_a_few_times() -> None:
         assert heard.times <= took / listener.MIN_WAKE_SECONDS + 2
 
 
-def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
+def test_a_lost_connection_wakes_and_warns_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with listening_well() as heard:
@@ -119,8 +119,8 @@ def test_a_lost_connection_wakes_and_is_mended_with_one_warning(
     assert all("by polling only" in said for said in warnings(caplog))
 
 
-def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread may wait for the database for ever."""
+def test_a_verification_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread may wait for the database for ever."""
     monkeypatch.setattr(listener, "VERIFY_SECONDS", 0.1)
     go = threading.Event()
     with listening_well() as heard:
@@ -129,14 +129,14 @@ def test_what_proves_nothing_any_more_is_not_believed(monkeypatch: pytest.Monkey
         go.set()
 
 
-def test_a_line_that_has_heard_once_is_dead_and_not_wrong() -> None:
+def test_a_verified_connection_fails_as_dead() -> None:
     deaf = listener.Listener(on_wake=lambda: None)
     deaf._verified_until = time.monotonic() - 1
     with pytest.raises(ConnectionError, match="died without an error"):
         deaf._give_up(None)  # type: ignore[arg-type]
 
 
-def test_a_connection_that_died_in_silence_is_found_out(
+def test_a_connection_that_died_silently_is_detected(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: Proxy
 ) -> None:
     monkeypatch.setattr(listener, "VERIFY_SECONDS", 0.2)
@@ -151,7 +151,7 @@ def test_a_connection_that_died_in_silence_is_found_out(
     assert len(warnings(caplog)) == 1
 
 
-def test_what_listens_to_another_database_is_deaf_and_says_so_once(
+def test_listening_to_another_database_warns_once(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(settings, address(dbname="postgres"))
@@ -170,7 +170,7 @@ def test_what_listens_to_another_database_is_deaf_and_says_so_once(
         ("postgres//ada:secret@db/shop", "is not a valid PostgreSQL address."),
     ],
 )
-def test_a_wrong_address_is_one_warning_without_its_password(
+def test_a_wrong_address_warns_once_without_its_password(
     settings: Any, caplog: pytest.LogCaptureFixture, dsn: str, why: str
 ) -> None:
     configure(settings, dsn)
@@ -190,9 +190,7 @@ def test_it_hears_as_soon_as_it_can(settings: Any, caplog: pytest.LogCaptureFixt
     assert len(warnings(caplog)) == 1
 
 
-def test_it_stops_at_once_while_it_hears_and_while_it_is_deaf(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_stops_at_once_in_any_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MIN_RETRY_SECONDS", 2.0 * LONG)
     monkeypatch.setattr(listener, "MAX_RETRY_SECONDS", 2.0 * LONG)
     monkeypatch.setattr(listener, "MAX_STOP_SECONDS", 2.0 * LONG)
@@ -203,7 +201,7 @@ def test_it_stops_at_once_while_it_hears_and_while_it_is_deaf(
         wait_until(lambda: heard.listener._failures > 0, within=LONG)
 
 
-def test_it_does_not_wait_for_an_address_that_never_answers(
+def test_stopping_does_not_wait_for_a_silent_address(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MAX_STOP_SECONDS", 0.1)
@@ -235,7 +233,7 @@ def test_what_nobody_hears_fails_nothing(caplog: pytest.LogCaptureFixture) -> No
 
 
 def refuse_to_notify(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-    """Ask for a function that is not there, as where PostgreSQL is only imitated."""
+    """Call a missing function, as on a database that only imitates PostgreSQL."""
     return execute(sql.replace("pg_notify", "pg_no_notify"), params, many, context)
 
 

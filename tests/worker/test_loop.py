@@ -1,4 +1,4 @@
-"""The loop round the ticks: when it wakes, how long it sleeps, and how it waits out a database."""
+"""The loop around the ticks: when it wakes, how long it sleeps, how it waits out outages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MakeScheduler = Callable[..., Scheduler]
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, timedelta]]:
-    """Return what clocks are asked to wait for: until when, and how long at most."""
+    """Return the arguments of all calls of ``Clock.wait``."""
     asked: list[tuple[datetime, timedelta]] = []
     monkeypatch.setattr(
         "scheduled_tasks.runtime.clock.Clock.wait", lambda clock, *waited: asked.append(waited)
@@ -44,7 +44,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, timedelta]]:
     return asked
 
 
-def test_a_slot_is_decided_ahead_and_committed_when_it_comes(
+def test_a_slot_is_decided_early_and_committed_on_time(
     make_task: Make,
     scheduler: MakeScheduler,
     now: datetime,
@@ -63,7 +63,7 @@ def test_a_slot_is_decided_ahead_and_committed_when_it_comes(
     assert TaskState.objects.get().next_run_at == slot + 5 * MINUTE
 
 
-def test_what_has_come_waits_for_nothing(
+def test_a_due_slot_is_committed_at_once(
     make_task: Make,
     scheduler: MakeScheduler,
     now: datetime,
@@ -74,10 +74,10 @@ def test_what_has_come_waits_for_nothing(
     assert waits == []
 
 
-def test_only_slots_are_decided_ahead(
+def test_only_slots_are_decided_early(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
-    """What waits begins when its time has come, and no slot before its own because of another's."""
+    """A waiting run starts on time, and a later slot is not fired with an earlier one."""
     slot = now + 5 * MINUTE
     make_task("early", NOTHING, "every 5 minutes")
     late = make_task("late", NOTHING, "every 5 minutes")
@@ -88,7 +88,7 @@ def test_only_slots_are_decided_ahead(
     assert list(rows) == [("late", "manual", slot), ("early", "schedule", slot)]
 
 
-def test_the_loop_wakes_ahead_of_a_slot_and_in_time_for_a_run(
+def test_the_loop_wakes_early_for_slots_only(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
     worker = scheduler(poll_interval=LONG)
@@ -102,7 +102,7 @@ def test_the_loop_wakes_ahead_of_a_slot_and_in_time_for_a_run(
     assert worker.seconds_until_next(Tick(), now) == pytest.approx(1)
 
 
-def test_what_came_during_the_tick_is_looked_at_at_once(
+def test_work_due_during_the_tick_ends_the_sleep(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
     worker = scheduler()
@@ -112,10 +112,10 @@ def test_what_came_during_the_tick_is_looked_at_at_once(
 
 
 @pytest.mark.parametrize("next_work", ["slot", "run"])
-def test_what_others_hold_is_looked_at_again_soon(
+def test_locked_work_is_tried_again_soon(
     scheduler: MakeScheduler, now: datetime, next_work: str
 ) -> None:
-    """It was due at the tick, which took nothing. Not at once, or the loop would never sleep."""
+    """It was due at the tick, which claimed nothing. At once would keep the loop awake."""
     worker = scheduler()
     worker.engine.next_work = NextWork(**{next_work: now})
     shortest, longest = RECHECK_SECONDS
@@ -123,8 +123,8 @@ def test_what_others_hold_is_looked_at_again_soon(
     assert worker.seconds_until_next(Tick(fired=1), now) == 0
 
 
-def test_a_signal_may_wake_the_loop_at_any_instant(scheduler: MakeScheduler) -> None:
-    """A handler runs between any two steps of the sleep; with a lock in it, this would hang."""
+def test_a_signal_may_wake_the_loop_anywhere(scheduler: MakeScheduler) -> None:
+    """A signal handler may run inside the sleep; if the sleep used a lock, this would hang."""
     worker = scheduler()
     before = signal.signal(signal.SIGALRM, lambda *_: worker.engine.waiter.wake())
     signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
@@ -160,10 +160,10 @@ def test_an_outage_while_stopping_is_waited_out(
     assert not worker.unfinished
 
 
-def test_a_database_that_only_reads_is_waited_for(
+def test_a_read_only_database_is_waited_for(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL tells of it by an InternalError, after its server was made a standby."""
+    """PostgreSQL raises an InternalError after its server became a standby."""
     worker = scheduler(poll_interval=0.01)
     troubles = iter([InternalError("cannot execute UPDATE in a read-only transaction")])
     failures: list[Exception] = []
@@ -197,9 +197,7 @@ def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: da
     worker.wait_for_database(LONG)  # it is over at once
 
 
-def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
-    scheduler: MakeScheduler, now: datetime
-) -> None:
+def test_a_beat_of_a_lost_worker_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.engine.start(now)
     Worker.objects.update(state=Worker.State.LOST)
@@ -207,9 +205,7 @@ def test_a_beat_that_finds_its_worker_lost_wakes_the_loop(
     assert worker.engine.waiter.clear()
 
 
-def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
-    scheduler: MakeScheduler, now: datetime
-) -> None:
+def test_a_worker_lost_in_an_outage_stops_waiting(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.engine.start(now)
     worker.engine.on_connection_lost()
@@ -220,7 +216,7 @@ def test_a_worker_that_was_given_up_in_an_outage_waits_no_more(
     assert time.monotonic() - begun < LONG / 2
 
 
-def test_a_worker_that_can_keep_no_more_messages_claims_nothing(
+def test_a_worker_full_of_messages_claims_nothing(
     make_task: Make, scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_task("sum", "jobs.nothing", "every 5 minutes")
@@ -247,10 +243,8 @@ def test_nothing_else_wakes_the_loop_in_an_outage(scheduler: MakeScheduler, now:
     assert time.monotonic() - begun >= 0.1
 
 
-def test_what_is_overdue_does_not_keep_the_loop_awake(
-    scheduler: MakeScheduler, now: datetime
-) -> None:
-    """Messages that cannot be written while the database is away are overdue all the time."""
+def test_overdue_messages_let_the_loop_sleep(scheduler: MakeScheduler, now: datetime) -> None:
+    """Messages are overdue during a whole outage."""
     worker = scheduler()
     worker.engine.start(now)
     [executor] = worker.engine.executor.executors.values()
@@ -263,7 +257,7 @@ def test_what_is_overdue_does_not_keep_the_loop_awake(
 def test_an_outage_may_last_for_ever(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, *, beats: bool, longest: int
 ) -> None:
-    """Who does not beat yet is not told when it is over."""
+    """Without a heartbeat nothing wakes the loop when the outage is over."""
     monkeypatch.setattr(Heartbeat, "running", beats)
     pauses = [scheduler().recover(OperationalError("gone"), tries) for tries in (1, 10, 10**6)]
     assert 0.25 <= pauses[0] <= 0.5

@@ -30,13 +30,13 @@ def observer() -> Observer:
     return Observer()
 
 
-def test_a_worker_is_lost_after_a_whole_lease_of_silence(observer: Observer, now: datetime) -> None:
+def test_a_worker_is_lost_after_a_silent_lease(observer: Observer, now: datetime) -> None:
     observer.look(now)
     assert [observer.look(now) for _ in range(11)] == [set()] * 11
     assert observer.look(now) == {SILENT}
 
 
-def test_a_break_in_the_observation_begins_it_anew(observer: Observer, now: datetime) -> None:
+def test_a_break_restarts_the_observation(observer: Observer, now: datetime) -> None:
     for _ in range(11):
         observer.look(now)
     assert observer.look(now, after=31) == set()
@@ -44,7 +44,7 @@ def test_a_break_in_the_observation_begins_it_anew(observer: Observer, now: date
     assert observer.look(now) == {SILENT}
 
 
-def test_a_lost_connection_begins_it_anew(observer: Observer, now: datetime) -> None:
+def test_a_lost_connection_restarts_the_observation(observer: Observer, now: datetime) -> None:
     for _ in range(12):
         observer.look(now)
     observer.detector.reset()

@@ -1,4 +1,4 @@
-"""What runs say, written by their worker while they go on, and how it is guarded."""
+"""Messages of runs: written during the run, in order, and only by the worker that holds it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MakeScheduler = Callable[..., Scheduler]
 
 
 class Hold:
-    """Lets a handler in a thread wait for its test, and the other way round."""
+    """Lets a handler in a thread and its test wait for each other."""
 
     def __init__(self) -> None:
         self.said = threading.Event()
         self.go = threading.Event()
 
     def __call__(self) -> None:
-        """Say that the handler has come so far, and wait until it may go on."""
+        """Signal that the handler is here, and wait until the test lets it continue."""
         self.said.set()
         assert self.go.wait(LONG)
 
@@ -66,7 +66,7 @@ def threaded(scheduler: MakeScheduler) -> Iterator[MakeScheduler]:
 
 
 def attend(worker: Scheduler, condition: Callable[[], bool]) -> None:
-    """Let a worker write what its runs say and how they end until something is true."""
+    """Let a worker write results until a condition is true."""
 
     def is_true() -> bool:
         worker.engine.write_results()
@@ -82,7 +82,7 @@ def start(worker: Scheduler, make_task: Make, name: str, **payload: Any) -> Exec
     return execution
 
 
-def test_what_a_run_says_is_written_while_it_goes_on(
+def test_messages_are_written_during_the_run(
     make_task: Make, threaded: MakeScheduler, hold: Hold
 ) -> None:
     @scheduled_task(name="jobs.say")
@@ -111,9 +111,7 @@ def test_what_a_run_says_is_written_while_it_goes_on(
     assert (execution.processed_count, execution.error_count) == (5, 1)
 
 
-def test_a_checkpoint_is_written_when_its_assignment_is_over(
-    make_task: Make, threaded: MakeScheduler
-) -> None:
+def test_a_checkpoint_is_written_when_assigned(make_task: Make, threaded: MakeScheduler) -> None:
     @scheduled_task(name="jobs.save")
     def save(context: TaskContext) -> list[Any]:
         context.progress(1)
@@ -169,7 +167,7 @@ def test_many_lines_are_written_as_quickly_as_one(
     ids=str,
 )
 @pytest.mark.parametrize("how", ["checkpoint", "progress"])
-def test_a_run_that_is_no_longer_its_workers_changes_nothing_and_hears_of_it(
+def test_a_run_of_another_worker_ends_without_traces(
     make_task: Make, threaded: MakeScheduler, hold: Hold, taken: dict[str, Any], how: str
 ) -> None:
     heard: list[str] = []
@@ -203,7 +201,7 @@ def test_a_run_that_is_no_longer_its_workers_changes_nothing_and_hears_of_it(
     assert Task.objects.get().state.execution_count == 0
 
 
-def test_what_a_run_says_survives_the_rollback_of_its_own_transaction(
+def test_messages_survive_a_rollback_of_the_handler(
     make_task: Make, scheduler: MakeScheduler
 ) -> None:
     @scheduled_task(name="jobs.say")
@@ -242,7 +240,7 @@ def test_a_checkpoint_is_handed_to_the_next_attempt(
     assert fresh(execution).result == {"before": {"done": 40}, "attempt": 2}
 
 
-def test_what_cannot_be_written_is_kept_and_written_once_in_order(
+def test_unwritten_messages_are_written_once_in_order(
     make_task: Make, scheduler: MakeScheduler, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "BATCH_SIZE": 2}
@@ -278,7 +276,7 @@ def test_what_cannot_be_written_is_kept_and_written_once_in_order(
     assert not worker.unfinished
 
 
-def test_what_cannot_be_written_where_nothing_can_is_not_dropped(
+def test_a_read_only_database_drops_nothing(
     make_task: Make, threaded: MakeScheduler, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @scheduled_task(name="jobs.save")
@@ -302,7 +300,7 @@ def test_what_cannot_be_written_where_nothing_can_is_not_dropped(
     assert (execution.status, execution.checkpoint) == ("success", {"at": 1})
 
 
-def test_no_more_is_fetched_than_can_be_kept(
+def test_a_full_writer_fetches_nothing(
     scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[int] = []

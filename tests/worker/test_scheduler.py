@@ -69,7 +69,7 @@ def test_nothing_due_is_an_idle_tick(
     assert not Execution.objects.exists()
 
 
-def test_the_clock_moves_on_from_the_slot_not_from_the_time_of_firing(
+def test_the_next_slot_follows_from_the_slot(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes")
@@ -81,7 +81,7 @@ def test_the_clock_moves_on_from_the_slot_not_from_the_time_of_firing(
     assert Execution.objects.count() == 3
 
 
-def test_a_slot_that_has_run_is_not_run_again_when_an_edit_hits_it_once_more(
+def test_an_edit_does_not_repeat_a_slot(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes")
@@ -93,7 +93,7 @@ def test_a_slot_that_has_run_is_not_run_again_when_an_edit_hits_it_once_more(
     assert task.state.next_run_at == now + 10 * MINUTE
 
 
-def test_a_task_switched_off_by_a_bulk_update_does_not_fire(
+def test_a_task_disabled_by_bulk_update_does_not_fire(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes")
@@ -103,7 +103,7 @@ def test_a_task_switched_off_by_a_bulk_update_does_not_fire(
     assert task.state.next_run_at is None
 
 
-def test_a_bad_schedule_is_parked_with_its_reason_and_stops_no_other(
+def test_a_bad_schedule_parks_only_its_task(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     bad = make_task("bad", "jobs.add", "every 5 minutes")
@@ -117,7 +117,7 @@ def test_a_bad_schedule_is_parked_with_its_reason_and_stops_no_other(
     assert Execution.objects.get().task_name == "good"
 
 
-def test_a_task_whose_handler_is_gone_is_parked_and_its_slots_say_why(
+def test_a_missing_handler_parks_its_task(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     gone = make_task("gone", "jobs.add", "every 5 minutes")
@@ -132,7 +132,7 @@ def test_a_task_whose_handler_is_gone_is_parked_and_its_slots_say_why(
     assert Execution.objects.get(task_name="good").status == "success"
 
 
-def test_keys_that_have_expired_and_locks_that_nobody_gave_back_are_deleted_once_a_lease(
+def test_expired_keys_and_locks_are_deleted_every_lease(
     scheduler: MakeScheduler, now: datetime
 ) -> None:
     def leave() -> None:
@@ -154,7 +154,7 @@ def test_keys_that_have_expired_and_locks_that_nobody_gave_back_are_deleted_once
     assert not Lock.objects.exists()
 
 
-def test_a_handler_that_another_worker_knew_lately_parks_nothing(
+def test_a_recently_known_handler_parks_nothing(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("new", "jobs.add", "every 5 minutes")
@@ -216,7 +216,7 @@ def test_a_payload_is_checked_again_before_the_run(
     assert "c:" in execution.error
 
 
-def test_what_a_handler_gets_is_its_own_slot_not_the_time(
+def test_a_handler_gets_its_slot(
     registry: HandlerRegistry, make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     seen: list[TaskContext] = []
@@ -235,7 +235,7 @@ def test_what_a_handler_gets_is_its_own_slot_not_the_time(
     assert context.schedule == "every 5 minutes"
 
 
-def test_higher_priority_runs_first_and_other_queues_are_left_alone(
+def test_priority_comes_first_within_the_worker_queues(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     make_task("low", "jobs.add", "every 5 minutes", priority=-1)
@@ -251,7 +251,7 @@ def test_higher_priority_runs_first_and_other_queues_are_left_alone(
     assert Execution.objects.get(queue="heavy").status == "success"
 
 
-def test_the_project_hears_of_starts_and_ends_even_if_a_receiver_raises(
+def test_signals_are_sent_even_if_receivers_raise(
     registry: HandlerRegistry,
     make_task: Make,
     scheduler: MakeScheduler,
@@ -280,7 +280,7 @@ def test_the_project_hears_of_starts_and_ends_even_if_a_receiver_raises(
     assert heard == ["started sum", "success sum"]
 
 
-def test_run_now_queues_a_run_that_does_not_shift_the_schedule(
+def test_run_now_does_not_shift_the_schedule(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes", enabled=False)
@@ -294,7 +294,7 @@ def test_run_now_queues_a_run_that_does_not_shift_the_schedule(
     assert task.state.next_run_at is None
 
 
-def test_a_worker_that_was_given_up_does_not_go_on(scheduler: MakeScheduler, now: datetime) -> None:
+def test_a_lost_worker_stops(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.tick(now)
     Worker.objects.update(state=Worker.State.LOST)
@@ -314,7 +314,7 @@ def test_a_worker_that_was_given_up_does_not_go_on(scheduler: MakeScheduler, now
         {"catch_up_limit": 2**31 - 1, "misfire_policy": "all"},
     ],
 )
-def test_values_that_only_a_bulk_update_can_have_written_stop_no_other_task(
+def test_bad_values_stop_no_other_task(
     make_task: Make, scheduler: MakeScheduler, now: datetime, odd: dict[str, Any]
 ) -> None:
     bad = make_task("bad", "jobs.fail", "every 5 minutes", max_retries=3)

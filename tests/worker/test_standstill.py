@@ -1,4 +1,4 @@
-"""A loop that does not come round: its worker ends, since others would believe its heartbeat."""
+"""A hanging loop ends its process, since other workers would trust its heartbeat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CHECKS = round(MAX_ROUND_SECONDS / 5)
 
 @pytest.fixture
 def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return with what the process would have ended."""
+    """Return the exit statuses of the process."""
     codes: list[int] = []
     monkeypatch.setattr(watchdog.os, "_exit", codes.append)
     return codes
@@ -34,7 +34,7 @@ def look(watching: Watchdog, times: int) -> None:
         watching.check()
 
 
-def test_a_loop_that_comes_round_is_left_alone(codes: list[int]) -> None:
+def test_a_loop_that_makes_rounds_is_left_alone(codes: list[int]) -> None:
     watching = Watchdog()
     for _ in range(3):
         watching.rounds.begin()
@@ -42,7 +42,7 @@ def test_a_loop_that_comes_round_is_left_alone(codes: list[int]) -> None:
     assert codes == []
 
 
-def test_a_loop_that_does_not_come_round_ends_its_process_and_the_log_says_where_it_is(
+def test_a_hanging_loop_ends_its_process_with_its_stack(
     codes: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     watching = Watchdog()
@@ -50,16 +50,16 @@ def test_a_loop_that_does_not_come_round_ends_its_process_and_the_log_says_where
     look(watching, MAX_CHECKS + 1)
     assert codes == [EXIT_CODE]
     assert "the loop of this worker hangs" in caplog.text
-    assert "test_a_loop_that_does_not_come_round" in caplog.text
+    assert "test_a_hanging_loop" in caplog.text
 
 
-def test_who_makes_no_rounds_may_take_as_long_as_it_likes(codes: list[int]) -> None:
+def test_a_process_without_rounds_is_left_alone(codes: list[int]) -> None:
     look(Watchdog(), 2 * MAX_CHECKS)
     assert codes == []
 
 
 def test_a_longer_lease_lets_rounds_last_longer(codes: list[int], settings: Any) -> None:
-    """A sleep is part of a round, and is as long as a lease permits."""
+    """A sleep is part of a round, and grows with the lease."""
     settings.SCHEDULED_TASKS = {"LEASE": 36_000}
     watching = Watchdog()
     watching.rounds.begin()
@@ -69,7 +69,7 @@ def test_a_longer_lease_lets_rounds_last_longer(codes: list[int], settings: Any)
     assert codes == [EXIT_CODE]
 
 
-def test_a_log_that_hangs_as_well_does_not_keep_the_process(
+def test_a_hanging_log_does_not_keep_the_process(
     codes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
@@ -96,7 +96,7 @@ def hanging() -> Iterator[threading.Event]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("nothing")
-def test_a_receiver_that_hangs_is_found_in_the_loop_of_a_worker(
+def test_a_hanging_receiver_is_named_in_the_log(
     make_task: Callable[..., Task],
     scheduler: Callable[..., Scheduler],
     hanging: threading.Event,

@@ -1,6 +1,6 @@
-"""A connection that hangs is cut, as if the server had gone; a process that hangs on is ended.
+"""A hanging connection is cut, as if the server were gone; a process that still hangs is ended.
 
-The looks are the test's own: no watchdog's thread runs.
+The tests make the checks themselves: no thread of a watchdog runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 class Patient:
-    """A thread that talks with the database through a proxy, and is watched."""
+    """A watched thread that uses the database through a proxy."""
 
     def __init__(self, watchdog: Watchdog, proxy: Proxy) -> None:
         self.pool = ThreadPoolExecutor(max_workers=1)
@@ -53,7 +53,7 @@ class Patient:
         self.proxy = proxy
 
     def do(self, work: Callable[[], Any]) -> Future[Any]:
-        """Begin to do something; return its future."""
+        """Start work in the thread; return its future."""
 
         def watched() -> Any:
             with through(self.proxy), self.watchdog.watching():
@@ -63,7 +63,7 @@ class Patient:
 
     @property
     def waits(self) -> bool:
-        """Say whether a statement of it is in progress."""
+        """Whether a statement of it is in progress."""
         return any(watched.statement_in_progress() for watched in self.watchdog._watched)
 
 
@@ -86,7 +86,7 @@ def look(watchdog: Watchdog, times: int) -> None:
         watchdog.check()
 
 
-def test_a_statement_without_an_answer_is_ended_and_the_next_has_a_new_connection(
+def test_an_unanswered_statement_is_cut(
     patient: Patient,
 ) -> None:
     connected = threading.Event()
@@ -114,7 +114,7 @@ def test_a_statement_without_an_answer_is_ended_and_the_next_has_a_new_connectio
     assert failed
 
 
-def test_a_commit_without_an_answer_is_ended(patient: Patient) -> None:
+def test_an_unanswered_commit_is_cut(patient: Patient) -> None:
     held = threading.Event()
 
     def commit() -> None:
@@ -130,10 +130,10 @@ def test_a_commit_without_an_answer_is_ended(patient: Patient) -> None:
     assert isinstance(done.exception(timeout=LONG), OperationalError)
 
 
-def test_statements_that_are_answered_are_not_cut_however_many_there_are(
+def test_answered_statements_are_not_cut(
     patient: Patient,
 ) -> None:
-    """Each look finds another statement in progress."""
+    """Each check finds a different statement in progress."""
     steps = [threading.Event() for _ in range(EXIT_AFTER_CHECKS + 1)]
     begun = threading.Semaphore(0)
 
@@ -156,7 +156,7 @@ def test_statements_that_are_answered_are_not_cut_however_many_there_are(
     assert answer.result(timeout=LONG) == len(steps)
 
 
-def test_a_process_that_hangs_all_the_same_is_ended(
+def test_a_process_that_still_hangs_is_ended(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     codes: list[int] = []
@@ -183,7 +183,7 @@ def test_a_process_that_hangs_all_the_same_is_ended(
     assert answer.result(timeout=LONG) == 2
 
 
-def test_a_connection_that_does_nothing_is_left_alone(patient: Patient) -> None:
+def test_an_idle_connection_is_left_alone(patient: Patient) -> None:
     watchdog = patient.watchdog
 
     def be_looked_at_between_two_statements() -> int:
@@ -195,7 +195,7 @@ def test_a_connection_that_does_nothing_is_left_alone(patient: Patient) -> None:
     assert patient.do(be_looked_at_between_two_statements).result(timeout=LONG) == 2
 
 
-def test_what_is_not_in_progress_any_more_is_not_cut(patient: Patient) -> None:
+def test_a_finished_statement_is_not_cut(patient: Patient) -> None:
     watchdog = patient.watchdog
 
     def look_too_late() -> int:
@@ -210,7 +210,7 @@ def test_what_is_not_in_progress_any_more_is_not_cut(patient: Patient) -> None:
     assert patient.do(look_too_late).result(timeout=LONG) == 2
 
 
-def test_a_server_that_accepts_and_says_nothing_ends_the_connecting(
+def test_a_silent_server_times_out(
     patient: Patient,
 ) -> None:
     patient.proxy.hold()
@@ -223,7 +223,7 @@ def test_a_server_that_accepts_and_says_nothing_ends_the_connecting(
     ("lease", "given", "expected"),
     [(60, {}, 10), (600, {}, 10), (18, {}, 3), (1, {}, 2), (60, {"connect_timeout": 4}, 4)],
 )
-def test_connecting_is_bounded_unless_the_project_says_how(
+def test_a_connect_timeout_is_set_by_default(
     settings: Any, lease: int, given: dict[str, int], expected: int
 ) -> None:
     settings.SCHEDULED_TASKS = {"LEASE": lease, "HEARTBEAT_INTERVAL": 0.25}
@@ -237,13 +237,13 @@ def test_connecting_is_bounded_unless_the_project_says_how(
         connection.settings_dict = before
 
 
-def test_what_the_environment_says_of_connecting_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connect_timeout_of_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PGCONNECT_TIMEOUT", "3")
     with Watchdog().watching():
         assert "connect_timeout" not in connection.get_connection_params()
 
 
-def test_it_looks_often_enough_to_cut_within_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_are_frequent_enough_for_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     watchdog = Watchdog()
     pauses: list[float] = []
 
@@ -269,7 +269,7 @@ def started() -> Iterator[Watchdog]:
         watchdog.stop()
 
 
-def test_it_watches_who_starts_it_until_it_is_stopped() -> None:
+def test_it_watches_its_starting_thread_until_stopped() -> None:
     with started() as watchdog:
         assert [watched.connection for watched in watchdog._watched] == [connection]
         assert watchdog._thread.is_alive()
