@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.execution_queries import DEAD
+from scheduled_tasks.runtime.statuses import FINISHED
 
 NONE = "-"
 
@@ -53,12 +54,9 @@ class LastStatusFilter(admin.SimpleListFilter):
 
     title = _("last status")
     parameter_name = "last_status"
-    unfinished = (Execution.Status.QUEUED, Execution.Status.RUNNING)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        choices = Execution.Status.choices
-        finished = [choice for choice in choices if choice[0] not in self.unfinished]
-        return [*finished, (NONE, _("never run"))]
+        return [*((status.value, status.label) for status in FINISHED), (NONE, _("never run"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
         if (status := self.value()) is None:

@@ -30,12 +30,10 @@ from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
+from scheduled_tasks.runtime.statuses import WELL_ENDED
 from scheduled_tasks.signals import execution_started
 
 Call = Callable[[Run, TaskContext], Any]
-
-#: The statuses of runs whose handler returned or raised Skip.
-WELL_ENDED = ("success", "partial", "skipped")
 
 
 def perform(

@@ -19,6 +19,7 @@ from django.db import transaction
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runtime.statuses import FINISHED
 from scheduled_tasks.signals import execution_finished, slot_missed
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def workers_lost(workers: Sequence[Worker], *, using: str) -> None:
 
 
 def is_final(status: str) -> bool:
-    return status not in Execution.UNFINISHED
+    return status in FINISHED
 
 
 def after_commit(send: partial[None], using: str) -> None:
@@ -81,7 +82,7 @@ def after_commit(send: partial[None], using: str) -> None:
 def send_finished(ids: Sequence[int], *, using: str) -> None:
     """Send the signals for executions that ended, in the order in which they ended."""
     rows = Execution.objects.using(using).select_related("task").filter(pk__in=ids)
-    for row in rows.exclude(status__in=Execution.UNFINISHED).order_by("finished_at", "pk"):
+    for row in rows.filter(status__in=FINISHED).order_by("finished_at", "pk"):
         sender = sender_for(row)
         execution_finished.send_robust(sender=sender, execution=row)
         if row.status == Execution.Status.MISSED:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import IntegrityError, models
 
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
+from scheduled_tasks.lifecycle.refusals import CLAIMED_MEANWHILE
 from scheduled_tasks.lifecycle.stopping import end_queued
 from scheduled_tasks.lifecycle.transitions import (
     apply_claim,
@@ -33,7 +34,6 @@ from scheduled_tasks.models.worker import Worker
 #: next claim.
 MIN_READ, MAX_READ = 20, 1_000
 MAX_PASSES = 10
-ANOTHER_CLAIMED = "Another worker claimed an execution meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +223,9 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
     try:
         claimed = update_each(Execution, changes, using=using)
     except IntegrityError as error:  # two of one task, where no lock kept them apart
-        raise LostRaceError(ANOTHER_CLAIMED) from error
+        raise LostRaceError(CLAIMED_MEANWHILE) from error
     if claimed != len(changes):
-        raise LostRaceError(ANOTHER_CLAIMED)
+        raise LostRaceError(CLAIMED_MEANWHILE)
     set_history(rows, using=using)
 
 

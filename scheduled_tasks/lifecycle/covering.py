@@ -9,7 +9,7 @@ from datetime import datetime
 
 from scheduled_tasks.lifecycle import aftermath
 from scheduled_tasks.lifecycle.aftermath import CoveredSlots
-from scheduled_tasks.lifecycle.decisions import MISSED, Cover, Decision
+from scheduled_tasks.lifecycle.decisions import Cover, Decision
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task import Task
@@ -36,7 +36,7 @@ class Fired:
         """Log which slots get no execution, and why; once for each row."""
         for cover in self.new_covers:
             logger.log(
-                logging.WARNING if cover.status == MISSED else logging.INFO,
+                logging.WARNING if cover.status == Execution.Status.MISSED else logging.INFO,
                 "%s task=%s slots=%s from=%s until=%s: %s",
                 cover.status,
                 self.state.task.name,

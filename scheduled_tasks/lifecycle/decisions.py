@@ -14,9 +14,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.pause import Pause, paused
 from scheduled_tasks.models.policies import MOST_CAUGHT_UP
 from scheduled_tasks.models.task import Task
-
-MISSED, SKIPPED = "missed", "skipped"
-SCHEDULE, CATCH_UP = "schedule", "catch_up"
+from scheduled_tasks.runtime.statuses import Status, Trigger
 
 NEWER_CAUGHT_UP = "No scheduler was running; a later slot was run instead."
 NOT_CAUGHT_UP = "No scheduler was running."
@@ -39,7 +37,7 @@ class Taken:
     """A slot that gets an execution, and its trigger."""
 
     slot: datetime
-    trigger: str = SCHEDULE
+    trigger: str = Trigger.SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +136,12 @@ def covered_alone(
 ) -> Covered | None:
     """Return why a slot gets no execution, whatever happens to others; None if it may get one."""
     if task.paused_until is not None and slot < task.paused_until:
-        return Covered(slot, SKIPPED, paused(task.paused_until, task.pause_reason))
+        return Covered(slot, Status.SKIPPED, paused(task.paused_until, task.pause_reason))
     for pause in pauses:
         if pause.covers(slot):
-            return Covered(slot, SKIPPED, str(pause))
+            return Covered(slot, Status.SKIPPED, str(pause))
     if task.too_late(now - slot):
-        return Covered(slot, MISSED, task.too_late_reason)
+        return Covered(slot, Status.MISSED, task.too_late_reason)
     return None
 
 
@@ -164,8 +162,8 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
         case unknown:
             raise ValueError(f"there is no misfire policy {unknown!r}")
     older = max(len(slots) - kept, 0)
-    yield from (Covered(slot, MISSED, reason) for slot in slots[:older])
-    yield from (Taken(slot, CATCH_UP) for slot in slots[older:])
+    yield from (Covered(slot, Status.MISSED, reason) for slot in slots[:older])
+    yield from (Taken(slot, Trigger.CATCH_UP) for slot in slots[older:])
 
 
 def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
@@ -177,10 +175,10 @@ def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> I
                 yield verdict
             case Taken() if task.newest_slot_counts:
                 replaced = verdict.slot not in newest
-                yield Covered(verdict.slot, SKIPPED, REPLACED) if replaced else verdict
+                yield Covered(verdict.slot, Status.SKIPPED, REPLACED) if replaced else verdict
             case Taken() if unfinished > room(task, verdict):
                 reason = UNFINISHED if room(task, verdict) == 0 else ENOUGH_WAIT
-                yield Covered(verdict.slot, SKIPPED, reason)
+                yield Covered(verdict.slot, Status.SKIPPED, reason)
             case Taken():
                 unfinished += 1
                 yield verdict
@@ -189,7 +187,9 @@ def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> I
 def room(task: Task, taken: Taken) -> float:
     """Return the number of unfinished executions up to which a slot still gets one."""
     policy = task.OverlapPolicy
-    to_catch_up = taken.trigger == CATCH_UP and task.misfire_policy == task.MisfirePolicy.ALL
+    to_catch_up = (
+        taken.trigger == Trigger.CATCH_UP and task.misfire_policy == task.MisfirePolicy.ALL
+    )
     match task.overlap_policy:
         case policy.ALLOW:
             return float("inf")

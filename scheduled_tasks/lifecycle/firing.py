@@ -19,6 +19,7 @@ from scheduled_tasks.lifecycle.covering import Fired, cover
 from scheduled_tasks.lifecycle.decisions import REPLACED, Decision, DueSlots, Taken, decide
 from scheduled_tasks.lifecycle.lookahead import NEXT_WAITING, past_held_back
 from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.lifecycle.refusals import CLAIMED_MEANWHILE
 from scheduled_tasks.lifecycle.stopping import stop
 from scheduled_tasks.lifecycle.transitions import claimed_values
 from scheduled_tasks.models.execution import Execution
@@ -323,7 +324,7 @@ def insert_claimed(
         slots = {slot for _, slot in lacking}
         there = set(of_tasks.filter(slot__in=slots).values_list("task", "slot"))
         if not there.issuperset(lacking):
-            raise LostRaceError("Another worker claimed an execution meanwhile.")
+            raise LostRaceError(CLAIMED_MEANWHILE)
     return [row.as_run(ids[row.key]) for row in rows if row.key in ids]
 
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
+#: Why a transaction is retried.
+CLAIMED_MEANWHILE = "Another worker claimed an execution meanwhile."
+SETTLED_MEANWHILE = "Another transaction resolved an execution meanwhile."
+
 
 def why_not_cancelled(row: Execution) -> str:
     """Return why an execution could not be cancelled."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.lifecycle.batches import batches
+from scheduled_tasks.lifecycle.refusals import SETTLED_MEANWHILE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
@@ -115,7 +116,7 @@ def queue_again(
         guard = {"id": new.requeue_of_id, "status": Execution.Status.FAILED, "resolution": ""}
         changes.append((values, guard))
     if update_each(Execution, changes, using=using) != len(changes):
-        raise LostRaceError("Another transaction resolved an execution meanwhile.")
+        raise LostRaceError(SETTLED_MEANWHILE)
     wake_workers(using)
     return again
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from scheduled_tasks.lifecycle.batches import batches
+from scheduled_tasks.lifecycle.refusals import SETTLED_MEANWHILE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
@@ -29,5 +30,5 @@ def resolve_batch(ids: Collection[int], values: dict[str, object], *, using: str
     dead = Execution.objects.using(using).dead()
     found = list(dead.filter(AnyOf("pk", ids)).locked().values_list("pk", flat=True))
     if found and dead.filter(AnyOf("pk", found)).update(**values) != len(found):
-        raise LostRaceError("Another transaction resolved an execution meanwhile.")
+        raise LostRaceError(SETTLED_MEANWHILE)
     return found

@@ -18,6 +18,7 @@ from scheduled_tasks.models.execution_queries import (
     ExecutionQuerySet,
 )
 from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.runtime import statuses
 from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
@@ -27,26 +28,8 @@ if TYPE_CHECKING:
 class Execution(models.Model):
     """One occurrence of a task. ``attempt`` is the fencing token: each claim adds one."""
 
-    class Status(models.TextChoices):
-        """The status of an execution."""
-
-        QUEUED = "queued", _("queued")
-        RUNNING = "running", _("running")
-        SUCCESS = "success", _("success")
-        PARTIAL = "partial", _("partial")
-        FAILED = "failed", _("failed")
-        SKIPPED = "skipped", _("skipped")
-        CANCELLED = "cancelled", _("cancelled")
-        MISSED = "missed", _("missed")
-
-    class Trigger(models.TextChoices):
-        """Why an execution exists."""
-
-        SCHEDULE = "schedule", _("schedule")
-        CATCH_UP = "catch_up", _("catch-up")
-        MANUAL = "manual", _("manual")
-        CLI = "cli", _("command line")
-        REQUEUE = "requeue", _("requeue")
+    Status = statuses.Status
+    Trigger = statuses.Trigger
 
     task = models.ForeignKey(
         "scheduled_tasks.Task",
@@ -113,9 +96,6 @@ class Execution(models.Model):
     #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
     so_far: Mapping[str, Any] = MappingProxyType({})
 
-    UNFINISHED = (Status.QUEUED, Status.RUNNING)
-    #: Triggers of what the schedule asked for; a person or code asked for anything else.
-    OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
     #: The columns that copy the task as it was, and the columns of the task that they copy.
     SNAPSHOTS = {
         "task_name": "name",
@@ -165,7 +145,6 @@ class Execution(models.Model):
         "claimed_at",
         "cancel_requested_at",
     )
-    SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 
     class Meta:
         """The unique slot makes a double run impossible; locks only make a conflict rare.
@@ -277,12 +256,12 @@ class Execution(models.Model):
     @property
     def succeeded(self) -> bool:
         """Whether it succeeded, at least in part."""
-        return self.status in self.SUCCEEDED
+        return self.status in statuses.SUCCEEDED
 
     @property
     def finished(self) -> bool:
         """Whether its status is final."""
-        return self.status not in self.UNFINISHED
+        return self.status in statuses.FINISHED
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -292,8 +271,7 @@ class Execution(models.Model):
     @property
     def dead(self) -> bool:
         """Whether it is a dead letter, as ``dead()`` finds it."""
-        failed = self.status == self.Status.FAILED
-        return failed and self.resolved_at is None and not self.test_mode
+        return all(getattr(self, name) == value for name, value in statuses.DEAD_LETTER.items())
 
     @property
     def may_be_requeued(self) -> bool:
@@ -303,7 +281,7 @@ class Execution(models.Model):
     @property
     def of_slot(self) -> bool:
         """Whether the schedule asked for it, not a person."""
-        return self.trigger in self.OF_SLOTS
+        return self.trigger in statuses.OF_SLOTS
 
     @property
     def may_overlap(self) -> bool:

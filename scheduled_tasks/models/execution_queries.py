@@ -14,6 +14,7 @@ from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
+from scheduled_tasks.runtime import statuses
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution  # noqa: F401 -- the base names it
@@ -24,14 +25,13 @@ def status_in(*statuses: str) -> models.Q:
 
     SQLite uses a partial index on several statuses only if its condition is written with OR.
     """
-    return functools.reduce(operator.or_, (models.Q(status=status) for status in statuses))
+    return functools.reduce(operator.or_, (models.Q(status=str(status)) for status in statuses))
 
 
-UNFINISHED = status_in("queued", "running")
+UNFINISHED = status_in(*statuses.UNFINISHED)
 #: Successes are found soon without an index, and an entry for each would slow down all runs.
-UNCOMMON = status_in("partial", "failed", "skipped", "cancelled", "missed")
-#: Failed for good and not resolved. Runs in test mode never count.
-DEAD = models.Q(status="failed", resolved_at__isnull=True, test_mode=False)
+UNCOMMON = status_in(*(one for one in statuses.FINISHED if one != statuses.Status.SUCCESS))
+DEAD = models.Q(**statuses.DEAD_LETTER)
 
 
 class ExecutionQuerySet(LockingQuerySet["Execution"]):
@@ -64,7 +64,7 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
 
     def of_slots(self) -> Self:
         """Keep what the schedule asked for, not a person."""
-        return self.filter(trigger__in=self.model.OF_SLOTS)
+        return self.filter(trigger__in=statuses.OF_SLOTS)
 
     def held_by(self, *workers: str) -> Self:
         """Keep what the workers of these ids have claimed and not ended."""
@@ -87,7 +87,7 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         running = self.model.objects.running().filter(task__isnull=False).order_by()
         alone = running.exclude(task__overlap_policy="allow").values("task")
         paused = TaskState.objects.filter(task__paused_until__gt=now).values("pk")
-        of_paused = models.Q(trigger__in=self.model.OF_SLOTS, task__in=paused)
+        of_paused = models.Q(trigger__in=statuses.OF_SLOTS, task__in=paused)
         free = self.filter(models.Q(task=None) | ~models.Q(task__in=alone)).exclude(of_paused)
         return free.not_paused(now)
 

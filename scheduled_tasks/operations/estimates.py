@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.runtime.statuses import SUCCEEDED
 
 #: Of the latest executions, this many are examined, and at most this many successful ones counted.
 MAX_EXAMINED, MAX_SAMPLES = 200, 20
@@ -49,7 +50,7 @@ def typical_duration(execution: Execution) -> timedelta | None:
     took = [
         duration
         for status, test_mode, duration in rows
-        if status in Execution.SUCCEEDED and not test_mode and duration is not None
+        if status in SUCCEEDED and not test_mode and duration is not None
     ]
     return timedelta(milliseconds=median(took[:MAX_SAMPLES])) if took else None
 

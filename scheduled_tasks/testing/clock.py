@@ -17,6 +17,7 @@ from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.runs import Run
+from scheduled_tasks.runtime.statuses import FINISHED
 from scheduled_tasks.schedules import Interval
 from scheduled_tasks.testing.moments import Moment, moment_of
 from scheduled_tasks.worker.engine import Engine
@@ -134,7 +135,7 @@ class StillClock(Clock):
 
 
 def finished() -> QuerySet[Execution]:
-    return Execution.objects.exclude(status__in=Execution.UNFINISHED)
+    return Execution.objects.filter(status__in=FINISHED)
 
 
 def restart_at(state: TaskState, moment: datetime) -> None:

@@ -14,6 +14,7 @@ from scheduled_tasks.handlers.declarations import as_json
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, LogLine, Message, Progress
 from scheduled_tasks.runtime.runs import Outcome, Run
+from scheduled_tasks.runtime.statuses import SUCCEEDED
 from scheduled_tasks.testing.moments import Moment, moment_of, moment_or_now
 
 
@@ -78,7 +79,7 @@ class HandlerRun:
     @property
     def succeeded(self) -> bool:
         """Whether the status is "success" or "partial"."""
-        return self.status in {"success", "partial"}
+        return self.status in SUCCEEDED
 
     def assert_succeeded(self) -> None:
         """Raise AssertionError, with the handler's traceback, unless the run succeeded."""

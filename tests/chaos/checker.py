@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
+from scheduled_tasks.runtime.statuses import COVERED, UNFINISHED
 from tests.chaos.history import History, Row
 from tests.chaos.journal import BEGUN, ENDED, KEPT, RETURNED
 from tests.chaos.plan import Planned
@@ -26,8 +27,6 @@ from tests.chaos.unharmed import (
     nobody_healthy_loses_runs,
 )
 
-UNFINISHED = ("queued", "running")
-COVERED = ("missed", "skipped")
 #: Ends of what has run.
 RAN = ("success", "partial", "failed")
 NEVER_RETRIED = ("permanent", "payload")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from scheduled_tasks.runtime.statuses import COVERED
 from tests.chaos.history import Harm, History, Life, Row, Tried
 from tests.chaos.journal import BEGUN, ENDED, KEPT, RETURNED, Line
 from tests.chaos.plan import Planned
@@ -31,7 +32,7 @@ def line(what: str, execution: int, attempt: int = 1, value: Any = None, **more:
 
 def row(number: int, status: str = "success", **fields: Any) -> Row:
     """Return the row of a slot, run by worker a1 in one attempt unless it was covered."""
-    ran = {} if status in ("missed", "skipped") else {"attempt": 1, "worker": "a1"}
+    ran = {} if status in COVERED else {"attempt": 1, "worker": "a1"}
     common = {"task": "t", "slot": slot(number - 1), "finished_at": slot(number)}
     return Row(id=number, status=status, **{**common, **ran, **fields})
 

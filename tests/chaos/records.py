@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from scheduled_tasks.runtime.statuses import UNFINISHED
 from tests.chaos.history import Row, Tried
 
 ROWS = """
@@ -25,7 +26,9 @@ COUNTS = """
     FROM scheduled_tasks_taskstate JOIN scheduled_tasks_task ON id = task_id
 """
 STATES = "SELECT label, state FROM scheduled_tasks_worker"
-UNFINISHED = "SELECT count(*) FROM scheduled_tasks_execution WHERE status IN ('queued', 'running')"
+UNFINISHED_ROWS = (
+    f"SELECT count(*) FROM scheduled_tasks_execution WHERE status IN {tuple(map(str, UNFINISHED))}"
+)
 COMING = "SELECT count(*) FROM scheduled_tasks_taskstate WHERE next_run_at IS NOT NULL"
 BELIEVED_ALIVE = "SELECT count(*) FROM scheduled_tasks_worker WHERE state = 'running'"
 
@@ -52,7 +55,7 @@ def states(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 def to_come(connection: psycopg.Connection[Any], *, workers: int) -> dict[str, int]:
     """Return what keeps the scene from being quiet, when so many workers are alive."""
-    asked = {"unfinished": UNFINISHED, "tasks with slots to come": COMING}
+    asked = {"unfinished": UNFINISHED_ROWS, "tasks with slots to come": COMING}
     found = {name: number(connection, query) for name, query in asked.items()}
     found["dead workers that are believed alive"] = number(connection, BELIEVED_ALIVE) - workers
     return {name: value for name, value in found.items() if value}

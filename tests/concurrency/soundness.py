@@ -10,13 +10,13 @@ from typing import Any
 from django.db import connection
 
 from scheduled_tasks.models import Execution, Task, TaskChange, TaskState
+from scheduled_tasks.runtime.statuses import UNFINISHED
 from tests.concurrency.world import DUE, MINUTE, NOW, RESOLUTION, Status, World
 
 #: What a run that ended is, unless it was cancelled.
 RAN = (Status.SUCCESS, Status.PARTIAL, Status.FAILED)
 #: The first slot that has not come yet, but by a clock that is ahead.
 LATER = NOW + MINUTE
-UNFINISHED = (Status.QUEUED, Status.RUNNING)
 
 
 def unsound(world: World, *, locks: bool = True) -> list[str]:

@@ -19,12 +19,11 @@ from scheduled_tasks.executors.endings import (
 )
 from scheduled_tasks.executors.process.wire import Frame, unpacked
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
+from scheduled_tasks.runtime.statuses import HANDLER_STATUSES
 
 #: The longest delay that a handler may ask for with RetryLater.
 MAX_RETRY_AFTER_SECONDS = RetryLater.MAX_DELAY.total_seconds()
 OUT_OF_MEMORY = "Killed by the kernel: the machine was out of memory."
-#: The statuses with which a handler can end.
-HANDLER_STATUSES = ("success", "partial", "skipped", "failed", "cancelled")
 
 
 def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:

@@ -1,0 +1,46 @@
+"""The statuses and triggers of executions, and the sets of them that rules speak of."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Status(models.TextChoices):
+    """Where an execution stands."""
+
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    SUCCESS = "success", _("success")
+    PARTIAL = "partial", _("partial")
+    FAILED = "failed", _("failed")
+    SKIPPED = "skipped", _("skipped")
+    CANCELLED = "cancelled", _("cancelled")
+    MISSED = "missed", _("missed")
+
+
+class Trigger(models.TextChoices):
+    """Why an execution exists."""
+
+    SCHEDULE = "schedule", _("schedule")
+    CATCH_UP = "catch_up", _("catch-up")
+    MANUAL = "manual", _("manual")
+    CLI = "cli", _("command line")
+    REQUEUE = "requeue", _("requeue")
+
+
+UNFINISHED = (Status.QUEUED, Status.RUNNING)
+FINISHED = tuple(status for status in Status if status not in UNFINISHED)
+SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
+#: The statuses of runs whose handler returned or raised Skip.
+WELL_ENDED = (*SUCCEEDED, Status.SKIPPED)
+#: The statuses with which a handler can end.
+HANDLER_STATUSES = (*WELL_ENDED, Status.FAILED, Status.CANCELLED)
+#: The statuses of slots that get no execution.
+COVERED = (Status.SKIPPED, Status.MISSED)
+
+#: Triggers of what the schedule asked for; a person or code asked for anything else.
+OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
+
+#: What makes a dead letter: columns and their values. Runs in test mode are none.
+DEAD_LETTER = {"status": Status.FAILED.value, "resolved_at": None, "test_mode": False}
