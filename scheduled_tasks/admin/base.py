@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 
+#: Counting further would read millions of rows for each page.
 MAX_COUNT = 10_000
 
 
@@ -54,6 +55,7 @@ class HistoryAdmin(ReadOnlyAdmin):
 
     sortable_by: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
+    # Facets count the whole table once per choice of each filter.
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     list_per_page = 50

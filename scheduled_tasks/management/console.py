@@ -43,6 +43,7 @@ def bounded(
             )
         return number
 
+    # argparse puts the name of the type into its messages.
     convert.__name__ = kind.__name__
     return convert
 

@@ -77,6 +77,7 @@ def progress_bar(terminal: TextIO, *, enabled: bool = True) -> Iterator[Callable
 
 def handlers_on_terminal() -> list[logging.StreamHandler[Any]]:
     """Return the log handlers that write to a terminal."""
+    # lastResort always writes to the current sys.stderr, so its stream cannot be replaced.
     return [
         handler
         for handler in all_handlers()

@@ -45,6 +45,7 @@ class EarlierAttempts:
 
 def attempts_of(execution: Execution) -> EarlierAttempts:
     """Return the attempts of an execution except for the last one."""
+    # The exception is at the end. The database cuts, so that long tracebacks are never fetched.
     end = Right("traceback", MAX_TRACEBACK_LENGTH + 1)
     attempts = execution.attempts.defer("traceback").annotate(traceback_end=end)
     newest = list(attempts.order_by("-number")[: MAX_ATTEMPTS + 1])

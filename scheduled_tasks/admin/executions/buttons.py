@@ -109,6 +109,7 @@ class ExecutionButtons(RunPermission):
     def requeue_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Requeue it with its own payload and redirect to the new execution."""
         execution = self.get_execution(request, pk)
+        # There is no confirmation page, so following a link must not requeue.
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         try:

@@ -43,11 +43,13 @@ class Log:
 
 def log_of(execution: Execution, earlier: Sequence[Attempt]) -> Log:
     """Return the end of an execution's log, given its ``earlier`` attempts."""
+    # The database cuts, so that long lines are never fetched.
     beginning = Left("message", MAX_LINE_LENGTH + 1)
     rows = execution.log_lines.defer("message").annotate(short_message=beginning)
     newest = list(rows.order_by("-pk")[: MAX_LINES + 1])
     shown = list(reversed(newest[:MAX_LINES]))
     truncated = len(newest) > MAX_LINES
+    # Attempts whose lines are all left out get no marks.
     first = shown[0].attempt if truncated else 1
     every = [*map(LoggedAttempt.of_attempt, earlier), LoggedAttempt.of_execution(execution)]
     attempts = {attempt.number: attempt for attempt in every if attempt.number >= first}

@@ -36,6 +36,7 @@ class PauseForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # The page of an existing pause has no form fields.
         if "until" in self.fields:
             self.fields["until"].validators.append(validate_future)
 
@@ -89,6 +90,7 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self.resume(request)
+        # The permission to resume does not include the permission to see tasks.
         model = "task" if may_view(self.admin_site, request, Task) else "pause"
         return HttpResponseRedirect(url(self.admin_site, f"{model}_changelist"))
 

@@ -118,6 +118,7 @@ class TaskForm(forms.ModelForm):
 
     def by_form_field(self, errors: dict[str, list[ValidationError]]) -> dict[str, list[Any]]:
         """Return errors by field; errors of fields that the form lacks are non-field errors."""
+        # Django raises ValueError for errors of fields that the form does not have.
         found: dict[str, list[Any]] = {}
         for name, reasons in errors.items():
             if name == NON_FIELD_ERRORS or name in self.fields:

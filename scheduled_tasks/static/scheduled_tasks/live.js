@@ -3,6 +3,7 @@
 {
   const INTERVAL_MS = 2000;
 
+  // An update would drop the reader's selection, and a hidden page needs none.
   const shouldWait = () => {
     const selection = window.getSelection();
     return document.hidden || (selection !== null && !selection.isCollapsed);
@@ -34,6 +35,7 @@
         return;
       }
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      // It has finished: load the page once more, with the buttons that apply now.
       if (!fresh.querySelector("[data-st-live]")) {
         window.location.reload();
         return;

@@ -5,6 +5,7 @@
   const language = document.documentElement.lang || undefined;
   const relativeFormat = new Intl.RelativeTimeFormat(language, { numeric: "always" });
   const now = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(0, "second");
+  // Swedish dates have the ISO format.
   const dateTimeFormat = new Intl.DateTimeFormat("sv", {
     year: "numeric", month: "2-digit", day: "2-digit",
     hour: "2-digit", minute: "2-digit", second: "2-digit",
