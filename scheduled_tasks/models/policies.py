@@ -34,8 +34,8 @@ def refuse_nan(value: float) -> None:
         raise ValidationError(_("Enter a number."))
 
 
-def in_largest_unit(seconds: int) -> str:
-    """Return a length of time in the largest unit that divides it: ``6 h``."""
+def in_exact_unit(seconds: int) -> str:
+    """Return a duration in the largest unit that divides it: ``6 h``, ``90 min``."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds // size} {unit}"
@@ -264,7 +264,7 @@ class Policies(models.Model):
     @property
     def too_late_reason(self) -> str:
         """Return why a slot that was too late was not run."""
-        grace = in_largest_unit(self.misfire_grace or 0)
+        grace = in_exact_unit(self.misfire_grace or 0)
         return f"Found later than the grace period of {grace} allows."
 
     @property

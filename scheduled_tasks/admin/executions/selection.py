@@ -62,7 +62,7 @@ def numbers(texts: Iterable[str]) -> list[int]:
 
 def visible(admin: ModelAdmin[Any], request: HttpRequest, ids: Collection[int]) -> list[int]:
     """Return ids without the rows that the admin hides from the user; deleted rows are kept."""
-    # A deleted row is hidden from nobody, and must be reported as deleted.
+    # Deleted rows are kept, so that they are reported as deleted.
     existing = set(Execution.objects.filter(pk__in=ids).values_list("pk", flat=True))
     shown = set(admin.get_queryset(request).filter(pk__in=existing).values_list("pk", flat=True))
     return [pk for pk in ids if pk in shown or pk not in existing]
