@@ -91,7 +91,7 @@ class Executor(ABC):
         """Start a run without waiting for it to end."""
 
     def extend_lease(self, until: float) -> None:
-        """Receive the moment, by ``clock.lifetime()``, until which the runs may continue."""
+        """Receive the moment, by ``clock.boottime()``, until which the runs may continue."""
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
         """Ask one run to stop, and kill it if it does not stop and can be killed.

@@ -1,7 +1,7 @@
-"""The policies that code may set: their names as options, and the values that they take.
+"""The policies that code may set: their names as options, and the types of their values.
 
-Each has a column of the same name in models/policies.py, with its default and its help text, but
-for ``retry``, which stands for four columns. A test compares the two.
+Each has a column with the same name in models/policies.py, with its default and its help text. The
+exception is ``retry``, which stands for four columns. A test compares the two.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PolicyOptions(TypedDict, total=False):
     max_losses: int
     #: "once", "skip" or "all": what happens to slots that came while no scheduler was running.
     misfire_policy: str
-    #: After this time a slot is not run any more.
+    #: After this time a slot is no longer run.
     misfire_grace: Seconds | None
     #: The maximum number of slots to catch up, or to let wait.
     catch_up_limit: int
@@ -47,7 +47,7 @@ class PolicyOptions(TypedDict, total=False):
     overlap_policy: str
     #: Each run starts up to this much later, at random.
     jitter: Seconds
-    #: Between these there are slots.
+    #: There are slots only between these.
     starts_at: datetime | None
     ends_at: datetime | None
 
@@ -59,7 +59,7 @@ def kinds() -> Iterator[tuple[str, Any]]:
             yield name, kind
 
 
-#: The policies that count something, with the unit of which they take whole numbers.
+#: The policies that are whole numbers, with their units.
 UNITS: dict[str, str] = {
     name: kind.__metadata__[0] for name, kind in kinds() if hasattr(kind, "__metadata__")
 }

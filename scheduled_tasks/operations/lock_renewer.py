@@ -13,7 +13,7 @@ from django.db import Error, connections, router
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LockTimeout
 from scheduled_tasks.models import Lock
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class ThreadLockRenewer:
     @property
     def lost(self) -> bool:
         """Whether another holder may have the lock."""
-        return self._gone or lifetime() >= self._until
+        return self._gone or boottime() >= self._until
 
     def start(self) -> None:
         """Begin to wait for the lock."""
@@ -92,7 +92,7 @@ class ThreadLockRenewer:
 
     def _acquire(self) -> bool:
         while not self._stop.is_set():
-            begun = lifetime()
+            begun = boottime()
             if Lock.objects.acquire(self.row, lease=self.lease):
                 self._until = begun + self.lease
                 return True
@@ -116,7 +116,7 @@ class ThreadLockRenewer:
 
     def _renew(self) -> float:
         """Renew the lock; return the seconds until the next renewal."""
-        begun = lifetime()
+        begun = boottime()
         try:
             if Lock.objects.renew(self.row, lease=self.lease):
                 self._until = begun + self.lease

@@ -21,7 +21,7 @@ from scheduled_tasks.operations.lock_renewer import (
     TransactionLockRenewer,
 )
 from scheduled_tasks.runtime.cancellation import start_uninterrupted
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 from scheduled_tasks.runtime.once import checked_text
 
 #: Seconds between checks while waiting: an exception can only be raised in a thread between waits.
@@ -96,8 +96,8 @@ class NamedLock:
         """Release the lock. Raise LockLost if it was lost, unless the block raised."""
         if renewer := self._renewer:
             renewer.stop()
-            deadline = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
-            while not renewer.ended.wait(POLL_SECONDS) and lifetime() < deadline:
+            deadline = boottime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.wait(POLL_SECONDS) and boottime() < deadline:
                 pass
             self._finish(raised=kind is not None)
 
@@ -110,8 +110,8 @@ class NamedLock:
         """Release the lock. Raise LockLost if it was lost, unless the block raised."""
         if renewer := self._renewer:
             renewer.stop()
-            deadline = lifetime() + app_settings.LEASE * MAX_RELEASE_LEASES
-            while not renewer.ended.is_set() and lifetime() < deadline:  # noqa: ASYNC110 -- likewise
+            deadline = boottime() + app_settings.LEASE * MAX_RELEASE_LEASES
+            while not renewer.ended.is_set() and boottime() < deadline:  # noqa: ASYNC110 -- likewise
                 await asyncio.sleep(POLL_SECONDS)
             self._finish(raised=kind is not None)
 

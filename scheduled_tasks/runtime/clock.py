@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 MAX_SKEW = timedelta(seconds=2)
 
 
-def lifetime() -> float:
+def boottime() -> float:
     """Return a monotonic time that includes sleep of the machine, the same in all processes."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)

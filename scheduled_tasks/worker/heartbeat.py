@@ -12,7 +12,7 @@ from django.db import Error, close_old_connections, connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
-from scheduled_tasks.runtime.clock import Clock, lifetime
+from scheduled_tasks.runtime.clock import Clock, boottime
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Heartbeat:
     stays true. ``stale`` means that this may have happened: after a process was frozen, or cut off
     from its database, it must beat before it does anything else.
 
-    ``on_beat`` is called after each beat with the time, by ``lifetime()``, at which the runs of
+    ``on_beat`` is called after each beat with the time, by ``boottime()``, at which the runs of
     this worker must have ended. Other workers take over somewhat later. ``on_lost`` is called when
     the worker is lost.
     """
@@ -49,7 +49,7 @@ class Heartbeat:
         self.on_lost = on_lost
         self.watching = watching
         self.lost = False
-        self._last_beat = lifetime()
+        self._last_beat = boottime()
         self._next_reading = self._last_beat
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,7 +62,7 @@ class Heartbeat:
     @property
     def stale(self) -> bool:
         """Whether the last beat was more than half a lease ago."""
-        return lifetime() - self._last_beat > app_settings.LEASE / 2
+        return boottime() - self._last_beat > app_settings.LEASE / 2
 
     def start(self) -> None:
         """Start the thread: beat every HEARTBEAT_INTERVAL seconds."""
@@ -80,7 +80,7 @@ class Heartbeat:
 
         Database errors propagate.
         """
-        begun = lifetime()
+        begun = boottime()
         if now is not None:
             self.clock.set(now)
         elif begun >= self._next_reading:

@@ -15,7 +15,7 @@ from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
 from scheduled_tasks.executors.runner import context_of
 from scheduled_tasks.operations.locks import lock
 from scheduled_tasks.runtime.cancellation import Cancellation
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Run
 
@@ -69,8 +69,8 @@ def count(counting: Counting, times: int) -> None:
     """Read a number and write the next one, as only one may do at a time."""
     for _ in range(times):
         with lock("number") as held:
-            begun = lifetime()
+            begun = boottime()
             number = int(Group.objects.get().name)
             held.check()
             Group.objects.update(name=str(number + 1))
-            counting.held.append((begun, lifetime()))
+            counting.held.append((begun, boottime()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 from tests.executors.conftest import TakeInHand
 from tests.executors.in_hand import is_cancelled
 from tests.executors.processes_in_hand import LONG_GRACE, Hand, pids_in
@@ -259,7 +259,7 @@ def test_a_run_whose_lease_ended_is_lost_though_it_is_cancelled_then(
 ) -> None:
     number = begun(hand, "swallow", tmp_path / "pid")
     [pid] = hand.pids(tmp_path / "pid")
-    hand.executor.extend_lease(lifetime() - 1)
+    hand.executor.extend_lease(boottime() - 1)
     wait_until(lambda: not alive(pid), within=LONG)
     hand.cancel(number)
     assert hand.loss_of(number).charged

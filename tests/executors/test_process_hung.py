@@ -13,7 +13,7 @@ from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.executors.process.executor import SERVER_KILLED
 from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
 from tests.support.processes import LONG, alive, wait_until
@@ -21,7 +21,7 @@ from tests.support.processes import LONG, alive, wait_until
 
 def look_after(hand: Hand) -> None:
     """Do what a worker does now and then: renew the lease, and look after the executor."""
-    hand.executor.extend_lease(lifetime() + 600)
+    hand.executor.extend_lease(boottime() + 600)
     hand.executor.check()
 
 
@@ -50,8 +50,8 @@ def test_a_frozen_server_is_killed_and_its_runs_are_lost(
 
 def test_a_server_that_answers_is_left_alone(take_in_hand: TakeInHand) -> None:
     hand = take_in_hand(2, LEASE=0.5, HEARTBEAT_INTERVAL=0.1)
-    server, until = hand.server, lifetime() + 2
-    while lifetime() < until:
+    server, until = hand.server, boottime() + 2
+    while boottime() < until:
         look_after(hand)
         hand.run("answer")
     assert hand.server == server

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from scheduled_tasks.executors.process.executor import SERVER_KILLED
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 from tests.executors.processes_in_hand import Hand, pids_in, with_mark
 from tests.support.processes import LONG, ROOT, alive, wait_until
 
@@ -30,25 +30,25 @@ def test_an_expired_lease_kills_all_runs_and_refuses_new_ones_until_it_is_extend
     path.touch()
     runs = [hand.start("leave_descendants", path=str(path), stay=True) for _ in range(2)]
     pids = hand.pids(path, 4)
-    hand.executor.extend_lease(lifetime() - 1)
+    hand.executor.extend_lease(boottime() - 1)
     for number in runs:
         loss = hand.loss_of(number)
         assert (loss.charged, loss.reason) == (True, EXPIRED)
     assert not any(alive(pid) for pid in pids)
     for _ in range(3):
         assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
-    hand.executor.extend_lease(lifetime() + 600)
+    hand.executor.extend_lease(boottime() + 600)
     assert hand.run("answer", value=1).result == 1
 
 
 def test_a_lease_that_nobody_extends_runs_out_by_itself(hand: Hand, tmp_path: Path) -> None:
-    hand.executor.extend_lease(lifetime() + 600)
+    hand.executor.extend_lease(boottime() + 600)
     number = hand.start("clean_up", path=str(tmp_path / "said"))
     [pid] = hand.pids(tmp_path / "said")
-    until = lifetime() + 0.5
+    until = boottime() + 0.5
     hand.executor.extend_lease(until)
     assert hand.loss_of(number).reason == EXPIRED
-    assert until <= lifetime() < until + 5
+    assert until <= boottime() < until + 5
     assert not alive(pid)
     assert "cleaned up" not in (tmp_path / "said").read_text(), "there is no time for that"
 
@@ -57,18 +57,18 @@ def test_a_lease_that_is_extended_in_time_ends_nothing(hand: Hand, tmp_path: Pat
     release = tmp_path / "release"
     number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
     for _ in range(8):
-        hand.executor.extend_lease(lifetime() + 2)
+        hand.executor.extend_lease(boottime() + 2)
         time.sleep(0.1)
-    hand.executor.extend_lease(lifetime() + 600)
+    hand.executor.extend_lease(boottime() + 600)
     release.touch()
     assert hand.outcome_of(number).result == "released"
 
 
 def test_the_lease_goes_to_the_next_fork_server_too(hand: Hand) -> None:
-    hand.executor.extend_lease(lifetime() - 1)
+    hand.executor.extend_lease(boottime() - 1)
     hand.replace_server()
     assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
-    hand.executor.extend_lease(lifetime() + 600)
+    hand.executor.extend_lease(boottime() + 600)
     assert hand.run("answer", value=1).result == 1
 
 

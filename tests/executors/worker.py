@@ -19,12 +19,12 @@ import django
 def main(*, runs: list[tuple[str, dict[str, Any]]], lease: float, held: bool) -> None:
     """Hold the runs in hand until killed."""
     django.setup()
-    from scheduled_tasks.runtime.clock import lifetime  # noqa: PLC0415 -- of a project that is loaded
+    from scheduled_tasks.runtime.clock import boottime  # noqa: PLC0415 -- of a project that is loaded
     from tests.executors.processes_in_hand import Hand  # noqa: PLC0415
 
     hand = Hand(len(runs))
     hand.executor.open()
-    hand.executor.extend_lease(lifetime() + lease)
+    hand.executor.extend_lease(boottime() + lease)
     for handler, options in runs:
         hand.start(handler, **options)
     holder = os.fork() if held else 0

@@ -190,8 +190,8 @@ def test_a_sleep_of_the_machine_loses_locks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    lifetime = lock_renewer.lifetime
-    monkeypatch.setattr(lock_renewer, "lifetime", lambda: lifetime() + sum(slept))
+    boottime = lock_renewer.boottime
+    monkeypatch.setattr(lock_renewer, "boottime", lambda: boottime() + sum(slept))
     with pytest.raises(LockLost), lock("import"):
         slept.append(60.0)
 

@@ -42,7 +42,7 @@ class ChildHandle:
 
     - ``run`` is the frame of its run, None while it is a spare; ``begun`` and ``outcome`` say how
       far the run has come.
-    - ``stopped`` is the first cause for which it was stopped, ``reason`` the worker's reason.
+    - ``stop_cause`` is the first cause for stopping it; ``cancel_reason`` explains a cancel.
     - ``deadline`` is the moment by which it must have begun its run, then the run's timeout.
     - ``overdue`` is the time, in seconds, in which it failed to begin, if it is killed for that.
     - ``escalation`` lists the moments at which it is terminated and killed.
@@ -58,8 +58,8 @@ class ChildHandle:
     begun: bool = False
     outcome: Frame | None = None
     runs_made: int = 0
-    stopped: str = ""
-    reason: str = ""
+    stop_cause: str = ""
+    cancel_reason: str = ""
     deadline: float | None = None
     overdue: float = 0
     escalation: list[tuple[float, str]] = field(default_factory=list)

@@ -74,8 +74,8 @@ class RunReporter:
                 **child.claim,
                 "kind": "ended",
                 "outcome": child.outcome,
-                "stopped": child.stopped,
-                "reason": child.reason,
+                "stopped": child.stop_cause,
+                "reason": child.cancel_reason,
                 "peak_mb": -(-max(peak, 0) // MEGABYTE),
                 **facts,
             }

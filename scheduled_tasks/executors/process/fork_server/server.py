@@ -26,7 +26,7 @@ from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
-from scheduled_tasks.runtime.clock import lifetime
+from scheduled_tasks.runtime.clock import boottime
 
 #: Seconds until a write or the killing of an orphan that could not be finished is tried again.
 RETRY_SECONDS = 0.005
@@ -144,14 +144,14 @@ class ForkServer:
         for child in self.children.values():
             if child.claim == claim:
                 child.channel.send(frame)
-                if not (frame["accepted"] or child.stopped):
+                if not (frame["accepted"] or child.stop_cause):
                     self.stop(child, "refused", grace=self.options.grace)
 
     # Runs and the children that make them.
 
     def assign_runs(self) -> None:
         """Assign pending runs to children while the lease is valid, and fork one spare child."""
-        if lifetime() >= self.lease_until:
+        if boottime() >= self.lease_until:
             self.stop_all("lease", grace=0)
             for child in self.children.values():
                 if child.run:
@@ -231,7 +231,7 @@ class ForkServer:
 
     def reuse(self, child: ChildHandle) -> None:
         """Report a run and make its child a spare again, unless processes of the run are left."""
-        if child.stopped or operating_system.children_of(child.pid):
+        if child.stop_cause or operating_system.children_of(child.pid):
             child.dismiss()
             return
         self.reporter.flush_output(child)
@@ -249,7 +249,7 @@ class ForkServer:
         if not child.running:
             return
         now = time.monotonic()
-        child.stopped, child.deadline = child.stopped or why, None
+        child.stop_cause, child.deadline = child.stop_cause or why, None
         if grace <= 0 or why not in STOP_CODES:
             child.kill()
             return
@@ -266,8 +266,8 @@ class ForkServer:
         """Stop one run, also if it has not begun. One that is already stopping is left alone."""
         self.pending.cancel(claim, reason)
         for child in self.children.values():
-            if child.claim == claim and child.running and not child.stopped:
-                child.reason = reason
+            if child.claim == claim and child.running and not child.stop_cause:
+                child.cancel_reason = reason
                 self.stop(child, "cancelled", grace=self.options.grace)
 
     def enforce_limits(self) -> None:
@@ -324,7 +324,7 @@ class ForkServer:
             "signal": signalled,
             "out_of_memory": signalled == signal.SIGKILL and child.saw_oom_kill(),
         }
-        never_begun = not (child.begun or child.stopped or self.worker_gone)
+        never_begun = not (child.begun or child.stop_cause or self.worker_gone)
         if child.run and signalled and never_begun:
             self.pending.put_back(child.run, overdue=child.overdue, **facts)
             child.run = None
@@ -366,7 +366,7 @@ class ForkServer:
             due.append(self.memory.next_check)
         if self.pending or any(child.run for child in self.children.values()):
             # The lease runs on while the machine sleeps; the clock of the selector does not.
-            left = self.lease_until - lifetime()
+            left = self.lease_until - boottime()
             due.append(now + min(max(left, RETRY_SECONDS), LEASE_CHECK_SECONDS))
         if self.reporter.held or self.worker_gone or self.unsent():
             due.append(now + RETRY_SECONDS)
