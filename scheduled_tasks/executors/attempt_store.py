@@ -18,7 +18,7 @@ from scheduled_tasks.runtime.runs import Run
 
 
 class DatabaseAttemptStore:
-    """The ledger of one attempt. Each write is guarded by it, so that one that is over adds none.
+    """The store of one attempt. Writes are guarded: an attempt that has ended adds none.
 
     The clock tells the database's time, and keys expire by it.
     """
