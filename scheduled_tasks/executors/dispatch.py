@@ -147,6 +147,5 @@ class Dispatcher:
             executor.abandon()
 
     def close(self) -> None:
-        """Close all executors."""
         for executor in self.executors.values():
             executor.close()

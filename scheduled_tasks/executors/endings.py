@@ -87,5 +87,4 @@ def ended(run: Run, *, started_at: datetime, finished_at: datetime, **fields: An
 
 
 def lost(run: Run, reason: str, *, charged: bool) -> Loss:
-    """Return the loss of a run."""
     return Loss(execution_id=run.execution_id, attempt=run.attempt, reason=reason, charged=charged)

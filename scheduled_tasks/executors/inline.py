@@ -38,7 +38,6 @@ class InlineExecutor(Executor):
         return self.has_writer and super().backlogged
 
     def begin(self, run: Run) -> None:
-        """Make the attempt."""
         self.deliver(self.attempt(run))
 
     def attempt(self, run: Run) -> Outcome:
@@ -48,7 +47,6 @@ class InlineExecutor(Executor):
             return self._local.perform()
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
-        """Ask the run to stop."""
         run = self._local.run if self._local else None
         if self._local and run and (run.execution_id, run.attempt) == (execution_id, attempt):
             self._local.cancel(reason)

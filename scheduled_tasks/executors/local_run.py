@@ -44,7 +44,6 @@ class LocalRun:
         self._timer: threading.Timer | None = None
 
     def perform(self) -> Outcome:
-        """Make the attempt, and enforce its timeout."""
         if self.run.timeout is not None:
             self._start_timer(self.run.timeout, self._time_out)
         try:
@@ -63,7 +62,6 @@ class LocalRun:
 
     @property
     def timed_out(self) -> bool:
-        """Whether it has reached its timeout."""
         return self.cancellation.error is TimeLimitExceeded
 
     @property
@@ -77,12 +75,10 @@ class LocalRun:
             self.cancellation.request(RunCancelled, reason)
 
     def send(self, message: Message) -> None:
-        """Queue a message."""
         self._wait_for_room()
         self.executor.receive(self.run, message, self._answer)
 
     def confirm(self, message: Message) -> None:
-        """Queue a message and wait until it is written."""
         if holds_the_only_write_lock():
             self.send(message)
             return

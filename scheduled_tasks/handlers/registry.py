@@ -47,7 +47,6 @@ class Handler:
 
     @property
     def short_name(self) -> str:
-        """The last part of the key."""
         return self.key.rpartition(".")[2]
 
     @property

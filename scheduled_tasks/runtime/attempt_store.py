@@ -50,7 +50,6 @@ class InMemoryAttemptStore:
         self._held: set[str] = set()
 
     def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
-        """Show it immediately."""
         show()
 
     def key(self, key: str) -> Key:
@@ -75,5 +74,4 @@ class InMemoryKey:
         """Leave it held."""
 
     def release(self) -> None:
-        """Release it."""
         self._held.discard(self._key)

@@ -41,7 +41,6 @@ class Clock:
         return moment.isoformat(), then
 
     def set(self, moment: datetime) -> None:
-        """Set the clock."""
         self._base = (moment, time.monotonic())
 
     def now(self) -> datetime:

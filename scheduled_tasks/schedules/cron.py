@@ -61,7 +61,6 @@ class Cron(Schedule):
             return None
 
     def describe(self) -> str:
-        """Describe the slots in English."""
         description = describe_fields(read(self.expression))
         return description if self.timezone == "UTC" else f"{description} ({self.timezone})"
 

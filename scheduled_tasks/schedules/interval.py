@@ -68,7 +68,6 @@ class Interval(Schedule):
             return None
 
     def describe(self) -> str:
-        """Describe the interval in English."""
         number, unit = self.parts
         return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
 

@@ -58,12 +58,10 @@ class Once(Schedule):
         return slot if slot > in_utc(moment) else None
 
     def describe(self) -> str:
-        """Describe the slot in English."""
         return f"Once, on {self.day} at {self.time} ({self.timezone})"
 
     @property
     def day(self) -> str:
-        """The local date as text."""
         return self.at.date().isoformat()
 
     @property

@@ -88,7 +88,6 @@ def own_ending(run: Run, frame: Frame, outcome: Outcome) -> Outcome:
 
 
 def exit_of(frame: Frame) -> ProcessExit:
-    """Return how the process of a run ended."""
     return ProcessExit(code=frame.get("code", 0), signal=frame.get("signal", 0))
 
 

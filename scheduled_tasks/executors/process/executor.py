@@ -102,7 +102,6 @@ class ProcessExecutor(Executor):
             super().submit(run)
 
     def begin(self, run: Run) -> None:
-        """Send the run to the fork server."""
         clock = Clock()
         clock.set(self.clock())
         self._post({"kind": "run", "run": packed(run), "clock": clock.base})

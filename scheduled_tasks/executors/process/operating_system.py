@@ -114,7 +114,6 @@ def children_of(pid: int) -> list[int]:
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
     found = [pid]
     for member in found:
         found += children_of(member)
@@ -130,7 +129,6 @@ def peak_resident_of(pid: int) -> int:
 
 
 def reset_peak_resident(pid: int) -> None:
-    """Reset the peak resident memory of a process."""
     with suppress(OSError):
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 

@@ -49,7 +49,6 @@ class BrokenStreamError(Exception):
 
 
 def encode(frame: Mapping[str, Any]) -> bytes:
-    """Return a frame as it is sent."""
     text = AS_JSON(frame).encode()
     return LENGTH.pack(len(text)) + text
 
@@ -95,7 +94,6 @@ class Channel:
         self._decoder = Decoder()
 
     def fileno(self) -> int:
-        """Return the descriptor, for a selector."""
         return self.stream.fileno()
 
     def send(self, frame: Mapping[str, Any]) -> None:
@@ -129,7 +127,6 @@ class Channel:
                 return frames
 
     def close(self) -> None:
-        """Close the socket in this process."""
         self.stream.close()
 
 
@@ -166,7 +163,6 @@ def unpacked(kind: type[Value], given: Mapping[str, Any]) -> Value:
 
 
 def packed_message(message: Message) -> Frame:
-    """Return a message with its kind."""
     return {"kind": type(message).__name__, "fields": packed(message)}
 
 

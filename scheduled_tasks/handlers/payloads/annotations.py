@@ -96,12 +96,10 @@ def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
 
 
 def a_list(*, convert: Callable[[Any], Any] | None = None) -> JsonType:
-    """Return the type of JSON lists."""
     return JsonType(name="JSON list", expected="a list", outer=list, convert=convert)
 
 
 def an_object() -> JsonType:
-    """Return the type of JSON objects."""
     return JsonType(name="JSON object", expected="an object", outer=dict)
 
 

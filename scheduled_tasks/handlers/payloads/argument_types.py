@@ -67,7 +67,6 @@ class ArgumentType(ABC):
             return ""
 
     def widget(self) -> forms.Widget:
-        """Return the form widget."""
         return forms.TextInput()
 
     def refuse(self, value: Any) -> NoReturn:
@@ -95,7 +94,6 @@ class IntegerType(ArgumentType):
         return int(text)
 
     def widget(self) -> forms.Widget:
-        """Return an input for numbers."""
         return forms.NumberInput(attrs={"step": 1})
 
 
@@ -123,7 +121,6 @@ class FloatType(ArgumentType):
             raise ValueError("must be a number such as 1.5.") from None
 
     def widget(self) -> forms.Widget:
-        """Return an input for numbers."""
         return forms.NumberInput(attrs={"step": "any"})
 
 
@@ -180,7 +177,6 @@ class ParsedType(ArgumentType):
         return found.isoformat() if isinstance(found, date) else ArgumentType.render(self, value)
 
     def widget(self) -> forms.Widget:
-        """Return the browser's input for this type."""
         step = {"step": "any"} if self.input_type in {"number", "datetime-local"} else {}
         return forms.TextInput(attrs={"type": self.input_type, **step})
 
@@ -260,7 +256,6 @@ class JsonType(ArgumentType):
             return ""
 
     def widget(self) -> forms.Widget:
-        """Return a text area."""
         return forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
 
 

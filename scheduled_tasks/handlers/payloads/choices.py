@@ -39,7 +39,6 @@ class ChoiceType(ArgumentType):
         )
 
     def parse(self, text: str) -> Any:
-        """Return the JSON value of the chosen option."""
         if text == "null":
             return None
         if text not in self.choices:
@@ -57,7 +56,6 @@ class ChoiceType(ArgumentType):
         return value if isinstance(value, str) and value not in others else json.dumps(value)
 
     def show(self, value: Any) -> str:
-        """Return the label of a default."""
         for option in self.options:
             if type(option.value) is type(value) and option.value == value:
                 return option.label.lower() if isinstance(value, bool) else option.label

@@ -48,7 +48,6 @@ def flaw_of_one(item: Any, depth: int) -> str | None:
 
 
 def flaw_of_number(number: float) -> str | None:
-    """Return what is wrong with a number."""
     if isinstance(number, int):
         return "is too large a number." if number.bit_length() > MAX_BITS else None
     return None if math.isfinite(number) else "must be finite; NaN and Infinity are not JSON."

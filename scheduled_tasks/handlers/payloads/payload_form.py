@@ -160,7 +160,6 @@ class ExtraArgumentsField(ArgumentField):
         self.help_text = "JSON object. Its keys are arguments of their own."
 
     def arguments(self, text: str, *, taken: Any) -> dict[str, Any]:
-        """Return the arguments of the object."""
         arguments: dict[str, Any] = self.clean(text) or {}
         if duplicates := sorted(set(arguments) & set(taken)):
             raise ValidationError(f"Has a field of its own: {', '.join(duplicates)}.")
@@ -174,7 +173,6 @@ class DefaultOrFlagSelect(forms.Select):
         super().__init__(choices=[("", default), ("true", "Yes"), ("false", "No")])
 
     def format_value(self, value: Any) -> list[str]:
-        """Return the choice of a value."""
         return [{True: "true", False: "false"}.get(value, "")]
 
     def value_from_datadict(self, data: Mapping[str, Any], _files: Any, name: str) -> Any:
@@ -197,7 +195,6 @@ def widget_of(parameter: Parameter) -> forms.Widget:
 
 
 def textarea() -> forms.Textarea:
-    """Return a widget for several lines of text."""
     return forms.Textarea(attrs={"rows": 3})
 
 
@@ -225,7 +222,6 @@ def select_of(kind: ChoiceType, parameter: Parameter) -> forms.Widget:
 
 
 def default_label(parameter: Parameter | None) -> str:
-    """Return the label of the blank choice."""
     default = parameter.default_text if parameter else ""
     return f"default ({default})" if default else "default"
 

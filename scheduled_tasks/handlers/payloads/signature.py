@@ -199,5 +199,4 @@ def written(annotation: Any) -> str:
 
 
 def name_of(function: Any) -> str:
-    """Return the dotted name of a function."""
     return f"{function.__module__}.{function.__qualname__}"

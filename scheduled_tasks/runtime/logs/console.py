@@ -22,7 +22,6 @@ class ConsoleHandler(logging.StreamHandler):
         return bool(super().handle(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Append the run to the line."""
         try:
             line = super().format(record)
         except Exception:  # noqa: BLE001 -- a record whose arguments do not fit is shown all the same

@@ -17,7 +17,6 @@ class RunFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Label a record."""
         known, log = record.__dict__, current_log()
         labels = labels_of(log.run) if log else known
         if "task" in labels and "execution" in labels:
@@ -38,7 +37,6 @@ def labels_of(run: Run) -> dict[str, str | int]:
 
 
 def label_all() -> None:
-    """Add the label filter to all handlers."""
     for handler in all_handlers():
         if LABELS not in handler.filters:
             handler.addFilter(LABELS)

@@ -32,7 +32,6 @@ OWN_FRAMES = (
 
 
 def claim_of(frame: Frame) -> Frame:
-    """Return which attempt a frame is about."""
     return {name: frame[name] for name in ("execution_id", "attempt")}
 
 
@@ -117,7 +116,6 @@ class ChildHandle:
         return operating_system.oom_kills() > self.oom_kills_at_start
 
     def request_stop(self, code: bytes) -> None:
-        """Ask it to stop, with one byte that says why."""
         with suppress(OSError):
             os.write(self.stop_pipe, code)
         self.signal(signal.SIGTERM, group=False)
@@ -143,7 +141,6 @@ class ChildHandle:
             self.channel.stream.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """Kill it and its process group."""
         self.signal(signal.SIGKILL)
         self.signal(signal.SIGKILL, group=False)
 

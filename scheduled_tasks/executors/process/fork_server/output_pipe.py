@@ -24,7 +24,6 @@ class OutputPipe:
         os.set_blocking(descriptor, False)
 
     def fileno(self) -> int:
-        """Return the descriptor, for a selector."""
         return self.descriptor
 
     def read(self) -> list[str]:
@@ -42,7 +41,6 @@ class OutputPipe:
         return lines + self._lines.flush()
 
     def close(self) -> None:
-        """Close this end."""
         os.close(self.descriptor)
 
     def _read_once(self) -> bytes | None:

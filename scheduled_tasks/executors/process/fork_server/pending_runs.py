@@ -20,15 +20,12 @@ class PendingRuns:
         self._runs: deque[Frame] = deque()
 
     def __len__(self) -> int:
-        """Return the number of runs."""
         return len(self._runs)
 
     def add(self, frame: Frame) -> None:
-        """Add a run at the end."""
         self._runs.append(frame)
 
     def pop(self) -> Frame:
-        """Remove and return the first run."""
         return self._runs.popleft()
 
     def put_back(self, frame: Frame, **facts: object) -> None:

@@ -39,7 +39,6 @@ class RunReporter:
         self._held_since: float | None = None
 
     def begun(self, child: ChildHandle) -> None:
-        """Report that a run has begun."""
         self.worker.send({**child.claim, "kind": "begun", "pid": child.pid})
 
     def timed_out(self, child: ChildHandle) -> None:
@@ -47,7 +46,6 @@ class RunReporter:
         self.worker.send({**child.claim, "kind": "timeout"})
 
     def forward(self, child: ChildHandle, frame: Frame) -> None:
-        """Forward a message of a run."""
         self.worker.send({**frame, **child.claim})
 
     def output(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
@@ -114,7 +112,6 @@ class ChildRecorder:
         self.child = child
 
     def send(self, message: Message) -> None:
-        """Send a message on behalf of the child."""
         self.reporter.forward(self.child, {"kind": "message", "message": packed_message(message)})
 
     confirm = send

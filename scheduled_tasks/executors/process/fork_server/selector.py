@@ -79,13 +79,11 @@ class Selector:
                 self.selector.register(pipe, selectors.EVENT_READ, on_output)
 
     def unwatch(self, child: ChildHandle) -> None:
-        """Stop watching a child."""
         sources: tuple[Channel | OutputPipe, ...] = (child.channel, *child.pipes)
         for source in sources:
             self.remove(source)
 
     def unwatch_worker(self) -> None:
-        """Stop watching the worker."""
         self.remove(self.worker)
         self.remove(self.worker_process)
 

@@ -41,7 +41,6 @@ class ChildEndpoints:
     child_pipes: dict[str, int]
 
     def child(self, pid: int) -> ChildHandle:
-        """Return the handle of the child."""
         pipes = [OutputPipe(name, descriptor) for name, descriptor in self.pipes.items()]
         return ChildHandle(pid, Channel(self.stream), self.stop_pipe, self.trace, pipes)
 
