@@ -1,8 +1,8 @@
 """Run the suite on every database that it is meant for: ``python -m tests``.
 
 SQLite comes with Python and PostgreSQL from a wheel, so there is nothing to set up. DATABASE_URL
-points the suite at one database of your own instead. Tests that use no database run on the first
-only. Other arguments go on to pytest.
+points the suite at one database of your own instead. Tests that are not about a database run on
+the first only. Other arguments go on to pytest.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ VERDICTS = {0: "passed", NOTHING_TO_RUN: "had no test to run"}
 WORKERS = f"-n{2 * (os.cpu_count() or 1)}"
 #: Options of pytest that say how many workers there are, or that need the terminal.
 WITHOUT_WORKERS = ("-n", "--numprocesses", "-s", "--pdb", "--co", "--collect-only")
+#: What the databases after the first are asked to run.
+ON_EACH_DATABASE = "not without_database and not any_database"
 #: What is longer than ``--long``, a command each.
 ENDURANCE = (
     "SIMULATION_SEEDS=200 python -m tests tests/policies/test_simulation.py",
@@ -98,7 +100,7 @@ def suite(rest: Sequence[str], options: argparse.Namespace) -> Iterator[Phase]:
         terms = [
             given_marks,
             "long and not chaos" if options.long else "",
-            "not without_database" if number else "",
+            ON_EACH_DATABASE if number else "",
         ]
         marks = " and ".join(filter(None, terms))
         yield Phase(name, database, [*workers, *(["-m", marks] if marks else []), *rest])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.__main__ import ENDURANCE, Phase, endurance, parser, suite
+from tests.__main__ import ENDURANCE, ON_EACH_DATABASE, Phase, endurance, parser, suite
 from tests.support.coverage_by_room import Covered, by_room, lines
 from tests.support.processes import ROOT
 
@@ -22,13 +22,13 @@ def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_database_runs_what_uses_a_database() -> None:
     first, second = phases()
     assert "-m" not in first.arguments
-    assert list(second.arguments[-2:]) == ["-m", "not without_database"]
+    assert list(second.arguments[-2:]) == ["-m", ON_EACH_DATABASE]
 
 
 def test_marks_and_files_are_passed_on() -> None:
     first, second = phases("-m", "replicas or long", "tests/concurrency", "-x")
     assert list(first.arguments[-4:]) == ["-m", "(replicas or long)", "tests/concurrency", "-x"]
-    assert "(replicas or long) and not without_database" in second.arguments
+    assert f"(replicas or long) and {ON_EACH_DATABASE}" in second.arguments
 
 
 @pytest.mark.parametrize("option", ["-n0", "-s", "--pdb", "--numprocesses=3"])

@@ -201,6 +201,7 @@ def test_registered_handlers_and_zones_are_offered(admin_client: Client) -> None
     assert "localtime" not in zones
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
 def test_invalid_input_is_a_field_error_and_nothing_is_saved(
     admin_client: Client, fields: dict[str, str], wrong: str, says: str
@@ -212,7 +213,7 @@ def test_invalid_input_is_a_field_error_and_nothing_is_saved(
     assert not Task.objects.exists()
 
 
-@pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
+@pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT[::5])
 def test_a_refused_change_leaves_the_task_as_it_was(
     admin_client: Client, make_task: Make, fields: dict[str, str], wrong: str, says: str
 ) -> None:

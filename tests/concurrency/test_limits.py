@@ -10,7 +10,7 @@ from scheduled_tasks.models import Execution, Worker
 from tests.concurrency.runs import queue_a_run
 from tests.support.processes import LONG, alive, options, schedulers, wait_until, written
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 def run_all() -> dict[str, Execution]:

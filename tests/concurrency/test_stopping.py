@@ -30,7 +30,7 @@ from tests.support.processes import (
     written,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 STOPPED = "The worker was stopped before the run finished."
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

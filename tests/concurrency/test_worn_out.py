@@ -11,7 +11,7 @@ from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run
 from tests.support.processes import LONG, ended, options, running, wait_until, written
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 GRACE = 1.0
 STILL_RUNNING = "Timed out after 1 s. Still running."

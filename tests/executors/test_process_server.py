@@ -131,7 +131,7 @@ def test_a_server_that_cannot_be_started_anew_breaks_the_executor(
 def test_closing_while_the_server_is_replaced_leaves_none(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
-    for turn in range(5):
+    for turn in range(3):
         hand = take_in_hand(1)
         number = hand.start("write_pid", path=str(tmp_path / str(turn)))
         hand.pids(tmp_path / str(turn))
