@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, ngettext_lazy
 
 from scheduled_tasks.admin.confirmation import (
     CancelForm,
@@ -28,6 +28,11 @@ from scheduled_tasks.admin.executions.selection import SELECTED, as_text, select
 from scheduled_tasks.admin.permissions import RunPermission, user_of
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.lifecycle import requeueing, resolving, stopping
+from scheduled_tasks.lifecycle.refusals import (
+    Obstacle,
+    obstacle_to_cancelling,
+    obstacle_to_settling,
+)
 from scheduled_tasks.lifecycle.stopping import why_cancelled
 from scheduled_tasks.models import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
@@ -36,6 +41,26 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 MAX_NAMED = 20
 #: Different reasons that are reported for refused executions.
 MAX_REASONS = 5
+#: What is reported about executions that were refused for the same reason.
+COUNTED = {
+    Obstacle.ASKED_TO_STOP: ngettext_lazy(
+        "%d had already been asked to stop.", "%d had already been asked to stop."
+    ),
+    Obstacle.FINISHED: ngettext_lazy("%d had already finished.", "%d had already finished."),
+    Obstacle.UNFINISHED: ngettext_lazy("%d has not finished.", "%d have not finished."),
+    Obstacle.NOT_FAILED: ngettext_lazy("%d has not failed.", "%d have not failed."),
+    Obstacle.RESOLVED: ngettext_lazy(
+        "%d had already been resolved or requeued.", "%d had already been resolved or requeued."
+    ),
+    Obstacle.TEST_MODE: ngettext_lazy(
+        "%d failed in test mode, so there is nothing to resolve.",
+        "%d failed in test mode, so there is nothing to resolve.",
+    ),
+    Obstacle.TASK_DELETED: ngettext_lazy(
+        "%d cannot be requeued because its task was deleted. Resolve it instead.",
+        "%d cannot be requeued because their tasks were deleted. Resolve them instead.",
+    ),
+}
 
 
 class ExecutionActions(RunPermission):
@@ -115,7 +140,7 @@ class BulkChange:
         done = self.rows(self.ids).filter(ours, reason=why_cancelled(reason, self.by))
         self.log(done, why_cancelled(reason, self.by))
         self.report(ngettext("%d cancelled.", "%d cancelled.", count), count)
-        self.report_rest(self.ids.difference(row.pk for row in done), why_not_cancelled)
+        self.report_rest(self.ids.difference(row.pk for row in done), obstacle_to_cancelling)
 
     def requeue(self) -> None:
         done = requeueing.requeue_all(self.ids, timezone.now(), by=self.by)
@@ -125,13 +150,13 @@ class BulkChange:
         for why, count in Counter(done.refused.values()).most_common(MAX_REASONS):
             self.warn(ngettext("%d was refused:", "%d were refused:", count) % count + f" {why}")
         handled = {row.pk for row in failed}.union(done.refused)
-        self.report_rest(self.ids - handled, why_not_settled)
+        self.report_rest(self.ids - handled, obstacle_to_settling)
 
     def resolve(self, reason: str) -> None:
         done = resolving.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
         self.log(self.rows(done), _g("Resolved: %s") % reason)
         self.report(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
-        self.report_rest(self.ids.difference(done), why_not_settled)
+        self.report_rest(self.ids.difference(done), obstacle_to_settling)
 
     def rows(self, ids: Iterable[int]) -> Any:
         """Return the executions with these ids, with the columns that this class reads."""
@@ -151,48 +176,16 @@ class BulkChange:
     def warn(self, message: str) -> None:
         self.admin.message_user(self.request, message, messages.WARNING)
 
-    def report_rest(self, ids: Collection[int], why: Callable[[Execution, int], str]) -> None:
+    def report_rest(self, ids: Collection[int], obstacle: Callable[[Execution], Obstacle]) -> None:
         """Report the counts of unchanged executions by reason."""
         if not ids:
             return
         rows = list(self.rows(ids))
-        examples = {why(row, 1): row for row in rows}
-        counts = Counter(why(row, 1) for row in rows)
-        for reason, count in counts.items():
-            self.warn(why(examples[reason], count) % count)
+        for reason, count in Counter(obstacle(row) for row in rows).items():
+            self.warn(COUNTED[reason] % count)
         if deleted := len(ids) - len(rows):
             message = ngettext("%d has been deleted.", "%d have been deleted.", deleted)
             self.warn(message % deleted)
-
-
-def why_not_cancelled(row: Execution, count: int) -> str:
-    if row.finished:
-        return ngettext("%d had already finished.", "%d had already finished.", count)
-    return ngettext(
-        "%d had already been asked to stop.", "%d had already been asked to stop.", count
-    )
-
-
-def why_not_settled(row: Execution, count: int) -> str:
-    if row.resolved_at is not None:
-        return ngettext(
-            "%d had already been resolved or requeued.",
-            "%d had already been resolved or requeued.",
-            count,
-        )
-    if row.status != row.Status.FAILED:
-        return ngettext("%d has not failed.", "%d have not failed.", count)
-    if row.test_mode:
-        return ngettext(
-            "%d failed in test mode, so there is nothing to resolve.",
-            "%d failed in test mode, so there is nothing to resolve.",
-            count,
-        )
-    return ngettext(
-        "%d cannot be requeued because its task was deleted. Resolve it instead.",
-        "%d cannot be requeued because their tasks were deleted. Resolve them instead.",
-        count,
-    )
 
 
 def cancel_help_text() -> str:
