@@ -24,21 +24,23 @@ if TYPE_CHECKING:
     )
     from scheduled_tasks.handlers.decorator import declare, scheduled_task
     from scheduled_tasks.handlers.retries import Retry
-    from scheduled_tasks.operations.locks import lock
-    from scheduled_tasks.operations.tasks import (
+    from scheduled_tasks.operations.executions import (
         cancel_execution,
         dead_letters,
+        recent_executions,
+        requeue_execution,
+        resolve_execution,
+        task_history,
+    )
+    from scheduled_tasks.operations.locks import lock
+    from scheduled_tasks.operations.tasks import (
         disable_task,
         enable_task,
         get_task,
         list_handlers,
         list_tasks,
-        recent_executions,
         register_task,
-        requeue_execution,
-        resolve_execution,
         run_task_now,
-        task_history,
         unregister_task,
     )
     from scheduled_tasks.runtime.context import TaskContext
@@ -99,20 +101,22 @@ MODULES = {
     "handlers.decorator": ("declare", "scheduled_task"),
     "handlers.retries": ("Retry",),
     "operations.locks": ("lock",),
-    "operations.tasks": (
+    "operations.executions": (
         "cancel_execution",
         "dead_letters",
+        "recent_executions",
+        "requeue_execution",
+        "resolve_execution",
+        "task_history",
+    ),
+    "operations.tasks": (
         "disable_task",
         "enable_task",
         "get_task",
         "list_handlers",
         "list_tasks",
-        "recent_executions",
         "register_task",
-        "requeue_execution",
-        "resolve_execution",
         "run_task_now",
-        "task_history",
         "unregister_task",
     ),
     "runtime.context": ("TaskContext",),

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StatusChange:
     """Executions that a transaction moved from the status ``before`` to the status ``after``."""
 
     before: str
@@ -49,7 +49,7 @@ class CoveredSlots:
     is_new: bool
 
 
-def executions_moved(changes: Iterable[Change], *, using: str) -> None:
+def executions_moved(changes: Iterable[StatusChange], *, using: str) -> None:
     """Send ``execution_finished`` for what ended, and ``slot_missed`` for what was too late."""
     if not (execution_finished.receivers or slot_missed.receivers):
         return

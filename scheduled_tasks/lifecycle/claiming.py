@@ -10,9 +10,9 @@ from typing import Any
 from django.db import IntegrityError, models
 
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
-from scheduled_tasks.lifecycle.refusals import CLAIMED_MEANWHILE
 from scheduled_tasks.lifecycle.stopping import end_queued
 from scheduled_tasks.lifecycle.transitions import (
+    CLAIMED_MEANWHILE,
     apply_claim,
     claimed_values,
     give_up,

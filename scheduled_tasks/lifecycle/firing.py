@@ -19,9 +19,8 @@ from scheduled_tasks.lifecycle.covering import Fired, cover
 from scheduled_tasks.lifecycle.decisions import REPLACED, Decision, DueSlots, Taken, decide
 from scheduled_tasks.lifecycle.lookahead import NEXT_WAITING, past_held_back
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.lifecycle.refusals import CLAIMED_MEANWHILE
 from scheduled_tasks.lifecycle.stopping import stop
-from scheduled_tasks.lifecycle.transitions import claimed_values
+from scheduled_tasks.lifecycle.transitions import CLAIMED_MEANWHILE, claimed_values
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.models.pause import SOME_PAUSE, Pause

@@ -9,7 +9,7 @@ from typing import Any
 
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.lifecycle.batches import batches
-from scheduled_tasks.lifecycle.refusals import SETTLED_MEANWHILE
+from scheduled_tasks.lifecycle.transitions import SETTLED_MEANWHILE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from scheduled_tasks.lifecycle.batches import batches
-from scheduled_tasks.lifecycle.refusals import SETTLED_MEANWHILE
+from scheduled_tasks.lifecycle.transitions import SETTLED_MEANWHILE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias

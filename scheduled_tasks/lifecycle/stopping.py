@@ -8,15 +8,21 @@ from datetime import datetime
 from django.db import models
 
 from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import Change
+from scheduled_tasks.lifecycle.aftermath import StatusChange
 from scheduled_tasks.lifecycle.batches import batches
 from scheduled_tasks.lifecycle.results import count_results
-from scheduled_tasks.lifecycle.transitions import DELETED, GIVING_UP_FIELDS, give_up, write
+from scheduled_tasks.lifecycle.transitions import (
+    DELETED,
+    GIVING_UP_FIELDS,
+    MOVED_MEANWHILE,
+    give_up,
+    write,
+)
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import transactional, write_alias
+from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
@@ -25,18 +31,19 @@ Status = Execution.Status
 
 def cancel(
     ids: Collection[int], now: datetime, *, reason: str = "", by: str = "", using: str = ""
-) -> int:
-    """Cancel executions, one batch per transaction; return how many were still to be stopped.
+) -> list[int]:
+    """Cancel executions, one batch per transaction; return those that were still to be stopped.
 
     What is queued ends at once. What runs is asked to stop by its worker, and ends when it has.
     ``reason`` and ``by`` are on record from now on.
     """
     using, why = using or write_alias(), why_cancelled(reason, by)
-    return sum(cancel_batch(batch, now, reason=why, using=using) for batch in batches(ids))
+    done = (cancel_batch(batch, now, reason=why, using=using) for batch in batches(ids))
+    return [pk for stopped in done for pk in stopped]
 
 
 @transactional
-def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str) -> int:
+def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str) -> list[int]:
     rows = Execution.objects.using(using).filter(pk__in=ids).unfinished()
     list(rows.states().locked())
     stopped = stop(rows, now, reason=reason)
@@ -45,15 +52,24 @@ def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str
     return stopped
 
 
-def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> int:
-    """Cancel the unfinished executions of a set, within a transaction; return how many."""
-    found = dict(rows.locked().values_list("pk", "status"))
-    queued = [pk for pk, status in found.items() if status == Status.QUEUED]
-    running = [pk for pk, status in found.items() if status == Status.RUNNING]
+def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
+    """Cancel what is queued of a set, and ask what runs to stop, within a transaction.
+
+    Return the ids of both; what was asked before is not among them. Raise LostRaceError, and so
+    retry the transaction, if one of them has changed, which can only be where rows cannot be
+    locked.
+    """
+    found = list(rows.locked().values_list("pk", "status", "cancel_requested_at"))
+    queued = [pk for pk, status, _ in found if status == Status.QUEUED]
+    running = [pk for pk, status, asked in found if status == Status.RUNNING and asked is None]
     everything = Execution.objects.using(rows.write_alias)
-    ended = cancel_queued(everything, queued, now, reason=reason) if queued else 0
-    asked = everything.running().filter(pk__in=running, cancel_requested_at=None)
-    return ended + (asked.update(cancel_requested_at=now, reason=reason) if running else 0)
+    stopped = cancel_queued(everything, queued, now, reason=reason) if queued else 0
+    if running:
+        asked = everything.running().filter(pk__in=running, cancel_requested_at=None)
+        stopped += asked.update(cancel_requested_at=now, reason=reason)
+    if stopped != len(queued) + len(running):
+        raise LostRaceError(MOVED_MEANWHILE)
+    return queued + running
 
 
 def cancel_queued(
@@ -61,7 +77,7 @@ def cancel_queued(
 ) -> int:
     waiting = everything.queued().filter(pk__in=ids)
     ended = waiting.update(status=Status.CANCELLED, reason=reason, finished_at=now)
-    change = Change(Status.QUEUED, Status.CANCELLED, ids)
+    change = StatusChange(Status.QUEUED, Status.CANCELLED, ids)
     aftermath.executions_moved([change], using=everything.db)
     return ended
 
@@ -87,7 +103,7 @@ def end_queued(rows: Sequence[Execution], states: Mapping[int, TaskState], *, us
     count_results(failed, states, using=using)
 
 
-def cancel_waiting(task_id: int, now: datetime, *, using: str) -> int:
+def cancel_waiting(task_id: int, now: datetime, *, using: str) -> list[int]:
     """Cancel all that waits of a task that is being deleted, within a transaction."""
     waiting = Execution.objects.using(using).filter(task=task_id).queued()
     return stop(waiting, now, reason=DELETED)

@@ -8,7 +8,7 @@ from typing import Any
 
 from scheduled_tasks.handlers.retries import NEVER_RETRIED
 from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import Change
+from scheduled_tasks.lifecycle.aftermath import StatusChange
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
@@ -18,6 +18,11 @@ from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, fingerprint
 
 DELETED = "The task was deleted."
 DISABLED = "The task was disabled."
+
+#: Why a transaction is retried.
+MOVED_MEANWHILE = "Another transaction moved an execution meanwhile."
+CLAIMED_MEANWHILE = "Another worker claimed an execution meanwhile."
+SETTLED_MEANWHILE = "Another transaction resolved an execution meanwhile."
 
 #: What ``apply_ending`` changes.
 ENDING_FIELDS = (
@@ -52,15 +57,15 @@ def write(rows: Collection[Execution], fields: Sequence[str], *, before: str, us
         for row in sorted(rows, key=lambda row: row.pk)
     ]
     if update_each(Execution, changes, using=using) != len(changes):
-        raise LostRaceError("Another transaction moved an execution meanwhile.")
+        raise LostRaceError(MOVED_MEANWHILE)
     aftermath.executions_moved(changes_of(rows, before), using=using)
 
 
-def changes_of(rows: Iterable[Execution], before: str) -> list[Change]:
+def changes_of(rows: Iterable[Execution], before: str) -> list[StatusChange]:
     ids: dict[str, list[int]] = {}
     for row in rows:
         ids.setdefault(row.status, []).append(row.pk)
-    return [Change(before, after, moved) for after, moved in ids.items()]
+    return [StatusChange(before, after, moved) for after, moved in ids.items()]
 
 
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:

@@ -4,7 +4,8 @@ In: names and ids of tasks and executions, and ``by``: who asks. Out: rows of mo
 exception of ``scheduled_tasks.exceptions``. All of it runs in the calling thread, in short
 transactions of its own, except ``lock``: a thread holds and renews a lock for its block.
 
-- ``tasks``: define, enable, run, cancel, requeue, resolve, look up.
+- ``tasks``: look up, define, enable, disable, run.
+- ``executions``: look up, cancel, requeue, resolve.
 - ``sync``: write what code declares into the database.
 - ``locks`` and ``lock_renewer``: locks by name.
 - ``records``: tasks, executions, log lines and workers as JSON.

@@ -1,4 +1,4 @@
-"""The operations on tasks and executions: define, enable, run, cancel, resolve, look up."""
+"""The operations on tasks: look up, define, enable, disable, run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import TooLate, UnknownExecution, UnknownHandler, UnknownTask
+from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
 from scheduled_tasks.handlers.declarations import as_fields, as_json, refuse_error_classes
 from scheduled_tasks.handlers.registry import Handler, registry
-from scheduled_tasks.lifecycle import claiming, requeueing, resolving, stopping
-from scheduled_tasks.lifecycle.refusals import why_not_cancelled, why_not_settled
+from scheduled_tasks.lifecycle import claiming
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.task import NAME
@@ -199,75 +198,6 @@ def prepare(
         triggered_by=triggered_by,
         test_mode=test_mode,
     )
-
-
-def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
-    """Cancel an execution and return it. If it runs, it is asked to stop.
-
-    ``reason`` and ``by`` are recorded. Raise UnknownExecution, or TooLate if it has ended or was
-    cancelled before.
-    """
-    if stopping.cancel([execution_id], timezone.now(), reason=reason, by=by):
-        return get_execution(execution_id)
-    raise TooLate(why_not_cancelled(get_execution(execution_id)))
-
-
-def requeue_execution(
-    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
-) -> Execution:
-    """Queue a new execution for a failed one and return it; the failed one is then resolved.
-
-    It has the payload of the failed one unless ``payload`` is given. Raise UnknownExecution,
-    UnknownHandler or InvalidPayload, or TooLate if the execution has not failed, was requeued or
-    resolved before, or if its task was deleted.
-    """
-    failed = get_execution(execution_id)
-    given = None if payload is None else as_json("payload", dict(payload))
-    if failed.may_be_requeued:
-        failed.check_payload(given)
-        again = requeueing.requeue(execution_id, timezone.now(), by=by, payload=given)
-        if again is not None:
-            return again
-        failed = get_execution(execution_id)
-    raise TooLate(why_not_settled(failed))
-
-
-def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
-    """Mark a failed execution as resolved, without another run, and return it.
-
-    ``reason`` and ``by`` are recorded. Raise UnknownExecution, ValueError without a reason, or
-    TooLate if the execution has not failed, or was requeued or resolved before.
-    """
-    if resolving.resolve([execution_id], timezone.now(), reason=reason, by=by):
-        return get_execution(execution_id)
-    raise TooLate(why_not_settled(get_execution(execution_id)))
-
-
-def dead_letters() -> QuerySet[Execution]:
-    """Return the failed executions that are neither requeued nor resolved, newest first."""
-    return Execution.objects.dead()
-
-
-def get_execution(execution_id: int) -> Execution:
-    """Return the execution with that id. Raise UnknownExecution."""
-    if row := Execution.objects.on_record().filter(pk=execution_id).first():
-        return row
-    raise UnknownExecution(f"There is no execution {execution_id}. It may have been deleted.")
-
-
-def task_history(name: str) -> QuerySet[Execution]:
-    """Return the executions of a task, newest first. The task may have been deleted."""
-    if not NAME.match(name):
-        return Execution.objects.none()
-    task = Task.objects.filter(name=name).first()
-    if task is not None:
-        return Execution.objects.filter(task=task)
-    return Execution.objects.of_deleted_task(name)
-
-
-def recent_executions() -> QuerySet[Execution]:
-    """Return the executions of all tasks, newest first."""
-    return Execution.objects.all()
 
 
 def list_handlers() -> list[Handler]:

@@ -88,7 +88,7 @@ def reap(world: World, number: int) -> int:
 def cancel(world: World, number: int) -> int:
     """Cancel all that waits or runs."""
     ids = world.ids(Status.QUEUED, Status.RUNNING)
-    return stopping.cancel(ids, NOW, reason="not wanted")
+    return len(stopping.cancel(ids, NOW, reason="not wanted"))
 
 
 def requeue(world: World, number: int) -> Execution | None:

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from scheduled_tasks.admin.executions.bulk_actions import COUNTED
-from scheduled_tasks.lifecycle.refusals import Obstacle, sentence
 from scheduled_tasks.models import Execution
+from scheduled_tasks.operations.refusals import Obstacle, sentence
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.without_database

@@ -31,8 +31,8 @@ def fail_for_good(execution: Execution, worker: Worker, now: datetime) -> None:
 
 
 def test_what_is_queued_is_cancelled_at_once(queued: Execution, now: datetime) -> None:
-    assert stopping.cancel([queued.pk], now, reason="Not today.") == 1
-    assert stopping.cancel([queued.pk], now, reason="Nor tomorrow.") == 0
+    assert stopping.cancel([queued.pk], now, reason="Not today.") == [queued.pk]
+    assert stopping.cancel([queued.pk], now, reason="Nor tomorrow.") == []
     queued.refresh_from_db()
     assert (queued.status, queued.reason, queued.finished_at) == ("cancelled", "Not today.", now)
 
@@ -41,8 +41,8 @@ def test_what_runs_is_asked_to_stop_by_its_worker(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
-    assert stopping.cancel([queued.pk], now, reason="Not today.") == 1
-    assert stopping.cancel([queued.pk], now + MINUTE, reason="Again.") == 0
+    assert stopping.cancel([queued.pk], now, reason="Not today.") == [queued.pk]
+    assert stopping.cancel([queued.pk], now + MINUTE, reason="Again.") == []
     asked = stopping.asked_to_stop(str(worker.pk))
     assert asked == [(queued.pk, claimed.attempt, "Not today.")]
     assert stopping.asked_to_stop("another worker") == []
@@ -69,7 +69,7 @@ def test_what_is_lost_after_it_was_asked_to_stop_is_cancelled(
 
 def test_what_has_ended_is_not_cancelled(queued: Execution, worker: Worker, now: datetime) -> None:
     fail_for_good(queued, worker, now)
-    assert stopping.cancel([queued.pk], now, reason="Too late.") == 0
+    assert stopping.cancel([queued.pk], now, reason="Too late.") == []
 
 
 def test_what_failed_is_run_once_more_and_resolved_by_it(

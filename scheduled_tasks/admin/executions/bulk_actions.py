@@ -10,9 +10,8 @@ from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
@@ -27,15 +26,19 @@ from scheduled_tasks.admin.confirmation import (
 from scheduled_tasks.admin.executions.selection import SELECTED, as_text, selected_ids
 from scheduled_tasks.admin.permissions import RunPermission, user_of
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.lifecycle import requeueing, resolving, stopping
-from scheduled_tasks.lifecycle.refusals import (
+from scheduled_tasks.models import Execution
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.operations.executions import (
+    cancel_executions,
+    requeue_executions,
+    resolve_executions,
+)
+from scheduled_tasks.operations.refusals import (
     Obstacle,
     obstacle_to_cancelling,
     obstacle_to_settling,
 )
-from scheduled_tasks.lifecycle.stopping import why_cancelled
-from scheduled_tasks.models import Execution
-from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 #: Selected executions that the confirmation page names.
 MAX_NAMED = 20
@@ -133,17 +136,14 @@ class BulkChange:
         self.by = user_of(request)
 
     def cancel(self, reason: str) -> None:
-        now = timezone.now()
-        count = stopping.cancel(self.ids, now, reason=reason, by=self.by)
-        # The update does not return its rows; its time and reason identify them.
-        ours = Q(finished_at=now, status=Execution.Status.CANCELLED) | Q(cancel_requested_at=now)
-        done = self.rows(self.ids).filter(ours, reason=why_cancelled(reason, self.by))
-        self.log(done, why_cancelled(reason, self.by))
-        self.report(ngettext("%d cancelled.", "%d cancelled.", count), count)
-        self.report_rest(self.ids.difference(row.pk for row in done), obstacle_to_cancelling)
+        done = cancel_executions(self.ids, reason=reason, by=self.by)
+        cancelled = _g("Cancelled: %s") % redacted_text(reason) if reason else _g("Cancelled.")
+        self.log(self.rows(done), cancelled)
+        self.report(ngettext("%d cancelled.", "%d cancelled.", len(done)), len(done))
+        self.report_rest(self.ids.difference(done), obstacle_to_cancelling)
 
     def requeue(self) -> None:
-        done = requeueing.requeue_all(self.ids, timezone.now(), by=self.by)
+        done = requeue_executions(self.ids, by=self.by)
         failed = [new.requeue_of for new in done.again if new.requeue_of is not None]
         self.log(failed, _g("Requeued."))
         self.report(ngettext("%d requeued.", "%d requeued.", len(failed)), len(failed))
@@ -153,8 +153,8 @@ class BulkChange:
         self.report_rest(self.ids - handled, obstacle_to_settling)
 
     def resolve(self, reason: str) -> None:
-        done = resolving.resolve(self.ids, timezone.now(), reason=reason, by=self.by)
-        self.log(self.rows(done), _g("Resolved: %s") % reason)
+        done = resolve_executions(self.ids, reason, by=self.by)
+        self.log(self.rows(done), _g("Resolved: %s") % redacted_text(reason))
         self.report(ngettext("%d resolved.", "%d resolved.", len(done)), len(done))
         self.report_rest(self.ids.difference(done), obstacle_to_settling)
 

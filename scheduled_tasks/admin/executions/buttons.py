@@ -34,7 +34,11 @@ from scheduled_tasks.admin.payload_page import queued_message
 from scheduled_tasks.admin.permissions import RunPermission, user_of
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.models import Execution
-from scheduled_tasks.operations.tasks import cancel_execution, requeue_execution, resolve_execution
+from scheduled_tasks.operations.executions import (
+    cancel_execution,
+    requeue_execution,
+    resolve_execution,
+)
 
 #: The method behind each path below the URL of an execution.
 VIEWS = {

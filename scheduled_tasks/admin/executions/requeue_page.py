@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.payload_page import PayloadPage
 from scheduled_tasks.exceptions import TooLate
-from scheduled_tasks.lifecycle.refusals import why_not_settled
 from scheduled_tasks.models import Execution
+from scheduled_tasks.operations.executions import refuse_unless_dead
 
 
 class RequeuePage(PayloadPage):
@@ -35,8 +35,10 @@ class RequeuePage(PayloadPage):
 
     def respond(self) -> HttpResponse:
         """Refuse before the user types anything if it can no longer be requeued."""
-        if not self.execution.may_be_requeued:
-            return self.refuse(TooLate(why_not_settled(self.execution)))
+        try:
+            refuse_unless_dead(self.execution)
+        except TooLate as error:
+            return self.refuse(error)
         return super().respond()
 
     def queue(self, payload: dict[str, Any]) -> Execution:

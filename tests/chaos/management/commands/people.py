@@ -66,7 +66,7 @@ def do(deed: Deed, pick: float) -> None:
                 stopped = stopping.cancel(
                     [execution.pk], timezone.now(), reason="Somebody wanted it."
                 )
-                deed.confirmed = stopped == 1
+                deed.confirmed = bool(stopped)
         case people.REQUEUE:
             failed = chosen(Execution.objects.dead().order_by("pk"), pick)
             again = failed and requeueing.requeue(failed.pk, timezone.now(), by=SOMEBODY)

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
-#: Why a transaction is retried.
-CLAIMED_MEANWHILE = "Another worker claimed an execution meanwhile."
-SETTLED_MEANWHILE = "Another transaction resolved an execution meanwhile."
-
 
 class Obstacle(enum.Enum):
     """Why an execution cannot be cancelled, requeued or resolved."""

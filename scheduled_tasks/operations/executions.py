@@ -1,0 +1,115 @@
+"""The operations on executions: look up, cancel, requeue, resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from scheduled_tasks.exceptions import TooLate, UnknownExecution
+from scheduled_tasks.handlers.declarations import as_json
+from scheduled_tasks.lifecycle import requeueing, resolving, stopping
+from scheduled_tasks.lifecycle.requeueing import Requeued
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.task import NAME
+from scheduled_tasks.operations.refusals import why_not_cancelled, why_not_settled
+
+
+def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
+    """Cancel an execution and return it. If it runs, it is asked to stop.
+
+    ``reason`` and ``by`` are recorded. Raise UnknownExecution, or TooLate if it has ended or was
+    cancelled before.
+    """
+    if stopping.cancel([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_cancelled(get_execution(execution_id)))
+
+
+def requeue_execution(
+    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
+) -> Execution:
+    """Queue a new execution for a failed one and return it; the failed one is then resolved.
+
+    It has the payload of the failed one unless ``payload`` is given. Raise UnknownExecution,
+    UnknownHandler or InvalidPayload, or TooLate if the execution has not failed, was requeued or
+    resolved before, or if its task was deleted.
+    """
+    failed = get_execution(execution_id)
+    given = None if payload is None else as_json("payload", dict(payload))
+    refuse_unless_dead(failed)
+    failed.check_payload(given)
+    again = requeueing.requeue(execution_id, timezone.now(), by=by, payload=given)
+    if again is None:
+        raise TooLate(why_not_settled(get_execution(execution_id)))
+    return again
+
+
+def refuse_unless_dead(execution: Execution) -> None:
+    """Raise TooLate if an execution cannot be requeued."""
+    if not execution.may_be_requeued:
+        raise TooLate(why_not_settled(execution))
+
+
+def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
+    """Mark a failed execution as resolved, without another run, and return it.
+
+    ``reason`` and ``by`` are recorded. Raise UnknownExecution, ValueError without a reason, or
+    TooLate if the execution has not failed, or was requeued or resolved before.
+    """
+    if resolving.resolve([execution_id], timezone.now(), reason=reason, by=by):
+        return get_execution(execution_id)
+    raise TooLate(why_not_settled(get_execution(execution_id)))
+
+
+def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = "") -> list[int]:
+    """Cancel any number of executions; return the ids of those that were still to be stopped.
+
+    What is queued is cancelled at once, what runs is asked to stop.
+    """
+    return stopping.cancel(ids, timezone.now(), reason=reason, by=by)
+
+
+def requeue_executions(ids: Collection[int], *, by: str = "") -> Requeued:
+    """Queue a new execution for each failed one, with its payload.
+
+    Those whose handler is not registered, or does not accept the payload, are refused.
+    """
+    return requeueing.requeue_all(ids, timezone.now(), by=by)
+
+
+def resolve_executions(ids: Collection[int], reason: str, *, by: str = "") -> list[int]:
+    """Mark failed executions as resolved; return the ids of those that were unresolved.
+
+    Raise ValueError without a reason.
+    """
+    return resolving.resolve(ids, timezone.now(), reason=reason, by=by)
+
+
+def dead_letters() -> QuerySet[Execution]:
+    """Return the failed executions that are neither requeued nor resolved, newest first."""
+    return Execution.objects.dead()
+
+
+def get_execution(execution_id: int) -> Execution:
+    """Return the execution with that id. Raise UnknownExecution."""
+    if row := Execution.objects.on_record().filter(pk=execution_id).first():
+        return row
+    raise UnknownExecution(f"There is no execution {execution_id}. It may have been deleted.")
+
+
+def task_history(name: str) -> QuerySet[Execution]:
+    """Return the executions of a task, newest first. The task may have been deleted."""
+    if not NAME.match(name):
+        return Execution.objects.none()
+    task = Task.objects.filter(name=name).first()
+    if task is not None:
+        return Execution.objects.filter(task=task)
+    return Execution.objects.of_deleted_task(name)
+
+
+def recent_executions() -> QuerySet[Execution]:
+    """Return the executions of all tasks, newest first."""
+    return Execution.objects.all()
