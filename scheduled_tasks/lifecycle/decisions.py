@@ -12,7 +12,7 @@ from itertools import groupby
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.pause import Pause, paused
-from scheduled_tasks.models.policies import MOST_CAUGHT_UP
+from scheduled_tasks.models.policies import MAX_CAUGHT_UP
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.runtime.statuses import Status, Trigger
 
@@ -157,7 +157,7 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
         case task.MisfirePolicy.SKIP:
             kept, reason = 0, NOT_CAUGHT_UP
         case task.MisfirePolicy.ALL:
-            limit = min(task.catch_up_limit, MOST_CAUGHT_UP)
+            limit = min(task.catch_up_limit, MAX_CAUGHT_UP)
             kept, reason = limit, TOO_MANY.format(limit)
         case unknown:
             raise ValueError(f"there is no misfire policy {unknown!r}")

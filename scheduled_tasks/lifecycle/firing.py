@@ -94,11 +94,11 @@ def lock_due(now: datetime, *, limit: int, using: str) -> list[TaskState]:
     So several workers fire side by side. Return them in ascending id. They are not locked in that
     order: what is skipped is not waited for.
     """
-    due = LONGEST_DUE.rows(TaskState.objects.using(using), now=now, limit=limit)
+    due = DUE_STATES.rows(TaskState.objects.using(using), now=now, limit=limit)
     return sorted(due, key=lambda state: state.pk)
 
 
-def longest_due(everything: TaskStateQuerySet, now: datetime, *, limit: int) -> TaskStateQuerySet:
+def due_states(everything: TaskStateQuerySet, now: datetime, *, limit: int) -> TaskStateQuerySet:
     """Return a query that locks the states longest due, and reads what deciding slots needs.
 
     Their tasks are locked, too: an execution cannot be inserted while another transaction holds
@@ -344,5 +344,5 @@ def advance(moves: Mapping[TaskState, datetime | None], *, using: str) -> int:
     return update_each(TaskState, changes, using=using)
 
 
-LONGEST_DUE = CompiledQuery(longest_due, "now")
+DUE_STATES = CompiledQuery(due_states, "now")
 UNFINISHED_OF = CompiledQuery(unfinished_of, "tasks")

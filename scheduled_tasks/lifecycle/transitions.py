@@ -9,7 +9,7 @@ from typing import Any
 from scheduled_tasks.handlers.retries import NEVER_RETRIED
 from scheduled_tasks.lifecycle import aftermath
 from scheduled_tasks.lifecycle.aftermath import StatusChange
-from scheduled_tasks.models.attempt import Attempt
+from scheduled_tasks.models.attempt import Attempt, AttemptOutcome
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import LostRaceError
@@ -121,12 +121,12 @@ def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | 
         return None
     task = row.task if row.cancel_requested_at is None else None
     if task and outcome.retry_after is not None:
-        return queue_retry(row, now, outcome.retry_after, Attempt.Outcome.POSTPONED)
+        return queue_retry(row, now, outcome.retry_after, AttemptOutcome.POSTPONED)
     row.failures += 1
     if task and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
         wait = task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
         if wait is not None:
-            return queue_retry(row, now, wait.total_seconds(), Attempt.Outcome.FAILED)
+            return queue_retry(row, now, wait.total_seconds(), AttemptOutcome.FAILED)
     return None
 
 
@@ -146,7 +146,7 @@ def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
         return None
     within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
     if task and task.on_lost == task.OnLost.RETRY and within_budget:
-        outcome = Attempt.Outcome.LOST if loss.charged else Attempt.Outcome.GIVEN_BACK
+        outcome = AttemptOutcome.LOST if loss.charged else AttemptOutcome.GIVEN_BACK
         return queue_retry(row, now, 0, outcome)
     row.status = row.Status.FAILED
     return None

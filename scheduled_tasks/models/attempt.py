@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
 
 
+class AttemptOutcome(models.TextChoices):
+    """How an attempt ended that another one followed."""
+
+    FAILED = "failed", _("failed")
+    POSTPONED = "postponed", _("postponed")
+    LOST = "lost", _("lost")
+    GIVEN_BACK = "given_back", _("returned to the queue")
+
+
 class Attempt(models.Model):
     """An attempt that another one followed. The execution itself holds the last one."""
 
-    class Outcome(models.TextChoices):
-        """How it ended."""
-
-        FAILED = "failed", _("failed")
-        POSTPONED = "postponed", _("postponed")
-        LOST = "lost", _("lost")
-        GIVEN_BACK = "given_back", _("returned to the queue")
+    Outcome = AttemptOutcome
 
     execution = models.ForeignKey(
         "scheduled_tasks.Execution",
@@ -30,7 +33,7 @@ class Attempt(models.Model):
         verbose_name=_("execution"),
     )
     number = models.PositiveIntegerField(_("number"))
-    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=AttemptOutcome.choices)
     worker = models.CharField(_("worker id"), max_length=36, blank=True)
     worker_label = models.CharField(_("worker"), max_length=200, blank=True)
     claimed_at = models.DateTimeField(_("claimed at"), null=True)

@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 
 #: As many slots can be caught up, or wait, at most.
-MOST_CAUGHT_UP = 5_000
+MAX_CAUGHT_UP = 5_000
 #: In seconds: a day.
-LONGEST_JITTER = 86_400
+MAX_JITTER_SECONDS = 86_400
 #: Some zones cannot show years near the ends of the calendar.
 FIRST_YEAR, LAST_YEAR = 1900, 9000
 
@@ -67,7 +67,7 @@ class Policies(models.Model):
         RETRY = "retry", _("Run again")
         FAIL = "fail", _("Mark as failed")
 
-    class Executor(models.TextChoices):
+    class ExecutorChoice(models.TextChoices):
         """Where the executions of a task run."""
 
         PROCESS = "process", _("Separate process")
@@ -88,7 +88,7 @@ class Policies(models.Model):
         _("executor"),
         max_length=20,
         blank=True,
-        choices=[("", _("Worker default")), *Executor.choices],
+        choices=[("", _("Worker default")), *ExecutorChoice.choices],
         help_text=_("Where executions run. A thread can be asked to stop but cannot be killed."),
     )
     timeout = models.PositiveIntegerField(
@@ -160,7 +160,7 @@ class Policies(models.Model):
     catch_up_limit = models.PositiveIntegerField(
         _("catch-up limit"),
         default=100,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_CAUGHT_UP)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_CAUGHT_UP)],
         help_text=_("Maximum number of runs that are caught up or queued."),
     )
     overlap_policy = models.CharField(
@@ -173,7 +173,7 @@ class Policies(models.Model):
     jitter = models.PositiveIntegerField(
         _("jitter"),
         default=0,
-        validators=[MaxValueValidator(LONGEST_JITTER)],
+        validators=[MaxValueValidator(MAX_JITTER_SECONDS)],
         help_text=_("Delay each run by a random 0 to N seconds to avoid simultaneous starts."),
     )
 

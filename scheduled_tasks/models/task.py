@@ -26,7 +26,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.handlers.retries import fraction
-from scheduled_tasks.models.policies import LONGEST_JITTER, Policies, refuse_unshowable
+from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies, refuse_unshowable
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Schedule, parse, zone
@@ -248,7 +248,7 @@ class Task(Policies):
         """Return how much later than its slot an execution runs, always before the next slot."""
         if not self.jitter:
             return timedelta()
-        longest = timedelta(seconds=min(self.jitter, LONGEST_JITTER))
+        longest = timedelta(seconds=min(self.jitter, MAX_JITTER_SECONDS))
         if (following := self.next_slot(slot)) is not None:
             longest = min(longest, following - slot)
         drawn = fraction(f"{self.name} {slot.astimezone(UTC).isoformat()}")

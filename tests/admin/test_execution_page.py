@@ -12,6 +12,7 @@ from django.test import Client
 
 from scheduled_tasks.admin.executions import log_download
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog
+from scheduled_tasks.models.attempt import AttemptOutcome
 from tests.admin.pages import change, page, say, shown, text
 
 Make = Callable[..., Any]
@@ -95,7 +96,7 @@ def test_the_log_marks_the_start_and_end_of_attempts(
     admin_client: Client, execution: Execution
 ) -> None:
     say(execution, "first words")
-    Attempt.of(execution, Attempt.Outcome.LOST).save()
+    Attempt.of(execution, AttemptOutcome.LOST).save()
     change(execution, attempt=2, worker_label="second-worker", duration_ms=2_400)
     say(execution, "second words", attempt=2)
     said = shown(admin_client, execution)

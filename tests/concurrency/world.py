@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection
 
 from scheduled_tasks.models import Attempt, Execution, Task, TaskState, Worker
+from scheduled_tasks.models.attempt import AttemptOutcome
 from scheduled_tasks.runtime.runs import Outcome
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -63,7 +64,7 @@ def make_world(busy: bool = False, policy: str = "skip") -> World:  # noqa: FBT0
     rows = [row for task in tasks for row in executions(task, gone, runs=busy or task is tasks[1])]
     Execution.objects.bulk_create(rows)
     Attempt.objects.bulk_create(
-        Attempt(execution=row, number=1, outcome=Attempt.Outcome.FAILED, finished_at=NOW)
+        Attempt(execution=row, number=1, outcome=AttemptOutcome.FAILED, finished_at=NOW)
         for row in rows
         if row.status == Status.QUEUED and row.attempt
     )

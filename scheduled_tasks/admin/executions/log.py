@@ -19,7 +19,7 @@ MAX_LINE_LENGTH = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
+class DisplayedLine:
     """One line, as the template shows it. A ``mark`` is the start or the end of an attempt."""
 
     time: str
@@ -36,7 +36,7 @@ class Log:
     ``truncated`` is whether there are older lines, ``count`` the number of all lines.
     """
 
-    lines: list[LogLine]
+    lines: list[DisplayedLine]
     truncated: bool
     count: int
 
@@ -67,7 +67,7 @@ def log_of(execution: Execution, earlier: Sequence[Attempt]) -> Log:
     )
 
 
-def lines_of(attempt: LoggedAttempt | None, rows: Sequence[Any]) -> Iterator[LogLine]:
+def lines_of(attempt: LoggedAttempt | None, rows: Sequence[Any]) -> Iterator[DisplayedLine]:
     """Yield the lines of one attempt, between the marks for its start and its end."""
     if attempt is not None:
         yield attempt.start
@@ -113,14 +113,14 @@ class LoggedAttempt:
         )
 
     @property
-    def start(self) -> LogLine:
+    def start(self) -> DisplayedLine:
         text = _("attempt %(number)d on %(worker)s") if self.worker else _("attempt %(number)d")
         return mark(
             self.started_at, _("start"), text % {"number": self.number, "worker": self.worker}
         )
 
     @property
-    def end(self) -> LogLine:
+    def end(self) -> DisplayedLine:
         duration = display.duration(self.duration_ms)
         text = _("%(outcome)s after %(duration)s")
         return mark(
@@ -128,13 +128,15 @@ class LoggedAttempt:
         )
 
 
-def mark(moment: datetime | None, level: str, message: str) -> LogLine:
-    return LogLine(time=display.moment(moment), level=level, logger="", message=message, mark=True)
+def mark(moment: datetime | None, level: str, message: str) -> DisplayedLine:
+    return DisplayedLine(
+        time=display.moment(moment), level=level, logger="", message=message, mark=True
+    )
 
 
-def log_line(row: Any, message: str) -> LogLine:
+def log_line(row: Any, message: str) -> DisplayedLine:
     truncated = len(message) > MAX_LINE_LENGTH
-    return LogLine(
+    return DisplayedLine(
         time=display.moment(row.logged_at),
         level=display.log_level(row.level),
         logger=row.logger,

@@ -1,0 +1,49 @@
+"""Names of the package: one class for each name, one meaning for each verb."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import scheduled_tasks
+
+PACKAGE = Path(scheduled_tasks.__file__).parent
+#: Classes that Django looks for by these names.
+NAMED_BY_DJANGO = {"Command", "Media", "Meta"}
+#: Verbs that say nothing of what a function does.
+VAGUE = {"look", "take", "hear", "say", "tell", "note", "go_on"}
+#: Bounds are called MAX_ and MIN_.
+BOUND = re.compile(r"\b(MOST|LEAST|LONGEST|SHORTEST|HIGHEST|LOWEST)_[A-Z]")
+
+
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "migrations" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text())):
+                yield str(path.relative_to(PACKAGE)), node
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(node.name for _, node in nodes() if isinstance(node, ast.ClassDef))
+    assert {name for name, count in names.items() if count > 1} <= NAMED_BY_DJANGO
+
+
+def test_no_function_has_a_vague_name() -> None:
+    found = {
+        f"{path}: {node.name}"
+        for path, node in nodes()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in VAGUE
+    }
+    assert found == set()
+
+
+def test_bounds_are_called_max_and_min() -> None:
+    found = {
+        f"{path}: {node.id}"
+        for path, node in nodes()
+        if isinstance(node, ast.Name) and BOUND.match(node.id)
+    }
+    assert found == set()
