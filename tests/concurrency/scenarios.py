@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.concurrency import moves
-from tests.concurrency.interleaving import Played, Segment, Stage
+from tests.concurrency.interleaving import Played, Segment, Stage, Step
 from tests.concurrency.lock_order import deadlocks, wrong_order
 from tests.concurrency.moves import Move
 from tests.concurrency.soundness import two_running, unsound
@@ -44,6 +44,8 @@ OF_ENGINE = (
 )
 #: The moves, and those that differ from one of them in what they take or by which clock.
 WITH_VARIANTS = (*MOVES, moves.claim_by_hand, moves.fire_later)
+#: How the statements begin that write.
+WRITES = ("UPDATE ", "INSERT ", "DELETE ")
 #: What is about executions that run: beside these, the task that may not overlap is running.
 OF_RUNS = {moves.end, moves.reap}
 
@@ -86,7 +88,7 @@ class Theatre:
         self.stage = stage
         self.locks = locks
         self.worlds = worlds
-        self.steps: dict[tuple[Move, tuple[bool, str]], int] = {}
+        self.steps: dict[tuple[Move, tuple[bool, str]], list[Step]] = {}
 
     def play(self, scenario: Scenario) -> Played:
         """Play one scenario; the complaints are all that went wrong."""
@@ -101,14 +103,23 @@ class Theatre:
 
     def steps_of(self, number: int, scenario: Scenario) -> range:
         """Return after how many steps one of the moves can be stopped, were it left alone."""
+        return range(len(self.steps_alone(number, scenario)))
+
+    def first_write_of(self, number: int, scenario: Scenario) -> int:
+        """Return after how many steps one of the moves has read, and not written yet."""
+        steps = self.steps_alone(number, scenario)
+        return next((n for n, step in enumerate(steps) if step.sql.startswith(WRITES)), 0)
+
+    def steps_alone(self, number: int, scenario: Scenario) -> list[Step]:
+        """Return the steps of one of the moves where it meets no other."""
         move = scenario.moves[number]
         key = move, scenario.world
         if key not in self.steps:
             world = self.worlds.make(*scenario.world)
             played = self.stage.play([partial(move, world, 0)], [(0, None)])
             assert played.errors == [None]
-            self.steps[key] = self.stage.actors[0].position
-        return range(self.steps[key])
+            self.steps[key] = played.steps[: self.stage.actors[0].position]
+        return self.steps[key]
 
     def assert_sound(self, scenarios: Sequence[Scenario]) -> None:
         """Play scenarios; tell the whole story of the first that went wrong, and of how many."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import django
 import pytest
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.lifecycle import firing
@@ -120,3 +120,18 @@ def test_rows_are_locked_by_it_too(make_task: Make, now: datetime) -> None:
 def test_the_internals_of_the_orm_are_those_of_a_known_django() -> None:
     """Run this file with a new version before you add it here."""
     assert django.VERSION[:2] in {(5, 2), (6, 0), (6, 1)}
+
+
+def test_a_backend_that_cannot_lock_rows_has_sql_of_its_own() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("Queries are compiled once on PostgreSQL only.")
+    from tests.support.unlocked_postgresql.base import DatabaseWrapper  # noqa: PLC0415 -- psycopg
+
+    locked = CompiledQuery(lambda rows: rows.select_for_update())
+    assert "FOR UPDATE" in locked.bind(Task.objects.all()).sql[0]
+    given = connections["default"]
+    connections["default"] = DatabaseWrapper(given.settings_dict, "default")
+    try:
+        assert "FOR UPDATE" not in locked.bind(Task.objects.all()).sql[0]
+    finally:
+        connections["default"] = given

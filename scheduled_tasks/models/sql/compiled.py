@@ -61,7 +61,8 @@ class CompiledQuery(Generic[Row]):
     def compiled(self, every: models.QuerySet[Any], arguments: dict[str, Any]) -> CompiledSql[Row]:
         """Return the compiled query for such arguments."""
         fixed = {name: value for name, value in arguments.items() if name not in self.given}
-        key = every.db, *arguments, *fixed.items()
+        # What the backend supports changes the SQL, for example whether rows can be locked.
+        key = type(connections[every.db]), every.db, *arguments, *fixed.items()
         if key not in self._compiled:
             stand_ins = {name: Placeholder(name) for name in arguments if name in self.given}
             unfiltered = every.model._default_manager.using(every.db)  # noqa: SLF001
