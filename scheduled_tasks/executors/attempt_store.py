@@ -90,7 +90,7 @@ class DatabaseKey:
         if self.run.test_mode:
             self.release()
             return
-        if not self.row.finish(None if ttl is None else self.clock() + ttl):
+        if not self.row.use_up(None if ttl is None else self.clock() + ttl):
             raise LeaseLost(f"{described(self.run)} no longer holds the key {self.row.key!r}.")
 
     def release(self) -> None:
@@ -99,7 +99,7 @@ class DatabaseKey:
         Nothing can be written in a broken transaction, but its rollback releases the key.
         """
         with suppress(Error):
-            self.row.free()
+            self.row.release()
 
 
 def described(run: Run) -> str:

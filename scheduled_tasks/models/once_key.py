@@ -116,14 +116,14 @@ class OnceKey(models.Model):
         holder = Execution.objects.on_record().unfinished().filter(pk=self.execution_id)
         return not holder.exists()
 
-    def finish(self, expires_at: datetime | None) -> bool:
+    def use_up(self, expires_at: datetime | None) -> bool:
         """Make it final until a moment or for ever; return False if another attempt has it."""
         row, using = self.held, self.held.db
         return in_transaction(
             lambda: bool(row.update(final=True, expires_at=expires_at)), using=using, limited=False
         )
 
-    def free(self) -> None:
+    def release(self) -> None:
         """Delete it, unless another attempt has acquired it."""
         row, using = self.held, self.held.db
         in_transaction(row.delete, using=using, limited=False)
