@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from scheduled_tasks.executors.process.endings import ending_of
 from scheduled_tasks.executors.process.executor import address_of
+from scheduled_tasks.executors.process.exit_reports import ending_of
 from scheduled_tasks.executors.process.wire import packed
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome
 from tests.executors.runs import NOW, run_of

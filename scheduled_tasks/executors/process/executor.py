@@ -17,7 +17,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import lost, still_running_reason
 from scheduled_tasks.executors.process import operating_system
-from scheduled_tasks.executors.process.endings import ending_of
+from scheduled_tasks.executors.process.exit_reports import ending_of
 from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
 from scheduled_tasks.executors.process.wire import Frame, packed, unpacked_message

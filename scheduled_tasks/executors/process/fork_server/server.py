@@ -11,17 +11,11 @@ from dataclasses import dataclass
 
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.executors.process import operating_system
-from scheduled_tasks.executors.process.fork_server.child import (
-    ABANDONED,
-    CANCELLED,
-    REFUSED,
-    TIMEOUT,
-)
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
-from scheduled_tasks.executors.process.fork_server.memory_limits import MemoryLimits
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.fork_server.pending_runs import PendingRuns
 from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
+from scheduled_tasks.executors.process.fork_server.run_limits import RunLimits, stop_run
 from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
@@ -36,14 +30,6 @@ LEASE_CHECK_SECONDS = 1.0
 SPARE_DELAY_SECONDS = 0.01
 #: Seconds between a failed fork and the next attempt.
 FORK_RETRY_SECONDS = 0.5
-
-#: The causes for which a run is asked to stop; for any other it is killed.
-STOP_CODES = {
-    "timeout": TIMEOUT,
-    "refused": REFUSED,
-    "abandoned": ABANDONED,
-    "cancelled": CANCELLED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +67,7 @@ class ForkServer:
         self.reporter = RunReporter(worker, self.children)
         self.pending = PendingRuns(self.reporter)
         self.lease_until = options.lease_until
-        self.memory = MemoryLimits(self.children)
+        self.limits = RunLimits(self.children, on_deadline=self.handle_deadline)
         self.worker_gone = False
         self.next_fork = 0.0
         self.next_spare = 0.0
@@ -97,7 +83,8 @@ class ForkServer:
             # Children are reaped after their frames are read: a reaped child's channel is closed.
             if self.selector.child_ended:
                 self.reap_children()
-            self.enforce_limits()
+            self.limits.enforce(time.monotonic())
+            self.reporter.release_held()
             self.flush()
 
     def close_in_child(self) -> None:
@@ -145,7 +132,7 @@ class ForkServer:
             if child.claim == claim:
                 child.channel.send(frame)
                 if not (frame["accepted"] or child.stop_cause):
-                    self.stop(child, "refused", grace=self.options.grace)
+                    stop_run(child, "refused", grace=self.options.grace)
 
     # Runs and the children that make them.
 
@@ -241,26 +228,11 @@ class ForkServer:
 
     # Ending what has to end.
 
-    def stop(self, child: ChildHandle, why: str, *, grace: float) -> None:
-        """Ask a run to stop, terminate it after half the grace, and kill it after the grace.
-
-        Without a grace it is killed immediately.
-        """
-        if not child.running:
-            return
-        now = time.monotonic()
-        child.stop_cause, child.deadline = child.stop_cause or why, None
-        if grace <= 0 or why not in STOP_CODES:
-            child.kill()
-            return
-        child.request_stop(STOP_CODES[why])
-        child.escalation = [(now + grace / 2, "terminate"), (now + grace, "kill")]
-
     def stop_all(self, why: str, *, grace: float) -> None:
         """Stop every run, also those that have not begun."""
         self.pending.stop_all(why)
         for child in self.children.values():
-            self.stop(child, why, grace=grace)
+            stop_run(child, why, grace=grace)
 
     def cancel(self, claim: Frame, reason: str) -> None:
         """Stop one run, also if it has not begun. One that is already stopping is left alone."""
@@ -268,29 +240,13 @@ class ForkServer:
         for child in self.children.values():
             if child.claim == claim and child.running and not child.stop_cause:
                 child.cancel_reason = reason
-                self.stop(child, "cancelled", grace=self.options.grace)
-
-    def enforce_limits(self) -> None:
-        """Act on deadlines and memory limits, and send the reports that were held back."""
-        now = time.monotonic()
-        for child in list(self.children.values()):
-            if child.deadline is not None and now >= child.deadline:
-                self.handle_deadline(child)
-            while child.escalation and now >= child.escalation[0][0]:
-                match child.escalation.pop(0)[1]:
-                    case "terminate":
-                        child.terminate()
-                    case _:
-                        child.kill()
-        for child in self.memory.exceeded(now):
-            self.stop(child, "memory", grace=0)
-        self.reporter.release_held()
+                stop_run(child, "cancelled", grace=self.options.grace)
 
     def handle_deadline(self, child: ChildHandle) -> None:
         """Stop a run that has timed out; kill a child that has not begun its run in time."""
         if child.begun:
             self.reporter.timed_out(child)
-            self.stop(child, "timeout", grace=self.options.grace)
+            stop_run(child, "timeout", grace=self.options.grace)
             return
         self.receive_from_child(child)  # it may have begun while children were paused
         if not child.begun:
@@ -360,10 +316,7 @@ class ForkServer:
     def seconds_until_due(self) -> float | None:
         """Return the seconds until something is due, None if nothing is."""
         now = time.monotonic()
-        due = [child.deadline for child in self.children.values() if child.deadline is not None]
-        due += [child.escalation[0][0] for child in self.children.values() if child.escalation]
-        if self.memory.limited():
-            due.append(self.memory.next_check)
+        due = list(self.limits.due())
         if self.pending or any(child.run for child in self.children.values()):
             # The lease runs on while the machine sleeps; the clock of the selector does not.
             left = self.lease_until - boottime()
