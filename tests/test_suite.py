@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.__main__ import ENDURANCE, ON_EACH_DATABASE, Phase, endurance, parser, suite
@@ -57,3 +59,10 @@ def test_a_room_below_the_limit_is_named() -> None:
     assert [line for line in lines(modules) if "BELOW" in line] == [
         "   90.0 %  worker  BELOW 92 %",
     ]
+
+
+def test_the_tests_that_hold_each_promise_are_there() -> None:
+    named = re.findall(r"`(\w+/\w+\.py)::(\w+)`", (ROOT / "docs/testing.md").read_text())
+    assert len(named) >= 5
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file} has no {test}"
