@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 
@@ -36,6 +37,9 @@ def runs(python: str) -> bool:
 
 def let_pyenv_run(pythons: list[str]) -> None:
     """Let the shims of pyenv run the newest release that is installed of each."""
+    shims = Path(shutil.which("python") or "").parent
+    if shims.name == "shims":  # the environment may not say where pyenv lives
+        os.environ.setdefault("PYENV_ROOT", str(shims.parent))
     listed = subprocess.run(
         ["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False
     )
