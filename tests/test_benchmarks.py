@@ -73,7 +73,14 @@ def test_the_documentation_names_every_suite_and_how_to_install_the_peers() -> N
     assert f"pip install {' '.join(peer.requirements for peer in PEERS)}\n" in DOCS
 
 
-@pytest.mark.parametrize(("suite", "size"), [("processes", 30), ("logs", 200), ("history", 300)])
+@pytest.mark.parametrize(
+    ("suite", "size"),
+    [
+        ("processes", 30),
+        pytest.param("logs", 200, marks=pytest.mark.long),
+        pytest.param("history", 300, marks=pytest.mark.long),
+    ],
+)
 def test_a_suite_runs_and_its_results_can_be_printed_again(
     tmp_path: Path, suite: str, size: int
 ) -> None:

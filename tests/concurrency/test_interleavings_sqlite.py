@@ -26,16 +26,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 #: By how many seconds one starts after the other at most: about as long as an operation takes.
 APART = 0.006
 SEED = 1
+#: The short form takes every third pair.
+SHORT_STEP = 3
 
 
-@pytest.mark.parametrize("races", short_and_long("RACES", short=1, long=15))
+@pytest.mark.parametrize("races", short_and_long("RACES", short=0, long=15))
 def test_two_operations_in_two_processes(races: int) -> None:
+    """The short form races every third pair, once."""
     if connection.vendor != "sqlite":
         pytest.skip("Other databases lock rows: there the operations are stopped one by one.")
     chosen = random.Random(SEED)
     with racers(2, environment_of()) as processes:
-        for pair in itertools.combinations_with_replacement(WITH_VARIANTS, 2):
-            for _ in range(races):
+        pairs = list(itertools.combinations_with_replacement(WITH_VARIANTS, 2))
+        for pair in pairs if races else pairs[::SHORT_STEP]:
+            for _ in range(races or 1):
                 race(Scenario(pair), processes, chosen.uniform(-APART, APART))
 
 

@@ -27,8 +27,18 @@ def test_a_run_by_hand_does_not_wait_for_itself(way: str) -> None:
     assert Worker.objects.filter(label="of the handler").exists() is (way == "atomic")
 
 
-@pytest.mark.parametrize("executor", ["process", "thread"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "executor"),
+    [
+        ("open", "process"),
+        ("atomic", "thread"),
+        *(
+            pytest.param(way, executor, marks=pytest.mark.long)
+            for way in WAYS
+            for executor in ("process", "thread")
+        ),
+    ],
+)
 def test_a_worker_writes_what_it_can_when_it_can(way: str, executor: str) -> None:
     with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)):
         payload = {"way": way, "lines": MANY}

@@ -14,6 +14,7 @@ from scheduled_tasks.models import Execution, Pause, Task
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOURS = timedelta(hours=4)
 Make = Callable[..., Task]
 #: Slots every five minutes are minutes 5, 10, … after noon.
 FIVE = "every 5 minutes"
@@ -201,15 +202,15 @@ def test_a_row_that_was_pruned_is_not_gone_on_with(make: Make, now: datetime) ->
     assert rows(now) == [lost(10, 10, 1)]
 
 
-def test_days_of_seconds_in_a_pause_make_one_row(make: Make, now: datetime) -> None:
+def test_hours_of_seconds_in_a_pause_make_one_row(make: Make, now: datetime) -> None:
     task = make("every 1 second", paused_until=now + timedelta(days=31))
-    for day in (1, 2):
-        fire(now + timedelta(days=day))
-        while fire(now + timedelta(days=day)):
+    for half in (1, 2):
+        fire(now + half * HOURS)
+        while fire(now + half * HOURS):
             pass
     row = Execution.objects.get()
-    assert (row.slot, row.slot_until) == (now + SECOND, now + timedelta(days=2))
-    assert row.slots == 2 * 86_400
+    assert (row.slot, row.slot_until) == (now + SECOND, now + 2 * HOURS)
+    assert row.slots == 8 * 3_600
     task.state.refresh_from_db()
     assert task.state.next_run_at == row.slot_until + SECOND
 

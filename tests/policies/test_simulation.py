@@ -29,4 +29,4 @@ def test_a_year_goes_by_the_rules(seed: int) -> None:
 
 
 def test_a_year_of_few_tasks_goes_by_the_rules() -> None:
-    Year(1, tasks=TASKS // 5, events=EVENTS // 2).tell()
+    Year(1, tasks=TASKS // 5, events=EVENTS // 5).tell()
