@@ -17,6 +17,7 @@ from functools import partial
 from django.db import transaction
 
 from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.statuses import FINISHED
@@ -58,6 +59,14 @@ def executions_moved(changes: Iterable[StatusChange], *, using: str) -> None:
         after_commit(partial(send_finished, ended, using=using), using)
 
 
+def ended_before(ids: Sequence[int], *, using: str) -> None:
+    """Send ``execution_finished`` for what an earlier transaction ended without an answer.
+
+    The connection was lost at its COMMIT, so it could not send the signal itself.
+    """
+    after_commit(partial(send_finished, ids, using=using), using)
+
+
 def slots_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
     """Send ``execution_finished`` for new rows, and ``slot_missed`` for slots that were missed."""
     if covered and (execution_finished.receivers or slot_missed.receivers):
@@ -81,25 +90,29 @@ def after_commit(send: partial[None], using: str) -> None:
 
 def send_finished(ids: Sequence[int], *, using: str) -> None:
     """Send the signals for executions that ended, in the order in which they ended."""
-    rows = Execution.objects.using(using).select_related("task").filter(pk__in=ids)
-    for row in rows.filter(status__in=FINISHED).order_by("finished_at", "pk"):
-        sender = sender_for(row)
-        execution_finished.send_robust(sender=sender, execution=row)
-        if row.status == Execution.Status.MISSED:
-            slot_missed.send_robust(sender=sender, execution=row, slots=(row.slot,))
+    rows = Execution.objects.using(using).finished().select_related("task")
+    for start in range(0, len(ids), BATCH_SIZE):
+        batch = rows.filter(pk__in=ids[start : start + BATCH_SIZE])
+        for row in batch.order_by("finished_at", "pk"):
+            sender = sender_for(row)
+            execution_finished.send_robust(sender=sender, execution=row)
+            if row.status == Execution.Status.MISSED:
+                slot_missed.send_robust(sender=sender, execution=row, slots=(row.slot,))
 
 
 def send_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
     """Send the signals for rows that cover slots."""
     found = Execution.objects.using(using).select_related("task")
     found = found.filter(
-        task__in={each.task_id for each in covered}, slot__in={each.first for each in covered}
+        task__in={each.task_id for each in covered},
+        slot__in={each.first for each in covered},
+        slot_until__isnull=False,  # a slot that had an execution already has kept that one
     )
     rows = {(row.task_id, row.slot): row for row in found}
     for each in covered:
         row = rows.get((each.task_id, each.first))
-        if row is None:  # deleted meanwhile, or another transaction made an execution of the slot
-            continue
+        if row is None or row.status != each.status:
+            continue  # deleted since, or made by another transaction
         sender = sender_for(row)
         if each.is_new:
             execution_finished.send_robust(sender=sender, execution=row)

@@ -134,7 +134,9 @@ def insert_and_claim(execution: Execution, worker: Worker, now: datetime, *, usi
 
 def insert(execution: Execution, *, using: str) -> None:
     """Save a new execution under the lock of its task, within a transaction."""
-    execution.pk = None  # set by a transaction that is being retried
+    # A transaction that is being retried has set these.
+    execution.pk, execution.exclusive = None, None
+    execution.status, execution.attempt = execution.Status.QUEUED, 0
     task = execution.task
     if task is not None:
         locked = TaskState.objects.using(using).lock_tasks([task.pk])

@@ -121,7 +121,9 @@ def remember_rows(last: Sequence[tuple[TaskState, Execution]], *, using: str) ->
         return
     slots = {(row.task_id, row.slot) for _, row in last}
     found = Execution.objects.using(using).filter(
-        task__in={task for task, _ in slots}, slot__in={slot for _, slot in slots}
+        task__in={task for task, _ in slots},
+        slot__in={slot for _, slot in slots},
+        slot_until__isnull=False,
     )
     ids: dict[tuple[int | None, datetime | None], int]
     ids = {(task, slot): pk for task, slot, pk in found.values_list("task_id", "slot", "pk")}

@@ -45,6 +45,10 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         """Keep what a worker has claimed and not ended."""
         return self.filter(status=self.model.Status.RUNNING)
 
+    def finished(self) -> Self:
+        """Keep what has a final status."""
+        return self.filter(status__in=statuses.FINISHED)
+
     def unfinished(self) -> Self:
         """Keep what is queued or running."""
         return self.filter(UNFINISHED)

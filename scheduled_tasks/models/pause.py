@@ -85,6 +85,7 @@ def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
 
 @transactional
 def begin_pause(pause: Pause, *, using: str = "") -> Pause:
+    pause.pk = None  # set by a transaction that is being retried
     rows = Pause.objects.using(using)
     rows.in_force(pause.begun_at).update(ended_at=pause.begun_at, ended_by=pause.begun_by)
     wake_workers(using)

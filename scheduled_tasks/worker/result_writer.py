@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from scheduled_tasks.conf import app_settings
@@ -49,6 +49,9 @@ class ResultWriter:
         self._messages_held_up: list[Envelope] = []
         self._endings: list[Ending] = []
         self._endings_held_up: list[Ending] = []
+        #: Endings that are committed and announced, but may come again: the database went away
+        #: before it was known what to do with others of their batch.
+        self._announced: set[Claim] = set()
 
     @property
     def unwritten(self) -> bool:
@@ -72,6 +75,7 @@ class ResultWriter:
         while endings := self._endings[: app_settings.BATCH_SIZE]:
             written += len(self.write_endings(endings))
             del self._endings[: len(endings)]
+        self._announced.clear()
         return written
 
     def flush_messages(self) -> None:
@@ -139,43 +143,42 @@ class ResultWriter:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad row must not stop the others
             return self.write_split(endings, error)
-        self.keep_or_drop(endings, {execution.pk for execution in ended})
         for execution in ended:
             announce_end(execution)
+            self._announced.add((execution.pk, execution.attempt))
+        self.keep_or_drop(endings)
         return ended
 
-    def keep_or_drop(self, endings: Sequence[Ending], written: Collection[int]) -> None:
+    def keep_or_drop(self, endings: Sequence[Ending]) -> None:
         """Keep the endings of locked executions; drop those that another worker has decided."""
-        others = [ending for ending in endings if ending.execution_id not in written]
+        others = [ending for ending in endings if claim_of(ending) not in self._announced]
         still_held = self.claims_on_record() if others else set()
-        for ending in others:
-            if claim_of(ending) in still_held:
-                self._endings_held_up.append(ending)
-            elif execution := self.ended_before_by(ending):
-                announce_end(execution)
-                aftermath.send_finished([execution.pk], using=write_alias())
-            else:
-                announce_dropped_end(*claim_of(ending))
+        held_up = [ending for ending in others if claim_of(ending) in still_held]
+        decided = [ending for ending in others if claim_of(ending) not in still_held]
+        ended_before = {claim_of(ending): self.ended_before_by(ending) for ending in decided}
+        # From here on no query may fail: what is kept or announced must not come again.
+        self._endings_held_up += held_up
+        for claim, execution in ended_before.items():
+            if execution is None:
+                announce_dropped_end(*claim)
+                continue
+            announce_end(execution)
+            aftermath.ended_before([execution.pk], using=write_alias())
+            self._announced.add(claim)
 
     def ended_before_by(self, ending: Ending) -> Execution | None:
         """Return the execution if this very ending is on record, not announced.
 
         This happens when it was committed and the answer was lost with the connection.
         """
-        if not isinstance(ending, Outcome):
-            return None
-        return (
-            Execution.objects.on_record()
-            .filter(
-                pk=ending.execution_id,
-                attempt=ending.attempt,
-                worker=str(self.worker.pk),
-                status=ending.status,
-                started_at=ending.started_at,
-                finished_at=ending.finished_at,
-            )
-            .first()
+        mine = Execution.objects.on_record().filter(
+            pk=ending.execution_id, attempt=ending.attempt, worker=str(self.worker.pk)
         )
+        if isinstance(ending, Loss):
+            return mine.finished().filter(error=ending.reason).first()
+        return mine.filter(
+            status=ending.status, started_at=ending.started_at, finished_at=ending.finished_at
+        ).first()
 
     def write_split(self, endings: Sequence[Ending], error: Exception) -> list[Execution]:
         """Find the ending that cannot be written, and write it without its texts."""

@@ -15,8 +15,9 @@ import pytest
 import scheduled_tasks
 from scheduled_tasks import cancel_execution, disable_task, run_task_now, unregister_task
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
+from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
 from scheduled_tasks.signals import execution_finished, slot_missed
 from tests.support.attempts import NOTHING, claim, loss, outcome
 
@@ -25,10 +26,11 @@ Committed = Callable[[], AbstractContextManager[Any]]
 HOUR = timedelta(hours=1)
 PACKAGE = Path(scheduled_tasks.__file__).parent
 
-#: The functions that write a status, each with the function that passes it to ``aftermath``. A
-#: claim is missing there: it makes nothing final.
+#: The functions that write a status, each with the function that passes it to ``aftermath``. None
+#: stands for what makes nothing final.
 WRITERS = {
     "lifecycle.transitions.claimed_values": None,
+    "lifecycle.claiming.insert": None,
     "lifecycle.transitions.apply_outcome": "lifecycle.transitions.write",
     "lifecycle.transitions.apply_loss": "lifecycle.transitions.write",
     "lifecycle.transitions.queue_retry": "lifecycle.transitions.write",
@@ -287,3 +289,26 @@ def test_a_receiver_that_raises_stops_no_other_and_a_sender_selects(
         execution_finished.disconnect(broken)
         execution_finished.disconnect(listen, sender=handler)
     assert heard == ["one"]
+
+
+def test_a_slot_that_has_an_execution_is_not_announced_as_covered(
+    one: Task, now: datetime, received: Received, committed: Committed
+) -> None:
+    """Its clock was set back, as by a restored row."""
+    firing.fire(now + HOUR, limit=1)
+    TaskState.objects.update(next_run_at=now + HOUR)
+    Pause.objects.begin(now)
+    with committed():
+        firing.fire(now + 1.5 * HOUR, limit=1)
+    assert Execution.objects.get().status == "queued"
+    assert received == Received()
+
+
+def test_more_than_a_batch_is_announced(
+    one: Task, now: datetime, received: Received, committed: Committed
+) -> None:
+    for _ in range(BATCH_SIZE + 1):
+        run_task_now("one", now=now)
+    with committed():
+        unregister_task("one")
+    assert len(received.finished) == BATCH_SIZE + 1

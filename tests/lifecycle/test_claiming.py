@@ -13,8 +13,9 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
+from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.operations.tasks import prepare
-from tests.support.attempts import outcome
+from tests.support.attempts import NOTHING, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -204,3 +205,23 @@ def test_nothing_is_queued_for_a_task_that_is_gone(make_task: Make, now: datetim
 def test_a_run_of_a_task_without_a_clock_yet_can_be_asked_for(db: None, now: datetime) -> None:
     Task.objects.bulk_create([Task(name="one", handler="jobs.nothing")])
     assert run_task_now("one", now=now).status == "queued"
+
+
+def test_a_run_that_begins_at_once_begins_after_a_conflict(
+    make_task: Make, worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try has set its status, its attempt and its worker."""
+    make_task("one", NOTHING)
+    execution = prepare("one", now=now)
+    hand_over, conflicts = claiming.hand_over, iter([True, False])
+
+    def meet_a_conflict(*args: Any, **options: Any) -> None:
+        hand_over(*args, **options)
+        if next(conflicts):
+            raise LostRaceError("Another transaction was faster.")
+
+    monkeypatch.setattr(claiming, "hand_over", meet_a_conflict)
+    with pytest.raises(LostRaceError):
+        claiming.begin(execution, worker, now)  # within the transaction of the test
+    claiming.begin(execution, worker, now)
+    assert (execution.status, execution.attempt, Execution.objects.count()) == ("running", 1, 1)

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -20,6 +21,14 @@ from scheduled_tasks.runtime.logs.console import show_on_console
 #: The interpreter specializes code within this many calls. Code that is specialized only in the
 #: children would be copied and changed in each of them.
 REHEARSALS = 20
+#: Modules behind public names, which handlers import when they are called: each child would load
+#: them again.
+PRELOADED = (
+    "scheduled_tasks.lifecycle.editing",
+    "scheduled_tasks.operations.executions",
+    "scheduled_tasks.operations.locks",
+    "scheduled_tasks.operations.tasks",
+)
 
 
 def boot(
@@ -43,6 +52,8 @@ def boot(
         operating_system.adopt_orphans()
         operating_system.set_name("fork-server")
         load_project(setup)
+        for name in PRELOADED:
+            import_module(name)
         run_server(channel, setup)
     load_project(setup)
     # Not earlier: these modules need a loaded project.
