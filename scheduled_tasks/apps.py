@@ -22,12 +22,14 @@ class ScheduledTasksConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the handler modules and register the checks."""
-        from scheduled_tasks.checks import all_checks  # noqa: PLC0415 -- needs loaded apps
+        from scheduled_tasks.checks import database_checks, static_checks  # noqa: PLC0415
         from scheduled_tasks.handlers.registry import autodiscover  # noqa: PLC0415
 
         autodiscover()
-        for check in all_checks:
+        for check in static_checks:
             checks.register(check, "scheduled_tasks")
+        for check in database_checks:
+            checks.register(check, "scheduled_tasks", checks.Tags.database)
         post_migrate.connect(sync_after_migrate, sender=self)
 
 

@@ -173,31 +173,38 @@ def check_platform(**_: Any) -> list[CheckMessage]:
     ]
 
 
-def check_limits(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """Check that the executor of each task can enforce its timeout and memory limit.
-
-    Tasks in the database are checked when Django passes ``databases``: in ``migrate`` and in
-    ``check --database default``.
-    """
-    problems = [
-        sentence
+def check_limits(**_: Any) -> list[CheckMessage]:
+    """Check that the executor of each declared task can enforce its timeout and memory limit."""
+    return [
+        unenforced_limit(sentence)
         for item in declared()
         for sentence in unenforced(f"The task declared for {item.handler}", item.policies)
     ]
-    for task in undeclared_limits(databases or ()):
-        policies = {name: getattr(task, name) for name in LIMITS}
-        problems.extend(unenforced(f"The task {task}", policies))
+
+
+def check_limits_in_database(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """Check the same for the tasks that people have created or changed.
+
+    This is a database check: Django runs it in ``migrate`` and in ``check --database default``.
+    """
     return [
-        Warning(
-            sentence,
-            hint=(
-                "Use executor='process', or the EXECUTOR setting: processes can be killed, and on "
-                "Linux their memory can be limited."
-            ),
-            id="scheduled_tasks.W002",
+        unenforced_limit(sentence)
+        for task in undeclared_limits(databases or ())
+        for sentence in unenforced(
+            f"The task {task}", {name: getattr(task, name) for name in LIMITS}
         )
-        for sentence in problems
     ]
+
+
+def unenforced_limit(sentence: str) -> CheckMessage:
+    return Warning(
+        sentence,
+        hint=(
+            "Use executor='process', or the EXECUTOR setting: processes can be killed, and on "
+            "Linux their memory can be limited."
+        ),
+        id="scheduled_tasks.W002",
+    )
 
 
 def unenforced(subject: str, policies: Mapping[str, Any]) -> Iterator[str]:
@@ -280,7 +287,7 @@ def check_sqlite(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
     ]
 
 
-all_checks = (
+static_checks = (
     check_settings,
     check_time_zone_support,
     check_handlers,
@@ -290,3 +297,5 @@ all_checks = (
     check_limits,
     check_sqlite,
 )
+#: Checks that make queries. Django runs them only where it is told which databases to check.
+database_checks = (check_limits_in_database,)

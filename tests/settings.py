@@ -11,6 +11,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import django
+
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES, INSTALLED_APPS
 
@@ -18,6 +20,8 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs", "tests.support"]
 DEBUG = False
 #: Child processes get options of their own through the environment, as a JSON object.
 SCHEDULED_TASKS = {"SYNC_AFTER_MIGRATE": False} | json.loads(os.environ.get("TEST_OPTIONS", "{}"))
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

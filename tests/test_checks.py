@@ -17,7 +17,13 @@ from django.db import connection
 from django.test import override_settings
 
 from scheduled_tasks import declare, scheduled_task
-from scheduled_tasks.checks import all_checks, check_limits, check_sqlite
+from scheduled_tasks.checks import (
+    check_limits,
+    check_limits_in_database,
+    check_sqlite,
+    database_checks,
+    static_checks,
+)
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
@@ -30,7 +36,7 @@ from tests.support.processes import ROOT
 def found(**settings: Any) -> list[CheckMessage]:
     """Return what the checks of this app say under some settings; all of it has a hint."""
     with override_settings(**settings):
-        messages = [message for check in all_checks for message in check()]
+        messages = [message for check in (*static_checks, *database_checks) for message in check()]
     for message in messages:
         assert message.hint
         assert str(message.id).startswith("scheduled_tasks.")
@@ -41,6 +47,7 @@ def ids(**settings: Any) -> list[str]:
     return [str(message.id).rpartition(".")[2] for message in found(**settings)]
 
 
+@pytest.mark.django_db  # Django 6.1 asks the database whether it supports JSON
 def test_a_project_without_a_mistake_passes() -> None:
     assert run_checks(tags=["scheduled_tasks"]) == []
 
@@ -76,6 +83,7 @@ def test_e002_local_times_in_the_database() -> None:
     assert "Set USE_TZ = True" in str(message.hint)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("command", ["runscheduler", "runtask", "synctasks", "listtasks"])
 def test_e002_stops_every_command(command: str) -> None:
     arguments = ["anything"] if command == "runtask" else []
@@ -253,7 +261,8 @@ def test_w002_says_nothing_of_tasks_without_limits(registry: HandlerRegistry) ->
 
 
 def limits_in_the_database() -> list[str]:
-    return [message.msg for message in check_limits(databases=["default"])]
+    found = [*check_limits(), *check_limits_in_database(databases=["default"])]
+    return [message.msg for message in found]
 
 
 @pytest.mark.django_db
@@ -263,7 +272,13 @@ def test_w002_looks_at_the_database_where_it_is_asked_to(registry: HandlerRegist
     register_task("in-a-process", "shop.cleanup", executor="process", **LIMITS)
     register_task("unlimited", "shop.cleanup", executor="thread")
     assert limits_in_the_database() == [f"The task by-hand {sentence}" for sentence in SAID]
-    assert check_limits() == check_limits(databases=["other"]) == []
+    assert check_limits() == check_limits_in_database(databases=["other"]) == []
+
+
+def test_checks_that_make_queries_are_tagged_for_databases() -> None:
+    """Django 6.1 names all databases to every other check, at the start of every command."""
+    assert all("database" in check.tags for check in database_checks)
+    assert not any("database" in check.tags for check in static_checks)
 
 
 @pytest.mark.django_db
