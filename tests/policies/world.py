@@ -150,7 +150,7 @@ class World:
         endings: Iterable[tuple[Execution, Ending]] = (),
     ) -> None:
         """Let runs of a worker end, then let it end, fire and claim."""
-        if any(len(task.undecided(now)) > LARGE for task in self.rules.tasks.values()):
+        if sum(len(task.undecided(now)) for task in self.rules.tasks.values()) > LARGE:
             self.look(now)
         for execution, ending in endings:
             worker.deliver(execution, ending, now)
@@ -187,5 +187,6 @@ class World:
             task.history.append(line)
 
 
-#: A backlog that one look may leave in part for the next.
+#: A backlog of all tasks together that one transaction may leave in part for the next: until all
+#: is decided, what would run first may not be there yet.
 LARGE = 2_000
