@@ -187,7 +187,9 @@ def test_a_project_that_starts_threads_runs_in_fresh_interpreters_and_is_told(
 ) -> None:
     hand = threaded(KILL_GRACE=0.5)
     assert "loading the project started threads (agent)" in caplog.text
-    about = hand.run("about_process", limit=60).result
+    ended = hand.run("about_process", limit=60)
+    assert ended.status == "success", ended
+    about = ended.result
     assert about["threads"] == 2, "the thread is there in each child too"
     assert about["parent"] == hand.server.pid
     assert about["group"] == about["pid"]

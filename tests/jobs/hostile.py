@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def about_process() -> dict[str, Any]:
     """Return what its process is like."""
     descriptors = {}
     for link in Path("/proc/self/fd").iterdir():
-        if link.exists() or link.is_symlink():
+        with suppress(FileNotFoundError):  # another thread may close it meanwhile
             descriptors[link.name] = str(link.readlink())
     databases = [connection for connection in connections.all() if connection.connection]
     return {
