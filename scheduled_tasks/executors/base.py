@@ -127,7 +127,7 @@ class Executor(ABC):
 
     @property
     def backlogged(self) -> bool:
-        """Whether so many messages are unwritten that runs must wait before they send more."""
+        """Whether runs must wait to send messages: too many are unwritten."""
         return self._messages.qsize() >= MAX_UNWRITTEN_MESSAGES
 
     def receive(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:

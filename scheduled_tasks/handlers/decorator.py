@@ -41,7 +41,7 @@ def scheduled_task(
     ``app_label.function``; ``form`` is a Django form for the arguments, if the signature does not
     say enough.
 
-    Options, all of which can be changed in the admin afterwards: ``timezone`` (the project's
+    Options, which can all be changed in the admin afterwards: ``timezone`` (the project's
     TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is
     first created), ``description`` (the first paragraph of the docstring), ``category``,
     ``metadata``, and the policies in ``handlers.policies.PolicyOptions``. docs/policies.md and

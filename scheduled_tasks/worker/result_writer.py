@@ -62,7 +62,7 @@ class ResultWriter:
 
     @property
     def full(self) -> bool:
-        """Whether it keeps so many messages that it fetches no more."""
+        """Whether it keeps the maximum number of messages, and fetches no more."""
         return len(self._messages) + len(self._messages_held_up) >= MAX_UNWRITTEN_MESSAGES
 
     def flush(self) -> int:

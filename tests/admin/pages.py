@@ -79,7 +79,7 @@ def task_data(**fields: Any) -> dict[str, Any]:
 
 
 def typed_policies() -> dict[str, str]:
-    """Return what a browser posts of the policies when nobody has changed their defaults."""
+    """Return what a browser posts for policies that keep their defaults."""
     typed: dict[str, str] = {}
     for name in Policies.DECLARED_FIELDS:
         default = Policies._meta.get_field(name).get_default()

@@ -130,7 +130,7 @@ def test_three_operations(theatre: Theatre) -> None:
 
 
 def each_stop(pair: tuple[Move, Move], theatre: Theatre) -> list[Scenario]:
-    """Return all interleavings of two operations of which the first stops once."""
+    """Return all interleavings of two operations where the first stops once."""
     return [two_in_turn(pair, stop) for stop in theatre.steps_of(0, Scenario(pair))]
 
 
