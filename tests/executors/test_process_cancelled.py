@@ -232,6 +232,28 @@ def test_what_is_cancelled_reaches_no_timeout(take_in_hand: TakeInHand, tmp_path
     assert hand.said == {}
 
 
+def test_what_is_cancelled_while_it_begins_reaches_no_timeout(
+    take_in_hand: TakeInHand, tmp_path: Path
+) -> None:
+    hand = take_in_hand(2, KILL_GRACE=GRACE)
+    hand.wait(lambda: len(hand.spares()) == 2)
+    spares = hand.spares()
+    for pid in spares:
+        os.kill(pid, signal.SIGSTOP)
+    path = tmp_path / "said"
+    number, other = hand.start("swallow", path=str(path), timeout=0.1), hand.start("answer")
+    assert hand.run("answer", value=1).result == 1, "both have their run by now"
+    hand.server.suspend()
+    hand.cancel(number)
+    for pid in spares:
+        os.kill(pid, signal.SIGCONT)
+    hand.pids(path)
+    hand.server.resume()
+    assert is_cancelled(hand.outcome_of(number))
+    assert hand.outcome_of(other).status == "success"
+    assert hand.said == {}
+
+
 def test_a_cancelled_run_whose_worker_stops_is_not_given_back(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:

@@ -203,10 +203,11 @@ class ForkServer:
             return
         match frame.get("kind"):
             case "begun" if not child.begun:
-                timeout = child.run["run"]["timeout"]
                 child.begun = True
-                child.deadline = time.monotonic() + timeout if timeout else None
                 self.reporter.begun(child)
+                if not child.stop_cause:  # one that is already stopping ends within the grace
+                    timeout = child.run["run"]["timeout"]
+                    child.deadline = time.monotonic() + timeout if timeout else None
             case "message":
                 self.reporter.forward(child, frame)
             case "outcome" if isinstance(frame.get("outcome"), dict):
