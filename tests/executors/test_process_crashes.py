@@ -180,10 +180,18 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(
-    hand: Hand, small_group: Path
-) -> None:
-    outcome = hand.run("hog_in_group", group=str(small_group), megabytes=200)
+@pytest.fixture
+def hand_in_group(small_group: Path, take_in_hand: TakeInHand) -> Hand:
+    """Return an executor whose runs are in the small group, as its fork server is."""
+    hand = take_in_hand(2)
+    hand.wait(lambda: len(hand.spares()) == 2)
+    for pid in (hand.server.pid, *hand.spares()):
+        (small_group / "cgroup.procs").write_text(str(pid))
+    return hand
+
+
+def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(hand_in_group: Hand) -> None:
+    outcome = hand_in_group.run("fill_memory", megabytes=200)
     assert (outcome.status, outcome.error_category) == ("failed", "memory")
     assert outcome.error == "Killed by the kernel: the machine was out of memory."
     assert outcome.peak_memory_mb is not None
@@ -191,27 +199,33 @@ def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(
 
 
 def test_two_runs_that_the_kernel_kills_at_once_both_say_so(
-    hand: Hand, small_group: Path, tmp_path: Path
+    hand_in_group: Hand, tmp_path: Path
 ) -> None:
-    go = tmp_path / "go"
-    runs = [
-        hand.start("hog_in_group", group=str(small_group), megabytes=200, go=str(go))
-        for _ in range(2)
-    ]
-    members = small_group / "cgroup.procs"
-    hand.wait(lambda: len(members.read_text().split()) == 2)
+    hand, path, go = hand_in_group, tmp_path / "pids", tmp_path / "go"
+    runs = [hand.start("fill_memory", megabytes=200, path=str(path), go=str(go)) for _ in range(2)]
+    pids = hand.pids(path, 2)
     hand.server.suspend()
     go.touch()
-    hand.wait(lambda: members.read_text() == "")
+    hand.wait(lambda: not any(alive(pid) for pid in pids))
     hand.server.resume()
     assert [hand.outcome_of(number).error_category for number in runs] == ["memory", "memory"]
 
 
 def test_a_run_killed_after_another_was_out_of_memory_was_not_itself(
-    hand: Hand, small_group: Path, tmp_path: Path
+    hand_in_group: Hand, tmp_path: Path
 ) -> None:
-    hog = hand.start("hog_in_group", group=str(small_group), megabytes=200)
-    assert hand.outcome_of(hog).error_category == "memory"
+    hand = hand_in_group
+    assert hand.run("fill_memory", megabytes=200).error_category == "memory"
     number = hand.start("write_pid", path=str(tmp_path / "pid"))
     os.kill(hand.pids(tmp_path / "pid")[0], signal.SIGKILL)
+    assert hand.outcome_of(number).error_category == "crash"
+
+
+def test_a_run_killed_while_another_group_was_out_of_memory_was_not_itself(
+    hand_in_group: Hand, hand: Hand, tmp_path: Path
+) -> None:
+    number = hand.start("write_pid", path=str(tmp_path / "pid"))
+    [pid] = hand.pids(tmp_path / "pid")
+    assert hand_in_group.run("fill_memory", megabytes=200).error_category == "memory"
+    os.kill(pid, signal.SIGKILL)
     assert hand.outcome_of(number).error_category == "crash"

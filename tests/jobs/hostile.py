@@ -68,9 +68,10 @@ def return_twice(*, raises: bool) -> str:
 
 
 @scheduled_task
-def hog_in_group(group: str, megabytes: int, go: str = "") -> None:
-    """Use too much memory in a control group that has little; wait for a file before, if asked."""
-    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+def fill_memory(megabytes: int, path: str = "", go: str = "") -> None:
+    """Use much memory; write down the process and wait for a file before, if asked."""
+    if path:
+        append(path, str(os.getpid()))
     while go and not Path(go).exists():
         time.sleep(0.01)
     assert [os.urandom(MEGABYTE) for _ in range(megabytes)]

@@ -98,10 +98,15 @@ def oom_kills() -> int:
 @cache
 def oom_kill_file() -> str:
     """Return the file with the kernel's counter. Cached for each process."""
-    groups = text_of("/proc/self/cgroup").splitlines()
-    own = next((line[3:] for line in groups if line.startswith("0::")), None)
-    events = f"/sys/fs/cgroup{own}/memory.events"
-    return events if own and text_of(events) else "/proc/vmstat"
+    candidates = []
+    for line in text_of("/proc/self/cgroup").splitlines():
+        match line.split(":", 2):
+            case [_, "", path]:
+                candidates.append(f"/sys/fs/cgroup{path}/memory.events")
+            case [_, "memory", path]:  # version 1 of control groups
+                candidates.append(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+    found = (file for file in candidates if "oom_kill " in text_of(file))
+    return next(found, "/proc/vmstat")
 
 
 def children_of(pid: int) -> list[int]:
