@@ -50,12 +50,10 @@ class SlotRow:
             **self.fired.state.so_far,
         )
 
-    def may_run(self, now: datetime) -> bool:
-        """Whether it may run now, as far as the other slots of this decision allow."""
+    def is_due(self, now: datetime) -> bool:
+        """Whether it has come, and is not too late to run."""
         lateness = now - self.values["run_after"]
-        return (
-            self.fired.free and lateness.total_seconds() >= 0 and not self.task.too_late(lateness)
-        )
+        return lateness.total_seconds() >= 0 and not self.task.too_late(lateness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +77,21 @@ class Capacity:
         return {"handlers": list(self.handlers), "queues": tuple(self.queues)}
 
     def choose(self, rows: Iterable[SlotRow], now: datetime) -> list[SlotRow]:
-        """Return which of these the worker runs at once, highest priority first."""
-        chosen: list[SlotRow] = []
+        """Return which of these the worker runs at once, highest priority first.
+
+        A slot that only a claim can start takes a place, too: none of a lower priority overtakes
+        it.
+        """
+        due: list[SlotRow] = []
         taken: set[int] = set()
         for row in rows:
             task = row.task
             alone = task.may_overlap or task.pk not in taken
-            if alone and row.may_run(now) and self.can_run(task):
-                chosen.append(row)
+            if alone and row.is_due(now) and self.can_run(task):
+                due.append(row)
             taken.add(task.pk)
-        chosen.sort(key=lambda row: row.task.priority, reverse=True)
-        return chosen[: self.count]
+        due.sort(key=lambda row: row.task.priority, reverse=True)
+        return [row for row in due[: self.count] if row.fired.free]
 
     def can_run(self, task: Task) -> bool:
         """Whether the worker runs the task's handler and queue."""

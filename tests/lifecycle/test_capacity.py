@@ -115,6 +115,16 @@ def test_what_must_wait_or_is_for_others_is_queued(
     assert statuses() == [("one", "queued")]
 
 
+@pytest.mark.parametrize(("capacity", "at_once"), [(1, []), (2, ["middle"])])
+def test_nothing_overtakes_a_slot_that_only_a_claim_can_start(
+    make_task: Make, fire: Callable[..., list[Run]], capacity: int, at_once: list[str]
+) -> None:
+    make_task("high", NOTHING, "every 5 minutes", priority=10, overlap_policy="cancel_other")
+    for name, priority in (("low", -1), ("middle", 0)):
+        make_task(name, NOTHING, "every 5 minutes", priority=priority)
+    assert [run.task_name for run in fire(capacity)] == at_once
+
+
 def test_nothing_begins_while_everything_is_paused(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime
 ) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 #: By seed; without SIMULATION_SEEDS, the first is told in short, and the others only at length.
 SEEDS = range(int(os.environ.get("SIMULATION_SEEDS", "0")))
-LONG_SEEDS = [pytest.param(seed, marks=pytest.mark.long) for seed in range(5)]
+LONG_SEEDS = [pytest.param(seed, marks=pytest.mark.long) for seed in range(6)]
 TASKS, EVENTS = 50, 600
 
 
