@@ -86,8 +86,9 @@ class ThreadExecutor(Executor):
             elif local.cancelled:
                 self.deliver(self._cancelled(local))
             else:
-                local.cancellation.request(WorkerStopping, WORKER_STOPPED)
+                # In this order: a thread that ends at once would report a failure.
                 self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
+                local.cancellation.request(WorkerStopping, WORKER_STOPPED)
 
     def close(self) -> None:
         """Stop the idle threads; busy ones end with their run, or with the process."""

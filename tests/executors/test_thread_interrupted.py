@@ -14,6 +14,7 @@ from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
 from scheduled_tasks.executors import base
 from scheduled_tasks.executors.base import NEVER
+from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, ExecutorNote, LogLine, Progress
 from scheduled_tasks.runtime.runs import Loss, Run
 from tests.executors.threads_in_hand import Holder, Stubborn, spin
@@ -150,6 +151,27 @@ def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
     stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert holder.endings == {}, "what it says at last is nobody's"
+
+
+def test_what_ends_as_soon_as_it_is_abandoned_is_lost(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    request = Cancellation.request
+
+    def request_and_wait(self: Cancellation, *stop: Any) -> None:
+        request(self, *stop)
+        wait_until(lambda: not holder.executor._runs, within=LONG)
+
+    def job() -> None:
+        begun.set()
+        spin()
+
+    monkeypatch.setattr(Cancellation, "request", request_and_wait)
+    holder.start(job)
+    assert begun.wait(LONG)
+    holder.executor.abandon()
+    assert isinstance(holder.end(), Loss)
 
 
 def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder) -> None:
