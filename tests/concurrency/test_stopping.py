@@ -29,6 +29,7 @@ from tests.support.processes import (
     wait_until,
     written,
 )
+from tests.support.tracing import untraced
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -176,6 +177,7 @@ def test_what_a_run_has_started_is_dead_afterwards_too(pids: Path) -> None:
     assert not any(map(alive, map(int, written(pids))))
 
 
+@untraced
 def test_threads_that_do_not_end_are_left_behind_with_exit_code_1(pids: Path) -> None:
     execution = queue_a_run("write_pid", {"path": str(pids)}, executor="thread")
     with running("--shutdown-timeout=0") as worker:

@@ -10,6 +10,7 @@ import pytest
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run
 from tests.support.processes import LONG, ended, options, running, wait_until, written
+from tests.support.tracing import untraced
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -31,6 +32,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@untraced
 def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -23,6 +23,7 @@ from scheduled_tasks.runtime.messages import Envelope, ExecutorNote
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.processes import LONG, wait_until
+from tests.support.tracing import untraced
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registry")]
 
@@ -220,6 +221,7 @@ def test_messages_survive_a_rollback_of_the_handler(
     assert not Worker.objects.filter(label="of the handler").exists()
 
 
+@untraced
 def test_a_checkpoint_is_handed_to_the_next_attempt(
     make_task: Make, threaded: MakeScheduler, scheduler: MakeScheduler, hold: Hold
 ) -> None:
