@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.messages import get_messages
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.runtime.django_internals import queued_messages
 
 
 class RetryingAdmin(admin.ModelAdmin):
@@ -50,10 +50,3 @@ class RetryingAdmin(admin.ModelAdmin):
             return view()
 
         return in_transaction(attempt, using=router.db_for_write(self.model))
-
-
-def queued_messages(request: HttpRequest) -> list[Any]:
-    """Return the list of messages to the user that this request has queued."""
-    # Django has no public way to remove the messages of an attempt that was rolled back.
-    queued: list[Any] = getattr(get_messages(request), "_queued_messages", [])
-    return queued

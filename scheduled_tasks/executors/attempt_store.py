@@ -14,6 +14,7 @@ from scheduled_tasks.exceptions import LeaseLost, WrongTransaction
 from scheduled_tasks.lifecycle import recording
 from scheduled_tasks.models import Execution, OnceKey
 from scheduled_tasks.runtime.attempt_store import Key
+from scheduled_tasks.runtime.django_internals import open_blocks
 from scheduled_tasks.runtime.runs import Run
 
 
@@ -31,7 +32,7 @@ class DatabaseAttemptStore:
     @property
     def pending(self) -> bool:
         """Whether this thread's open transaction holds a checkpoint that is not committed yet."""
-        return self._written_in is not None and self._written_in in self._connection.atomic_blocks
+        return self._written_in is not None and self._written_in in open_blocks(self._connection)
 
     def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
         """Write a checkpoint in the open transaction; call ``show`` after the commit.
@@ -39,8 +40,7 @@ class DatabaseAttemptStore:
         Raise WrongTransaction outside a transaction, LeaseLost if the attempt has ended.
         """
         using = router.db_for_write(Execution)
-        # The transaction of a test case is not the handler's own.
-        own = [block for block in self._connection.atomic_blocks if not block._from_testcase]  # noqa: SLF001
+        own = open_blocks(self._connection)
         if not own:
             raise WrongTransaction(
                 "checkpoint_in_transaction() writes a checkpoint that is committed with the step "

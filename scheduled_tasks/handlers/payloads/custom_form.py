@@ -9,11 +9,11 @@ from typing import Any
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.forms.fields import JSONString
 
 from scheduled_tasks.exceptions import InvalidHandler
 from scheduled_tasks.handlers.payloads.json_values import type_name
 from scheduled_tasks.handlers.payloads.signature import Signature, name_of
+from scheduled_tasks.runtime.django_internals import JSONString
 
 # What Django's fields raise for JSON values that no browser would send.
 FIELD_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

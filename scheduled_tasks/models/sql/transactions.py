@@ -24,6 +24,7 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.runtime.django_internals import mark_for_write
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -87,7 +88,7 @@ class LockingQuerySet(models.QuerySet[Row]):
     @property
     def write_alias(self) -> str:
         """The database that the router writes these rows to."""
-        self._for_write = True  # what Django's own writing verbs do before they read .db
+        mark_for_write(self)
         return self.db
 
 
