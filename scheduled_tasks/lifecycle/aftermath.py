@@ -52,6 +52,7 @@ class CoveredSlots:
 
 def executions_moved(changes: Iterable[StatusChange], *, using: str) -> None:
     """Send ``execution_finished`` for what ended, and ``slot_missed`` for what was too late."""
+    # Without a receiver, no row has to be read for the signals.
     if not (execution_finished.receivers or slot_missed.receivers):
         return
     ended = [pk for change in changes if is_final(change.after) for pk in change.ids]
@@ -91,6 +92,7 @@ def after_commit(send: partial[None], using: str) -> None:
 def send_finished(ids: Sequence[int], *, using: str) -> None:
     """Send the signals for executions that ended, in the order in which they ended."""
     rows = Execution.objects.using(using).finished().select_related("task")
+    # In batches: a task that is deleted may end thousands of executions at once.
     for start in range(0, len(ids), BATCH_SIZE):
         batch = rows.filter(pk__in=ids[start : start + BATCH_SIZE])
         for row in batch.order_by("finished_at", "pk"):
@@ -122,6 +124,7 @@ def send_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
 
 def sender_for(row: Execution) -> object:
     """Return the handler's function, None where this process does not know the handler."""
+    # Not the key: Django compares senders by identity, and equal texts need not be identical.
     handler = registry.handlers.get(row.handler)
     return handler.function if handler else None
 

@@ -64,12 +64,14 @@ def claim(
     serves = {"handlers": list(handlers), "queues": tuple(queues)}
     claimed: list[Execution] = []
     for number in range(MAX_PASSES):
+        # Hundreds of slots that are too late to run may stand in front of one that is not.
         at_most = max(limit, min(MIN_READ * 2**number, MAX_READ))
         # What is held back is left out later, too; to leave it out here costs more than all the
         # rest, so only a second pass does.
         due = {"now": now, **serves, "at_most": at_most, "without_held_back": number > 0}
         done = claim_first_due(due, worker, limit=limit - len(claimed), using=using)
         claimed += done.claimed
+        # If a later pass moves nothing, other transactions hold the states of all that it has read.
         if done.read < at_most or len(claimed) == limit or (number and not done.moved):
             break
     return claimed
@@ -122,6 +124,7 @@ def begin(execution: Execution, worker: Worker, now: datetime) -> None:
 
 @transactional
 def insert_and_claim(execution: Execution, worker: Worker, now: datetime, *, using: str) -> None:
+    # In the same transaction as the claim, so no other worker ever sees it queued.
     insert(execution, using=using)
     _, chosen = choose([execution], now, limit=1, using=using)
     if not chosen:
@@ -139,6 +142,7 @@ def insert(execution: Execution, *, using: str) -> None:
     execution.status, execution.attempt = execution.Status.QUEUED, 0
     task = execution.task
     if task is not None:
+        # The state first: an edit that held it may have changed or deleted the task.
         locked = TaskState.objects.using(using).lock_tasks([task.pk])
         found = Task.objects.using(using).filter(pk=task.pk).first()
         if found is None:
@@ -160,6 +164,7 @@ def choose(
     for row in rows:
         if len(chosen) == limit:
             break
+        # The query of a first pass leaves out global pauses only.
         if row.is_paused(now) or (not row.may_overlap and row.task_id in busy):
             continue
         if end := over_before_start(row, now):
@@ -180,6 +185,9 @@ def lock_to_run_alone(task_ids: set[int], *, using: str) -> set[int]:
     if not task_ids:
         return set()
     held = set(FREE_TO_LOCK.rows(TaskState.objects.using(using), tasks=list(task_ids)))
+    # Asked under the locks: under READ COMMITTED it sees each claim that has released them. Under
+    # REPEATABLE READ two claims may both see none, since a claim does not write the state; then the
+    # unique ``exclusive`` decides.
     running = RUNNING_OF.rows(Execution.objects.using(using), tasks=list(held))
     return task_ids.difference(held).union(pk for pk in running if pk is not None)
 
@@ -205,6 +213,7 @@ def end_over(over: Sequence[Execution], *, using: str) -> list[Execution]:
     if not over:
         return []
     tasks = {row.task_id for row in over if row.task_id is not None}
+    # The executions are locked by now, so to wait for a state could close a circle.
     states = TaskState.objects.using(using).lock_tasks(tasks, skip=True)
     ended = [row for row in over if row.task_id is None or row.task_id in states]
     end_queued(ended, states, using=using)
@@ -218,6 +227,7 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
     """
     changes = []
     for row in sorted(rows, key=lambda row: row.pk):
+        # With the attempt: the row may have been claimed and queued again since it was read.
         guard = {"id": row.pk, "attempt": row.attempt, "status": row.Status.QUEUED}
         apply_claim(row, worker, now)
         own = {"attempt": row.attempt, "exclusive": row.exclusive}

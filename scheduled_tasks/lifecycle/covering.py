@@ -63,6 +63,7 @@ def cover(fired: Sequence[Fired], now: datetime, *, using: str) -> None:
             item.state.covering = None
         elif item.new_covers:
             last.append((item.state, rows[-1]))
+    # After an edit, a slot may come that has an execution already: it keeps that one.
     Execution.objects.using(using).bulk_create(rows, ignore_conflicts=True)
     remember_rows(last, using=using)
     aftermath.slots_covered(covered, using=using)
@@ -97,6 +98,7 @@ def extend_row(row: Execution, cover: Cover, now: datetime, *, using: str) -> bo
         "slots": row.slots + len(cover.slots),
         "finished_at": now,
     }
+    # Where rows cannot be locked, another worker may have extended it since it was read.
     guard = {"id": row.pk, "slot_until": row.slot_until}
     return update_each(Execution, [(values, guard)], using=using) == 1
 
@@ -119,6 +121,7 @@ def remember_rows(last: Sequence[tuple[TaskState, Execution]], *, using: str) ->
     """Set the ids of the rows that the next decision may extend: the database gave them by now."""
     if not last:
         return
+    # bulk_create() sets no ids where it ignores conflicts.
     slots = {(row.task_id, row.slot) for _, row in last}
     found = Execution.objects.using(using).filter(
         task__in={task for task, _ in slots},

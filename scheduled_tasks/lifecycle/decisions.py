@@ -122,6 +122,8 @@ def decide(
             verdicts[slot] = Taken(slot)
     verdicts |= {verdict.slot: verdict for verdict in decide_misfires(task, misfires)}
     slots = due.slots
+    # Which misfires are kept depends on the newest ones. While more of them have come than are
+    # here, everything from the first that would be kept is left for the next time.
     more_misfires = due.next is not None and due.next <= now and is_late(due.next, now)
     kept = [slot for slot in misfires if isinstance(verdicts[slot], Taken)]
     if more_misfires and kept:
@@ -146,6 +148,7 @@ def covered_alone(
 
 
 def is_late(slot: datetime, now: datetime) -> bool:
+    # A slot that is exactly at the limit is not late.
     return now - slot > timedelta(seconds=app_settings.MISFIRE_THRESHOLD)
 
 
@@ -157,9 +160,11 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
         case task.MisfirePolicy.SKIP:
             kept, reason = 0, NOT_CAUGHT_UP
         case task.MisfirePolicy.ALL:
+            # A bulk update can write more than the validators allow.
             limit = min(task.catch_up_limit, MAX_CAUGHT_UP)
             kept, reason = limit, TOO_MANY.format(limit)
         case unknown:
+            # Only a bulk update can write one. The task is parked for this error.
             raise ValueError(f"there is no misfire policy {unknown!r}")
     older = max(len(slots) - kept, 0)
     yield from (Covered(slot, Status.MISSED, reason) for slot in slots[:older])
@@ -194,6 +199,7 @@ def room(task: Task, taken: Taken) -> float:
         case policy.ALLOW:
             return float("inf")
         case policy.SKIP | policy.BUFFER_ONE if to_catch_up:
+            # Otherwise nearly all would be skipped, because the first of them is still waiting.
             return task.catch_up_limit
         case policy.SKIP:
             return 0

@@ -87,15 +87,18 @@ class Edit:
         self.set_anchor(before)
         differences = self.differences(before)
         if before and differences:
+            # So it makes no difference whether a scheduler or this edit came first.
             self.decide_earlier_slots(before, state)
         write()
         self.task.state = state or TaskState(task=self.task)
         if state is None:
             self.task.state.save(force_insert=True, using=self.using)
         if before and before.enabled and "enabled" in differences:
+            # A person who disables a task does not expect it to run again a second later.
             withdraw(self.task.state, self.now, reason=DISABLED, using=self.using)
         self.record(before, differences)
         self.set_clock(differences, made=state is None)
+        # Workers sleep until what was the next slot when they looked.
         wake_workers(self.using)
 
     def delete(self, pk: int, remove: Callable[[], Result]) -> Result:
@@ -105,6 +108,7 @@ class Edit:
         if before:
             self.decide_earlier_slots(before, state)
             cancel_waiting(before.pk, self.now, using=self.using)
+            # While the task exists: the record refers to it until the deletion sets that to NULL.
             action = TaskChange.Action.DELETED
             record_change(before, action, self.now, using=self.using, by=self.by)
             wake_workers(self.using)
@@ -122,6 +126,7 @@ class Edit:
         """
         tasks = type(self.task).objects.using(self.using)
         state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
+        # Read under the lock: the transaction that held it may have changed or deleted the task.
         return state, tasks.filter(pk=self.task.pk).first()
 
     def copy_others(self, before: Task, update_fields: frozenset[str]) -> None:
@@ -152,6 +157,8 @@ class Edit:
         if state is None:
             return
         state.task = before
+        # One call decides a limited number of slots, and an edit leaves none to the new definition:
+        # it also waits for executions that have to be replaced.
         while state.next_run_at is not None and state.next_run_at <= self.now:
             self.fired += decide_slots([state], self.now, using=self.using, skip=False)[0]
         state.task = self.task
@@ -170,6 +177,7 @@ class Edit:
             if before.schedule != task.schedule and same_anchor:
                 task.anchor = None
         if task.anchor is None and isinstance(task.parse_schedule(), Interval):
+            # In whole seconds, as the form of the admin shows it.
             task.anchor = self.now.replace(microsecond=0)
 
     def set_clock(self, differences: Collection[str], *, made: bool) -> None:
@@ -178,6 +186,7 @@ class Edit:
         A parked task that can run again is unparked.
         """
         state = self.task.state
+        # A task that code no longer declares is taken back by the sync.
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
             unpark(state, self.now, using=self.using, by=self.by)
         elif made or set(self.task.CLOCK_FIELDS).intersection(differences):

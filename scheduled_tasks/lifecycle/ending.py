@@ -80,6 +80,7 @@ def lock_held(
     states = {state.pk: state for state in STATES_OF_HELD.rows(everything, skip=skip, **held)}
     rows = HELD_TO_END.rows(everything, skip=skip, **held)
     apart = {row.task_id for row in rows if row.task_id is not None}.difference(states)
+    # A task that a bulk_create made has no state, which must not hold up its executions.
     if skip and apart:
         stateful = TaskState.objects.using(using).filter(pk__in=apart)
         theirs = set(stateful.values_list("pk", flat=True))
@@ -95,6 +96,7 @@ def states_of_held(everything: ExecutionQuerySet, *, skip: bool, **held: Any) ->
 def held_to_end(everything: ExecutionQuerySet, *, skip: bool, **held: Any) -> ExecutionQuerySet:
     """Return a query for the columns of what is held that an ending reads."""
     rows = everything.held(**held).only(*Execution.READ_TO_END)
+    # These locks only find out which rows others hold: the UPDATE would wait for them.
     return rows.locked(skip=True) if skip else rows.order_by("pk")
 
 
@@ -110,8 +112,10 @@ def write_endings(
     Raise LostRaceError, and so retry the transaction, if one of them is not held under the same
     attempt any more.
     """
+    # Most runs succeed, and then the task is not read.
     prefetch_related_objects([row for row in endings if endings[row].may_be_retried], "task")
     made = [apply_ending(row, ending, now) for row, ending in endings.items()]
+    # The last status and the failures in a row follow from the order in which runs ended.
     rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
     write(rows, ENDING_FIELDS, before=Execution.Status.RUNNING, using=using)
     attempts = [attempt for attempt in made if attempt is not None]

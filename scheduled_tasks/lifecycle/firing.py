@@ -83,6 +83,7 @@ def fire_due(
     using: str,
 ) -> tuple[list[Fired], list[Run]]:
     decided = decide_slots(lock_due(now, limit=limit, using=using), now, capacity, using=using)
+    # Everything else is done by now: when the slot comes, only the COMMIT is left.
     if before_commit:
         before_commit()
     return decided
@@ -124,8 +125,10 @@ def decide_slots(
     """
     if not states:
         return [], []
+    # Under the locks, so that nothing of a higher priority is overtaken.
     pauses, others_wait = find_obstacles(states, now, capacity, using=using)
     fired = decisions_of(states, now, pauses, using=using)
+    # Before the new executions are inserted, or these would be cancelled as well.
     fired = replace_older(fired, now, skip=skip, using=using)
     claimed = insert_taken(fired, now, None if others_wait else capacity, using=using)
     cover(fired, now, using=using)
@@ -145,6 +148,7 @@ def find_obstacles(
     queries: list[BoundQuery[Any]] = [SOME_PAUSE.bind(pauses, moment=since)]
     if capacity:
         queries.append(NEXT_WAITING.bind(Execution.objects.using(using), **capacity.serves))
+    # Pauses are rare, so their rows are read only if there is one.
     some, *runs = first_values(*queries)
     run = past_held_back(runs[0], now, capacity, using=using) if capacity else None
     waits = run is not None and run <= now
@@ -169,6 +173,7 @@ def decisions_of(
         others = unfinished.get(state.pk, 0)
         decision = decision_of(state, now, pauses, others, using=using)
         if decision is not None:
+            # What a newest slot replaces was not counted above: a claim has to look.
             free = not (paused or others or state.task.newest_slot_counts)
             decided.append(Fired(state, decision, free))
             left -= len(decision.verdicts)
@@ -244,6 +249,7 @@ def replace_older(fired: list[Fired], now: datetime, *, skip: bool, using: str) 
     if not ids:
         return fired
     older = Execution.objects.using(using).unfinished().of_slots().filter(task__in=ids)
+    # The states of these tasks are locked, but messages of a run lock its execution alone.
     held = lock_free(older) if skip else set()
     stop(older.exclude(task__in=held), now, reason=REPLACED)
     return [item for item in fired if item.state.pk not in held]
@@ -252,6 +258,7 @@ def replace_older(fired: list[Fired], now: datetime, *, skip: bool, using: str) 
 def lock_free(rows: ExecutionQuerySet) -> set[int | None]:
     """Lock the rows that no other transaction holds; return the tasks of those that one does."""
     locked = list(rows.locked(skip=True).values_list("pk", flat=True))
+    # What is left is held elsewhere, or was queued in between.
     return set(rows.exclude(pk__in=locked).order_by().values_list("task_id", flat=True))
 
 
@@ -284,6 +291,7 @@ def slot_values(task: Task, taken: Taken) -> dict[str, Any]:
         "trigger": taken.trigger,
         "slot": taken.slot,
         "scheduled_for": taken.slot,
+        # Only this moves: otherwise a change of the jitter would move the slots.
         "run_after": taken.slot + task.jitter_at(taken.slot),
     }
 
@@ -316,9 +324,11 @@ def insert_claimed(
     inserted = insert_slots(values, shared, using=using, returning=returning)
     of_tasks = Execution.objects.using(using).filter(AnyOf("task", {row.task.pk for row in rows}))
     if inserted is None:
+        # Not every database returns what was inserted.
         mine = of_tasks.held_by(str(worker.pk)).filter(claimed_at=now)
         inserted = list(mine.values_list("task", "slot", "pk"))
     ids = {(task, slot): pk for task, slot, pk in inserted}
+    # A slot that has an execution was left out rightly, any other because of ``exclusive``.
     if lacking := {row.key for row in rows}.difference(ids):
         slots = {slot for _, slot in lacking}
         there = set(of_tasks.filter(slot__in=slots).values_list("task", "slot"))
@@ -339,6 +349,7 @@ def advance(moves: Mapping[TaskState, datetime | None], *, using: str) -> int:
         )
         for state, new in sorted(moves.items(), key=lambda move: move[0].pk)
     ]
+    # Only now: the guards above hold the slots where the clocks stood.
     for state, new in moves.items():
         state.next_run_at = new
     return update_each(TaskState, changes, using=using)

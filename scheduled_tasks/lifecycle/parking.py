@@ -19,6 +19,7 @@ def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = 
     Its queued slots end.
     """
     state.next_run_at = state.covering = None
+    # A task that is parked again, for another reason, has been parked since the first.
     state.parked_at = state.parked_at or now
     state.parked_reason = reason
     fields = ["next_run_at", "covering", "parked_at", "parked_reason"]
@@ -44,6 +45,7 @@ def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
     task = state.task
     # The clock of the caller may be slow: a slot is never decided twice.
     since = max(now, state.last_slot) if state.last_slot else now
+    # Slots before and after a restart share no row.
     state.covering = None
     try:
         fires = task.enabled and state.parked_at is None

@@ -17,6 +17,7 @@ from scheduled_tasks.models.worker import Worker
 def give_up(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
     """Mark the workers as lost that have not beaten since these heartbeats; return them."""
     workers = Worker.objects.using(using)
+    # One by one, because each is guarded by its own heartbeat.
     lost = [
         worker
         for worker in workers.filter(pk__in=list(beats)).exclude(state__in=Worker.GONE)

@@ -53,6 +53,7 @@ def leave_checkpoint(claim: Claim, value: Any) -> bool:
     Return False if the execution is not running under that attempt any more.
     """
     pk, attempt = claim
+    # The attempt is guard enough: each claim adds one, and what was given back is not running.
     mine = Execution.objects.on_record().running().filter(pk=pk, attempt=attempt)
     return bool(mine.update(checkpoint=value))
 
@@ -72,6 +73,7 @@ def record(sent: Sequence[Envelope], worker: Worker, *, skip: bool = False) -> d
         operation = partial(write_messages, sent, worker, using=using)
         return waiting_once(operation, skip=skip, using=using)
     except AWAY:
+        # No message is to blame while the database is away. The caller keeps all of them.
         raise
     except Exception:
         if len(sent) == 1:
@@ -104,6 +106,7 @@ def write_messages(
     ExecutionLog.objects.using(using).bulk_create([line for line in lines if line])
     if not (left_out := set(messages).difference(held)):
         return {}
+    # Some of the others are only locked elsewhere; the rest was taken from this worker.
     still_held = set(mine.values_list("pk", "attempt"))
     return {claim: claim in still_held for claim in left_out}
 
@@ -116,6 +119,7 @@ def write_columns(messages: Mapping[Execution, Sequence[Envelope]], *, using: st
     """
     together: dict[tuple[str, ...], list[tuple[Values, Values]]] = {}
     for row, said in messages.items():
+        # Sorted, so that runs that sent the same kinds of messages share a statement.
         values = dict(sorted(changes(row, said).items()))
         guard = row.guard | {"status": row.Status.RUNNING}
         together.setdefault(tuple(values), []).append((values, guard))
@@ -140,6 +144,7 @@ def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
             case Progress():
                 values["progress"] = progress(message)
             case Checkpoint():
+                # Not redacted: the next attempt needs it unchanged.
                 values["checkpoint"] = sanitized_json(message.value)
             case ExecutorNote():
                 values["reason"] = sanitized_text(message.text)

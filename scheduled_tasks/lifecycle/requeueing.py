@@ -82,6 +82,7 @@ def lock_dead(ids: Collection[int], *, using: str) -> list[Execution]:
     """Lock the dead letters among these that have a task still, within a transaction."""
     dead = Execution.objects.using(using).dead().filter(AnyOf("pk", ids), task__isnull=False)
     tasks = {pk for pk in dead.values_list("task_id", flat=True) if pk is not None}
+    # A deletion of the task holds its state: it either cancels the new execution or comes first.
     states = TaskState.objects.using(using).lock_tasks(tasks) if tasks else {}
     rows = dead.filter(task__in=states).only(*KEPT, "payload", "status")
     return list(rows.locked()) if states else []

@@ -27,6 +27,7 @@ def resolve(ids: Collection[int], now: datetime, *, reason: str, by: str = "") -
 
 @transactional
 def resolve_batch(ids: Collection[int], values: dict[str, object], *, using: str) -> list[int]:
+    # No state is locked: what is known of the task does not change.
     dead = Execution.objects.using(using).dead()
     found = list(dead.filter(AnyOf("pk", ids)).locked().values_list("pk", flat=True))
     if found and dead.filter(AnyOf("pk", found)).update(**values) != len(found):

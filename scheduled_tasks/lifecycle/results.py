@@ -35,7 +35,9 @@ def count_result(state: TaskState, execution: Execution) -> None:
     if execution.succeeded:
         state.consecutive_failures = 0
         if execution.status == execution.Status.SUCCESS and execution.started_at is not None:
+            # Of runs side by side, the one that began first may end last.
             known = state.last_success_at or execution.started_at
             state.last_success_at = max(known, execution.started_at)
     elif execution.status == execution.Status.FAILED:
+        # A run that was skipped or cancelled neither ends nor continues a series of failures.
         state.consecutive_failures += 1

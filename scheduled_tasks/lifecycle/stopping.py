@@ -45,6 +45,7 @@ def cancel(
 @transactional
 def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str) -> list[int]:
     rows = Execution.objects.using(using).filter(pk__in=ids).unfinished()
+    # The states first, as everywhere, although nothing is read from them.
     list(rows.states().locked())
     stopped = stop(rows, now, reason=reason)
     if stopped:
@@ -61,6 +62,7 @@ def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
     """
     found = list(rows.locked().values_list("pk", "status", "cancel_requested_at"))
     queued = [pk for pk, status, _ in found if status == Status.QUEUED]
+    # What was asked before keeps its first reason.
     running = [pk for pk, status, asked in found if status == Status.RUNNING and asked is None]
     everything = Execution.objects.using(rows.write_alias)
     stopped = cancel_queued(everything, queued, now, reason=reason) if queued else 0

@@ -52,6 +52,7 @@ def write(rows: Collection[Execution], fields: Sequence[str], *, before: str, us
     Each row is guarded by that status, its attempt and its worker. Raise LostRaceError, and so
     retry the transaction, if one of them has changed.
     """
+    # By ascending id, as rows are locked everywhere: outside PostgreSQL each is a statement.
     changes = [
         ({name: getattr(row, name) for name in fields}, row.guard | {"status": before})
         for row in sorted(rows, key=lambda row: row.pk)
@@ -119,9 +120,11 @@ def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | 
     row.peak_memory_mb = outcome.peak_memory_mb
     if row.status != row.Status.FAILED:
         return None
+    # What was cancelled is not run again, however it failed.
     task = row.task if row.cancel_requested_at is None else None
     if task and outcome.retry_after is not None:
         return queue_retry(row, now, outcome.retry_after, AttemptOutcome.POSTPONED)
+    # Below the postponement, because RetryLater counts no failure.
     row.failures += 1
     if task and outcome.retryable and outcome.error_category not in NEVER_RETRIED:
         wait = task.retry.wait(row.failures, key=f"{row.pk} {row.attempt}")
@@ -138,12 +141,14 @@ def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     row.error_category, row.error = "lost", loss.reason
     row.error_fingerprint = fingerprint(f"lost {row.handler}")
     row.finished_at = now
+    # The process that could tell when the handler was called is gone.
     row.started_at = row.claimed_at or now
     row.duration_ms = milliseconds(row.finished_at - row.started_at)
     task = row.task
     if row.cancel_requested_at is not None:
         row.status, row.error_category, row.error_fingerprint = row.Status.CANCELLED, "", ""
         return None
+    # A loss that costs nothing is within the budget, whatever losses came before.
     within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
     if task and task.on_lost == task.OnLost.RETRY and within_budget:
         outcome = AttemptOutcome.LOST if loss.charged else AttemptOutcome.GIVEN_BACK
@@ -156,6 +161,7 @@ def queue_retry(row: Execution, now: datetime, seconds: float, outcome: str) -> 
     """Queue a row for its next attempt; return the attempt that has just ended."""
     made = Attempt.of(row, outcome)
     row.status, row.run_after = row.Status.QUEUED, now + timedelta(seconds=seconds)
+    # The attempt above has a copy of what is emptied here.
     row.started_at = row.finished_at = row.duration_ms = row.result = row.peak_memory_mb = None
     row.traceback = row.reason = ""  # the fingerprint stays: there may be no other attempt
     return made
@@ -166,10 +172,12 @@ def over_before_start(row: Execution, now: datetime) -> tuple[str, str] | None:
     task = row.task
     if task is None:
         return row.Status.CANCELLED, DELETED
+    # What a person asked for runs even if the task is disabled.
     if not row.of_slot:
         return None
     if not task.enabled:
         return row.Status.SKIPPED, DISABLED
+    # A retry is never too late, and neither is a run because of its jitter.
     if row.attempt == 0 and task.too_late(now - row.run_after):
         return row.Status.MISSED, task.too_late_reason
     return None
@@ -187,4 +195,5 @@ def give_up(row: Execution, status: str, reason: str, now: datetime) -> None:
 
 
 def milliseconds(duration: timedelta) -> int:
+    # The two moments may come from the clocks of different workers.
     return max(round(duration.total_seconds() * 1000), 0)
