@@ -29,11 +29,13 @@ class Attempt(models.Model):
         "scheduled_tasks.Execution",
         on_delete=models.CASCADE,
         related_name="attempts",
+        # The unique constraint below has an index that begins with it.
         db_index=False,
         verbose_name=_("execution"),
     )
     number = models.PositiveIntegerField(_("number"))
     outcome = models.CharField(_("outcome"), max_length=10, choices=AttemptOutcome.choices)
+    # No foreign key: rows of workers are deleted a day after they are gone.
     worker = models.CharField(_("worker id"), max_length=36, blank=True)
     worker_label = models.CharField(_("worker"), max_length=200, blank=True)
     claimed_at = models.DateTimeField(_("claimed at"), null=True)
@@ -59,7 +61,6 @@ class Attempt(models.Model):
         )
 
     def __str__(self) -> str:
-        """Return the number and the outcome."""
         return f"{self.number}: {self.get_outcome_display()}"
 
     @classmethod

@@ -36,12 +36,14 @@ class Execution(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="executions",
+        # Several indexes below begin with the task.
         db_index=False,
         verbose_name=_("task"),
     )
     task_name = models.CharField(_("task name"), max_length=100)
     handler = models.CharField(_("handler"), max_length=200)
     queue = models.CharField(_("queue"), max_length=100, default="default")
+    # Null for what a person or code asked for.
     slot = models.DateTimeField(_("slot"), null=True)
     scheduled_for = models.DateTimeField(_("scheduled for"))
     slots = models.PositiveIntegerField(_("slots"), default=1)
@@ -50,6 +52,7 @@ class Execution(models.Model):
         "self",
         on_delete=models.SET_NULL,
         null=True,
+        # Few rows have one, so a partial index below serves.
         db_index=False,
         verbose_name=_("requeue of"),
     )
@@ -65,8 +68,10 @@ class Execution(models.Model):
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     failures = models.PositiveIntegerField(_("failures"), default=0)
     losses = models.PositiveIntegerField(_("lost workers"), default=0)
+    # No foreign key: rows of workers are deleted a day after they are gone.
     worker = models.CharField(_("worker id"), max_length=36, blank=True)
     worker_label = models.CharField(_("worker"), max_length=200, blank=True)
+    # The task's id while a run has to be alone, null otherwise, so the column can be unique.
     exclusive = models.BigIntegerField(_("exclusive"), null=True, unique=True)
     created_at = models.DateTimeField(_("created at"))
     claimed_at = models.DateTimeField(_("claimed at"), null=True)
@@ -158,6 +163,7 @@ class Execution(models.Model):
         ordering = ("-pk",)
         default_permissions = ("view", "delete")
         constraints = (
+            # NULLs never conflict: what has no slot, or no task any more, is not limited.
             models.UniqueConstraint(fields=["task", "slot"], name="scheduled_tasks_one_per_slot"),
             # A finished row that still excludes others would make every claim of its task fail.
             models.CheckConstraint(
@@ -166,6 +172,7 @@ class Execution(models.Model):
             ),
         )
         indexes = (
+            # For the pages of the history: of a task, by status, by date, and of deleted tasks.
             models.Index(fields=["task", "-id"], name="scheduled_tasks_history"),
             models.Index(
                 fields=["status", "-id"], name="scheduled_tasks_status", condition=UNCOMMON
@@ -192,16 +199,19 @@ class Execution(models.Model):
                 condition=models.Q(requeue_of__isnull=False),
             ),
             models.Index(
+                # Claims read in this order, and stop at the first rows that they may have.
                 fields=["-priority", "id"],
                 name="scheduled_tasks_queued",
                 condition=models.Q(status="queued"),
             ),
             models.Index(
+                # For the look ahead, which asks for the earliest only.
                 fields=["run_after"],
                 name="scheduled_tasks_waiting",
                 condition=models.Q(status="queued"),
             ),
             models.Index(
+                # For the tick, which asks each time what of this worker was cancelled.
                 fields=["worker"],
                 name="scheduled_tasks_running",
                 condition=models.Q(status="running"),
@@ -211,11 +221,11 @@ class Execution(models.Model):
                 name="scheduled_tasks_unfinished",
                 condition=UNFINISHED,
             ),
+            # The newest failures of all causes; the index of fingerprints groups them.
             models.Index(fields=["-id"], name="scheduled_tasks_dead", condition=DEAD),
         )
 
     def __str__(self) -> str:
-        """Return the task's name and the number of this row."""
         return f"{self.task_name} #{self.pk}"
 
     @classmethod

@@ -82,12 +82,14 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
     def waiting_for(self, *, handlers: Collection[str], queues: Collection[str] = ()) -> Self:
         """Keep what waits for a worker with these handlers and queues (none: every queue)."""
         waiting = self.queued().filter(AnyOf("handler", handlers))
+        # Not AnyOf: a worker's queues never change, so they are compiled into its queries.
         return waiting.filter(queue__in=queues) if queues else waiting
 
     def not_held_back(self, now: datetime) -> Self:
         """Keep what neither a pause nor another execution of its task keeps from running."""
         # No subquery refers to the row, so the database evaluates each of them once and can read
         # the rows in the order of an index.
+        # A NULL among the values would make NOT IN true of no row.
         running = self.model.objects.running().filter(task__isnull=False).order_by()
         alone = running.exclude(task__overlap_policy="allow").values("task")
         paused = TaskState.objects.filter(task__paused_until__gt=now).values("pk")

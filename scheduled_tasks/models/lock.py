@@ -32,6 +32,7 @@ class LockQuerySet(LockingQuerySet["Lock"]):
         mine = {"token": wanted.token, "holder": wanted.holder, "expires_at": until}
         if lock.filter(expires_at__lte=Now()).update(**mine):
             return True
+        # Another process may insert the same name in between; then the token tells whose it is.
         self.bulk_create([self.model(name=wanted.name, **mine)], ignore_conflicts=True)
         return lock.filter(token=wanted.token).exists()
 

@@ -20,13 +20,12 @@ from scheduled_tasks.runtime.once import KEY_LENGTH
 
 
 class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
-    """Sets of keys."""
-
     def acquire(self, wanted: OnceKey, now: datetime) -> bool:
         """Acquire a key unless it is used up or another attempt may still use it; return whether.
 
         It waits for a transaction that is acquiring the same key, however long that lasts.
         """
+        # A token for each try: two blocks of one attempt must not take each other for themselves.
         wanted.token, wanted.taken_at = uuid.uuid4().hex, now
         using = self.write_alias
         rows = self.using(using)
@@ -61,6 +60,7 @@ class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
     def delete_oldest(self, at_most: int) -> int:
         """Delete the keys of this set that expired first and are not locked; return how many."""
         first = list(self.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+        # A DELETE cannot skip rows, and a block may be taking one of these over.
         locked = self.filter(pk__in=first).locked(skip=True)
         ids = list(locked.values_list("pk", flat=True))
         return self.filter(pk__in=ids).delete()[0] if ids else 0
@@ -112,6 +112,7 @@ class OnceKey(models.Model):
         if self.final:
             return self.expires_at is not None and self.expires_at <= wanted.taken_at
         if self.execution_id == wanted.execution_id:
+            # Less, not less or equal: blocks of the same attempt exclude each other as well.
             return self.attempt < wanted.attempt
         holder = Execution.objects.on_record().unfinished().filter(pk=self.execution_id)
         return not holder.exists()

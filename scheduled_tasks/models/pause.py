@@ -15,8 +15,6 @@ from scheduled_tasks.models.sql.transactions import transactional
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
-    """Sets of pauses."""
-
     def in_force(self, now: datetime) -> Self:
         """Keep those that are in force at a moment."""
         return self.ending_after(now).filter(begun_at__lte=now)
@@ -79,6 +77,7 @@ class Pause(models.Model):
 
 def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
     """Return a sentence with the end of a pause and its reason."""
+    # In UTC and English: the text is stored, and a covering row grows while it stays the same.
     end = f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if until else ""
     return f"{what}{end}: {reason}" if reason else f"{what}{end}."
 

@@ -258,6 +258,7 @@ class Policies(models.Model):
 
     def too_late(self, lateness: timedelta) -> bool:
         """Whether it is too late to start an execution, this long after its time."""
+        # A bulk update on SQLite can write a number that no timedelta can hold.
         grace = self.misfire_grace
         return grace is not None and lateness > timedelta(seconds=min(grace, MAX_INTEGER))
 

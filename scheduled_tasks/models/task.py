@@ -125,10 +125,10 @@ class Task(Policies):
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         permissions = (("run_task", "Can run task now"),)
+        # Workers look for the tasks that are paused now.
         indexes = (models.Index(fields=["paused_until"], name="scheduled_tasks_paused"),)
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
     def save(
@@ -155,6 +155,7 @@ class Task(Policies):
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         given = kwargs.get("update_fields")
         if given is not None:
+            # A new interval sets the anchor, and Django sets the other, whichever fields are saved.
             kwargs["update_fields"] = {*given, "anchor", "updated_at"}
         save_task(
             self,
@@ -195,6 +196,7 @@ class Task(Policies):
         try:
             handler = registry.get(self.handler)
             self.handler = handler.key
+            # Without a schedule, the missing arguments are given with each run.
             handler.spec.clean(self.payload, complete=bool(self.schedule))
         except (UnknownHandler, InvalidHandler) as error:
             errors["handler"] = [str(error)]
@@ -237,6 +239,7 @@ class Task(Policies):
         """Yield the slots after a moment that lie in the task's window. Raise InvalidSchedule."""
         schedule = self.parse_schedule()
         if self.starts_at is not None and moment < self.starts_at:
+            # The moment itself is excluded below, but the start of the window may be a slot.
             moment = self.starts_at - MICROSECOND
         while schedule is not None and (slot := schedule.next_after(moment)) is not None:
             if self.ends_at is not None and slot >= self.ends_at:
@@ -251,6 +254,7 @@ class Task(Policies):
         longest = timedelta(seconds=min(self.jitter, MAX_JITTER_SECONDS))
         if (following := self.next_slot(slot)) is not None:
             longest = min(longest, following - slot)
+        # Not random: each machine, and each try of a transaction, gets the same delay.
         drawn = fraction(f"{self.name} {slot.astimezone(UTC).isoformat()}")
         return timedelta(microseconds=int(longest // MICROSECOND * drawn))
 

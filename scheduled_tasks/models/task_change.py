@@ -29,6 +29,7 @@ class TaskChange(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="changes",
+        # The index below begins with it.
         db_index=False,
         verbose_name=_("task"),
     )
@@ -49,5 +50,4 @@ class TaskChange(models.Model):
         indexes = (models.Index(fields=["task", "-id"], name="scheduled_tasks_changes"),)
 
     def __str__(self) -> str:
-        """Return what was done to which task."""
         return f"{self.task_name}: {self.get_action_display()}"

@@ -18,8 +18,6 @@ UNDECLARED = "No longer declared in code."
 
 
 class TaskStateQuerySet(LockingQuerySet["TaskState"]):
-    """Sets of task states."""
-
     def due(self, now: datetime) -> TaskStateQuerySet:
         """Keep the tasks with a slot that has come."""
         return self.filter(next_run_at__lte=now)
@@ -33,6 +31,7 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         return {state.pk: state for state in self.locked(skip=skip)}
 
 
+# Apart from Task, so that a late save of the admin's form rewinds nothing.
 class TaskState(models.Model):
     """One row for each task, created and deleted with it.
 
@@ -52,6 +51,7 @@ class TaskState(models.Model):
     )
     next_run_at = models.DateTimeField(_("next run"), null=True)
     last_slot = models.DateTimeField(_("last slot"), null=True)
+    # No foreign key: if the row was deleted, the next look makes another one.
     covering = models.BigIntegerField(_("covering row"), null=True)
     last_run_at = models.DateTimeField(_("last run"), null=True)
     last_success_at = models.DateTimeField(_("last success"), null=True)

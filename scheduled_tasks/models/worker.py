@@ -17,8 +17,6 @@ from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
 
 class WorkerQuerySet(LockingQuerySet["Worker"]):
-    """Sets of workers."""
-
     def prune(self, now: datetime) -> int:
         """Delete those that stopped or were lost more than a day ago; return how many."""
         long_ago = now - timedelta(days=1)
@@ -86,7 +84,6 @@ class Worker(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        """Return the label."""
         return self.label
 
     @classmethod

@@ -24,4 +24,5 @@ class AnyOf(In):
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         """Return the SQL of a comparison with any element of an array."""
         column, parameters = self.process_lhs(compiler, connection)
+        # The driver passes a list as one array.
         return f"{column} = ANY(%s)", [*parameters, self.rhs]

@@ -72,6 +72,7 @@ def insert_copies(
             values[column.attname] = given.constant(column, default)
     names = ", ".join(given.name(column) for column in columns_of(model, values))
     more = given.joined(",")
+    # A join leaves out a row whose task was deleted, where VALUES would break the foreign key.
     matches = f"{source}.{given.name(origin._meta.pk)} = {given.value(0)}"  # noqa: SLF001
     ops = connections[using].ops
     insert = ops.insert_statement(on_conflict=OnConflict.IGNORE)

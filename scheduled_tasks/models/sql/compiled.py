@@ -65,6 +65,7 @@ class CompiledQuery(Generic[Row]):
         key = type(connections[every.db]), every.db, *arguments, *fixed.items()
         if key not in self._compiled:
             stand_ins = {name: Placeholder(name) for name in arguments if name in self.given}
+            # Not ``every``: a filter of the first caller would stay in the query of all later ones.
             unfiltered = every.model._default_manager.using(every.db)  # noqa: SLF001
             self._compiled[key] = CompiledSql(self.build(unfiltered, **fixed, **stand_ins))
         return self._compiled[key]
@@ -122,6 +123,7 @@ class CompiledSql(Generic[Row]):
         """Execute the query and return the rows as Django converts them."""
         compiler = copy(self.compiler)
         compiler.connection = connections[self.queryset.db]
+        # In the copies only, so that threads can execute the query at the same time.
         vars(compiler)["as_sql"] = lambda: (self.sql, self.parameters(given))
         queryset = self.queryset.all()
         vars(queryset.query)["get_compiler"] = lambda *_, **__: compiler

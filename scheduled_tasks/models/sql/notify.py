@@ -20,6 +20,8 @@ def wake_workers(using: str) -> None:
 
     A worker that cannot be notified finds the work at its next poll.
     """
+    # Not within the transaction: transactions that notify commit one after the other, and fail when
+    # the server's queue of notifications is full.
     if connections[using].vendor == "postgresql":
         transaction.on_commit(partial(try_to_notify, using), using=using)
 

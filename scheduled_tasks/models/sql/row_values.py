@@ -167,6 +167,7 @@ class RepeatedRowValues(RowValues):
     def execute(self, sql: str) -> int:
         """Execute the statement for one row after the other."""
         with self.connection.cursor() as cursor:
+            # Django connects to MySQL with FOUND_ROWS: rows that had the values already count.
             cursor.executemany(sql, self._parameters)
             return int(cursor.rowcount)
 

@@ -75,6 +75,8 @@ class LockingQuerySet(models.QuerySet[Row]):
         """
         queryset = self.using(self.write_alias)
         features = connections[queryset.db].features
+        # With OF, because PostgreSQL cannot lock the nullable side of an outer join, such as the
+        # task. NO KEY, because FOR UPDATE would block each INSERT that refers to the row.
         return queryset.order_by("pk").select_for_update(
             skip_locked=skip and features.has_select_for_update_skip_locked,
             of=("self", *also) if features.has_select_for_update_of else (),
@@ -101,6 +103,7 @@ class Skipping(Protocol[Result_co]):
 
 def write_alias() -> str:
     """Return the database that the router writes the tables of this app to."""
+    # By name, because the models import this module.
     return router.db_for_write(apps.get_model("scheduled_tasks", "Execution"))
 
 
@@ -141,11 +144,13 @@ def in_transaction(operation: Callable[[], Result], *, using: str, limited: bool
         except DatabaseError as error:
             if not (tries_left and is_conflict(error)):
                 raise
+        # After the rollback has released the locks; at random, so that two do not meet again.
         time.sleep(random.uniform(*RETRY_SECONDS) * (MAX_TRIES - tries_left))  # noqa: S311
 
 
 def waiting_once(operation: Skipping[Result], *, skip: bool, using: str) -> Result:
     """Run ``operation(skip=…)`` like ``in_transaction``; after the first try, skip held rows."""
+    # With ``skip`` it counts from 1, so the first try skips held rows, too.
     tries = count(skip)
     return in_transaction(lambda: operation(skip=next(tries) > 0), using=using)
 
@@ -168,6 +173,7 @@ def limits_for(lease: float) -> str:
         f"set_config('{name}', '{round(1000 * min(longest, part * lease))}ms', true)"
         for name, longest, part in LIMITS
     ]
+    # One round trip for all; each SET LOCAL would be a statement of its own.
     return f"SELECT {', '.join(limits)}"
 
 
@@ -177,6 +183,7 @@ def is_conflict(error: DatabaseError) -> bool:
         case LostRaceError(), _:
             return True
         case _, sqlite3.OperationalError() as cause:
+            # The low byte: extended codes, such as that of a stale snapshot, have it in common.
             return (cause.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         case _, cause if (state := getattr(cause, "sqlstate", None)) is not None:
             return state in CONFLICTS
