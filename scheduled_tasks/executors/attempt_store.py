@@ -49,6 +49,7 @@ class DatabaseAttemptStore:
         run = self.run
         if not recording.leave_checkpoint((run.execution_id, run.attempt), value):
             raise LeaseLost(f"{described(run)} has ended: it can no longer write a checkpoint.")
+        # The outermost block: an inner one only ends a savepoint.
         self._written_in = own[0]
         transaction.on_commit(lambda: self._committed(show), using=using)
 

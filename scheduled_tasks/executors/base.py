@@ -114,6 +114,7 @@ class Executor(ABC):
         while not self._endings.empty():
             ending = self._endings.get()
             run = self.in_hand.get(ending.execution_id)
+            # A run in a thread that was abandoned may end by itself later: its first ending counts.
             if run is not None and run.attempt == ending.attempt:
                 del self.in_hand[ending.execution_id]
                 self._numbers.pop((ending.execution_id, ending.attempt), None)
@@ -133,6 +134,7 @@ class Executor(ABC):
     def receive(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
         """Receive a message of a run, from any thread. Callers wait while ``backlogged``."""
         claim = run.execution_id, run.attempt
+        # Held until it is queued: a number below the row's count is taken as written.
         with self._numbering:
             number = self._numbers[claim] = self._numbers.get(claim, run.message_count) + 1
             sent = Envelope(

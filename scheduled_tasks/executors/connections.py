@@ -19,6 +19,7 @@ def drop_open_transactions() -> None:
     object itself is replaced.
     """
     for connection in connections.all(initialized_only=True):
+        # Without autocommit, any statement opens a transaction.
         if connection.in_atomic_block or (is_open(connection) and not connection.autocommit):
             logger.warning("rolled back a transaction that a handler left open")
             connection.close()
@@ -50,6 +51,7 @@ def keep_or_roll_back(connection: BaseDatabaseWrapper, point: str) -> None:
         logger.warning(
             "rolled back the changes of a handler that broke the surrounding transaction"
         )
+        # While it is set, Django refuses every statement, the rollback to the savepoint included.
         connection.needs_rollback = False
         connection.savepoint_rollback(point)
 

@@ -58,11 +58,13 @@ class Dispatcher:
 
     def _open(self, kind: type[Executor]) -> Executor:
         executor = kind(**self.options)
+        # Before it opens: a fork server has to know the lease from its first moment.
         if self._lease_until is not None:
             executor.extend_lease(self._lease_until)
         try:
             executor.open()
         except BaseException as error:
+            # Otherwise each run that names it would leave a fork server and a thread behind.
             executor.close()
             if isinstance(error, ExecutorBrokenError):
                 self._broken[kind] = str(error), self._monotonic() + REOPEN_SECONDS
@@ -120,6 +122,7 @@ class Dispatcher:
     def extend_lease(self, until: float) -> None:
         """Tell all executors until when the runs in hand may continue."""
         self._lease_until = until
+        # A copy: the heartbeat's thread calls this while the main thread may open another.
         for executor in list(self.executors.values()):
             executor.extend_lease(until)
 

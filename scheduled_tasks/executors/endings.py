@@ -47,6 +47,7 @@ class ProcessExit:
         try:
             name = signal.Signals(self.signal).name
         except ValueError:
+            # Python has no names for most real-time signals.
             name = f"signal {self.signal}"
         verb = "was killed" if name in KILLING_SIGNALS else "crashed"
         return f"Process {verb} ({name})."

@@ -79,6 +79,7 @@ class LocalRun:
         self.executor.receive(self.run, message, self._answer)
 
     def confirm(self, message: Message) -> None:
+        # On SQLite, the answer could only come after this transaction.
         if holds_the_only_write_lock():
             self.send(message)
             return
@@ -89,8 +90,10 @@ class LocalRun:
             self._answer(accepted)
             answered.set()
 
+        # A handler that cleans up after it was asked to stop can still write a checkpoint.
         asked_before = self.cancellation.requested
         self.executor.receive(self.run, message, answer)
+        # The worker writes at once, since the handler waits.
         self.executor.on_finished()
         while not answered.wait(POLL_SECONDS):
             if not asked_before:
@@ -128,8 +131,10 @@ class LocalRun:
 
     def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
         timer = threading.Timer(seconds, function)
+        # Otherwise a process could not exit before the timeouts of its runs.
         timer.daemon = True
         timer.name = f"timeout-{self.run.execution_id}"
+        # Or perform() could end in between, and the timer would never be cancelled.
         with self._timing:
             if not self._over:
                 self._timer = timer

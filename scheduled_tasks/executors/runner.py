@@ -53,6 +53,7 @@ def perform(
     exception that failed it. ``alone`` means that everything in this process is part of the run.
     """
     call = call or call_handler
+    # The clock may be set to the database's time meanwhile, so it does not measure durations.
     started_at, begun = clock(), time.perf_counter()
     context = context_of(run, recorder, cancellation, DatabaseAttemptStore(run, clock))
     log = RunLog(run, recorder)
@@ -91,6 +92,7 @@ def call_handler(run: Run, context: TaskContext) -> Any:
         arguments[handler.spec.context_parameter] = context
     execution_started.send_robust(sender=handler.function, context=context)
     result = handler.function(**arguments)
+    # The result is asked, not the function: a plain decorator may hide a coroutine.
     if inspect.isawaitable(result):
         return async_to_sync(context.cancellation.awaited)(result)
     return result

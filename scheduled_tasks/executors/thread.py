@@ -80,6 +80,7 @@ class ThreadExecutor(Executor):
     def abandon(self) -> None:
         """Ask all runs to stop, and record their end: waiting for a thread might take for ever."""
         self._abandoned = True
+        # A copy: threads remove their runs when they end.
         for local in list(self._runs.values()):
             if local.timed_out:
                 self.deliver(self._timed_out(local))
@@ -95,6 +96,7 @@ class ThreadExecutor(Executor):
         self._abandoned = True
         for _ in self._threads:
             self._work.put(None)
+        # A thread that is busy may never end.
         if not self._runs:
             for thread in self._threads:
                 thread.join()
@@ -139,6 +141,7 @@ class ThreadExecutor(Executor):
         try:
             while (local := self._work.get()) is not None:
                 outcome = self._outcome_of(local)
+                # Before the ending is delivered: a transaction left open may hold the row.
                 self._clean_up()
                 with self._changing:
                     del self._runs[claim_of(local.run)]

@@ -65,6 +65,7 @@ class ProcessExecutor(Executor):
         self._closed = False
         self._ended_early = 0
         self._changing_server = threading.Lock()
+        # The first beat sets it, and comes before the first claim.
         self._lease_until = float("inf")
         self._begun: dict[int, datetime] = {}
         self._unlogged: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
@@ -102,6 +103,7 @@ class ProcessExecutor(Executor):
             super().submit(run)
 
     def begin(self, run: Run) -> None:
+        # The run tells the database's time by this clock, without a query.
         clock = Clock()
         clock.set(self.clock())
         self._post({"kind": "run", "run": packed(run), "clock": clock.base})
@@ -118,6 +120,7 @@ class ProcessExecutor(Executor):
         for _ in range(self._unlogged.qsize()):
             log_for_run(*self._unlogged.get())
         if self._server is not None:
+            # There is room again, which the thread waits for.
             self._server.wake()
         return sent
 
@@ -158,6 +161,7 @@ class ProcessExecutor(Executor):
             },
             may_receive=lambda: not self.backlogged,
             on_frame=self._handle_frame,
+            # What is claimed before the next server is loaded would only wait for it.
             on_gone=self._ready.clear,
             on_end=self._handle_server_end,
         )
@@ -173,6 +177,7 @@ class ProcessExecutor(Executor):
             return
         match frame["kind"]:
             case "begun":
+                # A process that is killed cannot report when its run began.
                 self._begun[run.execution_id] = self.clock()
             case "message":
                 self._handle_message(run, frame)
@@ -227,6 +232,7 @@ class ProcessExecutor(Executor):
             if self._ended_early < MAX_EARLY_ENDS:
                 self._replace_server(self._server.unsent_frames())
             else:
+                # Set before ``open`` is released, which raises it.
                 self._problem = CANNOT_LOAD
                 self._ready.set()
         self.on_finished()
@@ -254,6 +260,7 @@ def address_of(alias: str) -> dict[str, str | None]:
     """Return the address of a database as this process uses it, such as a test database."""
     settings = connections[alias].settings_dict
     return {
+        # As text, because the name of a SQLite database is often a Path, which JSON cannot hold.
         key: None if settings[key] is None else str(settings[key])
         for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
     }

@@ -35,6 +35,7 @@ def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetim
         "peak_memory_mb": frame.get("peak_mb"),
         "traceback": frame.get("trace", ""),
     }
+    # A failure after the worker began to stop is probably due to the interruption, so it is a loss.
     if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
         return own_ending(run, frame, outcome)
     match frame["stopped"]:
@@ -51,6 +52,7 @@ def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
     """Return the category and the reason of a run whose process ended without an outcome."""
     match frame["stopped"]:
         case "timeout" if frame.get("signal") != SIGKILL:
+            # It ended after it was asked to stop, and before it was killed.
             return "timeout", f"{timeout_reason(run)} {exit_of(frame)}"
         case "timeout":
             return "timeout", f"{ignored_timeout_reason(run)}; killed."

@@ -43,6 +43,7 @@ def usage_of(processes: Iterable[int]) -> Usage:
             info = psutil.Process(pid).memory_full_info()
         except psutil.Error:
             continue
+        # Pages that were swapped out are the run's as well, and USS leaves them out.
         private += info.uss + getattr(info, "swap", 0)
         shared += getattr(info, "pss", info.uss) + getattr(info, "swap", 0)
     return Usage(private, shared)

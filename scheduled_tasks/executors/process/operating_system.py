@@ -37,6 +37,7 @@ def die_with(parent: int) -> None:
     """Have this process killed when its parent dies; exit if it has died already."""
     if LINUX:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A parent that died before the call above sends no signal.
     if os.getppid() != parent:
         os._exit(1)
 
@@ -113,6 +114,7 @@ def children_of(pid: int) -> list[int]:
     """Return the children of a process, zombies too; none if the system does not list them."""
     found: list[int] = []
     with suppress(OSError):
+        # The kernel lists children by the thread that forked them.
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- as in text_of
             found += map(int, text_of(f"/proc/{pid}/task/{task}/children").split())
     return found
@@ -120,6 +122,7 @@ def children_of(pid: int) -> list[int]:
 
 def process_tree(pid: int) -> list[int]:
     found = [pid]
+    # The list grows while it is read, so that grandchildren are found, too.
     for member in found:
         found += children_of(member)
     return found
@@ -135,6 +138,7 @@ def peak_resident_of(pid: int) -> int:
 
 def reset_peak_resident(pid: int) -> None:
     with suppress(OSError):
+        # 5 stands for the peak; lower numbers would clear the bits of pages.
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

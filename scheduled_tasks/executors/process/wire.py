@@ -121,8 +121,10 @@ class Channel:
             except ConnectionError:
                 data = b""
             if not data:
+                # What was sent before the end is handled first; the next call returns None.
                 return frames or None
             frames += self._decoder.feed(data)
+            # Less than asked for: there is no more yet, and another call would only say so.
             if len(data) < CHUNK_BYTES:
                 return frames
 

@@ -101,10 +101,12 @@ class ChildProcess:
             with suppress(Exception):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            # sys.exit() would wait for threads that the handler has left behind.
             os._exit(code)
 
     def prepare(self, server: int) -> None:
         """Install the signal handlers, and arrange to die with the server."""
+        # It would write into the server's pipe, or into whatever has its number by now.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -112,6 +114,7 @@ class ChildProcess:
         operating_system.die_with(server)
         operating_system.adopt_orphans()
         operating_system.raise_oom_score()
+        # A signal handler reads it, and must not wait: a SIGTERM may come without a byte.
         os.set_blocking(self.stop_pipe, False)
         faulthandler.enable(self.trace)
         faulthandler.register(operating_system.DUMP_SIGNAL, self.trace)
@@ -140,12 +143,15 @@ class ChildProcess:
             call=call,
             alone=True,
         )
+        # A request from here on stays in the pipe, for the next run.
         self._reasons = {}
         if os.getpid() != recorder.owner:
             # A process that the handler forked has returned from the handler.
             os._exit(outcome.status != "success")
         recorder.close()
+        # Before the outcome: when it arrives, the server reads what is left in the pipes.
         flush_buffers()
+        # Before the outcome, too: an open transaction may hold the row to write.
         drop_open_transactions()
         self.send({"kind": "outcome", "outcome": packed(outcome)})
 
@@ -169,6 +175,7 @@ class ChildProcess:
 
     def send(self, frame: Mapping[str, Any]) -> None:
         """Send a whole frame, even if the handler is interrupted meanwhile."""
+        # A frame that is sent in part would make the rest of the stream unreadable.
         with self._cancellation.shielded(), self._sending:
             self.stream.sendall(encode(frame))
 

@@ -142,6 +142,7 @@ class ChildHandle:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
+        # It may have left the group.
         self.signal(signal.SIGKILL, group=False)
 
     def read_trace(self) -> str:
@@ -166,5 +167,6 @@ def trace_file() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             trace = os.dup(file.fileno())
+    # Or the dump after a truncation would begin where the one before it ended.
     fcntl.fcntl(trace, fcntl.F_SETFL, os.O_APPEND)
     return trace

@@ -103,6 +103,7 @@ class ForkServerProcess:
 
     def unsent_frames(self) -> list[Frame]:
         """Return the frames that did not reach the server. To be called after its end."""
+        # A frame that was sent in part has not been received.
         left = [self._sending] if self._sending and self.channel.unsent else []
         while not self._posted.empty():
             left.append(self._posted.get())
@@ -118,6 +119,7 @@ class ForkServerProcess:
     def wake(self) -> None:
         """Make the thread check for frames to send, and whether it may receive."""
         with suppress(OSError):
+            # If the buffer is full, the thread is going to wake up anyway.
             self._waker.send(b"!", socket.MSG_DONTWAIT)
 
     def _run(self) -> None:
@@ -128,6 +130,7 @@ class ForkServerProcess:
             logger.exception("a frame from the fork server could not be processed")
         self.gone = True
         self.on_gone()
+        # A server that is alive takes this as its sign to exit.
         self.channel.close()
         self._ensure_dead()
         self._close_ends()
@@ -163,6 +166,7 @@ class ForkServerProcess:
         """Wait for something to do. Return whether there is something to receive."""
         poll = select.poll()
         poll.register(self._wake_end, select.POLLIN)
+        # With 0, poll() still reports that the server has hung up.
         wanted = select.POLLIN if self.may_receive() else 0
         poll.register(self.channel, wanted | (select.POLLOUT if self.channel.unsent else 0))
         ready = dict(poll.poll())
@@ -177,6 +181,7 @@ class ForkServerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        # A process may fork just before it is killed.
         for _ in range(MAX_SWEEPS):
             found = [process for process in psutil.process_iter() if self._is_ours(process)]
             if not found:
@@ -189,6 +194,7 @@ class ForkServerProcess:
     def _is_ours(self, process: psutil.Process) -> bool:
         """Whether a process comes from the server, by its session or its environment."""
         try:
+            # It is dead already, and only its parent can remove it.
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
             in_session = os.getsid(process.pid) == self.process.pid

@@ -40,12 +40,14 @@ def boot(
 ) -> NoReturn:
     """Become a fork server, or with ``stop_pipe``, ``trace`` and ``pipes`` one of its children."""
     parent = os.getppid()
+    # They had to be inherited by this interpreter, and must not be by what handlers start.
     for descriptor in (stream, stop_pipe, trace, *pipes.values()):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=stream)
     setup = read_setup(channel)
     if stop_pipe is None or trace is None:
+        # Service managers signal every process of a service, and the worker decides about its runs.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         operating_system.wake_when_parent_dies()
@@ -80,8 +82,10 @@ def load_project(setup: Mapping[str, Any]) -> None:
         connections[alias].settings_dict.update(address)
     if setup["log_level"] is not None:
         show_on_console(setup["log_level"])
+    # Processes that share a connection would read each other's answers.
     for connection in connections.all():
         connection.close()
+        # Django has pools since 5.1, and only for PostgreSQL.
         if close_pool := getattr(connection, "close_pool", None):
             close_pool()
 
@@ -93,6 +97,7 @@ def run_server(channel: socket.socket, setup: Frame) -> NoReturn:
     from scheduled_tasks.executors.process.fork_server.server import ForkServer, ServerOptions  # noqa: PLC0415
     from scheduled_tasks.handlers.registry import registry  # noqa: PLC0415
 
+    # They do not survive a fork, and locks that they hold are never released in the child.
     threads = [thread.name for thread in threading.enumerate()[1:]]
     spawn = (
         spawning.fork_spawner if operating_system.LINUX and not threads else spawning.exec_spawner

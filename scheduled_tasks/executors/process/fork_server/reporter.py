@@ -50,6 +50,7 @@ class RunReporter:
 
     def output(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
         """Report lines that a child, or a process that it has started, has written."""
+        # No log of a run can take what a spare writes.
         if child.run is None:
             sys.stderr.writelines(f"{line}\n" for line in lines)
             return
@@ -74,6 +75,7 @@ class RunReporter:
                 "outcome": child.outcome,
                 "stopped": child.stop_cause,
                 "reason": child.cancel_reason,
+                # Rounded up, so that a peak above a limit is shown as more than the limit.
                 "peak_mb": -(-max(peak, 0) // MEGABYTE),
                 **facts,
             }
@@ -83,6 +85,7 @@ class RunReporter:
 
     def never_begun(self, run: Frame, why: str, **facts: object) -> None:
         """Report the end of a run that no process has begun."""
+        # Not held back: where nothing has run, nothing can be left.
         self.worker.send({**claim_of(run), "kind": "ended", "stopped": why, **facts})
 
     def release_held(self) -> None:

@@ -38,6 +38,7 @@ def stop_run(child: ChildHandle, why: str, *, grace: float) -> None:
     if not child.running:
         return
     now = time.monotonic()
+    # The first cause decides, such as a timeout before a cancellation.
     child.stop_cause, child.deadline = child.stop_cause or why, None
     if grace <= 0 or why not in STOP_CODES:
         child.kill()

@@ -47,12 +47,14 @@ class Selector:
         the worker leaves the socket open after the worker has died.
         """
         signal.set_wakeup_fd(self.signal_writer, warn_on_full_buffer=False)
+        # It does nothing, but without a handler in Python nothing is written to the pipe.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self.selector.register(self.signal_reader, selectors.EVENT_READ, self.receive_signal)
         self.selector.register(self.worker, selectors.EVENT_READ, on_frames)
         with suppress(AttributeError, OSError):
             self.worker_process = os.pidfd_open(worker_pid)
             self.selector.register(self.worker_process, selectors.EVENT_READ, on_gone)
+        # It may have died before it was watched.
         if os.getppid() != worker_pid:
             on_gone()
 

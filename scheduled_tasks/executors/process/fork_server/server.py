@@ -138,6 +138,7 @@ class ForkServer:
 
     def assign_runs(self) -> None:
         """Assign pending runs to children while the lease is valid, and fork one spare child."""
+        # The monotonic clock stops while the machine sleeps, and the lease does not.
         if boottime() >= self.lease_until:
             self.stop_all("lease", grace=0)
             for child in self.children.values():
@@ -213,12 +214,14 @@ class ForkServer:
             case "outcome" if isinstance(frame.get("outcome"), dict):
                 child.outcome = frame["outcome"]
                 child.deadline, child.runs_made = None, child.runs_made + 1
+                # Closing its connections or its log handlers may hang.
                 child.escalation = [(time.monotonic() + self.options.grace, "kill")]
                 if child.runs_made < self.options.executions_per_child:
                     self.reuse(child)
 
     def reuse(self, child: ChildHandle) -> None:
         """Report a run and make its child a spare again, unless processes of the run are left."""
+        # What a run has left behind must not meet the next run.
         if child.stop_cause or operating_system.children_of(child.pid):
             child.dismiss()
             return
@@ -259,6 +262,7 @@ class ForkServer:
         self.selector.child_ended = False
         while True:
             try:
+                # Several children may share one signal, so all that have ended are reaped.
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 break
@@ -270,6 +274,7 @@ class ForkServer:
 
     def reap(self, child: ChildHandle, status: int, resident: int) -> None:
         """Kill a dead child's process group, read what it has sent, and report how it ended."""
+        # First, so that nothing of the run writes while the rest is read.
         child.signal(signal.SIGKILL)
         while self.receive_from_child(child):
             pass

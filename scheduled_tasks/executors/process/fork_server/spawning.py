@@ -90,6 +90,7 @@ def fork_spawner(setup: Frame) -> Spawn:
                         os.close(descriptor)
                 child = ChildProcess(ends.child_stream, ends.child_stop_pipe, ends.trace)
                 child.serve(parent, ends.child_pipes, runs=setup["executions_per_child"])
+            # The child does the same: either may be first, and the group must exist from then on.
             with suppress(OSError):
                 os.setpgid(pid, pid)
             return ends.child(pid)
@@ -109,6 +110,7 @@ def exec_spawner(setup: Frame) -> Spawn:
                 stream=stream, stop_pipe=ends.child_stop_pipe, trace=ends.trace, pipes=pipes
             )
             pid = os.posix_spawn(arguments[0], arguments, os.environ, setpgroup=0)
+            # The server keeps this end; it closes the others that were made inheritable.
             os.set_inheritable(ends.trace, False)
             child = ends.child(pid)
             child.channel.send(setup)

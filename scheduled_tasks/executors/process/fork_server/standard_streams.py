@@ -62,6 +62,7 @@ def flush_buffers() -> None:
 
 def redirect_fork() -> None:
     """Make Python's streams, in a process that the handler has forked, write into the pipes."""
+    # What such a process logs is not sent, so its streams must not lead into the log.
     leave_run()
     for name, descriptor in DESCRIPTORS.items():
         stream = os.fdopen(
