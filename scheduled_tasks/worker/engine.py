@@ -119,6 +119,7 @@ class Engine:
 
     def start(self, now: datetime | None = None) -> None:
         """Register this worker and sync declared tasks; the first ``tick`` does so if needed."""
+        # Before the row is saved: loading may take longer than a lease, without a heartbeat.
         self.executor.open()
         self.worker.handlers = sorted(registry.handlers)
         self.worker.declaration_digest = registry.digest
@@ -163,11 +164,13 @@ class Engine:
         A slot is claimed in the transaction that fires it, unless an execution waits that may have
         to run first.
         """
+        # What is due was found before the sleep, so no query delays it now.
         known = self.next_work
         next_work = known if known and known.slot_due(now + lead) else self.find_next_work(now)
         fired = claimed = 0
         if next_work.slot is not None and next_work.slot_due(now + lead):
             wait = partial(self.clock.wait, next_work.slot, lead) if next_work.slot > now else None
+            # Decided as of the slot, because the transaction commits when that has come.
             now = max(now, next_work.slot)
             fired, claimed = self.fire(now, before_commit=wait)
             # Other workers may have fired or queued something in the meantime.
@@ -175,6 +178,7 @@ class Engine:
         waits = next_work.run_due(now)
         if waits:
             claimed += self.claim(now)
+        # A claim changes what comes next.
         self.next_work = None if waits else next_work
         return fired, claimed
 
@@ -223,6 +227,7 @@ class Engine:
             queues=self.queues,
         )
         self.start_all(execution.as_run() for execution in claimed)
+        # The claim took what it could, so if places are free, the rest is held back.
         self._rest_is_held_back = self.accepts_runs
         return len(claimed)
 
@@ -261,6 +266,7 @@ class Engine:
     def forward_cancellations(self) -> None:
         """Tell the executor which of its runs were cancelled."""
         if self.executor.in_hand:
+            # Again at each tick until they have ended; executors ignore what is already stopping.
             for cancelled in stopping.asked_to_stop(str(self.worker.pk)):
                 self.executor.cancel(*cancelled)
 

@@ -73,6 +73,7 @@ class Heartbeat:
         """Stop the thread and wait for it."""
         self._stop.set()
         if self._thread is not None:
+            # It may be waiting for a database that does not answer.
             self._thread.join(timeout=app_settings.HEARTBEAT_INTERVAL)
 
     def beat(self, now: datetime | None = None) -> None:
@@ -80,11 +81,13 @@ class Heartbeat:
 
         Database errors propagate.
         """
+        # Taken before the beat is written: other workers count the lease from a later moment.
         begun = boottime()
         if now is not None:
             self.clock.set(now)
         elif begun >= self._next_reading:
             self._next_reading = begun + CLOCK_READ_SECONDS
+            # Not read by the beat: its UPDATE may wait for the row, and the moment would be old.
             if (moment := self.worker.database_time()) is not None:
                 self.clock.follow(moment)
         if not self.worker.beat(self.clock.now()):

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 #: connection that is silent for hours.
 OWN_PARAMETERS = {
     "application_name": "scheduled-tasks listener",
+    # PostgreSQL delivers notifications only between transactions.
     "autocommit": True,
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    # Behind a pooler, the next statement may reach a process that has not prepared it.
     "prepare_threshold": None,
 }
 #: Parameters of Django's connections that do not apply to this one.
@@ -55,6 +57,7 @@ class ListenConnection:
         Raise psycopg's OperationalError when the connection is broken.
         """
         if self.selector.select(seconds):
+            # Not connection.notifies(), which would not wait for the other socket, too.
             self.connection.pgconn.consume_input()
         messages = []
         while notification := self.connection.pgconn.notifies():

@@ -85,6 +85,7 @@ class Listener:
         """Stop the thread, and do not wait long for it."""
         self._stop.set()
         if self._thread is not None:
+            # The other end becomes readable, which ends the wait for messages.
             self._interrupt.close()
             self._thread.join(timeout=MAX_STOP_SECONDS)
 
@@ -120,6 +121,7 @@ class Listener:
         """Send a message as the engine does. Return whether this connection receives it."""
         token = secrets.token_hex()
         notify(self._using, token)
+        # It is needed once a minute, so it is not kept open.
         connections[self._using].close()
         return self._receive(connection, MAX_VERIFY_SECONDS, until=token)
 
@@ -159,6 +161,7 @@ class Listener:
         if not isinstance(error, NotNotifiedError):  # which only a new configuration can fix
             longest = min(MIN_RETRY_SECONDS * 2.0 ** min(self._failures, 30), MAX_RETRY_SECONDS)
         self._failures += 1
+        # At random, so that all workers do not reconnect together when the server is back.
         self._stop.wait(longest * random.uniform(0.5, 1))  # noqa: S311
 
     def _unlisten(self, backend: int) -> None:

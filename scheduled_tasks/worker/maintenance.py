@@ -53,6 +53,7 @@ class Maintenance:
             return
         self._last_run = now
         self.sync_declarations(now)
+        # At once where a worker was given up: what it held has waited for a lease.
         if self.give_up_lost() or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
             self.reap(now)
@@ -96,6 +97,7 @@ class Maintenance:
         The grace is for rolling deploys, where old workers do not know the new handlers.
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
+        # Workers that have stopped count, too, until the grace is over.
         lately = Worker.objects.on_record().filter(heartbeat_at__gte=since)
         known = set(registry.handlers).union(*lately.values_list("handlers", flat=True))
         due = TaskState.objects.on_record().filter(next_run_at__isnull=False)

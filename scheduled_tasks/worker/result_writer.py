@@ -74,6 +74,7 @@ class ResultWriter:
         written = len(self.write_endings_held_up())
         while endings := self._endings[: app_settings.BATCH_SIZE]:
             written += len(self.write_endings(endings))
+            # Only now: if the database goes away, they are written by the next call.
             del self._endings[: len(endings)]
         self._announced.clear()
         return written
@@ -92,6 +93,7 @@ class ResultWriter:
             held_up = self.claims_held_up
             held_up |= self.record([m for m in messages if claim_of(m) not in held_up], skip=skip)
             self._messages_held_up += [m for m in messages if claim_of(m) in held_up]
+            # Only now, as in ``flush``.
             del self._messages[: len(messages)]
 
     @property

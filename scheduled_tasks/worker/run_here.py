@@ -54,6 +54,7 @@ def run_here(
     worker.save(force_insert=True)
     heartbeat = Heartbeat(worker, Clock())
     heartbeat.beat(now)
+    # A thread that beats would set a given time to that of the database.
     if now is None:
         heartbeat.start()
     try:
@@ -71,6 +72,7 @@ def run_for(
     execution: Execution,
     on_message: Callable[[Message], None],
 ) -> None:
+    # In a transaction, no other connection sees the execution, so no thread can write for it.
     inside = any(connection.in_atomic_block for connection in connections.all())
     claiming.begin(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(

@@ -187,6 +187,7 @@ class Scheduler:
         """
         engine = self.engine
         next_work = engine.next_work = engine.next_work or engine.find_next_work(engine.clock.now())
+        # What could not be written is tried again at the usual pace.
         notified = self.listener.verified and not engine.result_writer.unwritten
         longest = min(
             self.poll_interval * (POLL_FACTOR_WHILE_LISTENING if notified else 1),
@@ -207,6 +208,7 @@ class Scheduler:
         beats = self.engine.heartbeat.running
         maximum = MAX_RECOVERY_SECONDS if beats else MAX_RECOVERY_SECONDS_WITHOUT_HEARTBEAT
         longest = min(MIN_RECOVERY_SECONDS * 2.0 ** min(failures - 1, 30), maximum)
+        # At random, so that workers do not come back to the database at the same moment.
         pause = longest * random.uniform(0.5, 1)  # noqa: S311
         logger.error("database error, trying again in %.1f s: %s", pause, error)
         connections.close_all()
@@ -266,6 +268,7 @@ class Scheduler:
         self.engine.heartbeat.stop()
         self.listener.stop()
         self.engine.executor.close()
+        # Last, because the threads above may have to be freed from a connection that hangs.
         self.engine.watchdog.stop()
         logger.info("worker stopped label=%s", self.engine.worker.label)
 

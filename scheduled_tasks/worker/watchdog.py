@@ -122,6 +122,7 @@ def end_process(reason: str) -> None:
     logging_thread = threading.Thread(target=logger.critical, args=message, daemon=True)
     logging_thread.start()
     logging_thread.join(MAX_LOGGING_SECONDS)
+    # sys.exit() would only end this thread.
     os._exit(EXIT_CODE)
 
 
