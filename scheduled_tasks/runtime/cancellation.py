@@ -61,11 +61,13 @@ class Cancellation:
                 raise self.error(self.reason)
             elif self._thread is not None:
                 self._raised_from_afar = True
+                # It raises a class: the reason is read from here when the run has ended.
                 raise_in(self._thread, self.error)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function that may be interrupted. Nothing is interrupted after it has returned."""
         token = current.set(self)
+        # Before the check: a request in between reaches the thread.
         self._thread = threading.get_ident()
         try:
             self.check()
@@ -80,6 +82,7 @@ class Cancellation:
         """Await a result; a request cancels it."""
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         if task is not None:
+            # Before the check, as in ``call``.
             self._cancel_task = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
             self.check()
@@ -96,6 +99,7 @@ class Cancellation:
     @contextmanager
     def shielded(self) -> Iterator[None]:
         """Do not interrupt the handler's thread inside this block; raise requests after it."""
+        # No other thread is ever interrupted.
         if threading.get_ident() != self._thread:
             yield
             return

@@ -24,6 +24,7 @@ class Clock:
     """A clock that is set once and then does not depend on the host's wall clock."""
 
     def __init__(self) -> None:
+        # One tuple, replaced as a whole: other threads read it without a lock.
         self._base = (timezone.now(), time.monotonic())
         self._warned = False
 

@@ -160,6 +160,7 @@ class TaskContext:
             self.counts = Counts(
                 processed=counted.processed + processed, errors=counted.errors + errors
             )
+            # Read when it is sent, perhaps later, so that the message has the latest counts.
             self.count_updates.update(partial(getattr, self, "counts"))
 
     def heartbeat(self) -> None:

@@ -54,6 +54,7 @@ def category_of(error: BaseException) -> str:
         case InvalidPayload():
             return "payload"
         case RetryLater():
+            # An error of this package, but a retry is what it asks for.
             return "logic"
         case ScheduledTasksError():
             return "permanent"

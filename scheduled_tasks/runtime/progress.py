@@ -27,6 +27,7 @@ class Throttle:
         self._latest: Callable[[], Message] | None = None
         self._timer: threading.Timer | None = None
         self._sent: Message | None = None
+        # So that the first is sent at once, even if the monotonic clock has just begun at 0.
         self._sent_at = -SEND_SECONDS
         # Re-entrant: a signal handler may update while the thread that it interrupts does.
         self._lock = threading.RLock()
@@ -66,6 +67,7 @@ class Throttle:
         latest, self._latest = self._latest, None
         message = latest() if latest else self._sent
         if message is not None and message != self._sent:
+            # Kept until it is sent: an interruption may come in between.
             self._latest, self._sent_at = latest, time.monotonic()
             self.recorder.send(message)
             self._latest, self._sent = None, message
@@ -118,6 +120,7 @@ class ProgressLoop(Generic[Item]):
 
     def _count(self) -> None:
         self.done += 1
+        # The message that is going to be sent reads the count when it is sent.
         if not self.throttle.scheduled:
             self.throttle.update(self.now)
 

@@ -80,6 +80,7 @@ class Outcome:
 
     def without_texts(self, reason: str) -> Outcome:
         """Return the outcome with only what every database can store, and the reason for that."""
+        # ASCII only, and short: whatever could not be stored may be quoted in the reason.
         kept = reason.encode("ascii", "replace").decode().replace("\0", "?")[:500]
         return replace(
             self,

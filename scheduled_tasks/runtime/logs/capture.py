@@ -50,6 +50,7 @@ class LogCapture(logging.Handler):
                 log.add(name, record.levelno, message_of(record), at=record.created)
         except Exception:  # noqa: BLE001 -- a log line never fails the run
             self.handleError(record)
+        # Logging uses its last resort only where there is no handler, and ours is one.
         if logging.lastResort and has_no_other_handler(record, logging.lastResort.level):
             logging.lastResort.handle(record)
 
@@ -75,6 +76,7 @@ def install() -> None:
     ``context.logger`` and printed lines have the level INFO, unless the project sets another.
     """
     for logger in (ROOT, OURS):
+        # Looked for at each run: the run before may have configured logging.
         if not any(isinstance(handler, LogCapture) for handler in logger.handlers):
             logger.addHandler(LogCapture(ours=logger is OURS))
     for logger in (RUN_LOGGER, OUTPUT_LOGGER):

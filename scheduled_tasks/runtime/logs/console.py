@@ -38,6 +38,7 @@ def show_on_console(level: int) -> None:
     handler.addFilter(LABELS)
     handler.setLevel(level)
     ROOT.addHandler(handler)
+    # Not the level of the console: what runs log at INFO is stored, however quiet that is.
     ROOT.setLevel(min(ROOT.level or logging.INFO, logging.INFO))
     OURS.setLevel(level)
 

@@ -21,9 +21,11 @@ class RunFilter(logging.Filter):
         labels = labels_of(log.run) if log else known
         if "task" in labels and "execution" in labels:
             known.setdefault("run", f"task={labels['task']} execution={labels['execution']}")
+        # A format with %(run)s must not fail outside runs.
         known.setdefault("run", "")
         if log:
             for name, value in labels.items():
+                # What the caller has given as an extra stays.
                 known.setdefault(name, value)
         return True
 

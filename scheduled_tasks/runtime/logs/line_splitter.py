@@ -37,6 +37,7 @@ class LineSplitter:
     def _keep(self, text: str) -> None:
         """Keep a piece of a line, without the part that is overwritten."""
         if "\r" in text.rstrip("\r"):
+            # A carriage return at the very end stays: with a line feed, it ends the line.
             text = text.rstrip("\r").rpartition("\r")[2] + "\r" * text.endswith("\r")
             self._joined()
         if text:

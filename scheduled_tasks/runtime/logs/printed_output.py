@@ -80,6 +80,7 @@ class StreamReplacement:
             self._runs -= 1
             for name in LEVELS:
                 stream = getattr(sys, name)
+                # A handler may have replaced the stream since.
                 if isinstance(stream, RunStream) and not self._runs:
                     setattr(sys, name, stream.stream)
 

@@ -47,6 +47,7 @@ class RunLog:
         """
         if len(text) > self._longest:
             text = text_of_line(text)
+        # The host's wall clock, by which logging dates its records, too.
         pending = PendingLine(name, level, text, at or time.time(), unlogged)
         with self._lock:
             if self._remaining > 0:
