@@ -45,6 +45,7 @@ def typical_duration(execution: Execution) -> timedelta | None:
     """Return the median duration of the latest successful runs of its task."""
     if execution.task_id is None:
         return None
+    # Statuses are compared in Python: a condition might make the database read the whole history.
     latest = Execution.objects.filter(task=execution.task_id).order_by("-pk")
     rows = latest.values_list("status", "test_mode", "duration_ms")[:MAX_EXAMINED]
     took = [

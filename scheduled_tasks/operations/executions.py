@@ -39,6 +39,7 @@ def requeue_execution(
     """
     failed = get_execution(execution_id)
     given = None if payload is None else as_json("payload", dict(payload))
+    # For the reason only: the guarded requeue below decides.
     refuse_unless_dead(failed)
     failed.check_payload(given)
     again = requeueing.requeue(execution_id, timezone.now(), by=by, payload=given)

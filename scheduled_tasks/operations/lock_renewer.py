@@ -67,6 +67,7 @@ class ThreadLockRenewer:
 
     def start(self) -> None:
         """Begin to wait for the lock."""
+        # A process that exits does not wait for it: the lease of the lock ends anyway.
         threading.Thread(target=self._run, name=f"lock-{self.row.name}", daemon=True).start()
 
     def stop(self) -> None:
@@ -92,6 +93,7 @@ class ThreadLockRenewer:
 
     def _acquire(self) -> bool:
         while not self._stop.is_set():
+            # Taken before the row is written: the database counts the lease from a later moment.
             begun = boottime()
             if Lock.objects.acquire(self.row, lease=self.lease):
                 self._until = begun + self.lease
@@ -125,6 +127,7 @@ class ThreadLockRenewer:
         except Error as error:
             logger.warning("lock %s not renewed, trying again: %s", self.row.name, error)
             connections.close_all()
+            # Sooner than usual, so that several tries are left before the lease is over.
             return self.lease / 12
         return self.lease / 3
 

@@ -71,6 +71,7 @@ class NamedLock:
                 pass
             self._settle(renewer)
         except BaseException:
+            # Interruptions of a run, too: the thread would go on to acquire the lock.
             renewer.stop()
             raise
         return self

@@ -86,6 +86,7 @@ class Synchronization:
 
     def run(self) -> list[SyncChange]:
         """Lock every task, then write the differences."""
+        # All of them, so that two syncs run one after the other.
         list(TaskState.objects.all().locked())
         for clockless in Task.objects.filter(state=None):
             # Made by a bulk_create, for example: it would never fire.
@@ -148,6 +149,7 @@ class Synchronization:
             if old != new and (self.force or not edited):
                 setattr(task, field_name, new)
                 changed[field_name] = (old, new)
+        # Not among the fields: an interval without one in code gets its anchor when it is saved.
         if declaration.anchor and declaration.anchor != before.get("anchor"):
             task.anchor = datetime.fromisoformat(declaration.anchor)
             changed["anchor"] = (before.get("anchor"), declaration.anchor)
@@ -211,5 +213,7 @@ def declared_values(declaration: Declaration) -> dict[str, Any]:
         name: as_column(name, policies[name] if name in policies else getattr(declaration, name))
         for name in Task.DECLARED_FIELDS
     }
+    # Filled in here, because settings may not be loaded when code declares a task.
     values["timezone"] = declaration.timezone or project_timezone()
+    # As the column will return it, or the next sync would find a difference.
     return json.loads(json.dumps(values))  # type: ignore[no-any-return]

@@ -65,6 +65,7 @@ def find_task(name: str) -> Task:
     tasks = list_tasks().filter(handler=key)
     if not tasks:
         sync()
+    # all() asks again: the sync may have made the task since.
     match list(tasks.all()[:2]):
         case [task]:
             return task
@@ -123,6 +124,7 @@ def register_task(
         setattr(task, field, value)
     task.validate()
     anchor_given = options.get("anchor") is not None
+    # Only what is given: the rest may have changed since the row was read.
     task.save(update_fields=fields if known else None, by=by, anchor_given=anchor_given)
     return task
 
