@@ -74,6 +74,7 @@ def declaration_of(
                 f"{schedule!r} is not a schedule: use a text such as 'every 15 minutes', or a "
                 "Cron, Interval or Once."
             )
+    # UTC stands in for the project's time zone: settings may not be loaded yet.
     value = parse(str(schedule or ""), timezone or "UTC")
     given = as_fields({**options, "timezone": timezone})
     for key in MOMENTS:

@@ -51,6 +51,7 @@ def scheduled_task(
     InvalidPayload for arguments without a JSON form, InvalidTask for the invalid value of an
     option, InvalidHandler for anything but a function, TypeError for an unknown option.
     """
+    # Written without parentheses.
     if callable(schedule):
         return scheduled_task(name=name, form=form, **options)(schedule)
     declaration = declaration_of("scheduled_task", schedule, name, options)

@@ -187,6 +187,7 @@ class HandlerRegistry:
     @property
     def digest(self) -> str:
         """A fingerprint of all declarations: equal code has equal digests."""
+        # Sorted, because the order of imports must not make equal code look different.
         declared = sorted(
             json.dumps(
                 {name: getattr(item, name) for name in Declaration.__dataclass_fields__},

@@ -70,6 +70,7 @@ class Retry:
         try:
             nominal = min(self.delay * float(self.backoff) ** (failures - 1), self.max_delay)
         except OverflowError:
+            # Many retries with a large backoff exceed what a float can hold.
             nominal = self.max_delay
         return timedelta(seconds=nominal * (1 + JITTER * fraction(key)))
 
@@ -88,6 +89,7 @@ def retry_of(value: object) -> Retry:
         case Retry():
             return value
         case bool():
+            # Before int, which bool is a subclass of.
             return Retry(max_retries=DEFAULT_RETRIES if value else 0)
         case int():
             return Retry(max_retries=value)

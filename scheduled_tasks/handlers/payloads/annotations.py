@@ -64,6 +64,7 @@ def unwrap(annotation: Any) -> Any:
         elif isinstance(annotation, NewType):
             annotation = annotation.__supertype__
         elif type(annotation).__name__ == "TypeAliasType":
+            # By name, because ``typing`` has this class only from Python 3.12 on.
             annotation = annotation.__value__
         else:
             return annotation

@@ -1,14 +1,14 @@
 """The types of arguments: how each is written in JSON, and typed by a person.
 
-    Kind
-    ├── Whole      int
-    ├── Number     float
-    ├── Text       str
-    ├── Parsed     what JSON says as text: date, time, timedelta, UUID
-    │   ├── Exact      Decimal, said as a number too
-    │   └── Moment     datetime, always aware
-    ├── Choice     bool, Literal, Enum; see choices.py
-    └── Json       everything else
+    ArgumentType
+    ├── IntegerType       int
+    ├── FloatType         float
+    ├── TextType          str
+    ├── ParsedType        what is text in JSON: date, time, timedelta, UUID
+    │   ├── DecimalType       Decimal, which may be a number in JSON, too
+    │   └── DatetimeType      datetime, always aware
+    ├── ChoiceType        bool, Literal, Enum; see choices.py
+    └── JsonType          everything else
 
 ``parse`` turns what a person typed into a JSON value, ``read`` a JSON value into the Python value
 of the call, ``render`` a JSON value into what a person sees. The first two raise ValueError with a
@@ -249,6 +249,7 @@ class JsonType(ArgumentType):
         if value is None:
             return "none"
         if isinstance(value, (set, frozenset)):
+            # The order of a set may differ between processes.
             value = sorted(value, key=str)
         try:
             return json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)

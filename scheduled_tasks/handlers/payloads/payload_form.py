@@ -56,6 +56,7 @@ class PayloadForm(forms.Form):
         if parameter.name not in self.stored:
             return
         text = self.initial[parameter.name] = initial_for(field, self.stored[parameter.name])
+        # Browsers drop line breaks from the value of an input of one line.
         if "\n" in text and isinstance(field.widget, forms.TextInput):
             field.widget = textarea()
 
