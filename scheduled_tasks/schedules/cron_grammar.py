@@ -160,10 +160,12 @@ def read_item(field: Field, item: str) -> range:
     if match is None:
         raise field.refusal("write *, a number, a range a-b, or a step */n or a-b/n", item)
     if match["star"]:
+        # Not up to ``field.high``: with 7, Sunday would be there twice.
         low, high = field.low, field.low + field.size - 1
     else:
         low = read_number(field, match["low"], item)
         high = low if match["high"] is None else read_number(field, match["high"], item)
+        # In MON-SUN, Sunday is the last day of the week; in SUN-TUE it is the first.
         if match["high"] == "SUN" and low > 0:
             high = 7
     if match["step"] and not (match["star"] or match["high"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduled_tasks.exceptions import InvalidSchedule
 
+# The column of a task holds no more.
 MAX_LENGTH = 255
 MAX_QUOTED = 40
 

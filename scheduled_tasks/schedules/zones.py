@@ -38,6 +38,7 @@ def known_zone(name: str) -> ZoneInfo:
 
 
 def nearest_name(name: str) -> str | None:
+    # Comparing a long text with each name would take long.
     if len(name) > MAX_NAME_LENGTH:
         return None
     known = sorted(zone_names())
