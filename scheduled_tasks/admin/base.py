@@ -47,6 +47,7 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         rows: QuerySet = self.object_list  # type: ignore[assignment]
+        # With the limit in a subquery, the database stops reading there.
         return rows.order_by().values("pk")[:MAX_COUNT].count()
 
 

@@ -45,6 +45,7 @@ class PausedFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
         if self.value() is None:
             return queryset
+        # The first condition makes it false, not NULL, without a pause: ~ keeps such tasks.
         paused = Q(paused_until__isnull=False, paused_until__gt=timezone.now())
         return queryset.filter(paused if self.value() == "1" else ~paused)
 

@@ -40,6 +40,7 @@ def summary(change: Any) -> str | SafeString:
     """Return one line per field, or the reason, of a row of ``for_lists``."""
     if change.short_reason:
         return display.truncated(change.short_reason)
+    # JSON that was cut cannot be parsed.
     if len(change.short_fields) > MAX_LENGTH:
         return _("Too long to show here.")
     created = change.action == TaskChange.Action.CREATED

@@ -106,6 +106,7 @@ def tally(dead: Any) -> dict[str, Tally]:
 
 def with_short_errors(ids: Iterable[int]) -> dict[int, Any]:
     """Return executions by id, with the beginning of their error as ``short_error``."""
+    # The database cuts, so that long errors are never fetched.
     rows = Execution.objects.filter(pk__in=list(ids)).only("error_category")
     return {row.pk: row for row in rows.annotate(short_error=Left("error", MAX_ERROR_LENGTH + 1))}
 

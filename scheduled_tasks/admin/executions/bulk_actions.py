@@ -119,6 +119,7 @@ class ExecutionActions(RunPermission):
             breadcrumbs=[(request.get_full_path(), capfirst(self.opts.verbose_name_plural))],
             hidden={
                 "action": action,
+                # Django runs no action unless a row is ticked; SELECTED has them all.
                 ACTION_CHECKBOX_NAME: str(ids[0]) if ids else "0",
                 SELECTED: as_text(ids),
             },

@@ -61,6 +61,7 @@ class ExecutionButtons(RunPermission):
             )
             for action, view in VIEWS.items()
         ]
+        # Before Django's own, the last of which matches any path.
         return [*urls, *super().get_urls()]
 
     def buttons(self, request: HttpRequest, execution: Execution) -> dict[str, str]:

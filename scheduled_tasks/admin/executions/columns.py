@@ -131,6 +131,7 @@ class ExecutionColumns(HistoryAdmin):
 
     @admin.display(description=_("result"))
     def result_text(self, execution: Execution) -> str:
+        # Secrets were masked before it was stored, other than in payloads and checkpoints.
         return display.pretty_json(execution.result)
 
     @admin.display(description=_("error"))

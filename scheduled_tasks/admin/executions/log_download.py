@@ -36,6 +36,7 @@ class LogDownload(admin.ModelAdmin):
 
 def log_response(execution: Execution) -> StreamingHttpResponse:
     name = f"execution-{execution.pk}.log"
+    # Streamed, because MAX_LOG_LINES of full length are a hundred megabytes.
     return StreamingHttpResponse(
         text_batches(execution),
         content_type="text/plain; charset=utf-8",

@@ -56,6 +56,7 @@ def newest(
 
 def numbers(texts: Iterable[str]) -> list[int]:
     """Return the numbers among texts from a form."""
+    # Not isdigit(), which is true of superscripts, and int() refuses those.
     valid = [int(text) for text in texts if text.isdecimal() and len(text) <= MAX_DIGITS]
     return valid[:MAX_SELECTED]
 

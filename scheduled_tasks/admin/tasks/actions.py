@@ -85,6 +85,7 @@ class TaskActions(admin.ModelAdmin):
         count = 0
         for task in [task for task in queryset if task.changed_from_code]:
             with self.reporting_errors(request, task):
+                # Before the reset, after which nothing differs.
                 message = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
                 task.reset_to_code(by=user_of(request))
                 self.log_change(request, task, message)

@@ -135,8 +135,10 @@ def handler_choices(current: str) -> list[tuple[str, str]]:
     try:
         known = set(registry.handlers)
     except ScheduledTasksError:
+        # Check E003 reports it, and the page has to work all the same.
         known = set()
     keys = sorted(known | set(filter(None, [current])))
+    # Without a blank choice, browsers select the first handler for a new task.
     return [BLANK, *((key, key) for key in keys)]
 
 
