@@ -93,6 +93,7 @@ def time_from_now(text: str) -> datetime:
     now = timezone.now()
     if not length:
         raise argparse.ArgumentTypeError("a pause must last at least one second")
+    # Some zones cannot show what lies beyond LAST_YEAR.
     if length > timedelta(days=366 * (LAST_YEAR - now.year)):
         raise argparse.ArgumentTypeError(
             f"{text[:40]} is too long; leave it out to pause until --resume"

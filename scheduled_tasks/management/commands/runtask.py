@@ -54,6 +54,7 @@ class Command(BaseCommand):
             "test_mode": options["test_mode"],
         }
         try:
+            # An argument may hold bytes that are not text, which no database takes.
             task = find_task(sanitized_text(options["name"], limit=MAX_NAME_LENGTH))
             if options["queue"]:
                 self.show(run_task_now(task, payload, **run), as_json=options["json"])
