@@ -40,6 +40,7 @@ class TaskClock:
     def __init__(self, moment: Moment) -> None:
         self.now = moment_of(moment)
         self._engine = PlayedEngine()
+        # What has ended before belongs to no move of this clock.
         self._returned = {row.pk for row in finished()}
         sync(now=self.now)
         with transaction.atomic(using=write_alias()):
@@ -91,6 +92,7 @@ class TaskClock:
         rows = finished().filter(finished_at__range=(moment, self.now))
         ended = [row for row in rows if row.pk not in self._returned]
         self._returned.update(row.pk for row in ended)
+        # The clock stands still, so ends share a moment. Slots that did not run come first.
         turn = {number: turn for turn, number in enumerate(self._engine.begun)}
         return sorted(ended, key=lambda row: (row.finished_at, turn.get(row.pk, -1), row.pk))
 
@@ -106,6 +108,7 @@ class PlayedEngine(Engine):
             concurrency=1,
             worker_name="test",
             executor=InlineExecutor,
+            # TaskClock syncs itself, at its own moment.
             syncs=False,
             clock=StillClock(),
         )
@@ -144,6 +147,7 @@ def restart_at(state: TaskState, moment: datetime) -> None:
     anchored = (task.declared or {}).get("anchor")
     if task.schedule and not anchored and isinstance(task.parse_schedule(), Interval):
         task.anchor = moment
+        # Not save(), which would decide the slots so far and record a change.
         Task.objects.filter(pk=task.pk).update(anchor=moment)
     state.last_slot = None  # from another clock; it may be in the future
     state.save(update_fields=["last_slot"])

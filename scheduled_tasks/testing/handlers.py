@@ -133,6 +133,7 @@ def run_handler(
         checkpoint=checkpoint,
         timeout=timeout,
     )
+    # The host's clock, because a handler needs no database here.
     trial = Trial(concurrency=1, clock=timezone.now)
     return HandlerRun.of(run, trial.attempt(run), trial.reported, trial.raised)
 

@@ -56,6 +56,7 @@ def slots_of(task: Task, count: int, after: datetime) -> list[datetime]:
     if not task.enabled or task.state.parked_at is not None:
         return []
     if task.paused_until is not None:
+        # A slot at the very end of the pause runs, and ``slots_after`` excludes its argument.
         after = max(after, task.paused_until - MICROSECOND)
     return list(islice(task.slots_after(after), count))
 
