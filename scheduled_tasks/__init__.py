@@ -126,6 +126,7 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    # Kept, so that Python does not come here for it again.
     globals()[name] = value = load(name)
     return value
 

@@ -41,6 +41,8 @@ def sync_after_migrate(
     from scheduled_tasks.models.sql.transactions import write_alias  # noqa: PLC0415
     from scheduled_tasks.operations.sync import sync  # noqa: PLC0415
 
+    # ``flush`` sends this signal without a plan, and ``migrate`` to an older migration leaves
+    # tables that the models do not fit.
     migrated = options.get("plan") is not None and is_up_to_date(using)
     written_here = using == write_alias()
     if not (app_settings.SYNC_AFTER_MIGRATE and migrated and written_here):

@@ -232,6 +232,7 @@ def undeclared_limits(databases: Collection[str]) -> list[Task]:
         return []
     limited = Task.objects.using(using).exclude(timeout=None, memory_limit_mb=None)
     try:
+        # A query that fails would break a transaction of the caller.
         with transaction.atomic(using=using):
             return [
                 task

@@ -132,6 +132,7 @@ def checked(key: str, value: Any, default: Any) -> Any:
             wanted, fits = "True or False", isinstance(value, bool)
         case int():
             wanted = f"a whole number from 1 to {MAX_NUMBER}"
+            # Not isinstance(), which is true of True and False.
             fits = type(value) is int and 0 < value <= MAX_NUMBER
         case float():
             wanted = f"a number above 0 and at most {MAX_NUMBER}"
