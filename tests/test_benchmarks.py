@@ -26,7 +26,7 @@ def row(what: str, *samples: dict[str, float], note: str = "") -> dict[str, Any]
     return {"labels": {"what": what}, "samples": list(samples), "note": note}
 
 
-def test_marks_are_read_in_the_order_in_which_jobs_began(tmp_path: Path) -> None:
+def test_marks_are_read_in_order_of_their_beginning(tmp_path: Path) -> None:
     file = tmp_path / "marks"
     file.write_bytes(marks.LAYOUT.pack(1, 5) + marks.LAYOUT.pack(2, 4) + b"half")
     assert marks.read(file) == [Mark(due=2, begun=4), Mark(due=1, begun=5)]
@@ -39,7 +39,7 @@ def test_there_are_no_marks_without_a_file(tmp_path: Path) -> None:
     assert marks.count(tmp_path / "none") == 0
 
 
-def test_the_rate_leaves_out_the_beginning_and_the_end() -> None:
+def test_the_rate_excludes_the_beginning_and_the_end() -> None:
     steady = [Mark(due=0, begun=number / 100) for number in range(10, 90)]
     slow_ends = [Mark(due=0, begun=-50)] * 10 + steady + [Mark(due=0, begun=50)] * 10
     assert rate(slow_ends) == pytest.approx(100)
@@ -52,7 +52,7 @@ def test_percentiles(share: float, expected: float) -> None:
     assert percentile(range(100, 0, -1), share) == expected
 
 
-def test_a_table_shows_medians_and_why_there_are_none() -> None:
+def test_a_table_shows_medians_or_a_note() -> None:
     rows = [
         row("ours", {"executions/s": 1200.0}, {"executions/s": 900.0}, {"executions/s": 1000.4}),
         row("slow", {"executions/s": 3.14159}),
@@ -67,7 +67,7 @@ def test_a_table_shows_medians_and_why_there_are_none() -> None:
     ]
 
 
-def test_the_documentation_names_every_suite_and_how_to_install_the_peers() -> None:
+def test_the_documentation_names_every_suite_and_peer() -> None:
     for suite in SUITES:
         assert f"python -m benchmarks {suite}" in DOCS
     assert f"pip install {' '.join(peer.requirements for peer in PEERS)}\n" in DOCS
@@ -81,9 +81,7 @@ def test_the_documentation_names_every_suite_and_how_to_install_the_peers() -> N
         pytest.param("history", 300, marks=pytest.mark.long),
     ],
 )
-def test_a_suite_runs_and_its_results_can_be_printed_again(
-    tmp_path: Path, suite: str, size: int
-) -> None:
+def test_a_suites_results_can_be_printed_again(tmp_path: Path, suite: str, size: int) -> None:
     results = tmp_path / "results.json"
     command = [sys.executable, "-m", "benchmarks", f"--json={results}"]
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}

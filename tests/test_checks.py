@@ -59,7 +59,7 @@ def test_e001_settings_that_do_not_exist() -> None:
     assert ids(SCHEDULED_TASKS={"LEASE": 0}) == ["E001"]
 
 
-def test_e001_is_said_by_every_command_instead_of_a_traceback() -> None:
+def test_e001_is_an_error_not_a_traceback() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],
         cwd=ROOT,
@@ -103,7 +103,7 @@ def test_e003_two_handlers_of_one_key(registry: HandlerRegistry) -> None:
     assert "test_checks" in message.msg
 
 
-def test_e004_a_handler_that_cannot_be_called_with_a_payload(registry: HandlerRegistry) -> None:
+def test_e004_a_handler_not_callable_with_a_payload(registry: HandlerRegistry) -> None:
     @scheduled_task(name="shop.cleanup")
     def cleanup(*things: int) -> None: ...
 
@@ -169,7 +169,7 @@ def test_e006_a_name_that_no_task_can_have(registry: HandlerRegistry, name: str)
     assert "because of its name: " in messages[0].msg
 
 
-def test_e006_a_schedule_without_the_arguments_that_a_run_needs(
+def test_e006_a_schedule_without_required_arguments(
     registry: HandlerRegistry,
 ) -> None:
     @scheduled_task("0 2 * * *", name="shop.export")
@@ -178,7 +178,7 @@ def test_e006_a_schedule_without_the_arguments_that_a_run_needs(
     assert ids() == ["E006"]
 
 
-def test_a_task_only_run_by_hand_may_wait_for_its_arguments(registry: HandlerRegistry) -> None:
+def test_a_manual_task_may_lack_required_arguments(registry: HandlerRegistry) -> None:
     @scheduled_task(name="shop.export")
     def export(*, customer: str) -> None: ...
 
@@ -206,7 +206,7 @@ def test_e008_an_executor_that_is_none(path: str) -> None:
 @pytest.mark.parametrize(
     "name", ["process", "thread", "scheduled_tasks.executors.inline.InlineExecutor"]
 )
-def test_an_executor_is_named_or_given_as_a_path(name: str) -> None:
+def test_an_executor_is_a_name_or_a_path(name: str) -> None:
     assert "E008" not in ids(SCHEDULED_TASKS={"EXECUTOR": name})
 
 
@@ -240,7 +240,7 @@ SAID = [
         ("nowhere.Executor", "thread", SAID),
     ],
 )
-def test_w002_limits_that_the_executor_of_a_declared_task_cannot_enforce(
+def test_w002_limits_a_declared_tasks_executor_cannot_enforce(
     registry: HandlerRegistry, setting: str, own: str, said: list[str]
 ) -> None:
     scheduled_task(name="shop.cleanup", executor=own, **LIMITS)(function_of("shop.tasks"))
@@ -266,7 +266,7 @@ def limits_in_the_database() -> list[str]:
 
 
 @pytest.mark.django_db
-def test_w002_looks_at_the_database_where_it_is_asked_to(registry: HandlerRegistry) -> None:
+def test_w002_checks_the_database_only_on_request(registry: HandlerRegistry) -> None:
     scheduled_task(name="shop.cleanup")(function_of("shop.tasks"))
     register_task("by-hand", "shop.cleanup", executor="thread", **LIMITS)
     register_task("in-a-process", "shop.cleanup", executor="process", **LIMITS)
@@ -282,7 +282,7 @@ def test_checks_that_make_queries_are_tagged_for_databases() -> None:
 
 
 @pytest.mark.django_db
-def test_w002_says_once_what_code_declares_and_what_people_made_of_it(
+def test_w002_names_unchanged_declared_tasks_once(
     registry: HandlerRegistry,
 ) -> None:
     scheduled_task(name="shop.cleanup", executor="thread", timeout=60)(function_of("shop.tasks"))

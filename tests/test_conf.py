@@ -30,7 +30,7 @@ def test_without_the_setting_all_defaults_hold() -> None:
         assert load() == AppSettings()
 
 
-def test_what_is_given_replaces_defaults_and_takes_their_types() -> None:
+def test_given_values_replace_defaults_and_take_their_types() -> None:
     given = {"LEASE": 90, "CONCURRENCY": 3, "DISCOVER_MODULES": ["jobs"], "EXECUTOR": "a.B"}
     with override_settings(SCHEDULED_TASKS=given):
         options = load()
@@ -47,7 +47,7 @@ def test_a_changed_setting_is_read_anew() -> None:
         assert app_settings.CONCURRENCY == AppSettings().CONCURRENCY
 
 
-def test_a_misspelled_key_is_answered_with_the_right_one() -> None:
+def test_a_misspelled_key_suggests_the_right_one() -> None:
     assert refusal({"CONCURENCY": 3}) == (
         "SCHEDULED_TASKS has no key 'CONCURENCY': did you mean 'CONCURRENCY'?"
     )
@@ -80,22 +80,20 @@ def test_what_is_no_dictionary_is_refused(given: Any) -> None:
         ("DISCOVER_MODULES", ["tasks", b"tasks", None, [1], ("tasks", None)], "a list of names"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_with_the_right_one(
-    key: str, values: list[Any], wanted: str
-) -> None:
+def test_a_value_of_the_wrong_type_is_refused(key: str, values: list[Any], wanted: str) -> None:
     for value in values:
         said = refusal({key: value})
         assert said.startswith(f"SCHEDULED_TASKS[{key!r}] must be {wanted}"), said
         assert said.endswith(f", not {value!r}.")
 
 
-def test_a_lease_too_short_for_the_heartbeat_is_refused() -> None:
+def test_a_lease_too_short_for_heartbeats_is_refused() -> None:
     for settings in ({"HEARTBEAT_INTERVAL": 45}, {"LEASE": 19}):
         assert "at least 4 times HEARTBEAT_INTERVAL" in refusal(settings)
     with override_settings(SCHEDULED_TASKS={"LEASE": 20}):
         assert load().LEASE == 20
 
 
-def test_no_names_of_modules_means_that_nothing_is_discovered() -> None:
+def test_empty_discover_modules_discovers_nothing() -> None:
     with override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
         assert load().DISCOVER_MODULES == ()

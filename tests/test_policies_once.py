@@ -40,7 +40,7 @@ PYTHON_TYPES = {
 }
 
 
-def test_each_column_has_an_option_and_a_place_in_the_admin() -> None:
+def test_each_column_has_an_option_and_admin_field() -> None:
     declared = set(Policies.DECLARED_FIELDS)
     assert len(Policies.DECLARED_FIELDS) == len(declared)
     assert declared == set(COLUMNS) - PAUSE
@@ -70,7 +70,7 @@ def test_functions_that_define_tasks_take_every_policy() -> None:
     assert set(FURTHER_FIELDS) >= {*Policies.DECLARED_FIELDS, "retry"}
 
 
-def test_what_is_read_of_a_task_are_its_columns() -> None:
+def test_fields_read_of_a_task_are_columns() -> None:
     columns = {field.name for field in Task._meta.concrete_fields}
     for read in (Execution.READ_TO_CLAIM, TaskState.READ_TO_FIRE):
         of_task = [name.removeprefix("task__") for name in read if name.startswith("task__")]

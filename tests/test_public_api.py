@@ -37,7 +37,7 @@ def test_public_names_are_sorted_and_there_once() -> None:
 
 
 @pytest.mark.parametrize("name", scheduled_tasks.__all__)
-def test_every_public_name_can_be_imported_and_says_what_it_is(name: str) -> None:
+def test_every_public_name_is_importable_and_documented(name: str) -> None:
     value = getattr(scheduled_tasks, name)
     if name == "__version__":
         assert value.count(".") == 2
@@ -66,7 +66,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         exec("from scheduled_tasks import nothing")
 
 
-def test_tasks_are_declared_before_there_are_apps_or_settings() -> None:
+def test_tasks_can_be_declared_before_apps_and_settings() -> None:
     printed = run_python(
         "from scheduled_tasks import Cron, TaskContext, declare, scheduled_task\n"
         "@scheduled_task(Cron('0 2 * * *', timezone='Europe/Berlin'), payload={'a': 1})\n"
@@ -78,7 +78,7 @@ def test_tasks_are_declared_before_there_are_apps_or_settings() -> None:
     assert printed == "False False"
 
 
-def test_the_package_imports_nothing_until_a_name_is_asked_for() -> None:
+def test_importing_the_package_imports_nothing_else() -> None:
     """There is no Django under -S, where site-packages are left out."""
     code = (
         f"import sys; sys.path.insert(0, {ROOT!r}); import scheduled_tasks\n"
@@ -123,12 +123,12 @@ def test_optional_packages_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("name", LAZY)
-def test_what_needs_apps_stands_in_modules_that_need_them(name: str) -> None:
+def test_names_that_need_apps_are_in_operations(name: str) -> None:
     module = getattr(scheduled_tasks, name).__module__
     assert module.startswith("scheduled_tasks.operations.")
 
 
-def test_a_name_that_needs_apps_fails_clearly_without_them() -> None:
+def test_a_name_that_needs_apps_fails_clearly() -> None:
     printed = run_python(
         "import scheduled_tasks\n"
         "try: scheduled_tasks.run_task_now\n"

@@ -59,7 +59,7 @@ def test_a_set_without_a_name_is_found(source: str) -> None:
     assert list(sets_in(source))
 
 
-def test_what_a_dead_letter_is_stands_in_one_place() -> None:
+def test_a_dead_letter_is_defined_in_one_place() -> None:
     assert [path for path in SOURCES if "resolved_at__isnull" in path.read_text()] == []
     assert Execution(**DEAD_LETTER).dead
     assert not Execution(**DEAD_LETTER | {"test_mode": True}).dead

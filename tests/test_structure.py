@@ -41,7 +41,7 @@ ENTRIES = {
 FROM_BELOW = ("scheduled_tasks.models.task", "scheduled_tasks.lifecycle.editing")
 
 
-def test_the_top_level_has_the_rooms_and_what_every_app_has() -> None:
+def test_the_top_level_has_only_known_entries() -> None:
     found = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert found == ENTRIES
 
@@ -53,7 +53,7 @@ def test_docs_describe_every_room() -> None:
     assert {room for room in rooms if f"`{room}/`" not in layout} == set()
 
 
-def test_modules_import_each_other_only_in_the_documented_pairs() -> None:
+def test_modules_import_each_other_in_documented_pairs_only() -> None:
     """Imports for annotations count, too."""
     documented = {
         frozenset(f"scheduled_tasks.{name}" for name in pair)

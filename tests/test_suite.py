@@ -34,7 +34,7 @@ def test_marks_and_files_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize("option", ["-n0", "-s", "--pdb", "--numprocesses=3"])
-def test_there_are_no_workers_where_pytest_is_told_how_many(option: str) -> None:
+def test_no_workers_are_added_to_given_options(option: str) -> None:
     assert all(phase.arguments[0] == option for phase in phases("--quick", option))
 
 

@@ -59,7 +59,7 @@ def test_run_now_queues_an_execution_of_each_task(admin_client: Client, make_tas
     assert Task.objects.get(name="a").state.next_run_at == due
 
 
-def test_a_task_that_cannot_run_does_not_stop_others(admin_client: Client, make_task: Make) -> None:
+def test_a_task_that_cannot_run_stops_no_other(admin_client: Client, make_task: Make) -> None:
     export = make_task("export", "shop.export")
     gone, fine = make_task("gone", "shop.plain"), make_task("plain", "shop.plain")
     Task.objects.filter(pk=gone.pk).update(handler="shop.gone")
@@ -71,7 +71,7 @@ def test_a_task_that_cannot_run_does_not_stop_others(admin_client: Client, make_
     assert Execution.objects.get().task == fine
 
 
-def test_a_task_with_an_invalid_schedule_is_enabled_but_parked(
+def test_an_enabled_task_with_invalid_schedule_is_parked(
     admin_client: Client, make_task: Make
 ) -> None:
     bad, fine = make_task("bad", "shop.plain", enabled=False), make_task("fine", "shop.plain")

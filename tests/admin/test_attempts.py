@@ -77,7 +77,7 @@ def test_an_attempt_that_never_started_has_gaps(admin_client: Client, execution:
     assert "st-error-row" not in said
 
 
-def test_only_the_latest_attempts_and_ends_of_tracebacks_are_shown(
+def test_only_latest_attempts_and_traceback_ends_are_shown(
     admin_client: Client, execution: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "MAX_TRACEBACK_LENGTH", 10)
@@ -135,7 +135,7 @@ def test_an_execution_being_cancelled_shows_it(
         assert f'<span class="st-remark">{part}</span>' in shown_in_list(admin_client)
 
 
-def test_a_row_that_covers_slots_says_which_and_how_many(
+def test_a_covering_row_shows_its_range_of_slots(
     admin_client: Client, execution: Execution, now: datetime
 ) -> None:
     change(
@@ -160,9 +160,7 @@ def test_a_row_that_covers_slots_says_which_and_how_many(
         assert "Paused until 2026-03-01 13:30:00 UTC: It moves." in said, url
 
 
-def test_a_row_that_covers_one_slot_shows_it_like_any_other(
-    admin_client: Client, execution: Execution
-) -> None:
+def test_a_row_of_one_slot_shows_no_range(admin_client: Client, execution: Execution) -> None:
     change(execution, status="missed", slot_until=execution.slot, reason="Too late.")
     said = shown_in_list(admin_client)
     assert "st-range" not in said
@@ -189,7 +187,7 @@ def test_a_requeue_links_to_its_failure(
     assert "field-resolution_text" not in said
 
 
-def test_deleting_an_execution_deletes_its_attempts_without_listing_them(
+def test_deleting_an_execution_deletes_its_attempts_unlisted(
     admin_client: Client, execution: Execution
 ) -> None:
     tried(execution, 1)

@@ -23,9 +23,7 @@ def edit(client: Client, task: Task, **fields: Any) -> None:
     assert client.post(page("task_change", task.pk), data).status_code == 302
 
 
-def test_every_change_from_the_admin_has_the_name_of_the_user(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_changes_from_the_admin_name_the_user(admin_client: Client, make_task: Make) -> None:
     code = make_task("a", "shop.cleanup", "0 2 * * *", declared={"schedule": "0 2 * * *"})
     TaskChange.objects.all().delete()
     admin_client.post(page("task_add"), task_data(name="b"))
@@ -65,7 +63,7 @@ def test_a_change_says_what_was_and_what_is(admin_client: Client, make_task: Mak
         assert part in said
 
 
-def test_a_long_change_is_truncated_in_the_list_only(admin_client: Client, make_task: Make) -> None:
+def test_only_the_list_truncates_a_long_change(admin_client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.cleanup", "0 2 * * *")
     task.description = "x" * 1_000
     task.save()
@@ -152,7 +150,7 @@ def test_changes_are_neither_made_nor_mended_nor_deleted(
     assert TaskChange.objects.exists()
 
 
-def test_the_page_of_a_task_lists_its_last_changes(admin_client: Client, make_task: Make) -> None:
+def test_a_task_page_lists_its_last_changes(admin_client: Client, make_task: Make) -> None:
     task = make_task("a", "shop.plain")
     make_task("b", "shop.plain")
     for number in range(12):

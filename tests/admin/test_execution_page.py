@@ -92,7 +92,7 @@ def test_the_log_is_shown_oldest_first(admin_client: Client, execution: Executio
     assert "Only the last lines are shown" not in said
 
 
-def test_the_log_marks_the_start_and_end_of_attempts(
+def test_the_log_marks_where_attempts_start_and_end(
     admin_client: Client, execution: Execution
 ) -> None:
     say(execution, "first words")
@@ -172,7 +172,7 @@ def test_a_long_line_is_truncated_by_the_database(
     assert f">{'z' * 10_000} …<" in said
 
 
-def test_deleting_an_execution_deletes_its_lines_without_listing_them(
+def test_deleting_an_execution_deletes_its_log_lines_unlisted(
     admin_client: Client, execution: Execution, make_execution: Make
 ) -> None:
     other = make_execution(execution.task)

@@ -172,7 +172,7 @@ def test_unchanged_times_keep_their_fractions_of_a_second(
     assert set(TaskChange.objects.first().fields) == {"description"}
 
 
-def test_a_pause_is_open_to_the_eye_where_there_is_one(
+def test_the_pause_section_is_expanded_while_paused(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     def is_collapsed() -> bool:
@@ -203,7 +203,7 @@ def test_registered_handlers_and_zones_are_offered(admin_client: Client) -> None
 
 @pytest.mark.any_database
 @pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT)
-def test_invalid_input_is_a_field_error_and_nothing_is_saved(
+def test_invalid_input_is_a_field_error_saving_nothing(
     admin_client: Client, fields: dict[str, str], wrong: str, says: str
 ) -> None:
     errors = errors_of(add(admin_client, **fields))
@@ -214,7 +214,7 @@ def test_invalid_input_is_a_field_error_and_nothing_is_saved(
 
 
 @pytest.mark.parametrize(("fields", "wrong", "says"), BAD_INPUT[::5])
-def test_a_refused_change_leaves_the_task_as_it_was(
+def test_a_refused_change_leaves_the_task_unchanged(
     admin_client: Client, make_task: Make, fields: dict[str, str], wrong: str, says: str
 ) -> None:
     task = make_task("kept", "shop.plain", "0 3 * * *")
@@ -266,7 +266,7 @@ def test_an_edit_of_words_leaves_the_clock(
     assert (task.anchor, task.state.next_run_at) == (anchor, due)
 
 
-def test_an_edit_of_the_schedule_starts_the_clock_anew(
+def test_editing_the_schedule_restarts_the_clock(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
@@ -275,7 +275,7 @@ def test_an_edit_of_the_schedule_starts_the_clock_anew(
     assert Task.objects.get().state.next_run_at == later - timedelta(hours=1)
 
 
-def test_the_identity_of_a_declared_task_belongs_to_code(
+def test_the_form_cannot_change_a_declared_tasks_identity(
     admin_client: Client, make_task: Make
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *", origin=Task.Origin.CODE)
@@ -284,9 +284,7 @@ def test_the_identity_of_a_declared_task_belongs_to_code(
     assert (task.name, task.handler, task.description) == ("nightly", "shop.cleanup", "x")
 
 
-def test_errors_of_what_cannot_be_edited_stand_at_the_top(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_errors_of_read_only_fields_are_form_errors(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *", origin=Task.Origin.CODE)
     Task.objects.update(handler="shop.gone")
     response = change(admin_client, task, description="x")
@@ -307,7 +305,7 @@ def test_errors_of_what_cannot_be_edited_stand_at_the_top(
         {"declared": {"schedule": "* * * * *"}, "origin": "code"},
     ],
 )
-def test_a_row_that_went_bad_can_be_looked_at_and_mended(
+def test_a_row_that_went_bad_can_be_mended(
     admin_client: Client, make_task: Make, gone_bad: dict[str, Any]
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
@@ -333,7 +331,7 @@ def test_an_invalid_row_says_so(admin_client: Client, make_task: Make) -> None:
     assert "No handler is called &#x27;shop.gone&#x27;." in text(admin_client.get(url))
 
 
-def test_two_handlers_that_claim_one_key_break_no_page(
+def test_two_handlers_with_one_key_break_no_page(
     admin_client: Client, make_task: Make, registry: HandlerRegistry
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
@@ -366,7 +364,7 @@ def test_the_extremes_of_time_break_no_page(
 
 @pytest.mark.parametrize("name", ["anchor", "starts_at", "ends_at", "paused_until"])
 @pytest.mark.parametrize("year", ["0001", "1899", "9999"])
-def test_moments_at_the_ends_of_the_calendar_are_refused(
+def test_moments_at_the_calendars_ends_are_refused(
     admin_client: Client, settings: Any, year: str, name: str
 ) -> None:
     settings.TIME_ZONE = "Europe/Berlin"

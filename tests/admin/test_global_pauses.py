@@ -42,14 +42,14 @@ def banner(client: Client, view: str = "task_changelist") -> str:
     return rest.partition("</div>")[0]
 
 
-def test_without_a_pause_the_list_of_tasks_offers_one(admin_client: Client) -> None:
+def test_the_task_list_offers_a_pause_unless_paused(admin_client: Client) -> None:
     said = text(admin_client.get(page("task_changelist")))
     assert "All tasks are paused" not in said
     assert f'<a href="{page("pause_add")}">Pause all tasks…</a>' in said
 
 
 @pytest.mark.parametrize("view", ["task_changelist", "pause_changelist"])
-def test_a_banner_shows_the_end_the_reason_and_the_user(
+def test_a_banner_shows_end_reason_and_user(
     admin_client: Client, begin: Begin, later: datetime, view: str
 ) -> None:
     begin(until=later, reason="The <database> moves.")
@@ -203,7 +203,7 @@ def test_pausing_and_resuming_are_permissions(  # noqa: PLR0917
         (["change_pause"], "/admin/scheduled_tasks/pause/"),
     ],
 )
-def test_resuming_redirects_to_a_page_the_user_may_see(
+def test_resuming_redirects_to_a_permitted_page(
     staff: Staff, begin: Begin, permissions: list[str], leads_to: str
 ) -> None:
     begin()

@@ -17,7 +17,7 @@ from tests.admin.pages import listed, page, text
 Make = Callable[..., Any]
 
 
-def test_tasks_show_schedule_next_run_last_status_and_enabled(
+def test_the_list_shows_schedule_next_run_and_status(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *", timezone="Europe/Berlin")
@@ -230,7 +230,7 @@ def test_history_outlives_its_task(
     assert listed(admin_client, "execution_changelist") == [f"nightly #{execution.pk}"]
 
 
-def test_the_page_of_a_task_lists_its_last_executions(
+def test_a_task_page_lists_its_last_executions(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     task = make_task("nightly", "shop.cleanup")

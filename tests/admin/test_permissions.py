@@ -112,7 +112,7 @@ def test_settling_needs_view_execution_and_run_task(
         assert "Resolve" not in text(client.get(page("deadletter_changelist")))
 
 
-def test_who_sees_executions_and_may_run_tasks_settles_them(
+def test_view_execution_and_run_task_allow_settling(
     staff: Staff, make_task: Make, make_execution: Make
 ) -> None:
     client = staff("view_execution", "run_task")
@@ -147,7 +147,7 @@ def test_a_viewer_reads_and_changes_nothing(staff: Staff, make_task: Make) -> No
     assert not Execution.objects.exists()
 
 
-def test_a_viewer_of_tasks_and_executions_sees_the_history(
+def test_a_viewer_sees_the_history_of_executions(
     staff: Staff, make_task: Make, make_execution: Make
 ) -> None:
     client, task = staff("view_task", "view_execution"), make_task("a", "shop.plain")
@@ -173,7 +173,7 @@ def test_to_change_tasks_is_not_to_run_them(staff: Staff, make_task: Make) -> No
         (["run_task", "view_execution"], "/admin/scheduled_tasks/execution/{execution}/change/"),
     ],
 )
-def test_whoever_runs_a_task_comes_to_a_page_that_they_may_see(
+def test_running_a_task_redirects_to_a_permitted_page(
     staff: Staff, make_task: Make, permissions: list[str], leads_to: str
 ) -> None:
     client, task = staff(*permissions), make_task("a", "shop.plain")
@@ -186,7 +186,7 @@ def test_whoever_runs_a_task_comes_to_a_page_that_they_may_see(
     assert execution.triggered_by == "user:staff"
 
 
-def test_workers_are_linked_for_those_who_may_see_them(
+def test_workers_are_linked_only_for_permitted_users(
     staff: Staff, make_task: Make, make_worker: Make
 ) -> None:
     make_worker()

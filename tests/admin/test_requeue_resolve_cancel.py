@@ -78,7 +78,9 @@ def test_selected_failures_are_requeued(admin_client: Client, make_dead: Make) -
     assert log() == ["Requeued."] * 3
 
 
-def test_a_late_user_of_a_filtered_list_is_told(admin_client: Client, make_dead: Make) -> None:
+def test_a_stale_list_reports_what_was_already_settled(
+    admin_client: Client, make_dead: Make
+) -> None:
     rows = [make_dead(), make_dead()]
     requeue_execution(rows[0].pk)
     response = act(admin_client, "requeue", *rows, query="?dead=1")
@@ -191,9 +193,7 @@ def test_buttons_are_shown_where_they_apply(
     assert offered(admin_client, dead) == ["Resolve…"]
 
 
-def test_a_requeue_and_its_failure_link_to_each_other(
-    admin_client: Client, make_dead: Make
-) -> None:
+def test_a_requeue_and_its_failure_are_linked(admin_client: Client, make_dead: Make) -> None:
     row = make_dead(payload={"days": 7})
     response = admin_client.post(page("execution_requeue", row.pk))
     again = Execution.objects.get(requeue_of=row)
@@ -280,7 +280,7 @@ def test_an_invalid_payload_links_to_the_form(admin_client: Client, make_dead: M
     assert f'<a href="{page("execution_requeue_payload", row.pk)}">' in said
 
 
-def test_the_second_to_resolve_is_told_who_was_first(admin_client: Client, make_dead: Make) -> None:
+def test_a_late_resolver_is_told_who_was_first(admin_client: Client, make_dead: Make) -> None:
     row = make_dead()
     url = page("execution_resolve", row.pk)
     data = {"confirmed": "Resolve", "reason": "Sent by hand."}

@@ -68,7 +68,7 @@ def test_an_edit_is_saved_once_and_said_once(
     assert "was changed successfully" in said
 
 
-def test_a_conflict_that_lasts_is_an_error_after_some_tries(
+def test_a_lasting_conflict_is_raised_after_some_tries(
     admin_client: Client, conflicts: Make
 ) -> None:
     met = conflicts(Edit, "save", times=100, error=LostRaceError)
@@ -78,9 +78,7 @@ def test_a_conflict_that_lasts_is_an_error_after_some_tries(
     assert not Task.objects.exists()
 
 
-def test_other_errors_of_the_database_are_not_tried_again(
-    admin_client: Client, conflicts: Make
-) -> None:
+def test_other_database_errors_are_not_retried(admin_client: Client, conflicts: Make) -> None:
     met = conflicts(Edit, "save", times=100, error=OperationalError)
     with pytest.raises(OperationalError):
         admin_client.post(page("task_add"), task_data())

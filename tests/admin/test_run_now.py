@@ -135,7 +135,7 @@ def test_required_arguments_are_required(admin_client: Client, make_task: Make) 
     assert Execution.objects.get().payload == {"customer": "Ada"}
 
 
-def test_a_custom_form_is_shown_with_its_help_texts(admin_client: Client, make_task: Make) -> None:
+def test_a_custom_form_shows_its_help_texts(admin_client: Client, make_task: Make) -> None:
     class LetterForm(forms.Form):
         to = forms.EmailField(help_text="<em>Anybody</em>")
         token = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -152,7 +152,7 @@ def test_a_custom_form_is_shown_with_its_help_texts(admin_client: Client, make_t
     assert Execution.objects.get().payload == {"to": "ada@example.com"}
 
 
-def test_a_payload_refused_on_submit_is_a_form_error(
+def test_a_payload_refused_on_submit_shows_form_errors(
     admin_client: Client, make_task: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -195,7 +195,7 @@ def test_test_mode_stays_checked_while_arguments_are_corrected(
     assert 'id="id_run-test_mode" checked' in said
 
 
-def test_an_unknown_handler_is_reported_on_the_task_page(
+def test_an_unknown_handler_redirects_to_the_task_page(
     admin_client: Client, make_task: Make, registry: HandlerRegistry
 ) -> None:
     task = make_task("nightly", "shop.cleanup")
@@ -212,9 +212,7 @@ def test_an_unknown_task_is_not_found(admin_client: Client, now: datetime) -> No
         assert admin_client.get(page("task_changelist") + f"{number}/run/").status_code == 404
 
 
-def test_a_stored_payload_that_is_no_object_is_ignored(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_stored_non_object_payload_is_ignored(admin_client: Client, make_task: Make) -> None:
     task = make_task("nightly", "shop.cleanup")
     Task.objects.update(payload=[1])
     assert admin_client.get(page("task_run", task.pk)).status_code == 200

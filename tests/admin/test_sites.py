@@ -49,7 +49,7 @@ def test_all_links_of_tasks_stay_within_the_site(
     assert links_of(text(response)) == {site}
 
 
-def test_all_links_of_pauses_and_changes_stay_within_the_site(
+def test_pause_and_change_links_stay_within_the_site(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     make_task("export", "shop.export")
@@ -68,7 +68,7 @@ def test_all_links_of_pauses_and_changes_stay_within_the_site(
     assert response.url == page("task_changelist", site="whole")
 
 
-def test_a_site_without_pauses_shows_the_banner_all_the_same(
+def test_a_site_without_pauses_still_shows_the_banner(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     task = make_task("export", "shop.export")
@@ -80,9 +80,7 @@ def test_a_site_without_pauses_shows_the_banner_all_the_same(
     assert "Last changes" not in said
 
 
-def test_a_run_leads_to_its_execution_on_the_same_site(
-    admin_client: Client, make_task: Make
-) -> None:
+def test_a_run_redirects_to_the_same_sites_execution(admin_client: Client, make_task: Make) -> None:
     task = make_task("plain", "shop.plain")
     response = admin_client.post(page("task_run", task.pk, site="whole"))
     assert response.url == page("execution_change", Execution.objects.get().pk, site="whole")
@@ -104,7 +102,7 @@ def test_a_site_without_executions_works(admin_client: Client, make_task: Make) 
     assert f'href="/tasks/scheduled_tasks/task/{task.pk}/run/"' in messages(response)[-1]
 
 
-def test_all_links_of_executions_and_dead_letters_stay_within_the_site(
+def test_execution_links_stay_within_the_site(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:
     execution = make_execution(make_task("plain", "shop.plain"), status="failed")

@@ -31,7 +31,7 @@ def paused() -> list[str]:
     return list(Task.objects.exclude(paused_until=None).values_list("name", flat=True))
 
 
-def test_the_action_asks_for_the_end_and_the_reason(admin_client: Client, make_task: Make) -> None:
+def test_the_action_asks_for_end_and_reason(admin_client: Client, make_task: Make) -> None:
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
     make_task("c", "shop.plain")
     response = act(admin_client, "pause", a, b)
@@ -44,7 +44,7 @@ def test_the_action_asks_for_the_end_and_the_reason(admin_client: Client, make_t
     assert paused() == []
 
 
-def test_the_selected_tasks_are_paused_in_the_users_name(
+def test_selected_tasks_are_paused_in_the_users_name(
     admin_client: Client, make_task: Make, pause: Make, later: datetime
 ) -> None:
     a, b = make_task("a", "shop.plain", "0 2 * * *"), make_task("b", "shop.plain")
@@ -63,7 +63,7 @@ def test_the_selected_tasks_are_paused_in_the_users_name(
     assert {entry.change_message for entry in LogEntry.objects.all()} == {"Paused."}
 
 
-def test_a_deleted_task_is_reported_and_others_are_paused(
+def test_a_deleted_task_keeps_no_other_from_pausing(
     admin_client: Client, make_task: Make, pause: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = make_task("a", "shop.plain"), make_task("b", "shop.plain")
@@ -168,7 +168,7 @@ def test_a_pause_without_effect_is_not_shown(
     assert "st-paused" not in text(admin_client.get(page("task_changelist")))
 
 
-def test_a_paused_task_shows_the_runs_after_the_pause(
+def test_a_paused_task_shows_runs_after_the_pause(
     admin_client: Client, make_task: Make, later: datetime
 ) -> None:
     task = make_task("a", "shop.plain", "0 12 * * *", paused_until=later, pause_reason="It moves.")

@@ -18,7 +18,7 @@ from tests.chaos.journal import FOLDER, WORKER
 from tests.support.processes import ROOT
 
 #: In seconds.
-LOOKS_EVERY, LONGEST_END = 0.2, 30
+POLL_SECONDS, MAX_END_SECONDS = 0.2, 30
 
 
 class Running:
@@ -89,10 +89,10 @@ class Fleet:
         self._stop_supervising()
         for worker in self.workers:
             worker.process.terminate()
-        deadline = time.monotonic() + LONGEST_END
+        deadline = time.monotonic() + MAX_END_SECONDS
         waiting = self.workers
         while waiting and time.monotonic() < deadline:
-            time.sleep(LOOKS_EVERY)
+            time.sleep(POLL_SECONDS)
             waiting = [worker for worker in waiting if not worker.ended]
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class Fleet:
         return worker
 
     def _supervise(self) -> None:
-        while not self._over.wait(LOOKS_EVERY):
+        while not self._over.wait(POLL_SECONDS):
             for place, worker in enumerate(self.workers):
                 if worker.ended:
                     self._generations[place] += 1

@@ -24,7 +24,7 @@ from tests.support.processes import ROOT
 
 WORKERS = 4
 #: How long workers that are left alone may take to come to rest, in seconds.
-LONGEST_REST = 90
+MAX_REST_SECONDS = 90
 #: How long before their first slots tasks are written, in seconds; more on a machine that is busy.
 AHEAD = (8, 30, 120)
 
@@ -47,7 +47,7 @@ class Scene:
 
     def wait_for_rest(self) -> dict[str, int]:
         """Leave the workers alone until nothing is to come; return what still is, if it lasts."""
-        deadline = time.monotonic() + LONGEST_REST
+        deadline = time.monotonic() + MAX_REST_SECONDS
         with self.database.connect() as connection:
             while (
                 found := records.to_come(connection, workers=len(self.fleet.workers))

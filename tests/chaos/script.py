@@ -39,7 +39,7 @@ DECK: dict[str, tuple[int, tuple[float, float]]] = {
 }
 PAUSES = (0.3, 1.3)
 #: No round takes longer, in seconds, so that within them all has been done that can be.
-LONGEST_ROUND = sum(
+MAX_ROUND_SECONDS = sum(
     times * (PAUSES[1] + (longest if longest == LONG[1] else 0))
     for times, (_, longest) in DECK.values()
 )

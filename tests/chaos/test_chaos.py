@@ -29,12 +29,12 @@ from tests.chaos.scene import scene
 SECONDS = int(os.environ.get("CHAOS_SECONDS", "120"))
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1_000_000)))
 #: So many violations are printed; the folder has all, and logs, rows, and what handlers wrote.
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 @pytest.mark.long
 @pytest.mark.chaos
-def test_promises_are_kept_whatever_is_killed_frozen_or_cut_off(
+def test_promises_survive_kills_freezes_and_cut_connections(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -52,7 +52,7 @@ def test_promises_are_kept_whatever_is_killed_frozen_or_cut_off(
     (folder / "violations").write_text("\n".join(found))
     assert not unrest, f"CHAOS_SEED={SEED}: it does not come to rest, see {folder}: {unrest}"
     assert not found, "\n".join(
-        [f"CHAOS_SEED={SEED}: {len(found)} violations, see {folder}", *found[:MOST_SHOWN]]
+        [f"CHAOS_SEED={SEED}: {len(found)} violations, see {folder}", *found[:MAX_SHOWN]]
     )
     missing = list(lacking(history, now.monkey.done)) if SECONDS >= LONG_ENOUGH else []
     assert not missing, f"CHAOS_SEED={SEED}: it has not shown enough, see {folder}: {missing}"

@@ -67,13 +67,13 @@ def test_it_tells_how_attempts_begin_and_end(folder: Path) -> None:
     ]
 
 
-def test_a_run_beside_another_in_the_same_process_is_noticed(folder: Path) -> None:
+def test_a_run_beside_another_in_process_is_noticed(folder: Path) -> None:
     with attended(context()), attended(context()):
         pass
     assert [line.beside for line in lines(folder) if line.what == BEGUN] == [None, "a1"]
 
 
-def test_a_run_beside_another_process_is_noticed_until_that_is_dead() -> None:
+def test_another_process_is_noticed_until_it_is_dead() -> None:
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD],
         cwd=ROOT,
@@ -91,7 +91,7 @@ def test_a_run_beside_another_process_is_noticed_until_that_is_dead() -> None:
             assert beside is None
 
 
-def test_what_an_attempt_has_left_behind_is_noticed_until_it_is_dead(folder: Path) -> None:
+def test_leftovers_of_an_attempt_are_noticed_until_dead(folder: Path) -> None:
     left = [leave_behind(context(), ["sleep", "600"], apart=apart) for apart in (True, False)]
     for process in left:
         process.kill()
@@ -101,7 +101,7 @@ def test_what_an_attempt_has_left_behind_is_noticed_until_it_is_dead(folder: Pat
     assert found == [(STARTED, None), (STARTED, "a1"), (STARTED, None)]
 
 
-def test_nobody_is_told_the_name_of_one_that_was_killed(folder: Path) -> None:
+def test_a_killed_holder_is_not_named(folder: Path) -> None:
     (folder / LOCKS / "t").write_text("killed")
     with lock_of("t") as first, lock_of("t") as second:
         assert (first, second) == (None, "a1")

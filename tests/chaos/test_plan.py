@@ -10,7 +10,7 @@ from tests.chaos.plan import EXECUTORS, HANDLERS, LASTS, MINUTE, OVERLAPS, plan
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def test_a_seed_gives_the_same_tasks_of_every_kind_again() -> None:
+def test_a_seed_repeats_tasks_of_every_kind() -> None:
     tasks = plan(1, NOON, 120)
     assert tasks == plan(1, NOON, 120) != plan(2, NOON, 120)
     assert len({task.name for task in tasks}) == len(tasks) >= 200
@@ -22,7 +22,7 @@ def test_a_seed_gives_the_same_tasks_of_every_kind_again() -> None:
     }
 
 
-def test_slots_are_at_equal_distances_or_at_whole_minutes() -> None:
+def test_slots_are_equally_spaced_or_at_whole_minutes() -> None:
     begin = NOON + timedelta(seconds=30)
     for task in plan(1, begin, 120):
         first = NOON + timedelta(minutes=1) if task.every == MINUTE else begin

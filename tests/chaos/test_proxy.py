@@ -35,7 +35,7 @@ def serve(listener: socket.socket) -> None:
             connection.sendall(data)
 
 
-def test_it_holds_what_is_sent_until_it_is_let_go(proxy: Proxy) -> None:
+def test_data_is_held_until_it_is_let_go(proxy: Proxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port)) as client:
         client.sendall(b"one")
         assert client.recv(100) == b"one"

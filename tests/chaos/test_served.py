@@ -46,18 +46,18 @@ def test_what_somebody_cancelled_may_be_cancelled() -> None:
     assert violations(with_first(cancelled, deeds=[deed("cancel", 1, begun=12)])) == []
 
 
-def test_it_may_have_been_cancelled_though_nobody_was_told() -> None:
+def test_a_cancel_nobody_confirmed_may_have_worked() -> None:
     cancelled = row(1, "cancelled", attempt=2, losses=1, cancel_asked=True)
     assert violations(with_first(cancelled, deeds=[deed("cancel", 1, confirmed=False)])) == []
 
 
-def test_a_pause_may_cover_what_has_to_run_otherwise() -> None:
+def test_a_pause_may_cover_otherwise_required_slots() -> None:
     tasks = {"t": task(overlap="allow", misfire="all")}
     pause = deed("pause", begun=9.5, seconds=12)
     assert violations(history(tasks=tasks, deeds=[pause])) == []
 
 
-def test_a_pause_may_come_too_late_for_a_slot_that_is_being_decided() -> None:
+def test_a_pause_may_miss_a_slot_being_decided() -> None:
     deeds = [deed("pause", begun=9.88, seconds=1), deed("pause", begun=19, seconds=1, ended=at(21))]
     assert violations(history(**THREE_RUNS, journal=returned(1, 2, 3), deeds=deeds)) == []
 

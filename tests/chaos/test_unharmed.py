@@ -73,18 +73,18 @@ def test_harm_without_a_cause_is_caught(name: str) -> None:
     assert said in violations(wrong)
 
 
-def test_a_long_outage_may_cost_runs_but_no_workers() -> None:
+def test_a_long_outage_may_cost_runs_not_workers() -> None:
     outage = Outage(slot(0), slot(0) + 7 * SECOND)
     assert violations(history(lives=healthy(), outages=[outage])) == [
         "worker b1 was given up, and was well"
     ]
 
 
-def test_what_has_not_begun_may_be_given_back_by_anybody() -> None:
+def test_anybody_may_give_back_what_has_not_begun() -> None:
     rows, journal = [row(1, attempt=2), *history().rows[1:]], history().journal[2:]
     assert violations(history(rows=rows, journal=journal, tried=[tried(1, 1, "given_back")])) == []
 
 
-def test_a_worker_may_end_whose_fork_servers_are_killed_one_after_the_other() -> None:
+def test_killing_fork_servers_repeatedly_may_end_a_worker() -> None:
     ends = healthy("b1", *TWO_KILLED, ended_at=at(5), exit_code=1)
     assert violations(history(lives=ends)) == []

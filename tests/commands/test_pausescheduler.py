@@ -46,7 +46,7 @@ def test_without_an_end_the_pause_lasts_until_resumed(command: Command) -> None:
         ("2040-01-01", datetime(2039, 12, 31, 23, tzinfo=UTC)),
     ],
 )
-def test_an_end_without_an_offset_is_in_the_projects_zone(
+def test_until_without_offset_is_in_the_projects_zone(
     command: Command, settings: Any, text: str, until: datetime
 ) -> None:
     settings.TIME_ZONE = "Europe/Berlin"

@@ -42,7 +42,7 @@ def make_due(name: str) -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_once_fires_what_is_due_runs_what_waits_and_returns(command: Command) -> None:
+def test_once_fires_due_tasks_runs_queued_and_returns(command: Command) -> None:
     register_task("due", "shop.cleanup", f"at {LONG_AGO:%Y-%m-%d %H:%M}")
     register_task("later", "shop.cleanup", "every 1 hour")
     register_task("asked", "shop.fail")
@@ -77,7 +77,7 @@ def test_queues_limit_what_it_claims(command: Command) -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_its_row_says_what_it_was_asked_to_be(command: Command) -> None:
+def test_the_worker_row_records_the_options(command: Command) -> None:
     command("runscheduler", "--once", "--no-sync", "--concurrency=3", "--worker-name=blue")
     worker = Worker.objects.get()
     assert (str(worker), worker.concurrency) == ("blue", 3)
@@ -111,7 +111,7 @@ def test_a_shutdown_timeout_may_be_nothing(command: Command, value: str) -> None
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_mistake_in_the_code_stops_it_before_it_starts(command: Command) -> None:
+def test_a_declaration_error_stops_it_before_it_starts(command: Command) -> None:
     declare("shop.clenup", name="a")
     ran = command("runscheduler", "--once")
     assert ran.code == 1
@@ -120,7 +120,7 @@ def test_a_mistake_in_the_code_stops_it_before_it_starts(command: Command) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_with_0_and_a_row_that_says_so(number: signal.Signals) -> None:
+def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
     with running("--worker-name=blue") as process:
         process.send_signal(number)
         code, output = ended(process)
@@ -130,7 +130,7 @@ def test_a_signal_stops_it_with_0_and_a_row_that_says_so(number: signal.Signals)
     assert "worker stopped label=blue" in output
 
 
-def test_a_worker_that_was_given_up_ends_with_1_and_says_so() -> None:
+def test_a_worker_given_up_exits_with_1() -> None:
     with running() as process:
         Worker.objects.update(state=Worker.State.LOST)
         code, output = ended(process)
@@ -138,7 +138,7 @@ def test_a_worker_that_was_given_up_ends_with_1_and_says_so() -> None:
     assert "given up as lost" in output
 
 
-def test_a_project_that_its_fork_server_cannot_load_stops_it_with_1() -> None:
+def test_a_fork_server_that_cannot_load_exits_1() -> None:
     process = manage(
         "runscheduler", DJANGO_SETTINGS_MODULE="tests.support.settings_without_fork_server"
     )
@@ -148,7 +148,7 @@ def test_a_project_that_its_fork_server_cannot_load_stops_it_with_1() -> None:
     assert "CommandError: The fork server could not load the project" in output
 
 
-def test_bad_options_on_the_command_line_print_the_usage() -> None:
+def test_bad_options_on_the_command_line_print_usage() -> None:
     process = manage("runscheduler", "--concurrency=0")
     output, _ = process.communicate(timeout=LONG)
     assert process.returncode == 2
@@ -156,6 +156,6 @@ def test_bad_options_on_the_command_line_print_the_usage() -> None:
     assert "Traceback" not in output
 
 
-def test_the_longest_name_of_a_worker_fits_its_column(command: Command) -> None:
+def test_the_longest_worker_name_fits_its_column(command: Command) -> None:
     assert command("runscheduler", "--once", "--no-sync", "--worker-name", "ü" * 200).code == 0
     assert Worker.objects.get().label == "ü" * 200

@@ -46,7 +46,7 @@ def handlers(registry: HandlerRegistry) -> None:
         raise KeyboardInterrupt
 
 
-def test_it_runs_here_and_now_and_the_run_is_on_record(command: Command) -> None:
+def test_it_runs_here_and_is_on_record(command: Command) -> None:
     register_task("weekly", "shop.cleanup", "0 2 * * *", payload={"days": 3})
     ran = command("runtask", "weekly")
     execution = Execution.objects.get()
@@ -66,7 +66,7 @@ def test_a_handler_names_its_task(command: Command) -> None:
         assert command("runtask", name).out.startswith("weekly #")
 
 
-def test_a_task_that_is_only_in_code_is_synced_first(command: Command) -> None:
+def test_a_task_only_in_code_is_synced_first(command: Command) -> None:
     assert '"days": 7' in command("runtask", "cleanup").out
     assert Task.objects.get(handler="shop.cleanup").origin == "code"
 
@@ -96,14 +96,14 @@ def test_an_unknown_name_is_answered_with_near_handlers(command: Command, name: 
     assert not Worker.objects.exists()
 
 
-def test_an_unknown_name_is_answered_with_near_tasks_too(command: Command) -> None:
+def test_an_unknown_name_suggests_similar_tasks(command: Command) -> None:
     register_task("cleanup-eu", "shop.cleanup")
     ran = command("runtask", "cleanup-e")
     assert "Did you mean cleanup-eu?" in ran.err
     assert "Did you mean shop.cleanup?" in ran.err
 
 
-def test_a_name_like_nothing_is_answered_with_what_there_is(command: Command) -> None:
+def test_a_name_like_nothing_lists_registered_handlers(command: Command) -> None:
     ran = command("runtask", "zzzzzz")
     assert "Registered: shop.cleanup, shop.exit, shop.fail, shop.interrupt." in ran.err
     assert ran.code == 1
@@ -121,7 +121,7 @@ def test_what_cannot_be_a_name_is_refused_too(
     assert not Execution.objects.exists()
 
 
-def test_a_payload_takes_the_place_of_the_tasks_own(command: Command) -> None:
+def test_a_given_payload_replaces_the_tasks_own(command: Command) -> None:
     register_task("weekly", "shop.cleanup", payload={"days": 3})
     assert '"days": 30' in command("runtask", "weekly", "--payload", "{}").out
     assert '"days": 5' in command("runtask", "weekly", "--payload", '{"days": 5}').out
@@ -153,7 +153,7 @@ def test_a_payload_takes_the_place_of_the_tasks_own(command: Command) -> None:
     ids=lambda value: value[:20],
 )
 @pytest.mark.parametrize("options", [[], ["--queue"]], ids=["here", "queued"])
-def test_a_bad_payload_is_refused_with_the_reason_and_nothing_is_saved(
+def test_a_bad_payload_is_refused_and_nothing_saved(
     command: Command, payload: str, reason: str, options: list[str]
 ) -> None:
     register_task("weekly", "shop.cleanup")
@@ -166,14 +166,14 @@ def test_a_bad_payload_is_refused_with_the_reason_and_nothing_is_saved(
 
 
 @pytest.mark.parametrize("depth", [*range(900, 1000, 7), 995, 996, 997, 998, 999])
-def test_a_payload_at_the_limit_of_recursion_is_refused_too(command: Command, depth: int) -> None:
+def test_a_payload_at_the_recursion_limit_is_refused(command: Command, depth: int) -> None:
     register_task("weekly", "shop.cleanup")
     ran = command("runtask", "weekly", "--payload", '{"days": ' + "[" * depth + "]" * depth + "}")
     assert ran.code == 1
     assert not Execution.objects.exists()
 
 
-def test_a_run_that_fails_is_on_record_and_exits_with_1(command: Command) -> None:
+def test_a_failed_run_is_recorded_and_exits_1(command: Command) -> None:
     register_task("bad", "shop.fail")
     ran = command("runtask", "bad")
     execution = Execution.objects.get()
@@ -185,7 +185,7 @@ def test_a_run_that_fails_is_on_record_and_exits_with_1(command: Command) -> Non
 
 
 @pytest.mark.parametrize(("handler", "status"), [("exit", "failed"), ("interrupt", "cancelled")])
-def test_a_handler_that_leaves_the_process_only_ends_its_run(
+def test_exiting_in_a_handler_only_ends_its_run(
     command: Command, handler: str, status: str
 ) -> None:
     register_task("bad", f"shop.{handler}")
@@ -195,7 +195,7 @@ def test_a_handler_that_leaves_the_process_only_ends_its_run(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_that_reaches_its_timeout_is_interrupted_and_has_failed(command: Command) -> None:
+def test_a_run_over_its_timeout_is_interrupted(command: Command) -> None:
     @scheduled_task(name="shop.dawdle", timeout=1)
     def dawdle(context: TaskContext) -> None:
         try:
@@ -257,7 +257,7 @@ def test_a_queued_run_is_left_to_a_worker(command: Command) -> None:
     assert not Worker.objects.exists()
 
 
-def test_a_disabled_task_can_be_run_and_its_clock_stays(command: Command) -> None:
+def test_running_a_disabled_task_leaves_its_clock_alone(command: Command) -> None:
     register_task("weekly", "shop.cleanup", "0 2 * * *")
     disable_task("weekly")
     assert command("runtask", "weekly").code == 0
@@ -300,9 +300,7 @@ def test_wrong_options_are_refused(command: Command, arguments: list[str]) -> No
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["autocommit", "atomic", "broken", "closed"])
-def test_whatever_a_handler_leaves_of_its_connection_its_end_is_written(
-    command: Command, how: str
-) -> None:
+def test_the_end_is_written_whatever_the_connections_state(command: Command, how: str) -> None:
     @scheduled_task(name="shop.rude")
     def rude() -> None:
         match how:
@@ -353,7 +351,7 @@ def test_from_the_command_line_there_is_no_traceback() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
-def test_a_user_without_a_name_can_run_tasks_too(
+def test_a_user_without_a_name_can_run_tasks(
     command: Command, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def nobody() -> str:

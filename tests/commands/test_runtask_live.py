@@ -37,7 +37,7 @@ def logged(execution: Execution) -> list[str]:
     return list(execution.log_lines.values_list("message", flat=True))
 
 
-def test_what_it_says_is_there_while_it_goes_on(tmp_path: Path) -> None:
+def test_logs_and_progress_are_written_during_the_run(tmp_path: Path) -> None:
     release = tmp_path / "release"
     with saying_all(release) as (process, execution):
         assert execution.status == "running"
@@ -62,7 +62,7 @@ def test_it_is_cancelled_like_any_other(tmp_path: Path) -> None:
     assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
 
 
-def test_when_it_is_killed_a_worker_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_worker_continues_a_killed_run(tmp_path: Path) -> None:
     release = tmp_path / "release"
     with saying_all(release) as (process, execution):
         process.send_signal(signal.SIGKILL)

@@ -28,7 +28,7 @@ def test_a_run_by_hand_is_not_retried(command: Command) -> None:
     assert not Attempt.objects.exists()
 
 
-def test_a_task_that_may_not_overlap_is_refused_while_running(
+def test_a_running_task_without_overlap_is_refused(
     command: Command, scheduler: Callable[..., Scheduler]
 ) -> None:
     refused: list[str] = []
@@ -48,7 +48,7 @@ def test_a_task_that_may_not_overlap_is_refused_while_running(
     assert {worker.state for worker in Worker.objects.all()} <= {"running", "stopped"}
 
 
-def test_a_task_that_may_overlap_is_run_beside_itself(
+def test_a_task_that_may_overlap_runs_beside_itself(
     command: Command, scheduler: Callable[..., Scheduler]
 ) -> None:
     depth: list[int] = []
@@ -64,7 +64,7 @@ def test_a_task_that_may_overlap_is_run_beside_itself(
     assert list(Execution.objects.values_list("status", flat=True)) == ["success", "success"]
 
 
-def test_a_run_by_hand_does_not_wait_for_the_end_of_a_pause(command: Command) -> None:
+def test_a_run_by_hand_ignores_a_pause(command: Command) -> None:
     @scheduled_task(name="shop.job")
     def job() -> None: ...
 

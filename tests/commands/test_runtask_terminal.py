@@ -45,7 +45,7 @@ def shown_on_terminal(*arguments: str) -> str:
     return shown.decode()
 
 
-def test_progress_is_shown_as_a_bar_below_the_lines() -> None:
+def test_progress_is_a_bar_below_the_lines() -> None:
     task = make_task_of("show_progress")
     shown = shown_on_terminal("runtask", task.name)
     assert "33%|" in shown
@@ -56,6 +56,6 @@ def test_progress_is_shown_as_a_bar_below_the_lines() -> None:
     assert '"read"' in shown
 
 
-def test_where_nothing_is_to_be_shown_there_is_no_bar() -> None:
+def test_verbosity_zero_shows_no_bar() -> None:
     task = make_task_of("show_progress")
     assert "%|" not in shown_on_terminal("runtask", task.name, "--verbosity=0")

@@ -25,7 +25,7 @@ def task(registry: HandlerRegistry) -> None:
     register_task("play", "jobs.play", retry=1)
 
 
-def test_it_is_told_to_the_handler_and_to_whoever_asked(command: Command) -> None:
+def test_test_mode_is_reported_to_handler_and_user(command: Command) -> None:
     ran = command("runtask", "play", "--test-mode", "--payload", '{"fails": false}')
     execution = Execution.objects.get()
     assert (ran.code, execution.test_mode, execution.result) == (0, True, True)

@@ -36,7 +36,7 @@ def test_check_and_dry_run_change_nothing(command: Command, option: str) -> None
     assert not Task.objects.exists()
 
 
-def test_check_exits_with_1_as_long_as_anything_differs(command: Command) -> None:
+def test_check_exits_with_1_while_anything_differs(command: Command) -> None:
     ran = command("synctasks", "--check")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "Tasks differ from the code. Run synctasks to apply:\ncreate shop.cleanup"
@@ -64,7 +64,7 @@ def test_user_changes_are_kept_unless_forced(command: Command) -> None:
     assert schedule() == "0 2 * * *"
 
 
-def test_a_manual_task_with_the_same_name_is_a_conflict(command: Command) -> None:
+def test_a_manual_task_of_that_name_conflicts(command: Command) -> None:
     register_task("nightly", "shop.cleanup")
     declare("shop.cleanup", "0 3 * * *", name="nightly")
     ran = command("synctasks")
@@ -74,9 +74,7 @@ def test_a_manual_task_with_the_same_name_is_a_conflict(command: Command) -> Non
 
 
 @pytest.mark.parametrize("options", [[], ["--check"], ["--dry-run"], ["--force"]])
-def test_a_declaration_for_no_handler_stops_it_with_the_reason(
-    command: Command, options: list[str]
-) -> None:
+def test_a_declaration_without_a_handler_is_an_error(command: Command, options: list[str]) -> None:
     declare("shop.clenup", name="a")
     ran = command("synctasks", *options)
     assert ran.code == 1

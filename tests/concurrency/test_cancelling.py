@@ -17,9 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_a_newer_slot_takes_the_place_of_a_run_that_cleans_up_first(
-    tmp_path: Path, executor: str
-) -> None:
+def test_a_newer_slot_waits_for_the_replaced_run(tmp_path: Path, executor: str) -> None:
     marks = tmp_path / "marks"
     Task(
         name="newest",
@@ -36,7 +34,7 @@ def test_a_newer_slot_takes_the_place_of_a_run_that_cleans_up_first(
     assert written(marks)[1:4:2] == ["cleaned up", "cleaned up"], "two ran at a time"
 
 
-def test_one_run_is_cancelled_and_its_neighbour_goes_on(tmp_path: Path) -> None:
+def test_cancelling_one_run_leaves_its_neighbour_running(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     for name in ("one", "two"):
         task = Task(name=name, handler="jobs.write_pid", payload={"path": str(pids)}, max_retries=9)

@@ -64,7 +64,7 @@ def end(worker: Worker, execution: Execution, moment: datetime) -> Do:
 
 
 @pytest.mark.parametrize("fires_first", [True, False])
-def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
+def test_a_due_slot_is_unaffected_by_an_edit(
     *, task: Task, now: datetime, fires_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
@@ -77,7 +77,7 @@ def test_a_slot_that_has_come_is_fired_as_the_task_was_before_the_edit(
     assert TaskState.objects.get().next_run_at == moment + 60 * MINUTE
 
 
-def test_a_task_disabled_before_the_claim_is_not_run(
+def test_a_task_disabled_before_its_claim_is_skipped(
     task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
@@ -89,7 +89,7 @@ def test_a_task_disabled_before_the_claim_is_not_run(
     assert Execution.objects.get().status == "skipped"
 
 
-def test_a_run_claimed_before_the_task_was_disabled_goes_on(
+def test_disabling_a_task_leaves_a_claimed_run_running(
     task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
@@ -101,7 +101,7 @@ def test_a_run_claimed_before_the_task_was_disabled_goes_on(
 
 
 @pytest.mark.parametrize("ends_first", [True, False])
-def test_a_run_ends_on_record_beside_the_deletion_of_its_task(
+def test_a_run_outlives_the_deletion_of_its_task(
     *, task: Task, worker: Worker, now: datetime, ends_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
@@ -115,7 +115,7 @@ def test_a_run_ends_on_record_beside_the_deletion_of_its_task(
 
 
 @pytest.mark.parametrize("deletes_first", [True, False])
-def test_what_waits_is_cancelled_by_the_deletion_or_runs_before_it(
+def test_a_deletion_cancels_only_what_is_still_queued(
     *, task: Task, worker: Worker, now: datetime, deletes_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
@@ -127,7 +127,7 @@ def test_what_waits_is_cancelled_by_the_deletion_or_runs_before_it(
 
 
 @pytest.mark.parametrize("pauses_first", [True, False])
-def test_what_waits_is_held_by_a_pause_or_was_claimed_before_it(
+def test_a_pause_holds_only_what_is_still_queued(
     *, task: Task, worker: Worker, now: datetime, pauses_first: bool
 ) -> None:
     moment = now + 5 * MINUTE
@@ -141,7 +141,7 @@ def test_what_waits_is_held_by_a_pause_or_was_claimed_before_it(
 
 
 @pytest.mark.parametrize("fires_first", [True, False])
-def test_a_schedule_edited_so_that_it_hits_a_slot_again_runs_it_once(
+def test_rescheduling_onto_a_fired_slot_runs_it_once(
     *, task: Task, now: datetime, fires_first: bool
 ) -> None:
     moment = now + 5 * MINUTE

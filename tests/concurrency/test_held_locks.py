@@ -49,7 +49,7 @@ def limits() -> list[str]:
         return [cursor.execute(f"SHOW {name}").fetchone()[0] for name in NAMES]
 
 
-def test_transactions_of_the_engine_have_limits_and_leave_none_behind() -> None:
+def test_engine_transactions_have_limits_and_leave_none_behind() -> None:
     before = limits()
     assert in_transaction(limits, using="default") == ["5s", "20s", "20s"]
     assert limits() == before
@@ -60,12 +60,12 @@ def test_limits_are_parts_of_the_lease() -> None:
     assert in_transaction(limits, using="default") == ["500ms", "2s", "2s"]
 
 
-def test_no_lease_makes_limits_too_short_for_a_busy_machine(settings: Any) -> None:
+def test_a_short_lease_leaves_limits_long_enough(settings: Any) -> None:
     settings.SCHEDULED_TASKS = {"LEASE": 1.2, "HEARTBEAT_INTERVAL": 0.3}
     assert in_transaction(limits, using="default") == ["500ms", "2s", "2s"]
 
 
-def test_transactions_of_the_callers_are_left_as_they_are() -> None:
+def test_transactions_of_callers_keep_their_limits() -> None:
     with transaction.atomic():
         before = limits()
         assert in_transaction(limits, using="default") == before
@@ -73,7 +73,7 @@ def test_transactions_of_the_callers_are_left_as_they_are() -> None:
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_a_statement_that_takes_too_long_is_ended_and_not_tried_again() -> None:
+def test_a_slow_statement_is_ended_and_not_retried() -> None:
     tries = []
 
     def operation() -> None:
@@ -87,7 +87,7 @@ def test_a_statement_that_takes_too_long_is_ended_and_not_tried_again() -> None:
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_who_waits_for_a_lock_is_told_so_after_a_few_tries(make_task: Make) -> None:
+def test_waiting_for_a_lock_fails_after_some_tries(make_task: Make) -> None:
     task = make_task("held", NOTHING)
     tries = []
 
@@ -104,9 +104,7 @@ def test_who_waits_for_a_lock_is_told_so_after_a_few_tries(make_task: Make) -> N
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_what_a_frozen_transaction_holds_is_free_again_and_it_begins_anew(
-    make_task: Make, now: datetime
-) -> None:
+def test_a_frozen_transaction_loses_its_locks_and_restarts(make_task: Make, now: datetime) -> None:
     task = make_task("held", NOTHING)
     tries: list[int] = []
     frozen, thawed = threading.Event(), threading.Event()
@@ -131,9 +129,7 @@ def test_what_a_frozen_transaction_holds_is_free_again_and_it_begins_anew(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_an_end_that_somebody_keeps_from_being_written_stops_no_other(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_an_unwritable_end_blocks_no_other(make_task: Make, worker: Worker, now: datetime) -> None:
     held, free = (started(make_task(name, NOTHING), worker) for name in ("held", "free"))
     endings = [outcome(held, now), outcome(free, now)]
 
@@ -147,9 +143,7 @@ def test_an_end_that_somebody_keeps_from_being_written_stops_no_other(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_an_execution_that_somebody_holds_keeps_no_other_from_being_claimed(
-    make_task: Make, worker: Worker
-) -> None:
+def test_a_locked_execution_blocks_no_other_claim(make_task: Make, worker: Worker) -> None:
     held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
 
     def claim_two() -> list[Execution]:
@@ -164,9 +158,7 @@ def test_an_execution_that_somebody_holds_keeps_no_other_from_being_claimed(
 
 @pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("held", ["task", "covering row", "execution to be replaced"])
-def test_a_row_that_somebody_holds_keeps_no_other_task_from_being_fired(
-    make_task: Make, now: datetime, held: str
-) -> None:
+def test_a_locked_row_keeps_no_other_from_firing(make_task: Make, now: datetime, held: str) -> None:
     """Whoever inserts an execution needs its task, which a handler may lock as long as it runs."""
     policy = "cancel_other" if held == "execution to be replaced" else "allow"
     pause = {"paused_until": now + 3 * HOUR} if held == "covering row" else {}
@@ -189,7 +181,7 @@ def test_a_row_that_somebody_holds_keeps_no_other_task_from_being_fired(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
+def test_an_end_is_written_once_its_lock_clears(
     make_task: Make, scheduler: Callable[..., Scheduler], caplog: pytest.LogCaptureFixture
 ) -> None:
     held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
@@ -212,7 +204,7 @@ def test_a_scheduler_writes_an_end_once_nobody_keeps_it_from_doing_so(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_a_scheduler_that_leaves_waits_for_an_end_that_somebody_keeps_from_being_written(
+def test_a_stopping_scheduler_waits_for_an_unwritten_end(
     make_task: Make, scheduler: Callable[..., Scheduler]
 ) -> None:
     held = run_task_now(make_task("held", NOTHING).name)
@@ -230,7 +222,7 @@ def test_a_scheduler_that_leaves_waits_for_an_end_that_somebody_keeps_from_being
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_what_a_run_says_waits_for_whoever_holds_its_row_and_keeps_no_other(
+def test_messages_of_a_locked_run_wait_alone(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     held, free = (started(make_task(name, NOTHING), worker) for name in ("held", "free"))
@@ -296,9 +288,7 @@ def started(task: Task, worker: Worker) -> Execution:
     return claim(worker, execution.run_after)
 
 
-def test_what_lost_workers_hold_is_taken_back_but_for_what_somebody_holds(
-    make_task: Make, now: datetime
-) -> None:
+def test_lost_executions_are_reaped_unless_locked(make_task: Make, now: datetime) -> None:
     lost = make_worker("lost", now)
     held, free = (started(make_task(name, NOTHING), lost) for name in ("held", "free"))
     Worker.objects.filter(pk=lost.pk).update(state=Worker.State.LOST)
@@ -313,7 +303,7 @@ def test_what_lost_workers_hold_is_taken_back_but_for_what_somebody_holds(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_tasks_without_a_handler_are_parked_but_for_what_somebody_holds(
+def test_orphaned_tasks_are_parked_unless_locked(
     make_task: Make, scheduler: Callable[..., Scheduler], now: datetime
 ) -> None:
     held, free = (make_task(name, NOTHING, "every 5 minutes") for name in ("held", "free"))

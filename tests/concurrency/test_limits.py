@@ -42,7 +42,7 @@ def test_the_timeout_of_a_task_is_held(tmp_path: Path) -> None:
     assert (ran["answer"].status, ran["answer"].result) == ("success", "in time")
 
 
-def test_the_memory_limit_of_a_task_is_held_and_its_peak_is_on_record() -> None:
+def test_the_memory_limit_is_enforced_and_peak_recorded() -> None:
     queue_a_run("hog", payload={"megabytes": 200}, memory_limit_mb=60)
     queue_a_run("hog_in_child", payload={"megabytes": 200}, memory_limit_mb=60)
     queue_a_run("hog", name="within", payload={"megabytes": 40, "seconds": 0}, memory_limit_mb=90)

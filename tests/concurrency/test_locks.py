@@ -29,7 +29,7 @@ def row_locks() -> None:
         pytest.skip("This database locks whole files, not rows.")
 
 
-def test_due_tasks_that_another_worker_holds_are_left_to_it(make_task: Make, now: datetime) -> None:
+def test_due_tasks_held_by_another_worker_are_skipped(make_task: Make, now: datetime) -> None:
     held, free = make_task("held", NOTHING, FIVE), make_task("free", NOTHING, FIVE)
     with elsewhere() as other:
         with transaction.atomic():
@@ -40,9 +40,7 @@ def test_due_tasks_that_another_worker_holds_are_left_to_it(make_task: Make, now
         assert firing.fire(now + 5 * MINUTE, limit=10) == 1
 
 
-def test_executions_of_a_task_that_another_worker_holds_are_left_to_it(
-    make_task: Make, now: datetime
-) -> None:
+def test_executions_of_a_locked_task_are_not_claimed(make_task: Make, now: datetime) -> None:
     held, free = make_task("held", NOTHING, FIVE), make_task("free", NOTHING, FIVE)
     firing.fire(now + 5 * MINUTE, limit=10)
     worker = Worker.objects.create(label="w", host="h", pid=1)
@@ -58,9 +56,7 @@ def test_executions_of_a_task_that_another_worker_holds_are_left_to_it(
         assert claim() == [held.name]
 
 
-def test_an_edit_waits_for_a_firing_and_then_restarts_the_clock(
-    make_task: Make, now: datetime
-) -> None:
+def test_an_edit_waits_for_a_firing_in_progress(make_task: Make, now: datetime) -> None:
     task = make_task("edited", NOTHING, FIVE)
     task.schedule = "every 7 minutes"
     with elsewhere() as other:
@@ -75,9 +71,7 @@ def test_an_edit_waits_for_a_firing_and_then_restarts_the_clock(
     assert state.next_run_at == now + 13 * MINUTE
 
 
-def test_a_deletion_and_an_end_of_the_same_task_do_not_deadlock(
-    make_task: Make, now: datetime
-) -> None:
+def test_deleting_and_ending_a_task_do_not_deadlock(make_task: Make, now: datetime) -> None:
     task = make_task("deleted", NOTHING, FIVE)
     firing.fire(now + 5 * MINUTE, limit=10)
     with elsewhere() as other:
@@ -113,7 +107,7 @@ def test_a_deadlock_is_tried_again(make_task: Make) -> None:
     assert len(tries) == 3, "one of the two was the victim, and began anew"
 
 
-def test_an_error_that_trying_again_cannot_mend_is_raised_at_once(make_task: Make) -> None:
+def test_an_error_that_retrying_cannot_mend_is_raised(make_task: Make) -> None:
     tries = []
 
     def operation() -> None:
@@ -126,7 +120,7 @@ def test_an_error_that_trying_again_cannot_mend_is_raised_at_once(make_task: Mak
     assert len(tries) == 1
 
 
-def test_inside_a_transaction_of_the_callers_nothing_is_tried_again(make_task: Make) -> None:
+def test_nothing_is_retried_inside_a_callers_transaction(make_task: Make) -> None:
     tries = []
 
     def operation() -> None:

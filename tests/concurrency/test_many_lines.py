@@ -38,7 +38,7 @@ class Sizes:
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_no_line_before_the_cap_is_lost_and_memory_is_flat(executor: str) -> None:
+def test_lines_before_the_cap_survive_in_flat_memory(executor: str) -> None:
     with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)) as worker:
         sizes = Sizes(worker.pid)
         execution = queue_a_run("log_lines", payload={"count": COUNT}, executor=executor)
@@ -55,7 +55,7 @@ def test_no_line_before_the_cap_is_lost_and_memory_is_flat(executor: str) -> Non
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_what_no_database_takes_is_stored_as_it_can_be(executor: str) -> None:
+def test_unstorable_output_is_stored_as_far_as_possible(executor: str) -> None:
     with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)):
         below = {"below": executor == "process"}
         execution = queue_a_run("print_strange_things", payload=below, executor=executor)

@@ -83,7 +83,7 @@ def test_those_who_have_it_exclude_each_other() -> None:
     assert not Lock.objects.exists()
 
 
-def test_who_is_killed_is_followed_when_the_lease_is_over() -> None:
+def test_a_killed_holder_is_followed_after_its_lease() -> None:
     with holder() as killed:
         assert not is_free()
         killed.kill()
@@ -95,7 +95,7 @@ def test_who_is_killed_is_followed_when_the_lease_is_over() -> None:
 
 
 @pytest.mark.parametrize("taken", ["at the end", "and given back"])
-def test_who_is_frozen_for_longer_than_a_lease_has_lost_it(taken: str) -> None:
+def test_a_holder_frozen_beyond_its_lease_loses_it(taken: str) -> None:
     with holder() as frozen:
         freeze(frozen)
         with lock("import", timeout=LONG) as held:
@@ -116,7 +116,7 @@ def test_who_is_frozen_for_a_moment_keeps_it() -> None:
     assert not Lock.objects.exists()
 
 
-def test_a_run_that_waits_for_it_can_be_cancelled(tmp_path: Path) -> None:
+def test_a_run_waiting_for_it_can_be_cancelled(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     in_process = queue_a_run("wait_for_lock", {"path": str(path)}, name="in-process")
     in_thread = queue_a_run(

@@ -54,7 +54,7 @@ def effects(key: str) -> int:
 
 
 @pytest.mark.parametrize("rounds", short_and_long("ROUNDS", short=1, long=25))
-def test_of_ten_processes_one_at_most_is_the_first(runs: list[Run], rounds: int) -> None:
+def test_one_of_ten_processes_at_most_is_first(runs: list[Run], rounds: int) -> None:
     """At REPEATABLE READ, in one transaction, those who come second may fail instead."""
     with racers(RACERS, environment_of(), moves="tests.concurrency.contests") as racing:
         for number, atomic in product(range(rounds), (True, False)):
@@ -80,7 +80,7 @@ def check_given_up(racing: Racers, contest: Contest) -> None:
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_what_a_killed_run_has_held_is_done_by_its_next_attempt(
+def test_a_killed_runs_key_goes_to_its_retry(
     tmp_path: Path,
     atomic: bool,  # noqa: FBT001
 ) -> None:

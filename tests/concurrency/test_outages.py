@@ -70,7 +70,7 @@ def hanging(proxy: Proxy) -> Iterator[None]:
         proxy.let_go()
 
 
-def test_the_runs_of_a_worker_that_gets_no_answer_are_taken_over_and_it_ends(
+def test_a_cut_off_workers_runs_are_taken_over(
     proxy: Proxy, environment: dict[str, str], tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
@@ -115,7 +115,7 @@ def test_connections_that_a_firewall_forgets_cost_no_run(
     assert (held.status, held.attempt, held.losses) == ("success", 1, 0)
 
 
-def test_a_worker_that_gets_no_answer_goes_on_when_nobody_has_taken_over(
+def test_a_cut_off_worker_not_replaced_goes_on(
     proxy: Proxy, environment: dict[str, str], tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
@@ -134,7 +134,7 @@ def test_a_worker_that_gets_no_answer_goes_on_when_nobody_has_taken_over(
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_after_an_outage_all_go_on_and_what_has_finished_is_written(
+def test_all_go_on_and_write_after_an_outage(
     proxy: Proxy, environment: dict[str, str], tmp_path: Path, executor: str
 ) -> None:
     """The outage is longer than a lease; a run that ends while it lasts ends once."""

@@ -76,7 +76,7 @@ def answers(port: int) -> bool:
         return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_the_whole_engine_works_and_polls_with_one_warning(pooler: str, tmp_path: Path) -> None:
+def test_the_engine_works_by_polling_with_one_warning(pooler: str, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     register_task("slots", "jobs.answer", "every 1 second")
     register_task("logs", "jobs.answer", "every 1 second", payload={"value": "x" * 10_000})
@@ -100,7 +100,7 @@ def test_the_whole_engine_works_and_polls_with_one_warning(pooler: str, tmp_path
     assert not Execution.objects.running().exists()
 
 
-def test_with_an_address_of_the_server_itself_it_hears(pooler: str) -> None:
+def test_a_direct_address_lets_it_listen(pooler: str) -> None:
     register_task("one", "jobs.answer")
     seldom = options(POLL_INTERVAL=600, LISTEN_DSN=address())
     with running(DATABASE_URL=pooler, TEST_OPTIONS=seldom) as worker:

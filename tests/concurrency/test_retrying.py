@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_each_attempt_goes_by_what_the_one_before_raised(executor: str) -> None:
+def test_each_attempt_follows_what_the_last_one_raised(executor: str) -> None:
     Task(name="turns", handler="jobs.raise_in_turn", max_retries=9, retry_delay=0).save()
     good, bad = run_task_now("turns"), run_task_now("turns", {"gives_up": True})
     with running(TEST_OPTIONS=options(EXECUTOR=executor)):

@@ -102,7 +102,7 @@ def test_a_failure_is_settled_once(
 
 
 @pytest.mark.parametrize("pair", [(cancel, end), (end, cancel)], ids=["cancel-end", "end-cancel"])
-def test_what_ended_first_is_not_cancelled_and_whoever_tried_is_told(
+def test_cancelling_an_ended_run_is_an_error(
     opened: Stage, worlds: KeptWorlds, pair: tuple[Settle, Settle]
 ) -> None:
     outcomes = set()
@@ -117,7 +117,7 @@ def test_what_ended_first_is_not_cancelled_and_whoever_tried_is_told(
     assert outcomes == {True, False}
 
 
-def test_of_two_who_cancel_one_run_one_is_told(opened: Stage, worlds: KeptWorlds) -> None:
+def test_of_two_who_cancel_one_is_told(opened: Stage, worlds: KeptWorlds) -> None:
     for world, what in played(opened, worlds, cancel, cancel):
         [error] = [error for error in what.errors if error is not None]
         assert "was asked to stop at" in str(error)

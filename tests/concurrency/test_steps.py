@@ -30,7 +30,7 @@ def check_each_step_once(execution: Execution) -> None:
     assert sorted(taken) == [f"step {number}" for number in range(10)]
 
 
-def test_no_step_of_a_killed_run_is_taken_twice_or_left_out(pids: Path) -> None:
+def test_a_killed_run_repeats_and_skips_no_step(pids: Path) -> None:
     execution = queue_a_run("take_steps", {"path": str(pids)}, max_retries=2)
     with running():
         for attempt in (1, 2):
@@ -41,7 +41,7 @@ def test_no_step_of_a_killed_run_is_taken_twice_or_left_out(pids: Path) -> None:
     assert (execution.failures, execution.losses) == (2, 0)
 
 
-def test_no_step_of_a_killed_worker_is_taken_twice_or_left_out(pids: Path) -> None:
+def test_a_killed_worker_repeats_and_skips_no_step(pids: Path) -> None:
     execution = queue_a_run("take_steps", {"path": str(pids)})
     quick = options(LEASE=2)
     for attempt in (1, 2):
@@ -54,7 +54,7 @@ def test_no_step_of_a_killed_worker_is_taken_twice_or_left_out(pids: Path) -> No
     assert (execution.failures, execution.losses) == (0, 2)
 
 
-def test_an_async_handler_has_all_of_it_after_a_kill(pids: Path) -> None:
+def test_an_async_handler_keeps_everything_after_a_kill(pids: Path) -> None:
     execution = queue_a_run("do_async", {"path": str(pids)}, max_retries=1)
     with running(TEST_OPTIONS=options(LEASE=2)):
         wait_for_lines(pids, 1)

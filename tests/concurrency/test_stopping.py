@@ -60,7 +60,7 @@ def wait_for_stopping() -> None:
     wait_until(stopping.exists, within=LONG)
 
 
-def test_what_ends_in_time_succeeds_and_nothing_more_is_claimed(held: dict[str, str]) -> None:
+def test_runs_ending_in_time_succeed_without_new_claims(held: dict[str, str]) -> None:
     first = queue_a_run("hold", name="first")
     with running("--concurrency=2", **held) as worker:
         wait_for_lines(held["MARK_FILE"], 1)
@@ -85,7 +85,7 @@ def check_given_back(code: int, output: str, again: Execution, once: Execution) 
 
 
 @pytest.mark.parametrize("timeout", ["0.5", "0"])
-def test_what_does_not_end_in_time_is_killed_and_given_back(pids: Path, timeout: str) -> None:
+def test_runs_not_ending_in_time_are_given_back(pids: Path, timeout: str) -> None:
     again = queue_a_run("stay_at_first", {"path": str(pids)})
     once = queue_a_run("write_pid", {"path": str(pids)}, on_lost=Task.OnLost.FAIL)
     with running(f"--shutdown-timeout={timeout}") as worker:
@@ -127,7 +127,7 @@ def test_a_run_that_is_stopped_cleans_up(pids: Path) -> None:
     assert {fresh(in_python).status, fresh(in_async).status} == {"queued"}
 
 
-def test_a_run_that_returns_when_it_is_stopped_is_a_success(pids: Path) -> None:
+def test_a_stopped_run_that_returns_is_a_success(pids: Path) -> None:
     execution = queue_a_run("end_when_asked", {"path": str(pids)}, on_lost=Task.OnLost.FAIL)
     with running("--shutdown-timeout=0") as worker:
         wait_for_lines(pids, 1)
@@ -137,7 +137,7 @@ def test_a_run_that_returns_when_it_is_stopped_is_a_success(pids: Path) -> None:
     assert (fresh(execution).status, execution.result) == ("success", "ended, cancelled=True")
 
 
-def test_a_run_that_is_stopped_leaves_its_checkpoint_to_the_next_attempt(pids: Path) -> None:
+def test_a_stopped_run_passes_its_checkpoint_on(pids: Path) -> None:
     execution = queue_a_run("go_on_from_checkpoint", {"path": str(pids)})
     with running("--shutdown-timeout=0") as worker:
         wait_for_lines(pids, 1)
@@ -151,9 +151,7 @@ def test_a_run_that_is_stopped_leaves_its_checkpoint_to_the_next_attempt(pids: P
 
 
 @pytest.mark.parametrize("handler", ["ignore_terms", "swallow"])
-def test_a_run_that_does_not_want_to_end_is_dead_when_it_is_given_back(
-    pids: Path, handler: str
-) -> None:
+def test_a_stubborn_run_is_dead_when_given_back(pids: Path, handler: str) -> None:
     execution = queue_a_run(handler, {"path": str(pids)})
     with running("--shutdown-timeout=0") as worker:
         wait_for_lines(pids, 1)
@@ -167,7 +165,7 @@ def test_a_run_that_does_not_want_to_end_is_dead_when_it_is_given_back(
     assert (fresh(execution).status, execution.losses) == ("queued", 0)
 
 
-def test_what_a_run_has_started_is_dead_afterwards_too(pids: Path) -> None:
+def test_descendants_of_a_stopped_run_are_dead_too(pids: Path) -> None:
     queue_a_run("leave_descendants", {"path": str(pids), "stay": True})
     with running("--shutdown-timeout=0") as worker:
         wait_for_lines(pids, 2)
@@ -178,7 +176,7 @@ def test_what_a_run_has_started_is_dead_afterwards_too(pids: Path) -> None:
 
 
 @untraced
-def test_threads_that_do_not_end_are_left_behind_with_exit_code_1(pids: Path) -> None:
+def test_threads_that_do_not_end_are_left_behind(pids: Path) -> None:
     execution = queue_a_run("write_pid", {"path": str(pids)}, executor="thread")
     with running("--shutdown-timeout=0") as worker:
         wait_for_lines(pids, 1)
@@ -202,7 +200,7 @@ def to_its_group(worker: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("terminate", [to_every_process, to_its_group])
-def test_a_signal_to_all_its_processes_lets_runs_end_in_time(
+def test_signalling_all_processes_lets_runs_end_in_time(
     held: dict[str, str], terminate: Callable[[subprocess.Popen[str]], None]
 ) -> None:
     execution = queue_a_run("hold")
@@ -239,7 +237,7 @@ def in_a_terminal(*arguments: str, **environment: str) -> Iterator[tuple[Any, in
         os.close(keyboard)
 
 
-def test_ctrl_c_in_a_terminal_lets_runs_end_in_time(held: dict[str, str]) -> None:
+def test_ctrl_c_in_a_terminal_lets_runs_end(held: dict[str, str]) -> None:
     execution = queue_a_run("hold")
     with in_a_terminal(**held) as (worker, keyboard):
         wait_for_lines(held["MARK_FILE"], 1)

@@ -58,7 +58,7 @@ def claimers_without_locks(
 
 
 @rounds
-def test_three_claimers_at_once_run_one_after_the_other(claimers: Claimers, rounds: int) -> None:
+def test_three_claimers_at_once_run_one_by_one(claimers: Claimers, rounds: int) -> None:
     for number in range(rounds):
         assert_one_after_the_other(claimers, QUEUES[number % 2])
 

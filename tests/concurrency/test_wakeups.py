@@ -26,7 +26,7 @@ def on_postgresql() -> None:
     needs_postgresql()
 
 
-def test_what_is_asked_for_begins_at_once_on_every_worker() -> None:
+def test_a_requested_run_begins_immediately_on_every_worker() -> None:
     for queue in ("one", "two"):
         register_task(queue, "jobs.answer", queue=queue)
     with (
@@ -57,7 +57,7 @@ def test_a_new_task_fires_at_its_first_slot() -> None:
         wait_until(Execution.objects.filter(status="success").exists, within=LONG)
 
 
-def test_what_waited_for_the_end_of_a_pause_begins_with_it() -> None:
+def test_runs_waiting_for_a_pause_begin_when_resumed() -> None:
     register_task("one", "jobs.answer")
     Pause.objects.begin(timezone.now())
     run = run_task_now("one")

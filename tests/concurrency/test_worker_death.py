@@ -42,7 +42,7 @@ def check_held_by(worker: Worker, *executions: Execution) -> None:
         assert (fresh(execution).status, execution.worker) == ("running", str(worker.pk))
 
 
-def test_the_runs_of_a_killed_worker_are_dead_before_another_takes_them_over(pids: Path) -> None:
+def test_a_killed_workers_runs_die_before_takeover(pids: Path) -> None:
     parent = queue_a_run("leave_descendants", payload={"path": str(pids), "stay": True})
     stubborn = queue_a_run("ignore_terms", payload={"path": str(pids)}, on_lost=Task.OnLost.FAIL)
     again = queue_a_run("stay_at_first", payload={"path": str(pids)})
@@ -65,9 +65,7 @@ def test_the_runs_of_a_killed_worker_are_dead_before_another_takes_them_over(pid
     wait_until_dead(pids)
 
 
-def test_the_runs_of_a_frozen_worker_are_dead_before_another_takes_them_over(
-    pids: Path, tmp_path: Path
-) -> None:
+def test_a_frozen_workers_runs_die_before_takeover(pids: Path, tmp_path: Path) -> None:
     environment = {
         "TEST_OPTIONS": options(LEASE=LEASE),
         "MARK_FILE": str(tmp_path / "marks"),
@@ -99,7 +97,7 @@ def test_the_runs_of_a_frozen_worker_are_dead_before_another_takes_them_over(
     assert lost.state == Worker.State.LOST
 
 
-def test_a_frozen_worker_that_nobody_has_given_up_runs_again_what_it_has_lost(pids: Path) -> None:
+def test_a_thawed_worker_reruns_what_it_lost(pids: Path) -> None:
     again = queue_a_run("stay_at_first", payload={"path": str(pids)})
     with running(TEST_OPTIONS=options(LEASE=1.5)) as worker:
         wait_for_lines(pids, 1)
@@ -114,7 +112,7 @@ def test_a_frozen_worker_that_nobody_has_given_up_runs_again_what_it_has_lost(pi
     assert (again.status, again.attempt, again.losses) == ("success", 2, 1)
 
 
-def test_the_runs_of_a_killed_fork_server_are_run_by_the_next_of_the_same_worker(
+def test_a_killed_fork_servers_runs_are_run_again(
     pids: Path,
 ) -> None:
     again = queue_a_run("stay_at_first", payload={"path": str(pids)})
@@ -139,7 +137,7 @@ def test_the_runs_of_a_killed_fork_server_are_run_by_the_next_of_the_same_worker
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-def test_a_busy_handler_does_not_keep_its_worker_from_beating(executor: str) -> None:
+def test_a_busy_handler_does_not_stop_the_heartbeat(executor: str) -> None:
     busy = queue_a_run("spin", payload={"seconds": 4}, executor=executor)
     with running() as worker:
         wait_until(lambda: fresh(busy).status == "running", within=LONG)

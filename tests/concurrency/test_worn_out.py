@@ -33,9 +33,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @untraced
-def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_a_worn_out_worker_ends_after_its_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     pids = tmp_path / "pids"
     stuck = queue_a_run("write_pid", payload={"path": str(pids)}, timeout=1)
     held = queue_a_run("hold")
@@ -66,7 +64,7 @@ def test_a_worker_with_a_stuck_thread_ends_when_its_other_runs_have(
         wait_until(lambda: not piled_up.exists(), within=LONG)
 
 
-def test_a_thread_that_comes_back_within_the_grace_leaves_its_worker_as_it_was(
+def test_a_thread_returning_within_grace_spares_the_worker(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     late = queue_a_run("spin", payload={"seconds": 600}, timeout=1)

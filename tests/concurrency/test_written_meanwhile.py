@@ -16,7 +16,7 @@ WAYS = {"atomic": "committed", "open": "left open", "manual": "left open"}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_by_hand_does_not_wait_for_itself(way: str) -> None:
+def test_a_run_by_hand_never_waits_for_itself(way: str) -> None:
     task = make_task_of("write_and_say", payload={"way": way})
     process = manage("runtask", task.name, TEST_OPTIONS=options(LEASE=30))
     code, output = ended(process)
@@ -39,7 +39,7 @@ def test_a_run_by_hand_does_not_wait_for_itself(way: str) -> None:
         ),
     ],
 )
-def test_a_worker_writes_what_it_can_when_it_can(way: str, executor: str) -> None:
+def test_a_worker_writes_messages_when_it_can(way: str, executor: str) -> None:
     with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)):
         payload = {"way": way, "lines": MANY}
         execution = queue_a_run("write_and_say", payload=payload, executor=executor)

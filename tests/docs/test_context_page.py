@@ -46,7 +46,7 @@ def test_the_example_ends_in_each_of_its_ways(registry: HandlerRegistry) -> None
     assert (run.progress.done, run.progress.total, run.progress.text) == (2, 2, "orders")
 
 
-def test_the_example_skips_when_there_is_nothing_to_do(registry: HandlerRegistry) -> None:
+def test_the_example_skips_when_nothing_has_changed(registry: HandlerRegistry) -> None:
     run = run_handler(sync_orders(registry, []))
     assert (run.status, run.reason) == ("skipped", "no order has changed")
 
@@ -73,7 +73,7 @@ logging.getLogger("shop").info("outside")
 """
 
 
-def test_the_format_shows_which_run_a_line_comes_from() -> None:
+def test_the_format_shows_which_run_logged_a_line() -> None:
     shown = subprocess.run(
         [sys.executable, "-c", LOGGING + IN_A_RUN],
         cwd=ROOT,
@@ -88,12 +88,12 @@ def test_the_format_shows_which_run_a_line_comes_from() -> None:
     ]
 
 
-def test_names_of_secrets_can_be_added_in_the_settings() -> None:
+def test_the_settings_can_add_names_of_secrets() -> None:
     namespace: dict[str, Any] = {}
     exec(REDACT, namespace)
     with override_settings(SCHEDULED_TASKS=namespace["SCHEDULED_TASKS"]):
         assert mask_secrets("pin=1234 token=5") == "pin=[redacted] token=[redacted]"
 
 
-def test_the_settings_can_import_them_before_there_are_settings() -> None:
+def test_settings_can_import_them_before_being_configured() -> None:
     subprocess.run([sys.executable, "-c", REDACT], cwd=ROOT, env={}, check=True)

@@ -44,7 +44,7 @@ def effects(registry: HandlerRegistry) -> Effects:
     return Effects()
 
 
-def test_a_checkpoint_is_where_the_next_attempt_goes_on(effects: Effects) -> None:
+def test_the_next_attempt_continues_from_the_checkpoint(effects: Effects) -> None:
     context = context_of(last_checkpoint=498)
     example("def export", upload=effects.of("upload"))["export"](context)
     assert effects == {"upload [498]": 1, "upload [499]": 1}

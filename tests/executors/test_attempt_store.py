@@ -24,7 +24,7 @@ def stored() -> object:
     return Execution.objects.get().checkpoint
 
 
-def test_it_is_committed_with_the_step_and_shown_then(run: Run, now: datetime) -> None:
+def test_a_checkpoint_is_committed_with_its_step(run: Run, now: datetime) -> None:
     context = context_at(now, run)
     with transaction.atomic():
         Group.objects.create(name="step")
@@ -58,7 +58,7 @@ def test_it_needs_a_transaction(run: Run, now: datetime) -> None:
 
 
 @pytest.mark.django_db(transaction=False)
-def test_the_transaction_of_a_test_case_is_not_the_handlers(run: Run, now: datetime) -> None:
+def test_a_test_cases_transaction_is_not_the_handlers(run: Run, now: datetime) -> None:
     context = context_at(now, run)
     with pytest.raises(WrongTransaction):
         context.checkpoint_in_transaction(1)
@@ -87,9 +87,7 @@ def test_nothing_is_confirmed_until_that_transaction_ends(
         confirm(context)
 
 
-def test_an_attempt_that_is_over_leaves_none_and_its_step_is_rolled_back(
-    run: Run, worker: Worker, now: datetime
-) -> None:
+def test_an_ended_attempts_step_is_rolled_back(run: Run, worker: Worker, now: datetime) -> None:
     context = context_at(now, run)
     another_attempt(run, worker, now)
     with pytest.raises(LeaseLost, match=r"Attempt 1 of execution \d+ has ended"):

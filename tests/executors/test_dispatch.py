@@ -80,7 +80,7 @@ def run(worker: Scheduler, make_task: Make, executor: str) -> Execution:
     return execution
 
 
-def test_a_task_that_names_none_runs_on_the_workers_own(worker: Scheduler, make_task: Make) -> None:
+def test_a_task_without_executor_runs_on_the_workers(worker: Scheduler, make_task: Make) -> None:
     assert run(worker, make_task, "").result == threading.current_thread().name
     assert list(worker.engine.executor.executors) == [InlineExecutor]
 
@@ -91,14 +91,14 @@ def test_a_task_that_names_one_runs_there(worker: Scheduler, make_task: Make) ->
     assert set(worker.engine.executor.executors) == {InlineExecutor, ThreadExecutor}
 
 
-def test_the_workers_own_may_be_a_class_of_the_project(settings: Any) -> None:
+def test_the_workers_executor_may_be_a_projects_class(settings: Any) -> None:
     path = f"{OwnExecutor.__module__}.{OwnExecutor.__qualname__}"
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": path}
     assert Scheduler().engine.executor.default is OwnExecutor
 
 
 @pytest.mark.parametrize("name", ["celery", ".", "no.such.Thing", "datetime.date", "datetime.UTC"])
-def test_a_task_that_names_what_is_none_fails_with_the_reason(
+def test_a_task_that_names_an_unknown_executor_fails(
     worker: Scheduler, make_task: Make, name: str
 ) -> None:
     execution = run(worker, make_task, name)
@@ -140,13 +140,13 @@ def test_all_executors_share_the_places_of_the_worker(worker: Scheduler, make_ta
     assert set(Execution.objects.values_list("status", flat=True)) == {"success"}
 
 
-def test_a_worker_whose_own_executor_is_none_does_not_come_to_life(settings: Any) -> None:
+def test_a_worker_without_a_valid_executor_cannot_start(settings: Any) -> None:
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "EXECUTOR": "celery"}
     with pytest.raises(InvalidSettings, match="'celery' is not an executor"):
         Scheduler()
 
 
-def test_a_request_to_cancel_goes_to_the_executor_that_has_the_run_in_hand() -> None:
+def test_a_request_to_cancel_reaches_the_runs_executor() -> None:
     other = f"{__name__}.{OtherHoldingExecutor.__name__}"
     dispatcher = Dispatcher(HoldingExecutor, concurrency=3, clock=clock)
     dispatcher.submit(run_of(1))
@@ -157,7 +157,7 @@ def test_a_request_to_cancel_goes_to_the_executor_that_has_the_run_in_hand() -> 
     assert asked == [[(1, 1, "No longer wanted.")], [(2, 1, "No longer wanted.")]]
 
 
-def test_a_run_that_is_cancelled_ends_so_on_record(worker: Scheduler, make_task: Make) -> None:
+def test_a_cancelled_run_is_recorded_as_cancelled(worker: Scheduler, make_task: Make) -> None:
     begun = threading.Event()
 
     @scheduled_task(name="jobs.wait")

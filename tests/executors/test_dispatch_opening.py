@@ -46,7 +46,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Balky]:
     return made
 
 
-def test_one_that_cannot_be_opened_is_closed_and_left_at_that_for_a_while(
+def test_an_executor_that_cannot_open_is_retried_later(
     made: list[Balky],
 ) -> None:
     now = 0.0
@@ -62,7 +62,7 @@ def test_one_that_cannot_be_opened_is_closed_and_left_at_that_for_a_while(
     assert not dispatcher.executors
 
 
-def test_one_whose_opening_raises_what_it_should_not_is_closed_too(
+def test_an_executor_whose_opening_crashes_is_closed(
     made: list[Balky], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Balky, "error", ZeroDivisionError())

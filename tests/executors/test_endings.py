@@ -41,7 +41,7 @@ def test_what_the_run_itself_says_is_believed() -> None:
     assert ending(SUCCESS, stopped="abandoned") == replace(SUCCESS, peak_memory_mb=7)
 
 
-def test_a_run_that_was_stopped_half_way_is_lost_unless_it_had_succeeded() -> None:
+def test_a_stopped_run_is_lost_unless_it_succeeded() -> None:
     failed = replace(SUCCESS, status="failed")
     for said in (None, failed):
         stopped = ending(said, stopped="abandoned")
@@ -52,7 +52,7 @@ def test_a_run_that_was_stopped_half_way_is_lost_unless_it_had_succeeded() -> No
     assert cut_off.charged
 
 
-def test_a_run_that_was_cancelled_is_no_failure_unless_it_had_reached_its_end() -> None:
+def test_a_cancelled_run_is_no_failure_unless_finished() -> None:
     why = {"stopped": "cancelled", "reason": "No longer wanted."}
     failed = replace(SUCCESS, status="failed", error_category="logic", error="KeyError: 1")
     for own in (SUCCESS, failed):
@@ -116,7 +116,7 @@ def test_a_process_that_ended_without_a_word(
     ],
     ids=str,
 )
-def test_an_outcome_that_no_run_can_have_made_is_a_crash(forged: dict[str, Any]) -> None:
+def test_an_impossible_outcome_is_a_crash(forged: dict[str, Any]) -> None:
     said = ending(replace(SUCCESS, **forged))
     assert isinstance(said, Outcome)
     assert (said.status, said.error_category) == ("failed", "crash")
@@ -130,7 +130,7 @@ def test_an_outcome_that_is_none_is_a_crash(outcome: Any) -> None:
     assert said.error_category == "crash"
 
 
-def test_a_part_of_a_database_address_that_is_not_given_stays_so(
+def test_missing_parts_of_a_database_address_stay_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "PORT", None)

@@ -75,7 +75,7 @@ def test_a_handler_may_run_another_executor_within(registry: HandlerRegistry) ->
     assert [outcome.execution_id for outcome in executor.finished()] == [2, 1]
 
 
-def test_what_a_run_says_is_there_after_it_and_it_waits_for_no_answer(
+def test_messages_wait_until_an_inline_run_has_ended(
     registry: HandlerRegistry,
 ) -> None:
     @scheduled_task(name="shop.job")

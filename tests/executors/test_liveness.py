@@ -32,14 +32,14 @@ def watched() -> Watched:
     return Watched()
 
 
-def test_a_server_that_echoes_nothing_for_a_whole_lease_hangs(watched: Watched) -> None:
+def test_a_server_silent_for_a_whole_lease_hangs(watched: Watched) -> None:
     for _ in range(6):
         watched.liveness.expect_echo()
         assert watched.after(9) == ""
     assert watched.after(6) == "it has echoed none of 6 leases in 60 s"
 
 
-def test_one_that_echoes_does_not_whatever_it_owes_meanwhile(watched: Watched) -> None:
+def test_a_server_that_echoes_does_not_hang(watched: Watched) -> None:
     for turn in range(100):
         watched.liveness.expect_echo()
         if turn % 5 == 0:
@@ -55,7 +55,7 @@ def test_one_that_is_asked_nothing_owes_nothing(watched: Watched) -> None:
     assert [watched.after(10) for _ in range(100)] == [""] * 100, "one may be on its way"
 
 
-def test_the_time_in_which_the_worker_itself_was_frozen_counts_as_one_look(
+def test_a_frozen_workers_time_counts_as_one_look(
     watched: Watched,
 ) -> None:
     watched.liveness.expect_echo()
@@ -78,7 +78,7 @@ def test_nothing_is_held_against_it_while_nobody_receiving(*, loaded: bool) -> N
     assert watched.after(10) == ""
 
 
-def test_one_that_does_not_load_hangs_whatever_the_lease() -> None:
+def test_a_server_that_does_not_load_hangs() -> None:
     for lease in (1.5, 3600):
         watched = Watched(loaded=False)
         for _ in range(3):

@@ -26,7 +26,7 @@ def begun(hand: Hand, handler: str, path: Path, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("handler", ["clean_up", "wait_async"])
-def test_a_handler_that_waits_is_interrupted_and_cleans_up_and_its_neighbour_goes_on(
+def test_a_waiting_handler_is_interrupted_and_cleans_up(
     hand: Hand, tmp_path: Path, handler: str
 ) -> None:
     path, release = tmp_path / "said", tmp_path / "release"
@@ -44,7 +44,7 @@ def test_a_handler_that_waits_is_interrupted_and_cleans_up_and_its_neighbour_goe
     assert hand.said == {}
 
 
-def test_a_handler_that_returns_when_it_is_asked_has_finished(hand: Hand, tmp_path: Path) -> None:
+def test_a_handler_returning_when_asked_has_finished(hand: Hand, tmp_path: Path) -> None:
     number = begun(hand, "end_when_asked", tmp_path / "pid")
     hand.cancel(number)
     outcome = hand.outcome_of(number)
@@ -59,7 +59,7 @@ def test_a_busy_loop_is_interrupted(hand: Hand) -> None:
     assert is_cancelled(hand.outcome_of(number))
 
 
-def test_what_swallows_every_exception_is_reminded_and_killed_after_the_grace(
+def test_a_handler_swallowing_exceptions_is_killed_after_grace(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
     hand = take_in_hand(2, KILL_GRACE=LONG_GRACE)
@@ -131,9 +131,7 @@ def test_asking_again_does_not_interrupt_the_cleaning_up(hand: Hand, tmp_path: P
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_cancelling_what_is_not_in_hand_changes_nothing(hand: Hand, tmp_path: Path) -> None:
     release = tmp_path / "release"
     number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
     hand.pids(tmp_path / "pid")
@@ -144,7 +142,7 @@ def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(
     assert hand.outcome_of(number).result == "released"
 
 
-def test_an_executor_that_is_not_open_has_nothing_to_cancel(settings: Any) -> None:
+def test_an_unopened_executor_has_nothing_to_cancel(settings: Any) -> None:
     hand = Hand(1)
     hand.cancel(1)
     hand.executor.close()
@@ -153,7 +151,7 @@ def test_an_executor_that_is_not_open_has_nothing_to_cancel(settings: Any) -> No
 # Runs that have not begun.
 
 
-def test_a_run_that_waits_in_the_server_is_over_at_once(hand: Hand, tmp_path: Path) -> None:
+def test_a_run_waiting_in_the_server_ends_immediately(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     hand.server.suspend()
     number, other = hand.start("write_pid", path=str(path)), hand.start("answer", value=1)
@@ -166,7 +164,7 @@ def test_a_run_that_waits_in_the_server_is_over_at_once(hand: Hand, tmp_path: Pa
     assert not path.exists()
 
 
-def test_a_run_in_a_child_that_has_not_begun_it_is_not_begun(hand: Hand, tmp_path: Path) -> None:
+def test_a_run_cancelled_in_its_child_never_begins(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     hand.wait(lambda: len(hand.spares()) == 2)
     spares = hand.spares()
@@ -183,7 +181,7 @@ def test_a_run_in_a_child_that_has_not_begun_it_is_not_begun(hand: Hand, tmp_pat
     assert not path.exists()
 
 
-def test_a_run_in_an_interpreter_that_is_not_up_yet_is_over(
+def test_a_run_in_a_starting_interpreter_is_cancelled(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.threaded_settings")
@@ -197,9 +195,7 @@ def test_a_run_in_an_interpreter_that_is_not_up_yet_is_over(
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_process_of_a_cancelled_run_is_not_used_again(
-    take_in_hand: TakeInHand, tmp_path: Path
-) -> None:
+def test_a_cancelled_runs_process_is_not_reused(take_in_hand: TakeInHand, tmp_path: Path) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=3)
     for handler in ("clean_up", "end_when_asked"):
         path = tmp_path / handler
@@ -212,9 +208,7 @@ def test_a_process_of_a_cancelled_run_is_not_used_again(
 # What comes first is what it ends with.
 
 
-def test_what_has_reached_its_timeout_has_failed_and_is_asked_once(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_a_timed_out_run_is_not_asked_again(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "said"
     number = hand.start("say_much_and_clean_up", path=str(path), timeout=0.5)
     hand.wait(path.exists)
@@ -232,7 +226,7 @@ def test_what_is_cancelled_reaches_no_timeout(take_in_hand: TakeInHand, tmp_path
     assert hand.said == {}
 
 
-def test_what_is_cancelled_while_it_begins_reaches_no_timeout(
+def test_a_run_cancelled_while_beginning_reaches_no_timeout(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
     hand = take_in_hand(2, KILL_GRACE=GRACE)
@@ -254,7 +248,7 @@ def test_what_is_cancelled_while_it_begins_reaches_no_timeout(
     assert hand.said == {}
 
 
-def test_a_cancelled_run_whose_worker_stops_is_not_given_back(
+def test_stopping_the_worker_leaves_a_cancelled_run_cancelled(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
     hand = take_in_hand(2, KILL_GRACE=600)
@@ -267,18 +261,14 @@ def test_a_cancelled_run_whose_worker_stops_is_not_given_back(
     assert is_cancelled(hand.outcome_of(number)), "long before the grace of ten minutes"
 
 
-def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_an_abandoned_run_cancelled_afterwards_is_given_back(hand: Hand, tmp_path: Path) -> None:
     number = begun(hand, "swallow", tmp_path / "said")
     hand.executor.abandon()
     hand.cancel(number)
     assert hand.loss_of(number).reason == "The worker was stopped before the run finished."
 
 
-def test_a_run_whose_lease_ended_is_lost_though_it_is_cancelled_then(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_a_run_cancelled_after_its_lease_is_lost(hand: Hand, tmp_path: Path) -> None:
     number = begun(hand, "swallow", tmp_path / "pid")
     [pid] = hand.pids(tmp_path / "pid")
     hand.executor.extend_lease(boottime() - 1)

@@ -42,15 +42,13 @@ def test_sys_exit_is_an_exception_like_any_other(hand: Hand) -> None:
     assert "in leave" in outcome.traceback
 
 
-def test_an_exception_that_cannot_be_pickled_comes_back_whole(hand: Hand) -> None:
+def test_an_exception_that_cannot_be_pickled_survives(hand: Hand) -> None:
     outcome = hand.run("raise_unpicklable")
     assert outcome.error.endswith("LocalError: odd")
     assert "in raise_unpicklable" in outcome.traceback
 
 
-def test_a_process_killed_from_outside_has_failed_and_its_neighbour_goes_on(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_a_process_killed_from_outside_has_failed(hand: Hand, tmp_path: Path) -> None:
     release = tmp_path / "release"
     one = hand.start("wait_for", path=str(tmp_path / "one"), release=str(release))
     other = hand.start("wait_for", path=str(tmp_path / "other"), release=str(release))
@@ -65,7 +63,7 @@ def test_a_process_killed_from_outside_has_failed_and_its_neighbour_goes_on(
     assert hand.outcome_of(other).result == "released"
 
 
-def test_runs_of_a_killed_fork_server_are_lost_dead_and_followed_by_others(
+def test_killing_the_fork_server_loses_its_runs(
     hand: Hand, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "pids"
@@ -89,7 +87,7 @@ def test_runs_of_a_killed_fork_server_are_lost_dead_and_followed_by_others(
     assert hand.run("answer", value=3).result == 3
 
 
-def test_a_run_submitted_while_the_fork_server_is_replaced_is_made_or_lost(hand: Hand) -> None:
+def test_runs_submitted_between_servers_are_made_or_lost(hand: Hand) -> None:
     for _ in range(3):
         hand.server.kill()
         numbers = [hand.start("answer", value=1) for _ in range(20)]
@@ -130,9 +128,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_garbage_in_the_stream_harms_its_own_run_at_most(
-    hand: Hand, garbage: str, tmp_path: Path
-) -> None:
+def test_garbage_in_the_stream_harms_its_run_only(hand: Hand, garbage: str, tmp_path: Path) -> None:
     release = tmp_path / "release"
     server = hand.server
     other = hand.start("wait_for", path=str(tmp_path / "other"), release=str(release))
@@ -148,7 +144,7 @@ def test_garbage_in_the_stream_harms_its_own_run_at_most(
 
 @pytest.mark.parametrize("raises", [False, True])
 @pytest.mark.parametrize("runs", [1, 3])
-def test_a_forked_process_that_leaves_the_handler_does_not_speak_for_the_run(
+def test_a_fork_does_not_answer_for_the_run(
     take_in_hand: TakeInHand, *, raises: bool, runs: int
 ) -> None:
     hand = take_in_hand(2, MAX_EXECUTIONS_PER_CHILD=runs, KILL_GRACE=0.3)
@@ -190,7 +186,7 @@ def hand_in_group(small_group: Path, take_in_hand: TakeInHand) -> Hand:
     return hand
 
 
-def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(hand_in_group: Hand) -> None:
+def test_a_run_killed_out_of_memory_says_so(hand_in_group: Hand) -> None:
     outcome = hand_in_group.run("fill_memory", megabytes=200)
     assert (outcome.status, outcome.error_category) == ("failed", "memory")
     assert outcome.error == "Killed by the kernel: the machine was out of memory."
@@ -198,9 +194,7 @@ def test_a_run_that_the_kernel_kills_for_want_of_memory_says_so(hand_in_group: H
     assert 20 < outcome.peak_memory_mb < 100  # of the 200 that it wanted
 
 
-def test_two_runs_that_the_kernel_kills_at_once_both_say_so(
-    hand_in_group: Hand, tmp_path: Path
-) -> None:
+def test_two_runs_out_of_memory_both_say_so(hand_in_group: Hand, tmp_path: Path) -> None:
     hand, path, go = hand_in_group, tmp_path / "pids", tmp_path / "go"
     runs = [hand.start("fill_memory", megabytes=200, path=str(path), go=str(go)) for _ in range(2)]
     pids = hand.pids(path, 2)
@@ -211,9 +205,7 @@ def test_two_runs_that_the_kernel_kills_at_once_both_say_so(
     assert [hand.outcome_of(number).error_category for number in runs] == ["memory", "memory"]
 
 
-def test_a_run_killed_after_another_was_out_of_memory_was_not_itself(
-    hand_in_group: Hand, tmp_path: Path
-) -> None:
+def test_a_later_kill_is_not_out_of_memory(hand_in_group: Hand, tmp_path: Path) -> None:
     hand = hand_in_group
     assert hand.run("fill_memory", megabytes=200).error_category == "memory"
     number = hand.start("write_pid", path=str(tmp_path / "pid"))
@@ -221,7 +213,7 @@ def test_a_run_killed_after_another_was_out_of_memory_was_not_itself(
     assert hand.outcome_of(number).error_category == "crash"
 
 
-def test_a_run_killed_while_another_group_was_out_of_memory_was_not_itself(
+def test_another_group_out_of_memory_explains_no_kill(
     hand_in_group: Hand, hand: Hand, tmp_path: Path
 ) -> None:
     number = hand.start("write_pid", path=str(tmp_path / "pid"))

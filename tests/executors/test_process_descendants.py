@@ -24,19 +24,19 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_descendants_of_a_run_that_succeeds_end_with_it(hand: Hand, path: Path) -> None:
+def test_descendants_of_a_successful_run_end_with_it(hand: Hand, path: Path) -> None:
     assert hand.run("leave_descendants", path=str(path)).status == "success"
     assert len(pids_in(path)) == 2
     assert not any(alive(pid) for pid in pids_in(path))
 
 
-def test_a_daemon_without_an_environment_ends_with_its_run(hand: Hand, path: Path) -> None:
+def test_a_daemon_without_environment_ends_with_its_run(hand: Hand, path: Path) -> None:
     assert hand.run("leave_daemon", path=str(path)).status == "success"
     [pid] = pids_in(path)
     assert not alive(pid)
 
 
-def test_descendants_of_a_run_at_its_timeout_end_with_it(hand: Hand, path: Path) -> None:
+def test_descendants_of_a_timed_out_run_end(hand: Hand, path: Path) -> None:
     number = hand.start("leave_descendants", path=str(path), stay=True, timeout=1)
     pids = hand.pids(path, 2)
     assert all(alive(pid) for pid in pids)
@@ -45,7 +45,7 @@ def test_descendants_of_a_run_at_its_timeout_end_with_it(hand: Hand, path: Path)
     assert not any(alive(pid) for pid in pids)
 
 
-def test_descendants_of_a_run_that_is_killed_end_with_it(hand: Hand, path: Path) -> None:
+def test_descendants_of_a_killed_run_end_with_it(hand: Hand, path: Path) -> None:
     number = hand.start("leave_descendants", path=str(path), stay=True)
     pids = hand.pids(path, 2)
     child = next(pid for pid in pids if os.getsid(pid) == hand.server.pid)
@@ -54,7 +54,7 @@ def test_descendants_of_a_run_that_is_killed_end_with_it(hand: Hand, path: Path)
     assert not any(alive(pid) for pid in pids)
 
 
-def test_runs_and_their_descendants_end_when_the_executor_is_closed(hand: Hand, path: Path) -> None:
+def test_closing_the_executor_ends_runs_and_their_descendants(hand: Hand, path: Path) -> None:
     for _ in range(2):
         hand.start("leave_descendants", path=str(path), stay=True)
     pids = hand.pids(path, 4)
@@ -64,7 +64,7 @@ def test_runs_and_their_descendants_end_when_the_executor_is_closed(hand: Hand, 
     assert not any(process.is_running() for process in family)
 
 
-def test_runs_and_their_descendants_end_when_they_are_abandoned(hand: Hand, path: Path) -> None:
+def test_abandoned_runs_end_with_their_descendants(hand: Hand, path: Path) -> None:
     number = hand.start("leave_descendants", path=str(path), stay=True)
     pids = hand.pids(path, 2)
     hand.executor.abandon()
@@ -88,7 +88,7 @@ def test_what_waits_or_swallows_is_abandoned_too(
     assert said.count("cleaned up") == 1
 
 
-def test_a_bomb_of_fifty_is_over_with_its_run(hand: Hand, path: Path) -> None:
+def test_a_fork_bomb_is_over_with_its_run(hand: Hand, path: Path) -> None:
     number = hand.start("bomb", path=str(path), count=50)
     pids = hand.pids(path, 50)
     neighbour = hand.start("spin", seconds=0.3)
@@ -101,7 +101,7 @@ def test_a_bomb_of_fifty_is_over_with_its_run(hand: Hand, path: Path) -> None:
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_process_is_reused_for_as_many_runs_as_the_setting_says(
+def test_a_process_is_reused_as_often_as_set(
     take_in_hand: TakeInHand,
 ) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=3)
@@ -112,7 +112,7 @@ def test_a_process_is_reused_for_as_many_runs_as_the_setting_says(
     assert len({hand.run("about_process").result["pid"] for _ in range(5)}) == 5
 
 
-def test_a_process_that_failed_is_used_again_but_not_one_that_timed_out(
+def test_a_process_is_reused_after_failure_not_timeout(
     take_in_hand: TakeInHand, path: Path
 ) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=3)
@@ -127,7 +127,7 @@ def test_a_process_that_failed_is_used_again_but_not_one_that_timed_out(
 
 
 @pytest.mark.parametrize("handler", ["leave_descendants", "leave_daemon"])
-def test_descendants_end_with_their_run_where_processes_are_reused(
+def test_descendants_end_with_runs_in_reused_processes(
     take_in_hand: TakeInHand, path: Path, handler: str
 ) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=3)
@@ -139,7 +139,7 @@ def test_descendants_end_with_their_run_where_processes_are_reused(
         assert hand.run("answer", value=1).result == 1
 
 
-def test_the_peak_of_a_run_is_not_that_of_the_one_before_in_its_process(
+def test_a_reused_process_measures_each_runs_own_peak(
     take_in_hand: TakeInHand,
 ) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=4)
@@ -154,7 +154,7 @@ def test_the_peak_of_a_run_is_not_that_of_the_one_before_in_its_process(
     assert (peaks[3] or 0) < 20
 
 
-def test_a_signal_to_the_group_of_a_run_that_ended_reaches_nobody(hand: Hand) -> None:
+def test_a_signal_to_an_ended_runs_group_fails(hand: Hand) -> None:
     pid = hand.run("about_process").result["pid"]
     with pytest.raises(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ from tests.support.lengths import short_and_long
 
 CONCURRENCY = 4
 #: Memory grows by jumps of this many bytes, whatever the number of runs, and by so many a run.
-JUMP, MOST_PER_RUN = 1 << 20, 400
+JUMP, MAX_BYTES_PER_RUN = 1 << 20, 400
 
 
 def make_runs(hand: Hand, number: int) -> None:
@@ -42,9 +42,7 @@ def make_runs(hand: Hand, number: int) -> None:
 
 
 @pytest.mark.parametrize("runs", short_and_long("ENDURANCE_RUNS", short=100, long=3000))
-def test_runs_leave_no_process_no_descriptor_and_no_memory(
-    take_in_hand: TakeInHand, runs: int
-) -> None:
+def test_runs_leak_no_process_descriptor_or_memory(take_in_hand: TakeInHand, runs: int) -> None:
     hand = take_in_hand(CONCURRENCY)
     server, worker = hand.server, psutil.Process()
 
@@ -59,5 +57,5 @@ def test_runs_leave_no_process_no_descriptor_and_no_memory(
     hand.wait(settled)
     assert (worker.num_fds(), server.num_fds()) == descriptors
     for process, before in zip((worker, server), memory, strict=True):
-        assert process.memory_info().rss - before < JUMP + runs * MOST_PER_RUN
+        assert process.memory_info().rss - before < JUMP + runs * MAX_BYTES_PER_RUN
     assert hand.server == server

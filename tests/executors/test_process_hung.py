@@ -25,7 +25,7 @@ def look_after(hand: Hand) -> None:
     hand.executor.check()
 
 
-def test_a_frozen_server_is_killed_and_its_runs_are_lost(
+def test_a_frozen_server_is_killed_losing_its_runs(
     take_in_hand: TakeInHand, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hand = take_in_hand(2, LEASE=1, HEARTBEAT_INTERVAL=0.1)
@@ -65,7 +65,7 @@ def hanging_interpreter(folder: Path) -> str:
     return str(path)
 
 
-def test_a_new_server_that_hangs_while_it_loads_is_replaced(
+def test_a_new_server_hanging_while_loading_is_replaced(
     hand: Hand,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -92,7 +92,7 @@ def test_a_new_server_that_hangs_while_it_loads_is_replaced(
     assert hand.run("answer", value=1).result == 1
 
 
-def test_servers_that_hang_while_they_load_break_the_executor(
+def test_servers_hanging_while_loading_break_the_executor(
     hand: Hand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.executable", hanging_interpreter(tmp_path))
@@ -122,9 +122,7 @@ def kept_dying(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return over
 
 
-def test_a_dead_server_has_no_place_while_its_leftovers_are_killed(
-    hand: Hand, kept_dying: threading.Event
-) -> None:
+def test_a_dead_server_has_no_place_before_cleanup(hand: Hand, kept_dying: threading.Event) -> None:
     try:
         hand.server.kill()
         wait_until(lambda: hand.executor.free == 0, within=LONG)
@@ -133,7 +131,7 @@ def test_a_dead_server_has_no_place_while_its_leftovers_are_killed(
     hand.wait(lambda: hand.executor.free == 2)
 
 
-def test_a_run_that_never_left_for_a_dead_server_is_made_by_the_next(
+def test_unsent_runs_are_made_by_the_next_server(
     hand: Hand, kept_dying: threading.Event, tmp_path: Path
 ) -> None:
     path = tmp_path / "pid"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.usefixtures("mark")
-def test_a_worker_replaces_a_fork_server_that_hangs_and_makes_its_runs_again(
+def test_a_worker_replaces_a_hanging_fork_server(
     tmp_path: Path,
 ) -> None:
     pids = tmp_path / "pids"

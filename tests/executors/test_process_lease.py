@@ -23,9 +23,7 @@ from tests.support.processes import LONG, ROOT, alive, wait_until
 EXPIRED = "The worker could not renew its lease in time."
 
 
-def test_an_expired_lease_kills_all_runs_and_refuses_new_ones_until_it_is_extended(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_an_expired_lease_kills_and_refuses_runs(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "pids"
     path.touch()
     runs = [hand.start("leave_descendants", path=str(path), stay=True) for _ in range(2)]
@@ -41,7 +39,7 @@ def test_an_expired_lease_kills_all_runs_and_refuses_new_ones_until_it_is_extend
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_lease_that_nobody_extends_runs_out_by_itself(hand: Hand, tmp_path: Path) -> None:
+def test_a_lease_nobody_extends_expires_by_itself(hand: Hand, tmp_path: Path) -> None:
     hand.executor.extend_lease(boottime() + 600)
     number = hand.start("clean_up", path=str(tmp_path / "said"))
     [pid] = hand.pids(tmp_path / "said")
@@ -53,7 +51,7 @@ def test_a_lease_that_nobody_extends_runs_out_by_itself(hand: Hand, tmp_path: Pa
     assert "cleaned up" not in (tmp_path / "said").read_text(), "there is no time for that"
 
 
-def test_a_lease_that_is_extended_in_time_ends_nothing(hand: Hand, tmp_path: Path) -> None:
+def test_a_lease_extended_in_time_ends_nothing(hand: Hand, tmp_path: Path) -> None:
     release = tmp_path / "release"
     number = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
     for _ in range(8):
@@ -64,7 +62,7 @@ def test_a_lease_that_is_extended_in_time_ends_nothing(hand: Hand, tmp_path: Pat
     assert hand.outcome_of(number).result == "released"
 
 
-def test_the_lease_goes_to_the_next_fork_server_too(hand: Hand) -> None:
+def test_the_lease_passes_to_the_next_fork_server(hand: Hand) -> None:
     hand.executor.extend_lease(boottime() - 1)
     hand.replace_server()
     assert hand.loss_of(hand.start("answer", value=1)).reason == EXPIRED
@@ -132,13 +130,13 @@ def start_worker(mark: str, tmp_path: Path) -> Iterator[StartWorker]:
     wait_until(lambda: not with_mark(mark), within=LONG)
 
 
-def test_a_killed_workers_runs_and_fork_server_die_with_it(start_worker: StartWorker) -> None:
+def test_a_killed_workers_runs_and_server_die(start_worker: StartWorker) -> None:
     worker = start_worker()
     worker.process.kill()
     wait_until(lambda: not worker.left(), within=LONG)
 
 
-def test_so_they_do_where_another_process_holds_the_workers_sockets(
+def test_they_die_though_another_process_holds_the_sockets(
     start_worker: StartWorker,
 ) -> None:
     worker = start_worker(held=True)
@@ -147,14 +145,14 @@ def test_so_they_do_where_another_process_holds_the_workers_sockets(
     assert alive(worker.holder)
 
 
-def test_so_they_do_where_the_fork_server_was_stopped(start_worker: StartWorker) -> None:
+def test_they_die_though_the_fork_server_was_stopped(start_worker: StartWorker) -> None:
     worker = start_worker()
     worker.server.suspend()
     worker.process.kill()
     wait_until(lambda: not worker.left(), within=LONG)
 
 
-def test_runs_die_with_their_fork_server_at_once_whatever_the_worker_does(
+def test_runs_die_with_their_fork_server_at_once(
     start_worker: StartWorker,
 ) -> None:
     worker = start_worker()
@@ -166,14 +164,14 @@ def test_runs_die_with_their_fork_server_at_once_whatever_the_worker_does(
     assert SERVER_KILLED in worker.readline()
 
 
-def test_so_they_do_where_the_worker_ends_by_itself(start_worker: StartWorker) -> None:
+def test_they_die_when_the_worker_ends_by_itself(start_worker: StartWorker) -> None:
     worker = start_worker()
     worker.process.terminate()
     assert worker.process.wait(LONG) == -signal.SIGTERM
     wait_until(lambda: not worker.left(), within=LONG)
 
 
-def test_runs_of_a_worker_that_is_stopped_die_before_anybody_may_take_them(
+def test_a_stopped_workers_runs_die_before_takeover(
     start_worker: StartWorker,
 ) -> None:
     worker = start_worker(lease=3)

@@ -19,9 +19,7 @@ GRACE = 0.6
 
 
 @pytest.mark.parametrize("handler", ["clean_up", "wait_async"])
-def test_a_handler_is_interrupted_at_its_timeout_and_cleans_up(
-    hand: Hand, tmp_path: Path, handler: str
-) -> None:
+def test_a_handler_at_its_timeout_cleans_up(hand: Hand, tmp_path: Path, handler: str) -> None:
     path = tmp_path / "said"
     number = hand.start(handler, timeout=0.5, path=str(path))
     outcome = hand.outcome_of(number)
@@ -33,14 +31,14 @@ def test_a_handler_is_interrupted_at_its_timeout_and_cleans_up(
     assert hand.said[number] == [ExecutorNote(text="Timed out after 0.5 s. Still running.")]
 
 
-def test_a_handler_that_ends_before_its_timeout_is_left_alone(hand: Hand) -> None:
+def test_a_handler_ending_before_its_timeout_is_undisturbed(hand: Hand) -> None:
     numbers = [hand.start("answer", timeout=0.2, value=1), hand.start("spin", seconds=0.6)]
     for number in numbers:
         assert hand.outcome_of(number).status == "success"
         assert hand.said[number] == []
 
 
-def test_what_returns_at_its_timeout_has_failed_and_keeps_its_result(hand: Hand) -> None:
+def test_a_run_returning_after_timeout_keeps_its_result(hand: Hand) -> None:
     outcome = hand.run("look_and_return", timeout=0.3)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
     assert outcome.error == "Timed out after 0.3 s."
@@ -48,13 +46,13 @@ def test_what_returns_at_its_timeout_has_failed_and_keeps_its_result(hand: Hand)
     assert outcome.traceback == ""
 
 
-def test_a_busy_loop_that_looks_at_cancelled_is_interrupted_all_the_same(hand: Hand) -> None:
+def test_a_busy_loop_checking_cancelled_is_interrupted(hand: Hand) -> None:
     outcome = hand.run("spin", timeout=0.3, seconds=600)
     assert outcome.error_category == "timeout"
     assert "in spin" in outcome.traceback
 
 
-def test_what_swallows_every_exception_is_killed_after_the_grace_and_tells_where_it_was(
+def test_a_timed_out_handler_swallowing_exceptions_is_killed(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
     hand = take_in_hand(2, KILL_GRACE=LONG_GRACE)
@@ -90,7 +88,7 @@ def test_a_stopped_process_is_killed_after_the_grace(
     assert hand.outcome_of(number).error_category == "timeout"
 
 
-def test_what_exits_when_it_is_asked_to_stop_was_not_killed(hand: Hand) -> None:
+def test_a_handler_exiting_when_asked_was_not_killed(hand: Hand) -> None:
     outcome = hand.run("exit_when_asked", timeout=0.3, code=5)
     assert outcome.error_category == "timeout"
     assert outcome.error == (
@@ -99,7 +97,7 @@ def test_what_exits_when_it_is_asked_to_stop_was_not_killed(hand: Hand) -> None:
 
 
 @pytest.mark.parametrize("handler", ["leave_checkpoint", "leave_checkpoint_async"])
-def test_a_timeout_interrupts_the_wait_for_the_workers_answer(
+def test_a_timeout_interrupts_the_wait_for_an_answer(
     hand: Hand, tmp_path: Path, handler: str
 ) -> None:
     path = tmp_path / "said"
@@ -112,9 +110,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_memory_hog_is_killed_with_its_peak_on_record_and_its_neighbour_goes_on(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_a_memory_hog_is_killed_recording_its_peak(hand: Hand, tmp_path: Path) -> None:
     release = tmp_path / "release"
     neighbour = hand.start("wait_for", limit=60, path=str(tmp_path / "pid"), release=str(release))
     outcome = hand.run("hog", limit=60, megabytes=5000)
@@ -146,7 +142,7 @@ def test_shared_memory_beyond_the_limit_counts_too(hand: Hand) -> None:
     assert outcome.error_category == "memory"
 
 
-def test_a_run_is_not_charged_for_what_its_neighbours_leave_to_it(
+def test_memory_left_by_neighbours_is_not_charged(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.large_settings")
@@ -171,7 +167,7 @@ def test_a_run_is_not_charged_for_what_its_neighbours_leave_to_it(
     assert outcome.peak_memory_mb < 15
 
 
-def test_the_peak_of_a_run_without_a_limit_is_on_record(hand: Hand) -> None:
+def test_the_peak_is_recorded_without_a_limit(hand: Hand) -> None:
     peak = hand.run("hog", megabytes=90, seconds=0).peak_memory_mb
     assert peak is not None
     assert 90 <= peak < 120
@@ -198,12 +194,12 @@ def test_processes_of_multiprocessing_can_be_terminated(hand: Hand) -> None:
     assert result == [-signal.SIGTERM] * 50
 
 
-def test_a_pool_of_processes_works_in_a_handler_and_ends_with_it(hand: Hand) -> None:
+def test_a_process_pool_in_a_handler_works(hand: Hand) -> None:
     assert hand.run("use_pool", timeout=30).result == [1, 2, 3]
 
 
 @pytest.mark.parametrize("how", ["timeout", "kill"])
-def test_a_child_process_that_a_handler_waits_for_ends_with_it(
+def test_a_child_process_ends_with_its_waiting_handler(
     hand: Hand, tmp_path: Path, how: str
 ) -> None:
     path = tmp_path / "pid"

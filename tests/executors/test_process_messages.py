@@ -28,7 +28,7 @@ def lines_of(hand: Hand, number: int) -> list[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_that_a_handler_says_arrives_in_order_whatever_it_rolls_back(hand: Hand) -> None:
+def test_messages_arrive_in_order_despite_a_rollback(hand: Hand) -> None:
     number = hand.start("tell", checkpoint={"page": 3})
     checkpoint = {"before": {"page": 3}, "attempt": 1}
     assert hand.outcome_of(number).result == {"checkpoint": checkpoint}
@@ -42,7 +42,7 @@ def test_all_that_a_handler_says_arrives_in_order_whatever_it_rolls_back(hand: H
     assert last == Checkpoint(value=checkpoint)
 
 
-def test_an_async_handler_says_what_it_has_to_say(hand: Hand) -> None:
+def test_an_async_handler_can_send_messages(hand: Hand) -> None:
     number = hand.start("tell_async")
     assert hand.outcome_of(number).result == "said"
     assert lines_of(hand, number) == ["from async"]
@@ -80,18 +80,14 @@ def test_a_refused_checkpoint_raises_where_it_was_left(hand: Hand, tmp_path: Pat
         assert path.read_text().split() == ["asked", "LeaseLost"]
 
 
-def test_asking_a_run_whose_threads_move_to_stop_does_not_crash_it(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_stopping_a_run_that_switches_threads_is_safe(hand: Hand, tmp_path: Path) -> None:
     hand.accepts = lambda sent: False
     for number in range(ASKED_RUNS):
         outcome = hand.run("leave_checkpoint_async", path=str(tmp_path / str(number)))
         assert (outcome.error_category, outcome.error) == ("lost", LEASE_LOST)
 
 
-def test_a_run_that_goes_on_after_a_refused_message_is_killed_and_lost(
-    take_in_hand: TakeInHand, tmp_path: Path
-) -> None:
+def test_a_run_ignoring_a_refused_message_is_lost(take_in_hand: TakeInHand, tmp_path: Path) -> None:
     hand = take_in_hand(2, KILL_GRACE=2)
     hand.accepts = lambda sent: False
     path = tmp_path / "said"
@@ -160,7 +156,7 @@ def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> N
     assert 10_000 < len(lines_of(hand, flood)) < 10_200
 
 
-def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(
+def test_lines_the_worker_has_not_read_are_kept(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count, width = 30_000, 1_000
@@ -180,7 +176,7 @@ def test_lines_that_the_worker_does_not_read_wait_and_none_is_lost(
     assert lines_of(hand, number) == [f"{line:{width}}" for line in range(count)]
 
 
-def test_forked_processes_and_threads_that_log_do_not_garble_what_is_said(hand: Hand) -> None:
+def test_forks_and_threads_do_not_garble_logs(hand: Hand) -> None:
     count = 500
     number = hand.start("log_from_all_sides", count=count)
     assert hand.outcome_of(number).status == "success"
@@ -192,7 +188,7 @@ def test_forked_processes_and_threads_that_log_do_not_garble_what_is_said(hand: 
     assert len(lines) == 4 * count, "what a forked process says is nobody's"
 
 
-def test_a_line_that_cannot_be_formatted_fails_no_run(hand: Hand) -> None:
+def test_a_line_that_cannot_be_formatted_fails_nothing(hand: Hand) -> None:
     number = hand.start("log_oddly")
     assert hand.outcome_of(number).status == "success"
     first, second, third = lines_of(hand, number)
@@ -200,9 +196,7 @@ def test_a_line_that_cannot_be_formatted_fails_no_run(hand: Hand) -> None:
     assert "could not be formatted" in second
 
 
-def test_a_run_that_cleans_up_is_not_interrupted_by_each_of_its_refused_messages(
-    hand: Hand, tmp_path: Path
-) -> None:
+def test_refused_messages_do_not_interrupt_cleaning_up(hand: Hand, tmp_path: Path) -> None:
     path = tmp_path / "said"
     hand.accepts = lambda sent: False
     number = hand.start("say_much_and_clean_up", path=str(path))

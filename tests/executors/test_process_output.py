@@ -41,7 +41,7 @@ def either_hand(
     return take_in_hand(2)
 
 
-def test_all_that_is_written_is_in_the_log_once(either_hand: Hand) -> None:
+def test_everything_written_is_logged_once(either_hand: Hand) -> None:
     number = either_hand.start("print_everywhere")
     assert either_hand.outcome_of(number).result == "said"
     expected = [
@@ -93,7 +93,7 @@ def test_it_is_seen_while_the_run_goes_on(hand: Hand, tmp_path: Path) -> None:
     assert hand.outcome_of(number).result == "released"
 
 
-def test_a_flood_is_cut_and_its_last_lines_are_kept(
+def test_a_flood_is_cut_keeping_its_last_lines(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_OPTIONS", '{"MAX_LOG_LINES": 1000}')
@@ -107,7 +107,7 @@ def test_a_flood_is_cut_and_its_last_lines_are_kept(
     assert "lines omitted" in lines[1_001].message
 
 
-def test_each_run_of_a_process_has_its_own_lines(take_in_hand: TakeInHand) -> None:
+def test_each_run_of_a_process_keeps_its_lines(take_in_hand: TakeInHand) -> None:
     hand = take_in_hand(1, MAX_EXECUTIONS_PER_CHILD=3)
     numbers = [hand.start("print_everywhere") for _ in range(3)]
     for number in numbers:

@@ -21,7 +21,7 @@ from tests.executors.processes_in_hand import Hand, pids_in
 from tests.support.processes import LONG, alive, wait_until
 
 
-def test_a_run_is_made_by_a_process_that_waited_for_it(hand: Hand) -> None:
+def test_a_run_is_made_by_a_waiting_process(hand: Hand) -> None:
     hand.wait(lambda: len(hand.spares()) == 2)
     for _ in range(5):
         hand.wait(lambda: len(hand.spares()) == 2)
@@ -29,7 +29,7 @@ def test_a_run_is_made_by_a_process_that_waited_for_it(hand: Hand) -> None:
         assert hand.run("about_process").result["pid"] in spares
 
 
-def test_no_more_processes_wait_than_runs_can_go_on(take_in_hand: TakeInHand) -> None:
+def test_no_more_processes_wait_than_runs_fit(take_in_hand: TakeInHand) -> None:
     for concurrency, spares in ((1, 1), (3, 3), (50, MAX_SPARES)):
         hand = take_in_hand(concurrency)
         hand.wait(lambda hand=hand, spares=spares: len(hand.spares()) == spares)
@@ -37,7 +37,7 @@ def test_no_more_processes_wait_than_runs_can_go_on(take_in_hand: TakeInHand) ->
         assert len(hand.spares()) <= spares
 
 
-def test_a_child_that_waits_and_is_killed_is_replaced(hand: Hand) -> None:
+def test_a_killed_waiting_child_is_replaced(hand: Hand) -> None:
     hand.wait(lambda: len(hand.spares()) == 2)
     killed = hand.spares()
     for pid in killed:
@@ -77,7 +77,7 @@ def test_a_child_is_set_apart(hand: Hand) -> None:
     assert int(Path(f"/proc/{hand.server.pid}/oom_score_adj").read_text()) == own
 
 
-def test_a_child_uses_the_databases_of_its_worker_and_finds_none_open(
+def test_a_child_uses_its_workers_databases(
     hand: Hand, take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hand.run("about_process").result["database"] == str(connection.settings_dict["NAME"])
@@ -87,7 +87,7 @@ def test_a_child_uses_the_databases_of_its_worker_and_finds_none_open(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_to_the_group_of_the_server_change_nothing(
+def test_signals_to_the_servers_group_change_nothing(
     hand: Hand, tmp_path: Path, number: signal.Signals
 ) -> None:
     server, release = hand.server, tmp_path / "release"
@@ -100,7 +100,7 @@ def test_signals_to_the_group_of_the_server_change_nothing(
     assert hand.server == server
 
 
-def test_a_project_that_cannot_be_loaded_breaks_the_executor(
+def test_a_project_that_cannot_load_breaks_the_executor(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.no_such_settings")
@@ -109,7 +109,7 @@ def test_a_project_that_cannot_be_loaded_breaks_the_executor(
     assert "tests.no_such_settings" in capfd.readouterr().err
 
 
-def test_a_server_that_is_killed_while_it_loads_is_started_once_more(hand: Hand) -> None:
+def test_a_server_killed_while_loading_is_restarted(hand: Hand) -> None:
     for _ in range(2):
         killed = hand.server_pid
         hand.server.kill()
@@ -118,7 +118,7 @@ def test_a_server_that_is_killed_while_it_loads_is_started_once_more(hand: Hand)
     hand.executor.check()
 
 
-def test_a_server_that_cannot_be_started_anew_breaks_the_executor(
+def test_a_server_that_cannot_restart_breaks_the_executor(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
@@ -149,14 +149,14 @@ def test_opening_twice_and_closing_twice_is_once(hand: Hand) -> None:
     assert not alive(server.pid)
 
 
-def test_an_executor_that_was_never_opened_is_closed_at_once(settings: Any) -> None:
+def test_an_unopened_executor_is_closed_at_once(settings: Any) -> None:
     hand = Hand(1)
     hand.executor.check()
     assert hand.executor.free == 0
     hand.executor.close()
 
 
-def test_no_descriptor_or_thread_of_the_workers_outlives_an_executor(
+def test_no_descriptor_or_thread_outlives_an_executor(
     take_in_hand: TakeInHand,
 ) -> None:
     take_in_hand(2).executor.close()
@@ -182,7 +182,7 @@ def threaded(take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch) -> Calla
     return take
 
 
-def test_a_project_that_starts_threads_runs_in_fresh_interpreters_and_is_told(
+def test_a_threaded_project_runs_in_fresh_interpreters(
     threaded: Callable[..., Hand], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     hand = threaded(KILL_GRACE=0.5)
@@ -221,14 +221,14 @@ def test_a_server_killed_there_takes_its_runs_along(
     assert not any(alive(pid) for pid in pids)
 
 
-def test_a_run_abandoned_before_it_has_begun_is_lost(threaded: Callable[..., Hand]) -> None:
+def test_a_run_abandoned_before_it_began_is_lost(threaded: Callable[..., Hand]) -> None:
     hand = threaded()
     numbers = [hand.start("spin", seconds=30) for _ in range(2)]
     hand.executor.abandon()
     assert not any(hand.loss_of(number).charged for number in numbers)
 
 
-def test_descriptors_do_not_leak_where_no_process_can_be_made(hand: Hand) -> None:
+def test_descriptors_do_not_leak_when_forking_fails(hand: Hand) -> None:
     hand.wait(lambda: len(hand.spares()) == 2)
     group = Path("/sys/fs/cgroup/pids") / f"scheduled-tasks-{os.getpid()}"
     try:

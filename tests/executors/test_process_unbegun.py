@@ -31,7 +31,7 @@ def take_with(take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch) -> Call
     return take
 
 
-def test_a_run_whose_children_are_killed_before_they_begin_it_has_failed(
+def test_a_run_whose_children_are_killed_unbegun_fails(
     take_with: Callable[..., Hand],
 ) -> None:
     hand = take_with(signal.SIGKILL)
@@ -41,7 +41,7 @@ def test_a_run_whose_children_are_killed_before_they_begin_it_has_failed(
         assert outcome.error == f"{TRIED} Process was killed (SIGKILL)."
 
 
-def test_a_run_whose_children_hang_before_they_begin_it_has_failed(
+def test_a_run_whose_children_hang_unbegun_fails(
     take_with: Callable[..., Hand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 0.2)
@@ -51,7 +51,7 @@ def test_a_run_whose_children_hang_before_they_begin_it_has_failed(
     assert outcome.error == f"{TRIED} Process was killed after 0.2 s."
 
 
-def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
+def test_a_run_moves_on_from_a_stopped_child(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 3)
@@ -63,7 +63,7 @@ def test_a_run_given_to_a_child_that_is_stopped_is_made_by_another(
     assert not psutil.pid_exists(spare)
 
 
-def test_a_run_that_begins_while_nobody_listens_has_begun(
+def test_a_run_beginning_while_nobody_listens_has_begun(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 3)
@@ -81,7 +81,7 @@ def test_a_run_that_begins_while_nobody_listens_has_begun(
     assert hand.outcome_of(number).status == "cancelled"
 
 
-def test_the_time_to_begin_says_nothing_of_the_run_itself(
+def test_the_start_timeout_does_not_limit_the_run(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 2)

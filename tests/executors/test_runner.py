@@ -87,9 +87,7 @@ def test_a_result_is_a_success(outcome_of: Perform) -> None:
     assert outcome_of(handler).result == {"deleted": 30}
 
 
-def test_a_handler_gets_python_values_and_the_context_that_it_asks_for(
-    outcome_of: Perform, now: datetime
-) -> None:
+def test_a_handler_gets_python_values_and_its_context(outcome_of: Perform, now: datetime) -> None:
     def handler(about: TaskContext, *, day: date) -> list[Any]:
         assert isinstance(day, date)
         assert about.payload == {"day": "2026-03-01"}
@@ -113,7 +111,7 @@ def test_records_of_the_contexts_logger_carry_the_run(
     assert (record.__dict__["task"], record.__dict__["execution"]) == ("one", 7)
 
 
-def test_a_failure_has_its_error_and_the_handlers_own_traceback(outcome_of: Perform) -> None:
+def test_a_failure_keeps_error_and_handlers_traceback(outcome_of: Perform) -> None:
     def handler() -> None:
         {}["missing"]
 
@@ -149,7 +147,7 @@ def test_a_failure_has_its_error_and_the_handlers_own_traceback(outcome_of: Perf
     ],
     ids=repr,
 )
-def test_whatever_is_raised_is_a_failure_with_a_category(
+def test_whatever_is_raised_is_a_categorized_failure(
     outcome_of: Perform, error: BaseException, category: str
 ) -> None:
     outcome = outcome_of(raising(error))
@@ -183,7 +181,7 @@ def test_failures_of_one_place_share_a_fingerprint(outcome_of: Perform) -> None:
     assert first.error != second.error
 
 
-def test_code_in_a_file_whose_name_is_no_text_can_fail(outcome_of: Perform) -> None:
+def test_code_in_an_undecodable_file_name_can_fail(outcome_of: Perform) -> None:
     namespace: dict[str, Any] = {"__name__": "odd"}
     exec(compile("def handler(): 1 / 0", "/srv/\udcff/tasks.py", "exec"), namespace)
     assert outcome_of(namespace["handler"]).error == "ZeroDivisionError: division by zero"
@@ -257,7 +255,7 @@ def test_a_coroutine_that_raises_has_an_outcome(
 
 
 @pytest.mark.django_db
-def test_a_coroutine_uses_the_database_connection_of_its_thread(outcome_of: Perform) -> None:
+def test_a_coroutine_uses_its_threads_database_connection(outcome_of: Perform) -> None:
     from asgiref.sync import sync_to_async  # noqa: PLC0415
 
     def mine() -> bool:
@@ -271,7 +269,7 @@ def test_a_coroutine_uses_the_database_connection_of_its_thread(outcome_of: Perf
     assert outcome_of(handler).result is True
 
 
-def test_a_payload_that_does_not_fit_fails_before_the_handler_is_called(
+def test_an_invalid_payload_fails_without_calling_the_handler(
     outcome_of: Perform,
 ) -> None:
     def handler(*, days: int) -> None:
@@ -294,7 +292,7 @@ def test_a_handler_that_is_gone_is_a_failure(registry: HandlerRegistry, run: Run
     assert "No handler is called 'shop.job'" in outcome.error
 
 
-def test_the_start_is_announced_to_receivers_and_one_that_raises_stops_nothing(
+def test_receivers_hear_the_start_and_stop_nothing(
     outcome_of: Perform,
 ) -> None:
     heard: list[TaskContext] = []

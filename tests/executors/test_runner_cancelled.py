@@ -73,7 +73,7 @@ def press_a_key(context: TaskContext) -> None:
         (press_a_key, ""),
     ],
 )
-def test_a_run_that_was_cancelled_is_no_failure_and_keeps_what_it_raised_of_its_own(
+def test_a_cancelled_run_keeps_its_own_error(
     outcome_of: Perform, cleaning_up: Callable[[TaskContext], None], error: str
 ) -> None:
     outcome = outcome_of(asked_to_stop(RunCancelled, cleaning_up))
@@ -116,7 +116,7 @@ def test_a_coroutine_is_cancelled_where_it_awaits(outcome_of: Perform) -> None:
 @pytest.mark.parametrize(
     ("first", "category"), [(TimeLimitExceeded, "timeout"), (LeaseLost, "lost")]
 )
-def test_a_run_that_had_to_stop_before_it_was_cancelled_ends_by_the_first_reason(
+def test_a_run_stopped_before_cancelling_keeps_its_reason(
     outcome_of: Perform, first: type[RunInterrupted], category: str
 ) -> None:
     def cancel_too(context: TaskContext) -> None:
@@ -127,7 +127,7 @@ def test_a_run_that_had_to_stop_before_it_was_cancelled_ends_by_the_first_reason
     assert (outcome.error, outcome.reason) == ("A person said so.", "")
 
 
-def test_a_run_that_was_cancelled_before_it_began_does_not_begin(outcome_of: Perform) -> None:
+def test_a_run_cancelled_before_it_began_never_begins(outcome_of: Perform) -> None:
     cancellation = Cancellation()
     cancellation.request(RunCancelled, "A person said so.")
 
@@ -138,7 +138,7 @@ def test_a_run_that_was_cancelled_before_it_began_does_not_begin(outcome_of: Per
     assert (outcome.status, outcome.reason, outcome.error) == ("cancelled", "A person said so.", "")
 
 
-def test_a_timeout_is_tried_again_whatever_the_handler_wants_retried(
+def test_a_timeout_is_retried_whatever_the_handler_wants(
     registry: HandlerRegistry,
 ) -> None:
     @scheduled_task(name="shop.job", retry=Retry(retry_on=(KeyError,)))

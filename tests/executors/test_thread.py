@@ -63,7 +63,7 @@ def thread_name() -> str:
     return threading.current_thread().name
 
 
-def test_runs_go_on_at_the_same_time_up_to_the_concurrency(
+def test_runs_go_on_together_up_to_concurrency(
     make: Callable[[int], Collector],
 ) -> None:
     together = threading.Barrier(3)
@@ -143,7 +143,7 @@ def test_closing_before_any_run_is_nothing(make: Callable[[int], Collector]) -> 
     assert threading.active_count() >= 1
 
 
-def test_closing_lets_idle_threads_end_and_does_not_wait_for_a_busy_one(
+def test_closing_does_not_wait_for_a_busy_thread(
     registry: HandlerRegistry,
 ) -> None:
     go, busy = threading.Event(), threading.Event()
@@ -190,7 +190,7 @@ def write_a_report() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_handler_writes_is_there_when_its_outcome_is(
+def test_a_handlers_writes_are_committed_before_its_outcome(
     make: Callable[[int], Collector],
 ) -> None:
     assert make(1).run(write_a_report).status == "success"
@@ -218,7 +218,7 @@ def test_persistent_connections_are_closed_with_their_threads(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["autocommit", "atomic", "failed atomic"])
-def test_a_transaction_left_open_is_rolled_back_before_the_next_run(
+def test_an_open_transaction_is_rolled_back_between_runs(
     make: Callable[[int], Collector], how: str
 ) -> None:
     def leave_open() -> None:
@@ -238,7 +238,7 @@ def test_a_transaction_left_open_is_rolled_back_before_the_next_run(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_left_broken_is_replaced_before_the_next_run(
+def test_a_broken_connection_is_replaced_between_runs(
     make: Callable[[int], Collector],
 ) -> None:
     def break_it() -> None:
@@ -251,7 +251,7 @@ def test_a_connection_left_broken_is_replaced_before_the_next_run(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_failed_statement_does_not_spoil_the_next_run(
+def test_a_failed_statement_does_not_spoil_later_runs(
     make: Callable[[int], Collector],
 ) -> None:
     def fail() -> None:
@@ -263,7 +263,7 @@ def test_a_failed_statement_does_not_spoil_the_next_run(
     assert collector.run(write_a_report).status == "success"
 
 
-def test_a_run_that_cannot_even_be_made_has_failed_and_leaves_its_place(
+def test_a_run_that_cannot_be_made_has_failed(
     make: Callable[[int], Collector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collector = make(1)
@@ -278,7 +278,7 @@ def test_a_run_that_cannot_even_be_made_has_failed_and_leaves_its_place(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_cannot_be_closed_costs_neither_the_outcome_nor_the_place(
+def test_a_connection_that_cannot_close_loses_no_outcome(
     make: Callable[[int], Collector],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

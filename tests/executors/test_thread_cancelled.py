@@ -16,7 +16,7 @@ from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.support.processes import LONG
 
 
-def test_a_handler_that_sleeps_now_and_then_is_interrupted_and_its_neighbour_goes_on(
+def test_an_interrupted_handler_cleans_up_beside_its_neighbour(
     holder: Holder,
 ) -> None:
     begun, go, cleaned = threading.Event(), threading.Event(), []
@@ -64,7 +64,7 @@ def test_an_async_handler_is_cancelled_where_it_awaits(holder: Holder) -> None:
     assert cleaned == [1]
 
 
-def test_what_it_raises_while_it_cleans_up_is_kept(holder: Holder) -> None:
+def test_an_error_raised_while_cleaning_up_is_kept(holder: Holder) -> None:
     begun = threading.Event()
 
     def job() -> None:
@@ -81,7 +81,7 @@ def test_what_it_raises_while_it_cleans_up_is_kept(holder: Holder) -> None:
     assert is_cancelled(outcome, error="ConnectionError: while cleaning up")
 
 
-def test_a_handler_that_goes_on_stays_in_hand_and_what_it_returns_counts(holder: Holder) -> None:
+def test_the_result_of_a_stubborn_cancelled_run_counts(holder: Holder) -> None:
     stubborn = Stubborn()
     holder.start(stubborn.job)
     assert stubborn.begun.wait(LONG)
@@ -99,7 +99,7 @@ def test_a_handler_that_goes_on_stays_in_hand_and_what_it_returns_counts(holder:
     assert outcome.result == "at last, cancelled=True"
 
 
-def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(holder: Holder) -> None:
+def test_cancelling_what_is_not_in_hand_changes_nothing(holder: Holder) -> None:
     go = threading.Event()
 
     def job() -> str:
@@ -115,7 +115,7 @@ def test_a_run_or_an_attempt_that_is_not_in_hand_changes_nothing(holder: Holder)
     assert holder.executor.finished() == []
 
 
-def test_a_run_that_is_cancelled_at_once_ends_as_cancelled(holder: Holder) -> None:
+def test_a_run_cancelled_at_once_ends_as_cancelled(holder: Holder) -> None:
     def job() -> None:
         spin()
 
@@ -135,7 +135,7 @@ def test_it_interrupts_the_wait_for_the_workers_answer(holder: Holder) -> None:
     assert is_cancelled(holder.outcome())
 
 
-def test_what_has_reached_its_timeout_has_failed_and_is_not_asked_again(holder: Holder) -> None:
+def test_a_timed_out_run_is_not_asked_again(holder: Holder) -> None:
     stubborn = Stubborn()
     holder.start(stubborn.job, timeout=0.1)
     holder.wait(lambda: stubborn.raised)
@@ -147,9 +147,7 @@ def test_what_has_reached_its_timeout_has_failed_and_is_not_asked_again(holder: 
     assert stubborn.raised == [TimeLimitExceeded]
 
 
-def test_one_that_goes_on_beyond_its_timeout_too_is_asked_again_and_stuck_as_ever(
-    holder: Holder, settings: Any
-) -> None:
+def test_a_cancelled_run_beyond_its_timeout_is_stuck(holder: Holder, settings: Any) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.2}
     stubborn = Stubborn()
     holder.start(stubborn.job, timeout=1)
@@ -165,7 +163,7 @@ def test_one_that_goes_on_beyond_its_timeout_too_is_asked_again_and_stuck_as_eve
     assert holder.said == {1: [note]}
 
 
-def test_a_cancelled_run_whose_worker_stops_is_not_given_back(holder: Holder) -> None:
+def test_stopping_the_worker_leaves_a_cancelled_run_cancelled(holder: Holder) -> None:
     stubborn = Stubborn()
     holder.start(stubborn.job)
     assert stubborn.begun.wait(LONG)
@@ -178,7 +176,7 @@ def test_a_cancelled_run_whose_worker_stops_is_not_given_back(holder: Holder) ->
     assert holder.endings == {}
 
 
-def test_an_abandoned_run_is_given_back_though_it_is_cancelled_then(holder: Holder) -> None:
+def test_an_abandoned_run_cancelled_afterwards_is_given_back(holder: Holder) -> None:
     begun = threading.Event()
 
     def job() -> None:

@@ -21,7 +21,7 @@ from tests.executors.threads_in_hand import Holder, Stubborn, spin
 from tests.support.processes import LONG, wait_until
 
 
-def test_a_timeout_interrupts_a_busy_handler_and_leaves_a_note(holder: Holder) -> None:
+def test_a_timeout_interrupts_a_busy_handler(holder: Holder) -> None:
     cleaned: list[bool] = []
 
     def job(context: TaskContext) -> None:
@@ -55,7 +55,7 @@ def test_a_timeout_cancels_an_async_handler(holder: Holder) -> None:
     assert cleaned == [1]
 
 
-def test_a_loop_that_looks_at_cancelled_has_failed_with_its_result(holder: Holder) -> None:
+def test_a_timed_out_loop_checking_cancelled_keeps_results(holder: Holder) -> None:
     def job(context: TaskContext) -> str:
         try:
             spin()
@@ -68,7 +68,7 @@ def test_a_loop_that_looks_at_cancelled_has_failed_with_its_result(holder: Holde
     assert (outcome.error_category, outcome.result) == ("timeout", "what was done")
 
 
-def test_a_run_that_ends_in_time_is_left_alone(holder: Holder) -> None:
+def test_a_run_ending_in_time_is_undisturbed(holder: Holder) -> None:
     holder.start(lambda_named("job"), timeout=0.2)
     assert holder.outcome().status == "success"
     holder.start(spin_a_little, 2)
@@ -90,7 +90,7 @@ def spin_a_little() -> None:
         pass
 
 
-def test_a_run_that_outlives_the_grace_is_stuck_until_it_returns(
+def test_a_run_outliving_the_grace_is_stuck(
     holder: Holder, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.2}
@@ -108,7 +108,7 @@ def test_a_run_that_outlives_the_grace_is_stuck_until_it_returns(
     assert holder.executor.stuck == frozenset()
 
 
-def test_a_run_that_ends_as_it_is_given_up_is_not_stuck_nor_is_its_next_attempt(
+def test_ending_while_being_given_up_leaves_nothing_stuck(
     holder: Holder, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
@@ -133,9 +133,7 @@ def test_a_run_that_ends_as_it_is_given_up_is_not_stuck_nor_is_its_next_attempt(
     assert holder.outcome().attempt == 2
 
 
-def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
-    holder: Holder, settings: Any
-) -> None:
+def test_an_abandoned_stuck_run_fails_with_its_timeout(holder: Holder, settings: Any) -> None:
     settings.SCHEDULED_TASKS = {"KILL_GRACE": 0.1}
     stubborn = Stubborn()
     holder.start(stubborn.job, timeout=0.1)
@@ -153,7 +151,7 @@ def test_a_stuck_run_that_is_abandoned_has_failed_with_its_timeout(
     assert holder.endings == {}, "what it says at last is nobody's"
 
 
-def test_what_ends_as_soon_as_it_is_abandoned_is_lost(
+def test_what_ends_once_it_is_abandoned_is_lost(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()
@@ -174,7 +172,7 @@ def test_what_ends_as_soon_as_it_is_abandoned_is_lost(
     assert isinstance(holder.end(), Loss)
 
 
-def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder) -> None:
+def test_an_abandoned_run_is_interrupted_without_charge(holder: Holder) -> None:
     begun, seen = threading.Event(), []
 
     def job() -> None:
@@ -199,7 +197,7 @@ def test_what_is_abandoned_is_lost_without_charge_and_interrupted(holder: Holder
     assert holder.endings == {}
 
 
-def test_what_a_run_says_waits_until_it_is_collected(holder: Holder) -> None:
+def test_messages_wait_until_they_are_collected(holder: Holder) -> None:
     said, go = threading.Event(), threading.Event()
 
     def job(context: TaskContext) -> None:
@@ -265,7 +263,7 @@ def test_after_a_refused_message_every_other_raises(holder: Holder) -> None:
     assert len(holder.said[1]) == 1
 
 
-def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) -> None:
+def test_a_timeout_interrupts_the_wait_for_an_answer(holder: Holder) -> None:
     raised: list[str] = []
 
     def job(context: TaskContext) -> None:
@@ -281,7 +279,7 @@ def test_a_timeout_interrupts_the_wait_for_the_workers_answer(holder: Holder) ->
     assert raised == ["TimeLimitExceeded"]
 
 
-def test_a_run_that_says_too_much_waits_for_the_worker(
+def test_a_talkative_run_waits_for_the_worker(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "MAX_UNWRITTEN_MESSAGES", 10)

@@ -51,7 +51,7 @@ def outcome_of(registry: HandlerRegistry) -> Runs:
     return Runs(registry)
 
 
-def test_a_run_that_returns_and_has_counted_errors_has_succeeded_in_part(outcome_of: Runs) -> None:
+def test_a_run_that_counted_errors_succeeds_in_part(outcome_of: Runs) -> None:
     def send(context: TaskContext) -> str:
         context.record(processed=3)
         context.record(processed=1, errors=1)
@@ -63,7 +63,7 @@ def test_a_run_that_returns_and_has_counted_errors_has_succeeded_in_part(outcome
     assert not outcome.may_be_retried
 
 
-def test_a_handler_can_say_that_it_did_part_of_its_work(outcome_of: Runs) -> None:
+def test_a_handler_can_report_partial_success(outcome_of: Runs) -> None:
     outcome = outcome_of(lambda: Partial({"sent": 3}, "The gateway closed at noon, password=x."))
     assert (outcome.status, outcome.result) == ("partial", {"sent": 3})
     assert outcome.reason == "The gateway closed at noon, password=[redacted]"
@@ -93,7 +93,7 @@ def test_an_async_handler_can_do_both(outcome_of: Runs) -> None:
     assert outcome_of(part).status == "partial"
 
 
-def test_a_run_that_reached_its_timeout_has_failed_though_it_skips(
+def test_a_timed_out_run_that_skips_has_failed(
     outcome_of: Runs,
 ) -> None:
     def job(context: TaskContext) -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_reached_its_timeout_has_failed_though_it_skips(
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
 
 
-def test_counting_goes_on_where_a_checkpoint_says_that_the_work_does(outcome_of: Runs) -> None:
+def test_counts_continue_after_a_checkpoint(outcome_of: Runs) -> None:
     def job(context: TaskContext) -> None:
         context.record(processed=1)
 
@@ -125,7 +125,7 @@ def test_counting_begins_anew_where_the_work_does(outcome_of: Runs) -> None:
     assert StartedOver() not in (outcome_of(job), outcome_of.said)[1]
 
 
-def test_results_are_json_and_what_is_none_is_kept_as_text_with_a_warning(
+def test_results_are_json_or_text_with_a_warning(
     outcome_of: Runs,
 ) -> None:
     number = uuid.UUID(int=7)
@@ -163,7 +163,7 @@ def test_a_long_result_is_cut_with_a_mark(outcome_of: Runs) -> None:
     assert "result cut to 1000 characters" in outcome_of.recorder.texts[0]
 
 
-def test_what_is_logged_at_the_very_end_is_said_before_the_end(outcome_of: Runs) -> None:
+def test_the_last_messages_arrive_before_the_end(outcome_of: Runs) -> None:
     def job(context: TaskContext) -> None:
         context.progress(1, 2)
         context.progress(2, 2)

@@ -83,7 +83,7 @@ def test_what_is_no_object_breaks_the_stream(text: bytes) -> None:
         list(Decoder().feed(LENGTH.pack(len(text)) + text))
 
 
-def test_a_frame_that_would_be_too_long_is_not_waited_for() -> None:
+def test_a_frame_that_is_too_long_is_refused() -> None:
     assert list(Decoder().feed(LENGTH.pack(MAX_FRAME_BYTES))) == []
     with pytest.raises(BrokenStreamError, match=str(MAX_FRAME_BYTES + 1)):
         list(Decoder().feed(LENGTH.pack(MAX_FRAME_BYTES + 1)))
@@ -184,7 +184,7 @@ def test_a_channel_never_waits(channels: tuple[Channel, Channel]) -> None:
     assert not ours.unsent
 
 
-def test_a_channel_says_when_the_other_side_is_gone(channels: tuple[Channel, Channel]) -> None:
+def test_a_channel_reports_that_its_peer_is_gone(channels: tuple[Channel, Channel]) -> None:
     ours, theirs = channels
     theirs.send({"last": NOW.isoformat()})
     theirs.flush()
@@ -196,7 +196,7 @@ def test_a_channel_says_when_the_other_side_is_gone(channels: tuple[Channel, Cha
         ours.flush()
 
 
-def test_a_frame_of_several_reads_is_received_at_once() -> None:
+def test_a_frame_of_several_reads_arrives_whole() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for end, option in ((theirs, socket.SO_SNDBUF), (ours, socket.SO_RCVBUF)):

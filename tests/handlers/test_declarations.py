@@ -40,7 +40,7 @@ def test_the_decorator_works_bare_and_called_without_arguments(registry: Handler
     assert {item.schedule for item in registry.declarations} == {""}
 
 
-def test_called_as_a_function_it_takes_its_options_too(registry: HandlerRegistry) -> None:
+def test_called_as_a_function_it_takes_options(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("shop.tasks"), name="a.b", queue="slow")  # type: ignore[call-overload]
     assert (only(registry).handler, only(registry).policies["queue"]) == ("a.b", "slow")
 
@@ -81,7 +81,7 @@ def test_all_options_are_noted(registry: HandlerRegistry) -> None:
     )
 
 
-def test_a_description_comes_from_the_first_paragraph_of_the_docstring(
+def test_a_description_comes_from_the_docstrings_first_paragraph(
     registry: HandlerRegistry,
 ) -> None:
     @scheduled_task(name="a")
@@ -129,7 +129,7 @@ def test_a_schedule_is_a_text_or_a_value(
     "schedule",
     ["nonsense", "61 * * * *", "every 0 minutes", "at noon", "* * * * * *", "\0", "x" * 100_000],
 )
-def test_a_bad_schedule_is_refused_at_the_line_of_the_decorator(
+def test_a_bad_schedule_is_refused_at_the_decorator(
     registry: HandlerRegistry, schedule: str
 ) -> None:
     with pytest.raises(InvalidSchedule) as refused:
@@ -144,9 +144,7 @@ def test_a_bad_schedule_is_refused_at_the_line_of_the_decorator(
 @pytest.mark.parametrize(
     "schedule", [5, 0, False, 1.5, timedelta(minutes=5), date(2030, 1, 1), b"* * * * *", [], {}]
 )
-def test_what_is_no_schedule_is_refused_with_what_is_one(
-    registry: HandlerRegistry, schedule: Any
-) -> None:
+def test_an_object_that_is_no_schedule_is_refused(registry: HandlerRegistry, schedule: Any) -> None:
     with pytest.raises(InvalidSchedule, match="is not a schedule: use a text such as 'every 15"):
         scheduled_task(schedule)
     with pytest.raises(InvalidSchedule, match="or a Cron, Interval or Once"):
@@ -164,7 +162,7 @@ def test_a_bad_zone_is_refused_with_any_schedule(registry: HandlerRegistry, sche
         assert len(str(refused.value)) < 500
 
 
-def test_an_unknown_option_is_named_with_the_function_that_was_called(
+def test_an_unknown_option_names_the_function_called(
     registry: HandlerRegistry,
 ) -> None:
     with pytest.raises(
@@ -206,7 +204,7 @@ def test_a_timeout_is_seconds_or_a_timedelta(
         ("memory_limit_mb", 0.5, "number of megabytes, not 0.5"),
     ],
 )
-def test_a_limit_that_is_not_whole_is_refused_at_once(
+def test_a_limit_that_is_not_whole_is_refused(
     registry: HandlerRegistry, option: str, value: Any, says: str
 ) -> None:
     with pytest.raises(InvalidTask, match=f"^{option}: must be a whole {says}.$"):
@@ -222,7 +220,7 @@ def test_a_payload_of_dates_is_kept_as_json(registry: HandlerRegistry) -> None:
     assert only(registry).payload == {"day": "2026-03-01", "at": "2026-03-01T00:00:00Z"}
 
 
-def test_a_declared_payload_does_not_change_with_the_dictionary_that_it_came_from(
+def test_a_declared_payload_is_a_copy(
     registry: HandlerRegistry,
 ) -> None:
     payload = {"days": [1]}

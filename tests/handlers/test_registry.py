@@ -54,11 +54,11 @@ def test_a_generator_is_refused_at_once(registry: HandlerRegistry) -> None:
         ("__main__", "main.cleanup"),
     ],
 )
-def test_a_key_is_the_label_of_the_app_and_the_name_of_the_function(module: str, key: str) -> None:
+def test_a_key_is_app_label_and_function_name(module: str, key: str) -> None:
     assert default_key(function_of(module)) == key
 
 
-def test_a_short_name_finds_the_only_handler_of_that_name(registry: HandlerRegistry) -> None:
+def test_a_short_name_finds_its_only_handler(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("shop.tasks"))
     assert registry.get("cleanup") is registry.get("shop.cleanup")
     scheduled_task(function_of("blog.tasks"))
@@ -92,13 +92,13 @@ def test_an_unknown_name_is_answered_with_near_handlers(registry: HandlerRegistr
 
 
 @pytest.mark.parametrize("name", ["", None, 5, "\0", "\ud800", "x" * 100_000])
-def test_what_cannot_be_a_name_is_an_unknown_handler(registry: HandlerRegistry, name: Any) -> None:
+def test_an_impossible_name_is_an_unknown_handler(registry: HandlerRegistry, name: Any) -> None:
     scheduled_task(function_of("shop.tasks"))
     with pytest.raises(UnknownHandler):
         registry.get(name)
 
 
-def test_two_functions_of_one_key_are_refused_with_both_places(registry: HandlerRegistry) -> None:
+def test_two_functions_with_one_key_are_refused(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("tests.jobs.tasks"))
     scheduled_task(function_of("tests.jobs.more"))
     with pytest.raises(InvalidHandler) as refused:
@@ -110,7 +110,7 @@ def test_two_functions_of_one_key_are_refused_with_both_places(registry: Handler
         registry.declarations  # noqa: B018
 
 
-def test_a_function_that_is_defined_again_replaces_itself_and_its_declarations(
+def test_redefining_a_function_replaces_it_and_its_declarations(
     registry: HandlerRegistry,
 ) -> None:
     for schedule in ("0 1 * * *", "0 2 * * *"):
@@ -124,7 +124,7 @@ def test_a_function_that_is_defined_again_replaces_itself_and_its_declarations(
     ]
 
 
-def test_a_loop_may_register_one_function_under_many_names(registry: HandlerRegistry) -> None:
+def test_a_loop_may_register_one_function_repeatedly(registry: HandlerRegistry) -> None:
     for tenant in ("a", "b", "c"):
 
         @scheduled_task(name=f"sync.{tenant}")
@@ -134,13 +134,13 @@ def test_a_loop_may_register_one_function_under_many_names(registry: HandlerRegi
     assert len(registry.declarations) == 3
 
 
-def test_a_handler_registered_after_a_look_up_is_found(registry: HandlerRegistry) -> None:
+def test_a_handler_registered_after_a_lookup_is_found(registry: HandlerRegistry) -> None:
     assert registry.handlers == {}
     scheduled_task(function_of("shop.tasks"))
     assert list(registry.handlers) == ["shop.cleanup"]
 
 
-def test_more_tasks_are_declared_by_function_key_or_short_name(registry: HandlerRegistry) -> None:
+def test_tasks_are_declared_by_function_key_or_name(registry: HandlerRegistry) -> None:
     function = scheduled_task(function_of("shop.tasks"))
     declare(function, "0 1 * * *", name="a", payload={"x": 1})
     declare("shop.cleanup", "0 2 * * *", name="b")
@@ -156,14 +156,14 @@ def test_a_declaration_may_come_before_its_handler(registry: HandlerRegistry) ->
     assert [item.handler for item in registry.declarations] == ["shop.cleanup"] * 2
 
 
-def test_a_declaration_for_no_handler_is_an_unknown_handler(registry: HandlerRegistry) -> None:
+def test_a_declaration_without_handler_is_an_unknown_handler(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("shop.tasks"))
     declare("shop.clenup", name="a")
     with pytest.raises(UnknownHandler, match=r"Did you mean shop\.cleanup"):
         registry.declarations  # noqa: B018
 
 
-def test_a_declaration_for_a_function_that_is_no_handler_says_so(
+def test_declaring_a_function_that_is_no_handler_fails(
     registry: HandlerRegistry,
 ) -> None:
     function = scheduled_task(function_of("shop.tasks"))
@@ -203,7 +203,7 @@ def test_isolation_ends_also_after_an_error(registry: HandlerRegistry) -> None:
     assert list(registry.handlers) == ["shop.cleanup"]
 
 
-def test_a_handler_reads_its_signature_once_and_says_what_is_wrong_with_it() -> None:
+def test_a_handler_reads_its_signature_once() -> None:
     handler = Handler("shop.cleanup", function_of("shop.tasks"))
     assert handler.spec is handler.spec
     assert repr(handler) == "<Handler shop.cleanup>"
@@ -214,7 +214,7 @@ def test_a_handler_reads_its_signature_once_and_says_what_is_wrong_with_it() -> 
         Handler("shop.bad", bad).spec  # noqa: B018
 
 
-def test_modules_with_handlers_are_found_by_the_names_in_the_settings(
+def test_autodiscover_imports_the_modules_in_the_settings(
     registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "tests.jobs.tasks")
@@ -231,7 +231,7 @@ def test_bad_settings_are_left_to_the_check(registry: HandlerRegistry) -> None:
         autodiscover()
 
 
-def test_handlers_cannot_be_looked_up_before_apps_are_loaded(
+def test_handlers_are_unavailable_before_apps_are_loaded(
     registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.apps import apps  # noqa: PLC0415
@@ -244,7 +244,7 @@ def test_handlers_cannot_be_looked_up_before_apps_are_loaded(
     assert list(registry.handlers) == ["jobs.cleanup"], "and nothing wrong is remembered"
 
 
-def test_a_function_without_a_module_has_a_key_too(registry: HandlerRegistry) -> None:
+def test_a_function_without_a_module_has_a_key(registry: HandlerRegistry) -> None:
     namespace: dict[str, Any] = {}
     exec("def loose(): pass", namespace)
     scheduled_task(namespace["loose"])

@@ -151,7 +151,7 @@ def test_a_retry_is_no_end(
     assert received.finished == []
 
 
-def test_a_lost_run_that_is_given_up_is_announced(
+def test_giving_up_a_lost_run_is_announced(
     make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
 ) -> None:
     make("one", NOTHING, on_lost="fail")
@@ -181,7 +181,7 @@ def test_a_queued_execution_that_is_cancelled_is_announced(
     assert received.finished == [("one", "cancelled")]
 
 
-def test_a_running_one_that_is_asked_to_stop_has_not_ended(
+def test_asking_a_run_to_stop_announces_no_end(
     make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
 ) -> None:
     make("one", NOTHING)
@@ -217,7 +217,7 @@ def test_a_queued_slot_that_is_withdrawn_is_announced(
     assert Execution.objects.queued().count() == 0
 
 
-def test_a_slot_that_is_too_late_at_its_claim_is_missed(
+def test_a_slot_claimed_too_late_is_missed(
     make: Make, worker: Worker, now: datetime, received: Received, committed: Committed
 ) -> None:
     make("one", NOTHING, "every 1 hour", misfire_grace=60)
@@ -229,7 +229,7 @@ def test_a_slot_that_is_too_late_at_its_claim_is_missed(
     assert received.missed == [("one", 1)]
 
 
-def test_covered_slots_are_announced_once_for_a_row_and_each_time_they_are_missed(
+def test_covered_slots_are_announced_once_per_row(
     make: Make, now: datetime, received: Received, committed: Committed
 ) -> None:
     make("one", NOTHING, "every 1 hour", misfire_policy="skip")
@@ -266,7 +266,7 @@ def test_nothing_is_announced_for_a_transaction_that_fails(
     assert received == Received()
 
 
-def test_a_receiver_that_raises_stops_no_other_and_a_sender_selects(
+def test_a_receiver_that_raises_stops_no_other(
     make: Make, now: datetime, registry: Any, committed: Committed
 ) -> None:
     heard: list[str] = []
@@ -291,7 +291,7 @@ def test_a_receiver_that_raises_stops_no_other_and_a_sender_selects(
     assert heard == ["one"]
 
 
-def test_a_slot_that_has_an_execution_is_not_announced_as_covered(
+def test_a_slot_with_an_execution_is_not_announced(
     one: Task, now: datetime, received: Received, committed: Committed
 ) -> None:
     """Its clock was set back, as by a restored row."""

@@ -59,7 +59,7 @@ def test_a_slot_runs_from_its_first_moment(
     assert task.state.next_run_at == now + 10 * MINUTE
 
 
-def test_only_as_many_as_there_are_places_highest_priority_first(
+def test_slots_start_by_priority_up_to_capacity(
     make_task: Make, fire: Callable[..., list[Run]]
 ) -> None:
     for name, priority in (("low", -1), ("middle", 0), ("high", 1)):
@@ -68,7 +68,7 @@ def test_only_as_many_as_there_are_places_highest_priority_first(
     assert statuses() == [("high", "running"), ("middle", "running"), ("low", "queued")]
 
 
-def test_of_a_task_that_may_not_overlap_only_the_first(
+def test_a_task_without_overlap_starts_one_slot(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime
 ) -> None:
     make_task("one", NOTHING, "every 1 minute", overlap_policy="buffer_all")
@@ -106,7 +106,7 @@ def test_not_beside_one_that_has_not_ended(
         {"handler": "jobs.other"},
     ],
 )
-def test_what_must_wait_or_is_for_others_is_queued(
+def test_slots_that_cannot_start_here_are_queued(
     make_task: Make, fire: Callable[..., list[Run]], fields: dict[str, Any]
 ) -> None:
     task = make_task("one", NOTHING, "every 5 minutes")
@@ -116,7 +116,7 @@ def test_what_must_wait_or_is_for_others_is_queued(
 
 
 @pytest.mark.parametrize(("capacity", "at_once"), [(1, []), (2, ["middle"])])
-def test_nothing_overtakes_a_slot_that_only_a_claim_can_start(
+def test_no_slot_overtakes_one_that_needs_a_claim(
     make_task: Make, fire: Callable[..., list[Run]], capacity: int, at_once: list[str]
 ) -> None:
     make_task("high", NOTHING, "every 5 minutes", priority=10, overlap_policy="cancel_other")
@@ -135,7 +135,7 @@ def test_nothing_begins_while_everything_is_paused(
     assert statuses() == [("one", "queued")]
 
 
-def test_a_slot_that_somebody_has_taken_is_left_to_them(
+def test_a_slot_already_taken_is_left_alone(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime
 ) -> None:
     taken = make_task("taken", NOTHING, "every 5 minutes", overlap_policy="allow")
@@ -161,7 +161,7 @@ def test_nothing_overtakes_what_waits_for_the_same_worker(
 @pytest.mark.parametrize(
     "fields", [{"queue": "other"}, {"handler": "another"}, {"run_after": LATER + MINUTE}]
 )
-def test_what_waits_for_others_or_for_its_time_keeps_nothing_back(
+def test_queued_runs_for_others_or_later_block_nothing(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime, fields: dict[str, Any]
 ) -> None:
     waiting = Execution.for_task(make_task("waits", NOTHING), trigger="manual", now=now)
@@ -172,7 +172,7 @@ def test_what_waits_for_others_or_for_its_time_keeps_nothing_back(
     assert [run.task_name for run in fire(queues=["default"])] == ["one"]
 
 
-def test_what_is_held_back_keeps_nothing_back_once_it_was_looked_at(
+def test_slots_held_back_block_nothing_once_seen(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime
 ) -> None:
     busy = make_task("busy", NOTHING)
@@ -188,9 +188,7 @@ def test_what_is_held_back_keeps_nothing_back_once_it_was_looked_at(
     assert [run.task_name for run in fire(past_held_back=True)] == ["two"]
 
 
-def test_the_number_of_statements_does_not_depend_on_that_of_slots(
-    make_task: Make, fire: Callable[..., list[Run]]
-) -> None:
+def test_statements_do_not_grow_with_slots(make_task: Make, fire: Callable[..., list[Run]]) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("Elsewhere rows of different values are written one by one.")
     make_task("task-0", NOTHING, "every 5 minutes")

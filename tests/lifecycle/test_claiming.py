@@ -42,7 +42,7 @@ def queue(task: Task, now: datetime, count: int = 1, **fields: Any) -> list[Exec
     return queued
 
 
-def test_of_a_task_that_may_not_overlap_one_runs_at_a_time_in_order(
+def test_a_task_without_overlap_runs_in_order(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     queued = queue(make_task("one", "jobs.nothing"), now, 3)
@@ -64,7 +64,7 @@ def test_those_that_may_overlap_run_together(
     assert {row.exclusive for row in claimed} == {None}
 
 
-def test_what_waits_for_its_own_task_does_not_stand_in_the_way_of_others(
+def test_runs_waiting_for_their_task_block_no_others(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     queue(make_task("busy", "jobs.nothing", priority=9), now, 50)
@@ -73,9 +73,7 @@ def test_what_waits_for_its_own_task_does_not_stand_in_the_way_of_others(
     assert claim(worker, now, limit=1) == other
 
 
-def test_one_claim_fills_all_places_whatever_stands_in_front(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_one_claim_fills_all_places(make_task: Make, worker: Worker, now: datetime) -> None:
     stale = make_task("stale", "jobs.nothing", misfire_grace=1, overlap_policy="allow", priority=9)
     for minute in range(1, 300):
         queue(stale, now - minute * MINUTE, trigger="schedule", slot=now - minute * MINUTE)
@@ -86,7 +84,7 @@ def test_one_claim_fills_all_places_whatever_stands_in_front(
     assert Execution.objects.filter(task=stale, status="missed").count() == 299
 
 
-def test_a_policy_that_forbids_overlap_from_now_on_waits_for_what_runs(
+def test_forbidding_overlap_waits_for_running_executions(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task("many", "jobs.nothing", overlap_policy="allow")
@@ -121,7 +119,7 @@ def test_while_everything_is_paused_nothing_is_claimed(
     assert claim(worker, now + MINUTE) == queued
 
 
-def test_slots_of_a_paused_task_wait_and_a_run_that_was_asked_for_does_not(
+def test_a_paused_tasks_slots_wait_unlike_requested_runs(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task("one", "jobs.nothing", paused_until=now + MINUTE, overlap_policy="allow")
@@ -132,7 +130,7 @@ def test_slots_of_a_paused_task_wait_and_a_run_that_was_asked_for_does_not(
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(30, "running"), (31, "missed")])
-def test_what_was_never_claimed_within_its_grace_is_missed(
+def test_a_slot_claimed_after_its_grace_is_missed(
     make_task: Make, worker: Worker, now: datetime, seconds: int, status: str
 ) -> None:
     task = make_task("one", "jobs.nothing", misfire_grace=30)
@@ -145,7 +143,7 @@ def test_what_was_never_claimed_within_its_grace_is_missed(
         assert row.finished_at == now + seconds * SECOND
 
 
-def test_a_grace_ends_neither_retries_nor_what_was_asked_for(
+def test_a_grace_spares_retries_and_requested_runs(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task("one", "jobs.nothing", misfire_grace=30, overlap_policy="allow")
@@ -153,7 +151,7 @@ def test_a_grace_ends_neither_retries_nor_what_was_asked_for(
     assert claim(worker, now + MINUTE) == rows
 
 
-def test_slots_of_a_task_that_a_bulk_update_disabled_end_when_their_turn_comes(
+def test_slots_of_a_task_disabled_in_bulk_end(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task("one", "jobs.nothing", overlap_policy="allow")
@@ -173,7 +171,7 @@ def test_slots_of_a_task_that_a_bulk_update_disabled_end_when_their_turn_comes(
     assert TaskState.objects.get().last_status == "failed"
 
 
-def test_what_waits_of_a_task_that_a_bulk_update_deleted_is_cancelled(
+def test_a_task_deleted_in_bulk_cancels_its_executions(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     [row] = queue(make_task("one", "jobs.nothing"), now)
@@ -183,7 +181,7 @@ def test_what_waits_of_a_task_that_a_bulk_update_deleted_is_cancelled(
     assert (row.status, row.reason) == ("cancelled", "The task was deleted.")
 
 
-def test_a_run_that_begins_at_once_waits_for_nobody_and_is_refused_beside_another(
+def test_beginning_at_once_is_refused_beside_another_run(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     make_task("one", "jobs.nothing")
@@ -195,19 +193,19 @@ def test_a_run_that_begins_at_once_waits_for_nobody_and_is_refused_beside_anothe
     assert Execution.objects.count() == 1
 
 
-def test_nothing_is_queued_for_a_task_that_is_gone(make_task: Make, now: datetime) -> None:
+def test_nothing_is_queued_for_a_deleted_task(make_task: Make, now: datetime) -> None:
     task = make_task("one", "jobs.nothing")
     Task.objects.get().delete(now=now)
     with pytest.raises(UnknownTask, match="'one' was deleted"):
         run_task_now(task)
 
 
-def test_a_run_of_a_task_without_a_clock_yet_can_be_asked_for(db: None, now: datetime) -> None:
+def test_a_task_without_a_clock_can_be_run(db: None, now: datetime) -> None:
     Task.objects.bulk_create([Task(name="one", handler="jobs.nothing")])
     assert run_task_now("one", now=now).status == "queued"
 
 
-def test_a_run_that_begins_at_once_begins_after_a_conflict(
+def test_beginning_at_once_works_again_after_a_conflict(
     make_task: Make, worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first try has set its status, its attempt and its worker."""

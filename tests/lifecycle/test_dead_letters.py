@@ -68,9 +68,7 @@ def fresh(row: Execution) -> Execution:
     return Execution.objects.get(pk=row.pk)
 
 
-def test_only_failures_that_nobody_has_settled_wait_for_somebody(
-    make_dead: Make, now: datetime
-) -> None:
+def test_only_unsettled_failures_are_dead_letters(make_dead: Make, now: datetime) -> None:
     first, second = make_dead(), make_dead()
     make_dead(test_mode=True)
     make_dead(status="success")
@@ -94,7 +92,7 @@ def test_what_waits_is_found_by_partial_indexes(make_dead: Make, task: Task, now
     assert "scheduled_tasks_fingerprint" in of_one_cause[:50].explain()
 
 
-def test_what_failed_is_requeued_with_its_own_payload_or_another(make_dead: Make) -> None:
+def test_a_requeue_takes_its_own_or_another_payload(make_dead: Make) -> None:
     first, second = make_dead(payload={"n": 1}), make_dead(payload={"n": 1})
     again = requeue_execution(first.pk, by="user:ada")
     assert (again.payload, again.requeue_of, again.triggered_by) == ({"n": 1}, first, "user:ada")
@@ -105,7 +103,7 @@ def test_what_failed_is_requeued_with_its_own_payload_or_another(make_dead: Make
     )
 
 
-def test_a_payload_that_the_handler_does_not_take_is_refused(
+def test_a_requeue_with_an_invalid_payload_is_refused(
     make_dead: Make, registry: HandlerRegistry
 ) -> None:
     row = make_dead(payload={"gone": 1})
@@ -153,7 +151,7 @@ def test_what_waits_is_cancelled_and_says_by_whom(
     assert (row.status, row.reason) == ("cancelled", said)
 
 
-def test_whoever_cancels_too_late_is_told_how_it_stands(
+def test_cancelling_too_late_reports_the_state(
     task: Task, worker: Worker, make_dead: Make, now: datetime
 ) -> None:
     row = run_task_now(task, now=now)
@@ -182,7 +180,7 @@ def test_whoever_cancels_too_late_is_told_how_it_stands(
         ),
     ],
 )
-def test_whoever_settles_what_waits_for_nobody_is_told_how_it_stands(
+def test_settling_what_is_not_dead_reports_the_state(
     make_dead: Make, fields: dict[str, Any], said: str
 ) -> None:
     row = make_dead(**fields)
@@ -193,9 +191,7 @@ def test_whoever_settles_what_waits_for_nobody_is_told_how_it_stands(
 
 
 @pytest.mark.parametrize("by", ["user:ada", ""])
-def test_of_two_who_settle_a_failure_the_second_is_told_what_the_first_did(
-    make_dead: Make, by: str
-) -> None:
+def test_the_second_to_settle_learns_who_was_first(make_dead: Make, by: str) -> None:
     row = make_dead()
     again = requeue_execution(row.pk, by=by)
     for settle in (requeue_execution, lambda pk: resolve_execution(pk, "Mended.")):
@@ -207,9 +203,7 @@ def test_of_two_who_settle_a_failure_the_second_is_told_what_the_first_did(
         )
 
 
-def test_who_is_overtaken_at_the_last_moment_is_told(
-    make_dead: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_overtaken_requeue_is_refused(make_dead: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     row = make_dead()
     requeue = requeueing.requeue
 
@@ -223,7 +217,7 @@ def test_who_is_overtaken_at_the_last_moment_is_told(
     assert Execution.objects.count() == 1
 
 
-def test_what_failed_for_a_deleted_task_can_only_be_resolved(make_dead: Make, task: Task) -> None:
+def test_a_deleted_tasks_failure_can_only_be_resolved(make_dead: Make, task: Task) -> None:
     row = make_dead()
     task.delete()
     with pytest.raises(TooLate, match="because its task was deleted"):
@@ -261,7 +255,7 @@ def test_many_are_settled_a_batch_at_a_time(
     assert len(stopping.cancel([new.pk for new in done.again], now)) == 5
 
 
-def test_of_many_only_those_are_refused_that_cannot_run(make_dead: Make, now: datetime) -> None:
+def test_requeueing_many_refuses_only_those_that_cannot_run(make_dead: Make, now: datetime) -> None:
     good, bad, gone = make_dead(), make_dead(payload={"x": 1}), make_dead(handler="jobs.gone")
     done = requeueing.requeue_all([good.pk, bad.pk, gone.pk], now)
     assert [new.requeue_of for new in done.again] == [good]
@@ -270,7 +264,7 @@ def test_of_many_only_those_are_refused_that_cannot_run(make_dead: Make, now: da
     assert fresh(bad).dead
 
 
-def test_a_batch_reads_as_often_for_few_as_for_many(make_dead: Make, now: datetime) -> None:
+def test_a_batch_costs_the_same_for_any_size(make_dead: Make, now: datetime) -> None:
     counts = []
     for size in (3, 30):
         ids = [make_dead().pk for _ in range(size)]

@@ -52,16 +52,14 @@ def next_run(task: Task) -> datetime | None:
     return task.state.next_run_at
 
 
-def test_a_slot_that_came_before_an_edit_is_decided_by_the_task_as_it_was(
-    task: Task, now: datetime
-) -> None:
+def test_a_slot_before_an_edit_keeps_old_settings(task: Task, now: datetime) -> None:
     edit(task, now + 5.5 * MINUTE, schedule="every 1 hour", payload={"n": 1}, priority=9)
     row = Execution.objects.get()
     assert (row.slot, row.payload, row.priority) == (now + 5 * MINUTE, {}, 0)
     assert next_run(task) == now + 65.5 * MINUTE
 
 
-def test_slots_that_nobody_looked_at_before_an_edit_are_covered(task: Task, now: datetime) -> None:
+def test_unseen_slots_before_an_edit_are_covered(task: Task, now: datetime) -> None:
     edit(task, now + 22 * MINUTE, enabled=False)
     rows = Execution.objects.order_by("slot").values_list("status", "slots", "reason")
     assert list(rows) == [
@@ -71,9 +69,7 @@ def test_slots_that_nobody_looked_at_before_an_edit_are_covered(task: Task, now:
     assert next_run(task) is None
 
 
-def test_slots_of_a_pause_that_is_ended_early_are_covered_up_to_its_end(
-    task: Task, now: datetime
-) -> None:
+def test_ending_a_pause_early_covers_slots_until_then(task: Task, now: datetime) -> None:
     edit(task, now, paused_until=now + timedelta(hours=5), pause_reason="moving")
     assert next_run(task) == now + 5 * MINUTE
     edit(task, now + 12 * MINUTE, paused_until=None)
@@ -83,14 +79,12 @@ def test_slots_of_a_pause_that_is_ended_early_are_covered_up_to_its_end(
     assert next_run(task) == now + 15 * MINUTE
 
 
-def test_an_edit_of_words_neither_restarts_the_clock_nor_moves_the_phase(
-    task: Task, now: datetime
-) -> None:
+def test_editing_the_description_keeps_clock_and_phase(task: Task, now: datetime) -> None:
     edit(task, now + 2 * MINUTE, description="Nothing.", timeout=5)
     assert next_run(task) == now + 5 * MINUTE
 
 
-def test_disabling_ends_slots_that_wait_and_leaves_what_was_asked_for(
+def test_disabling_skips_queued_slots_but_not_requested_runs(
     task: Task, worker: Worker, now: datetime
 ) -> None:
     moment = now + 5 * MINUTE
@@ -101,7 +95,7 @@ def test_disabling_ends_slots_that_wait_and_leaves_what_was_asked_for(
     assert Execution.objects.get(slot=moment).status == "skipped"
 
 
-def test_disabling_ends_what_waits_for_a_retry_as_failed(
+def test_disabling_fails_what_waits_for_a_retry(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task("two", "jobs.nothing", "every 5 minutes", max_retries=3)
@@ -126,7 +120,7 @@ def test_disabling_leaves_what_runs(task: Task, worker: Worker, now: datetime) -
     assert [row.status for row in done] == ["failed"]
 
 
-def test_deleting_cancels_what_waits_and_lets_what_runs_end(
+def test_deleting_cancels_queued_but_not_running_executions(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     task = make_task(
@@ -144,9 +138,7 @@ def test_deleting_cancels_what_waits_and_lets_what_runs_end(
     assert (ended.status, ended.task_name, ended.task) == ("failed", "two", None)
 
 
-def test_what_is_lost_after_its_task_was_deleted_has_failed(
-    task: Task, worker: Worker, now: datetime
-) -> None:
+def test_a_deleted_tasks_lost_run_has_failed(task: Task, worker: Worker, now: datetime) -> None:
     moment = now + 5 * MINUTE
     firing.fire(moment, limit=1)
     running = claim(worker, moment)
@@ -155,15 +147,13 @@ def test_what_is_lost_after_its_task_was_deleted_has_failed(
     assert (ended.status, ended.error_category) == ("failed", "lost")
 
 
-def test_a_clock_that_is_slow_does_not_hit_a_slot_again(task: Task, now: datetime) -> None:
+def test_a_slow_clock_does_not_repeat_a_slot(task: Task, now: datetime) -> None:
     firing.fire(now + 5 * MINUTE, limit=1)
     edit(task, now + 4 * MINUTE, schedule="*/5 * * * *")
     assert next_run(task) == now + 10 * MINUTE
 
 
-def test_a_task_that_was_deleted_does_not_come_back_by_a_late_save(
-    task: Task, now: datetime
-) -> None:
+def test_a_late_save_does_not_restore_deleted_tasks(task: Task, now: datetime) -> None:
     stale = Task.objects.get(pk=task.pk)
     task.delete(now=now)
     with pytest.raises(UnknownTask, match="'one' was deleted meanwhile"):
@@ -209,7 +199,7 @@ def changes() -> list[tuple[Any, ...]]:
     )
 
 
-def test_each_change_is_on_record_with_old_and_new(now: datetime) -> None:
+def test_each_change_records_old_and_new_values(now: datetime) -> None:
     task = register_task("one", "jobs.nothing", "0 2 * * *", timezone="UTC", by="user:ada")
     task.schedule, task.paused_until = "0 3 * * *", now
     task.save(now=now, by="key:ci")
@@ -230,9 +220,7 @@ def test_each_change_is_on_record_with_old_and_new(now: datetime) -> None:
     assert TaskChange.objects.filter(task=None).count() == 4
 
 
-def test_what_the_engine_and_sync_do_to_tasks_is_on_record_too(
-    registry: HandlerRegistry, now: datetime
-) -> None:
+def test_changes_by_engine_and_sync_are_recorded(registry: HandlerRegistry, now: datetime) -> None:
     task = register_task("one", "jobs.nothing", "0 2 * * *")
     Task.objects.update(origin="code", declared={"name": "one"})
     sync(now=now)
@@ -249,9 +237,7 @@ def test_what_the_engine_and_sync_do_to_tasks_is_on_record_too(
     assert changes()[-1][4] == "No worker knows it."
 
 
-def test_a_save_of_some_fields_by_who_read_the_task_long_ago_touches_no_other(
-    task: Task, now: datetime
-) -> None:
+def test_a_stale_save_writes_only_its_update_fields(task: Task, now: datetime) -> None:
     stale = Task.objects.get(pk=task.pk)
     edit(task, now, schedule="every 20 minutes", anchor=now - MINUTE)
     stale.paused_until = now + 60 * MINUTE
@@ -262,7 +248,7 @@ def test_a_save_of_some_fields_by_who_read_the_task_long_ago_touches_no_other(
     assert list(changes()[-1][3]) == ["paused_until"]
 
 
-def test_an_anchor_that_is_given_again_is_kept_with_another_interval(now: datetime) -> None:
+def test_a_repeated_anchor_survives_a_new_interval(now: datetime) -> None:
     for minutes in (5, 10):
         every = Interval(timedelta(minutes=minutes), anchor=now)
         assert register_task("one", "jobs.nothing", every).anchor == now
@@ -278,13 +264,13 @@ def test_an_anchor_that_is_given_again_is_kept_with_another_interval(now: dateti
         {"starts_at": datetime(2026, 3, 1)},
     ],
 )
-def test_what_no_database_or_clock_can_hold_is_refused(db: None, fields: dict[str, Any]) -> None:
+def test_values_out_of_range_are_refused(db: None, fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):
         register_task("one", "jobs.nothing", **fields)
     assert not Task.objects.exists()
 
 
-def test_what_an_edit_decides_is_told_to_the_log_like_any_look(
+def test_slots_decided_by_an_edit_are_logged(
     make_task: Make, logged: pytest.LogCaptureFixture, now: datetime
 ) -> None:
     for name in ("edited", "deleted"):
@@ -322,7 +308,7 @@ def test_parking_ends_what_waits_for_slots_whoever_parks(
 
 
 @pytest.mark.parametrize("change", ["reset", "registered"])
-def test_a_task_that_was_read_long_ago_takes_back_nothing_that_others_changed(
+def test_a_stale_task_does_not_undo_others_changes(
     make_task: Make, monkeypatch: pytest.MonkeyPatch, now: datetime, change: str
 ) -> None:
     make_task("one", "jobs.nothing", declared={"category": "said"})
@@ -338,7 +324,7 @@ def test_a_task_that_was_read_long_ago_takes_back_nothing_that_others_changed(
     assert list(TaskChange.objects.first().fields) == ["category"]
 
 
-def test_an_anchor_that_was_given_once_is_not_given_for_ever(db: None, now: datetime) -> None:
+def test_an_anchor_given_once_is_not_permanent(db: None, now: datetime) -> None:
     task = register_task("one", "jobs.nothing", Interval(5 * MINUTE, anchor=now))
     register_task("one", "jobs.nothing", Interval(6 * MINUTE, anchor=now))
     task.refresh_from_db()

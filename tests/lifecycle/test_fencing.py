@@ -42,7 +42,7 @@ def test_a_claim_takes_each_execution_once(
     assert claiming.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
 
 
-def test_a_worker_claims_only_handlers_that_it_knows_and_runs_that_are_due(
+def test_a_worker_claims_only_known_and_due_handlers(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     assert claiming.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
@@ -73,9 +73,7 @@ def test_an_outcome_of_another_worker_changes_nothing(
     assert queued.task.state.__class__.objects.get().execution_count == 1
 
 
-def test_many_outcomes_of_one_task_are_counted_one_by_one(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_each_outcome_of_a_task_is_counted(make_task: Make, worker: Worker, now: datetime) -> None:
     task = make_task("many", "jobs.nothing", overlap_policy="allow")
     for minute in range(5):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
@@ -93,7 +91,7 @@ def test_many_outcomes_of_one_task_are_counted_one_by_one(
     assert task.state.last_success_at == now + 3 * MINUTE
 
 
-def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
+def test_an_unstorable_end_is_stored_without_its_texts(
     make_task: Make, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
     task = make_task("two", "jobs.nothing", overlap_policy="allow")
@@ -110,7 +108,7 @@ def test_an_end_that_cannot_be_stored_whole_is_stored_without_its_texts(
     assert stored.error_category or "could not be stored" in stored.reason
 
 
-def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
+def test_a_loss_requeues_until_its_budget_is_spent(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     for attempt in (1, 2, 3, 4):
@@ -122,7 +120,7 @@ def test_a_loss_queues_the_execution_again_until_its_budget_is_spent(
     assert queued.finished_at == now
 
 
-def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
+def test_on_lost_fail_makes_a_lost_run_fail(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     Task.objects.update(on_lost=Task.OnLost.FAIL)
@@ -133,7 +131,7 @@ def test_a_task_that_must_not_run_twice_fails_when_its_worker_is_lost(
     assert Task.objects.get().state.consecutive_failures == 1
 
 
-def test_a_lost_attempt_is_queued_again_and_keeps_how_far_it_came(
+def test_a_lost_attempt_is_requeued_with_its_checkpoint(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
@@ -170,7 +168,7 @@ def test_a_loss_that_is_not_charged_costs_nothing(
     assert (queued.status, queued.losses, queued.attempt) == ("queued", 0, 9)
 
 
-def test_a_loss_that_is_not_charged_costs_nothing_after_the_budget_was_cut_either(
+def test_an_uncharged_loss_costs_nothing_despite_budget_cuts(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     ended([loss(claim(worker, now))], worker, now)
@@ -180,7 +178,7 @@ def test_a_loss_that_is_not_charged_costs_nothing_after_the_budget_was_cut_eithe
     assert (queued.status, queued.losses) == ("queued", 1)
 
 
-def test_a_loss_of_what_is_not_held_changes_nothing(
+def test_a_loss_of_another_claim_changes_nothing(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
@@ -190,7 +188,7 @@ def test_a_loss_of_what_is_not_held_changes_nothing(
     assert (queued.status, queued.losses) == ("running", 0)
 
 
-def test_a_late_outcome_does_not_push_aside_that_of_the_attempt_that_is_held(
+def test_a_late_outcome_does_not_replace_the_current(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     late = outcome(claim(worker, now), now, "failed")
@@ -233,9 +231,7 @@ def test_losses_and_outcomes_pass_the_gate_together(
     assert (once.state.execution_count, once.state.consecutive_failures) == (2, 2)
 
 
-def test_a_run_is_told_the_limits_and_the_checkpoint(
-    queued: Execution, worker: Worker, now: datetime
-) -> None:
+def test_a_run_gets_limits_and_checkpoint(queued: Execution, worker: Worker, now: datetime) -> None:
     Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread", schedule="0 2 * * *")
     Execution.objects.update(checkpoint={"last": 4})
     run = claim(worker, now).as_run()
@@ -243,7 +239,7 @@ def test_a_run_is_told_the_limits_and_the_checkpoint(
     assert (run.schedule, run.checkpoint) == ("0 2 * * *", {"last": 4})
 
 
-def test_a_run_of_a_task_that_is_being_deleted_has_no_limits(
+def test_a_deleted_tasks_run_has_no_limits(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     Task.objects.update(timeout=60, memory_limit_mb=100, executor="thread")
@@ -253,7 +249,7 @@ def test_a_run_of_a_task_that_is_being_deleted_has_no_limits(
     assert (run.timeout, run.memory_limit_mb, run.executor, run.schedule) == (None, None, "", "")
 
 
-def test_what_a_silent_worker_held_is_taken_back_after_a_lease(
+def test_a_silent_worker_is_reaped_after_a_lease(
     queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
     claim(worker, now)
@@ -270,7 +266,7 @@ def test_what_a_silent_worker_held_is_taken_back_after_a_lease(
     assert worker.state == Worker.State.LOST
 
 
-def test_a_worker_that_beats_keeps_what_it_holds_whatever_its_clock_says(
+def test_a_heartbeat_keeps_runs_whatever_the_clock_says(
     queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
     claim(worker, now)
@@ -285,7 +281,7 @@ def test_a_worker_that_beats_keeps_what_it_holds_whatever_its_clock_says(
     assert queued.status == "running"
 
 
-def test_others_are_looked_after_although_the_databases_clock_was_set_back(
+def test_reaping_goes_on_after_the_clock_moves_back(
     queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
     reaper = scheduler()
@@ -297,7 +293,7 @@ def test_others_are_looked_after_although_the_databases_clock_was_set_back(
     assert (queued.status, queued.losses) == ("success", 1)
 
 
-def test_whoever_holds_the_place_of_a_task_is_running(
+def test_only_a_running_execution_may_be_exclusive(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     """Nobody could claim beside what has ended and still holds it."""
@@ -307,7 +303,7 @@ def test_whoever_holds_the_place_of_a_task_is_running(
     assert held.update(status="failed", exclusive=None) == 1
 
 
-def test_an_execution_whose_worker_has_no_row_any_more_is_taken_back(
+def test_an_execution_without_its_workers_row_is_reaped(
     queued: Execution, worker: Worker, now: datetime, scheduler: Callable[..., Scheduler]
 ) -> None:
     claim(worker, now)

@@ -61,16 +61,14 @@ def test_exactly_the_threshold_is_no_misfire(make: Make, now: datetime) -> None:
     assert rows(now) == [taken(5)]
 
 
-def test_once_catches_up_the_newest_and_covers_the_others_by_one_row(
-    make: Make, now: datetime
-) -> None:
+def test_once_catches_up_the_newest_slot(make: Make, now: datetime) -> None:
     make()
     assert fire(now + 22 * MINUTE) == 4
     assert rows(now) == [lost(5, 15, 3), taken(20, "catch_up")]
     assert reasons()[0] == "No scheduler was running; a later slot was run instead."
 
 
-def test_what_is_in_time_runs_besides_what_is_caught_up(make: Make, now: datetime) -> None:
+def test_a_timely_slot_runs_besides_the_catch_up(make: Make, now: datetime) -> None:
     make(overlap_policy="allow")
     fire(now + 20.5 * MINUTE)
     assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20)]
@@ -91,7 +89,7 @@ def test_skip_covers_every_misfire(make: Make, now: datetime) -> None:
     assert task.state.next_run_at == now + 25 * MINUTE
 
 
-def test_all_catches_up_the_newest_in_order_up_to_its_limit(make: Make, now: datetime) -> None:
+def test_all_catches_up_in_order_within_its_limit(make: Make, now: datetime) -> None:
     make(misfire_policy="all", catch_up_limit=2)
     fire(now + 22 * MINUTE)
     assert rows(now) == [lost(5, 10, 2), taken(15, "catch_up"), taken(20, "catch_up")]
@@ -102,7 +100,7 @@ def test_all_catches_up_the_newest_in_order_up_to_its_limit(make: Make, now: dat
     ]
 
 
-def test_what_is_caught_up_in_order_counts_against_what_waits(make: Make, now: datetime) -> None:
+def test_caught_up_slots_count_against_the_queue(make: Make, now: datetime) -> None:
     make(misfire_policy="all", catch_up_limit=2)
     fire(now + 11.5 * MINUTE)
     fire(now + 21.5 * MINUTE)
@@ -110,7 +108,7 @@ def test_what_is_caught_up_in_order_counts_against_what_waits(make: Make, now: d
     assert reasons()[-1] == "Too many executions were already queued."
 
 
-def test_a_slot_later_than_its_grace_is_not_run(make: Make, now: datetime) -> None:
+def test_a_slot_later_than_its_grace_is_missed(make: Make, now: datetime) -> None:
     make(misfire_policy="all", misfire_grace=360, overlap_policy="allow")
     fire(now + 16 * MINUTE)
     assert rows(now) == [lost(5, 5, 1), taken(10, "catch_up"), taken(15)]
@@ -144,7 +142,7 @@ def test_what_has_not_ended_decides_over_what_comes(
     assert sum(row[2] for row in rows(now)) == 6
 
 
-def test_a_run_that_somebody_asked_for_counts_and_is_left_alone(make: Make, now: datetime) -> None:
+def test_a_requested_run_counts_and_is_not_replaced(make: Make, now: datetime) -> None:
     task = make(overlap_policy="cancel_other")
     asked = Execution.for_task(task, trigger="manual", now=now)
     asked.save()
@@ -158,7 +156,7 @@ def test_a_run_that_somebody_asked_for_counts_and_is_left_alone(make: Make, now:
     assert reasons()[-1] == "An earlier execution had not finished."
 
 
-def test_of_slots_that_come_together_only_the_newest_cancels(make: Make, now: datetime) -> None:
+def test_only_the_newest_of_simultaneous_slots_cancels(make: Make, now: datetime) -> None:
     make("every 20 seconds", overlap_policy="cancel_other")
     fire(now + MINUTE)
     statuses = list(Execution.objects.order_by("slot").values_list("status", "slots"))
@@ -177,7 +175,7 @@ def test_a_covering_row_grows_with_each_look(make: Make, now: datetime) -> None:
     assert task.state.covering == Execution.objects.get().pk
 
 
-def test_a_slot_that_runs_ends_the_row_that_covers_those_before(make: Make, now: datetime) -> None:
+def test_a_slot_that_runs_ends_the_covering_row(make: Make, now: datetime) -> None:
     make(misfire_policy="skip")
     fire(now + 7 * MINUTE)
     fire(now + 10 * MINUTE)
@@ -194,7 +192,7 @@ def test_another_reason_begins_another_row(make: Make, now: datetime) -> None:
     assert rows(now) == [lost(5, 10, 2, "skipped"), lost(15, 20, 2)]
 
 
-def test_a_row_that_was_pruned_is_not_gone_on_with(make: Make, now: datetime) -> None:
+def test_a_pruned_row_is_not_continued(make: Make, now: datetime) -> None:
     make(misfire_policy="skip")
     fire(now + 7 * MINUTE)
     Execution.objects.all().delete()
@@ -202,7 +200,7 @@ def test_a_row_that_was_pruned_is_not_gone_on_with(make: Make, now: datetime) ->
     assert rows(now) == [lost(10, 10, 1)]
 
 
-def test_hours_of_seconds_in_a_pause_make_one_row(make: Make, now: datetime) -> None:
+def test_hours_of_paused_seconds_make_one_row(make: Make, now: datetime) -> None:
     task = make("every 1 second", paused_until=now + timedelta(days=31))
     for half in (1, 2):
         fire(now + half * HOURS)
@@ -215,7 +213,7 @@ def test_hours_of_seconds_in_a_pause_make_one_row(make: Make, now: datetime) -> 
     assert task.state.next_run_at == row.slot_until + SECOND
 
 
-def test_everything_is_paused_from_when_until_when_it_is(make: Make, now: datetime) -> None:
+def test_a_global_pause_skips_slots_until_resumed(make: Make, now: datetime) -> None:
     make()
     Pause.objects.begin(now + 7 * MINUTE, reason="maintenance", by="cli:ada")
     fire(now + 10 * MINUTE)
@@ -232,7 +230,7 @@ def test_everything_is_paused_from_when_until_when_it_is(make: Make, now: dateti
     ]
 
 
-def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
+def test_a_backlog_is_decided_in_several_transactions(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 3)
@@ -249,7 +247,7 @@ def test_a_backlog_is_decided_in_several_looks_with_the_same_result(
     ]
 
 
-def test_a_look_leaves_a_backlog_to_the_next_and_begins_with_what_is_hardly_late(
+def test_hardly_late_slots_go_before_a_backlog(
     make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 10)
@@ -262,7 +260,7 @@ def test_a_look_leaves_a_backlog_to_the_next_and_begins_with_what_is_hardly_late
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8, 100])
-def test_a_limit_above_a_look_is_kept_all_the_same(
+def test_a_catch_up_limit_above_the_batch_holds(
     make: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     monkeypatch.setattr(firing, "MAX_SLOTS_PER_TRANSACTION", 3)
@@ -276,7 +274,7 @@ def test_a_limit_above_a_look_is_kept_all_the_same(
     assert sum(row[2] for row in rows(now)) == 20
 
 
-def test_a_window_has_its_first_slot_and_not_its_last(make: Make, now: datetime) -> None:
+def test_a_window_includes_its_start_not_its_end(make: Make, now: datetime) -> None:
     task = make(starts_at=now + 10 * MINUTE, ends_at=now + 20 * MINUTE, overlap_policy="allow")
     assert task.state.next_run_at == now + 10 * MINUTE
     fire(now + 10 * MINUTE)
@@ -286,9 +284,7 @@ def test_a_window_has_its_first_slot_and_not_its_last(make: Make, now: datetime)
     assert task.state.next_run_at is None
 
 
-def test_jitter_is_drawn_from_task_and_slot_and_ends_before_the_next(
-    make: Make, now: datetime
-) -> None:
+def test_jitter_depends_on_task_and_slot(make: Make, now: datetime) -> None:
     task = make("every 1 minute", jitter=3600, overlap_policy="allow")
     for minute in range(1, 31):
         fire(now + minute * MINUTE)
@@ -314,7 +310,7 @@ def test_jitter_moves_neither_slot_nor_clock(make: Make, now: datetime) -> None:
     assert task.state.next_run_at == now + 10 * MINUTE
 
 
-def test_the_log_tells_what_was_lost_and_warns_of_what_was_missed(
+def test_the_log_reports_skipped_and_warns_of_missed(
     make: Make, now: datetime, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(misfire_policy="skip", overlap_policy="skip")

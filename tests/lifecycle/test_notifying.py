@@ -85,7 +85,7 @@ def test_attempts_wake_nobody_and_what_is_requeued_does(
     assert wakes(lambda: requeueing.requeue(failed.pk, now)) == 0
 
 
-def test_pauses_of_everything_wake_when_they_begin_and_end(wakes: Wakes, now: datetime) -> None:
+def test_global_pauses_wake_workers_at_both_ends(wakes: Wakes, now: datetime) -> None:
     assert wakes(lambda: Pause.objects.begin(now)) == 1
     assert wakes(lambda: Pause.objects.begin(now + MINUTE)) == 1
     assert wakes(lambda: Pause.objects.resume(now + 2 * MINUTE)) == 1

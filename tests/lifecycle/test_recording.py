@@ -120,7 +120,7 @@ def test_counts_stay_within_what_a_column_holds(running: list[Execution], worker
     assert record(worker, running[0], Counts(processed=1, errors=1)).error_count == 1
 
 
-def test_an_attempt_that_begins_from_the_start_forgets_how_far_the_one_before_came(
+def test_starting_over_forgets_progress_and_counts(
     running: list[Execution], worker: Worker
 ) -> None:
     record(worker, running[0], Progress(done=1), Counts(processed=5, errors=1), line("kept"))
@@ -130,9 +130,7 @@ def test_an_attempt_that_begins_from_the_start_forgets_how_far_the_one_before_ca
     assert record(worker, running[0], StartedOver(), Counts(processed=2)).processed_count == 2
 
 
-def test_one_batch_of_many_runs_is_written_in_one_transaction(
-    running: list[Execution], worker: Worker
-) -> None:
+def test_a_batch_of_runs_is_one_transaction(running: list[Execution], worker: Worker) -> None:
     batch = [
         message
         for number in range(50)
@@ -195,7 +193,7 @@ def test_another_attempt_may_not_speak_for_an_execution(
     assert logged(running[1]) == ["mine"]
 
 
-def test_the_attempt_that_is_held_is_told_from_the_one_before(
+def test_the_current_attempt_is_told_from_earlier_ones(
     running: list[Execution], worker: Worker, now: datetime
 ) -> None:
     first = running[0]
@@ -219,7 +217,7 @@ def test_what_has_ended_or_gone_speaks_no_more(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_claim_lost_between_the_look_and_the_write_has_them_looked_at_again(
+def test_messages_are_checked_again_after_a_lost_claim(
     running: list[Execution], worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, _ = running
@@ -289,7 +287,7 @@ def test_any_level_can_be_written(
         Counts(processed="many"),  # type: ignore[arg-type]
     ],
 )
-def test_a_message_that_cannot_be_written_stops_no_other(
+def test_an_unwritable_message_stops_no_other(
     running: list[Execution], worker: Worker, caplog: pytest.LogCaptureFixture, bad: Message
 ) -> None:
     first, second, third = running
@@ -306,7 +304,7 @@ def test_a_message_that_cannot_be_written_stops_no_other(
     assert f"execution={second.pk} attempt=1" in said.getMessage()
 
 
-def test_a_database_that_is_away_keeps_all_messages_with_the_caller(
+def test_a_failing_database_leaves_messages_with_the_caller(
     running: list[Execution], worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*args: Any, **options: Any) -> int:
@@ -334,9 +332,7 @@ def test_long_lines_are_cut(running: list[Execution], worker: Worker) -> None:
         assert "characters cut" in text
 
 
-def test_lines_stay_in_the_order_in_which_they_were_said(
-    running: list[Execution], worker: Worker
-) -> None:
+def test_lines_stay_in_the_order_they_were_said(running: list[Execution], worker: Worker) -> None:
     earlier = line("second", logged_at=START - timedelta(hours=1))
     record(worker, running[0], line("first"), earlier)
     assert logged(record(worker, running[0], line("third"))) == ["first", "second", "third"]
@@ -354,7 +350,7 @@ def test_what_was_written_is_not_written_again(running: list[Execution], worker:
     assert logged(running[0]) == ["one", "two", "three"]
 
 
-def test_what_a_run_says_is_written_in_its_order_though_a_batch_is_parted(
+def test_messages_stay_in_order_when_batches_are_split(
     running: list[Execution], worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that is held up in the first half of a batch is left alone in the second."""

@@ -70,7 +70,7 @@ def tick_until_it_waits(worker: Scheduler, moment: datetime) -> Execution:
     return Execution.objects.get()
 
 
-def test_true_means_five_after_1_2_4_8_and_16_seconds_and_up_to_a_tenth_more() -> None:
+def test_retry_true_means_five_with_exponential_backoff() -> None:
     nominal = [1, 2, 4, 8, 16]
     for key in ("a", "b", "c"):
         waits = [retry_of(True).wait(n, key=key) for n in (1, 2, 3, 4, 5)]
@@ -120,13 +120,13 @@ def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         Retry(**wrong)
 
 
-def test_a_retry_is_true_a_number_or_a_value() -> None:
+def test_a_retry_is_true_a_number_or_retry() -> None:
     with pytest.raises(InvalidTask, match="retry: must be True, a number of retries or a Retry"):
         retry_of("often")
 
 
 @pytest.mark.django_db
-def test_a_failure_waits_longer_each_time_and_each_attempt_is_kept(
+def test_each_failure_waits_longer_and_is_kept(
     one: Task, luck: Luck, scheduler: MakeScheduler, now: datetime
 ) -> None:
     luck.errors = [ConnectionError(f"no luck {n}") for n in range(1, 6)]
@@ -153,7 +153,7 @@ def test_a_failure_waits_longer_each_time_and_each_attempt_is_kept(
 
 
 @pytest.mark.django_db
-def test_when_its_retries_are_used_up_it_has_failed(
+def test_a_run_without_retries_left_has_failed(
     one: Task, luck: Luck, scheduler: MakeScheduler, now: datetime
 ) -> None:
     luck.errors = [RuntimeError("no luck")] * 9
@@ -193,7 +193,7 @@ def test_some_failures_are_final_at_once(
 
 
 @pytest.mark.django_db
-def test_a_payload_that_the_handler_refuses_is_not_tried_again(
+def test_an_invalid_payload_is_not_retried(
     one: Task, scheduler: MakeScheduler, now: datetime
 ) -> None:
     run_task_now("one", now=now)
@@ -269,7 +269,7 @@ def test_what_waits_for_a_retry_occupies_its_task(
     assert list(rows) == [("queued", 1), ("skipped", 2)]
 
 
-def test_retries_are_declared_as_a_number_or_as_a_value(registry: HandlerRegistry) -> None:
+def test_retries_are_declared_as_number_or_retry(registry: HandlerRegistry) -> None:
     @scheduled_task(retry=True)
     def a() -> None: ...
 
@@ -290,7 +290,7 @@ def test_exception_classes_belong_to_the_handler(luck: Luck, db: None) -> None:
     assert register_task("two", "jobs.try", retry=2).max_retries == 2
 
 
-def test_a_number_of_retries_that_a_person_changed_is_kept(luck: Luck, db: None) -> None:
+def test_an_edited_number_of_retries_is_kept(luck: Luck, db: None) -> None:
     sync()
     task = Task.objects.get()
     assert task.max_retries == 5

@@ -37,7 +37,7 @@ def test_what_is_queued_is_cancelled_at_once(queued: Execution, now: datetime) -
     assert (queued.status, queued.reason, queued.finished_at) == ("cancelled", "Not today.", now)
 
 
-def test_what_runs_is_asked_to_stop_by_its_worker(
+def test_a_running_execution_is_stopped_by_its_worker(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
@@ -49,7 +49,7 @@ def test_what_runs_is_asked_to_stop_by_its_worker(
 
 
 @pytest.mark.parametrize("status", ["cancelled", "success", "failed"])
-def test_what_was_asked_to_stop_ends_as_it_ends_and_is_not_retried(
+def test_a_cancelled_run_ends_without_retries(
     queued: Execution, worker: Worker, now: datetime, status: str
 ) -> None:
     claimed = claim(worker, now)
@@ -58,7 +58,7 @@ def test_what_was_asked_to_stop_ends_as_it_ends_and_is_not_retried(
     assert (ended.status, ended.failures) == (status, status == "failed")
 
 
-def test_what_is_lost_after_it_was_asked_to_stop_is_cancelled(
+def test_a_cancelled_run_that_is_lost_is_cancelled(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     claimed = claim(worker, now)
@@ -72,9 +72,7 @@ def test_what_has_ended_is_not_cancelled(queued: Execution, worker: Worker, now:
     assert stopping.cancel([queued.pk], now, reason="Too late.") == []
 
 
-def test_what_failed_is_run_once_more_and_resolved_by_it(
-    queued: Execution, worker: Worker, now: datetime
-) -> None:
+def test_a_requeued_failure_is_resolved(queued: Execution, worker: Worker, now: datetime) -> None:
     fail_for_good(queued, worker, now)
     again = requeueing.requeue(queued.pk, now + MINUTE, by="user:ada")
     assert again is not None
@@ -93,7 +91,7 @@ def test_another_payload_may_be_given(queued: Execution, worker: Worker, now: da
     assert again.payload == {"n": 2}
 
 
-def test_only_what_failed_and_has_a_task_is_requeued(
+def test_only_a_failure_with_a_task_is_requeued(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     assert requeueing.requeue(queued.pk, now) is None

@@ -41,7 +41,7 @@ def update(rows: list[Execution], values: list[dict[str, Any]]) -> int:
     return update_each(Execution, pairs, using="default")
 
 
-def test_every_row_gets_its_own_values_to_the_letter(rows: list[Execution], now: datetime) -> None:
+def test_every_row_gets_exactly_its_own_values(rows: list[Execution], now: datetime) -> None:
     values = [
         {
             "result": result,
@@ -66,7 +66,7 @@ def test_every_row_gets_its_own_values_to_the_letter(rows: list[Execution], now:
         assert {name: getattr(row, name) for name in given} == given
 
 
-def test_a_row_that_has_moved_on_is_left_and_the_count_tells(rows: list[Execution]) -> None:
+def test_a_row_that_has_moved_on_is_left(rows: list[Execution]) -> None:
     Execution.objects.filter(pk=rows[1].pk).update(status="running")
     assert update(rows, [{"status": "skipped", "reason": str(n)} for n in range(5)]) == 4
     statuses = Execution.objects.order_by("pk").values_list("status", "reason")
@@ -79,7 +79,7 @@ def test_a_row_that_has_moved_on_is_left_and_the_count_tells(rows: list[Executio
     ]
 
 
-def test_what_all_rows_have_in_common_is_written_to_each(rows: list[Execution]) -> None:
+def test_values_all_rows_share_are_written_to_each(rows: list[Execution]) -> None:
     assert update(rows[:3], [{"reason": HARD_TEXT, "result": {"same": None}}] * 3) == 3
     written = Execution.objects.exclude(reason="").values_list("reason", "result")
     assert list(written) == [(HARD_TEXT, {"same": None})] * 3
@@ -101,7 +101,7 @@ def test_nothing_to_write_asks_the_database_nothing() -> None:
     assert not asked.captured_queries
 
 
-def test_copies_have_the_columns_of_their_source_and_the_defaults_of_their_model(
+def test_copies_have_source_columns_and_model_defaults(
     make_task: Callable[..., Task], now: datetime
 ) -> None:
     payload = {"n": 3, "text": HARD_TEXT}
@@ -118,7 +118,7 @@ def test_copies_have_the_columns_of_their_source_and_the_defaults_of_their_model
             assert getattr(copies[0], field.attname) == getattr(by_hand, field.attname), field
 
 
-def test_a_copy_of_a_slot_that_is_there_and_one_of_nothing_are_left_out(
+def test_copying_leaves_out_existing_slots_and_missing_tasks(
     make_task: Callable[..., Task], now: datetime
 ) -> None:
     task, gone = make_task("one", NOTHING), make_task("gone", NOTHING)

@@ -44,7 +44,7 @@ def tasks(make_task: Make) -> list[Task]:
     return [make_task(name, NOTHING) for name in "abcde"]
 
 
-def test_it_is_built_once_and_finds_what_each_call_asks_for(tasks: list[Task]) -> None:
+def test_a_query_is_compiled_once_for_all_calls(tasks: list[Task]) -> None:
     build = Counted()
     query = CompiledQuery(build, "names")
     every = Task.objects.using("default")
@@ -117,12 +117,12 @@ def test_rows_are_locked_by_it_too(make_task: Make, now: datetime) -> None:
     assert len(locks) == (2 if connection.vendor == "postgresql" else 0)
 
 
-def test_the_internals_of_the_orm_are_those_of_a_known_django() -> None:
+def test_the_orm_internals_are_of_known_django_versions() -> None:
     """Run this file with a new version before you add it here."""
     assert django.VERSION[:2] in {(5, 2), (6, 0), (6, 1)}
 
 
-def test_a_backend_that_cannot_lock_rows_has_sql_of_its_own() -> None:
+def test_a_backend_without_row_locks_has_own_sql() -> None:
     if connection.vendor != "postgresql":
         pytest.skip("Queries are compiled once on PostgreSQL only.")
     from tests.support.unlocked_postgresql.base import DatabaseWrapper  # noqa: PLC0415 -- psycopg

@@ -12,7 +12,7 @@ from scheduled_tasks.models.pause import begin_pause
 pytestmark = pytest.mark.django_db
 
 
-def test_a_pause_that_is_begun_again_after_a_conflict_gets_an_id_of_its_own(now: datetime) -> None:
+def test_a_pause_begun_again_gets_a_new_id(now: datetime) -> None:
     """Another process may have got the id of the try that was rolled back."""
     pause = begin_pause(Pause(begun_at=now, reason="Deploy"))
     begin_pause(pause)

@@ -46,9 +46,7 @@ def left(execution: Execution, now: datetime, done: float | None = None) -> floa
     return None if estimate is None else round(estimate / MINUTE, 2)
 
 
-def test_nothing_tells_of_the_first_run_that_says_nothing(
-    running: Execution, now: datetime
-) -> None:
+def test_a_first_silent_run_has_no_estimate(running: Execution, now: datetime) -> None:
     assert left(running, now + MINUTE) is None
     assert left(running, now + MINUTE, 0) is None
 
@@ -58,7 +56,7 @@ def test_the_first_run_goes_by_its_own_pace(running: Execution, now: datetime) -
     assert left(running, now + 4 * MINUTE, 100) == 0
 
 
-def test_a_run_that_says_nothing_takes_as_long_as_those_before(
+def test_a_silent_run_is_estimated_from_earlier_ones(
     running: Execution, task: Task, now: datetime
 ) -> None:
     ran(task, now, 4, 10, 5, 1, 6)
@@ -66,9 +64,7 @@ def test_a_run_that_says_nothing_takes_as_long_as_those_before(
     assert left(running, now + 6 * MINUTE) is None, "it takes longer than usual"
 
 
-def test_its_own_pace_counts_the_more_the_further_it_is(
-    running: Execution, task: Task, now: datetime
-) -> None:
+def test_its_own_pace_counts_more_over_time(running: Execution, task: Task, now: datetime) -> None:
     ran(task, now, 10)
     assert left(running, now, 0) == 10
     assert left(running, now + 10 * MINUTE, 50) == 7.5, "half of 20 by its own pace, half of 10"

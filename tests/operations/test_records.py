@@ -94,7 +94,7 @@ def test_a_task_has_its_policies_and_its_runs(make_task: Make) -> None:
     assert {camel_case(name) for name in Policies.DECLARED_FIELDS} <= set(record)
 
 
-def test_a_task_that_never_ran_has_null_for_its_last_run(make_task: Make) -> None:
+def test_a_task_that_never_ran_has_null_values(make_task: Make) -> None:
     make_task("by-hand", "shop.cleanup")
     record = task_record(list_tasks().get())
     keys = ("lastRun", "nextRun", "lastStatus", "anchor")
@@ -197,7 +197,7 @@ def test_secrets_of_executions_are_masked() -> None:
         ("stderr", logging.WARNING, "log"),
     ],
 )
-def test_a_log_line_has_the_name_of_its_level(logger: str, level: int, expected: str) -> None:
+def test_a_log_line_names_its_level(logger: str, level: int, expected: str) -> None:
     line = ExecutionLog(
         pk=7,
         execution_id=3,

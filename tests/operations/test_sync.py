@@ -51,7 +51,7 @@ def cleanup() -> Task:
     return Task.objects.select_related("state").get(name="shop.cleanup")
 
 
-def test_a_declaration_becomes_a_row_and_a_second_sync_changes_nothing() -> None:
+def test_a_declaration_becomes_a_row_once() -> None:
     assert [str(change) for change in sync()] == ["create shop.cleanup"]
     task = cleanup()
     assert task.origin == Task.Origin.CODE
@@ -61,7 +61,7 @@ def test_a_declaration_becomes_a_row_and_a_second_sync_changes_nothing() -> None
     assert sync() == []
 
 
-def test_a_disabled_task_stays_disabled_over_restart_and_redeploy() -> None:
+def test_a_disabled_task_stays_disabled_over_releases() -> None:
     sync()
     disable_task("shop.cleanup")
     sync()
@@ -70,7 +70,7 @@ def test_a_disabled_task_stays_disabled_over_restart_and_redeploy() -> None:
     assert cleanup().state.next_run_at is None
 
 
-def test_a_field_that_a_person_edited_keeps_that_value() -> None:
+def test_an_edited_field_keeps_its_value() -> None:
     sync()
     edit(schedule="30 5 * * *")
     release("0 4 * * *")
@@ -103,7 +103,7 @@ def test_limits_follow_the_code_and_people() -> None:
     assert task.changed_from_code == ["timeout"]
 
 
-def test_an_edit_that_agrees_with_the_next_release_is_an_edit_no_more() -> None:
+def test_an_edit_equal_to_a_release_is_forgotten() -> None:
     sync()
     edit(schedule="0 4 * * *")
     release("0 4 * * *")
@@ -112,7 +112,7 @@ def test_an_edit_that_agrees_with_the_next_release_is_an_edit_no_more() -> None:
     assert cleanup().schedule == "0 5 * * *"
 
 
-def test_force_takes_edits_back_but_leaves_enabled_to_people() -> None:
+def test_force_reverts_edits_except_enabled() -> None:
     sync()
     edit(schedule="30 5 * * *")
     disable_task("shop.cleanup")
@@ -136,7 +136,7 @@ def test_an_anchor_given_in_code_is_the_phase(registry: HandlerRegistry, now: da
     assert Task.objects.get(name="anchored").anchor == now
 
 
-def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_back() -> None:
+def test_an_undeclared_task_is_parked_until_it_returns() -> None:
     sync()
     for trigger in ("schedule", "manual"):
         Execution.for_task(cleanup(), trigger=trigger, now=cleanup().created_at).save()
@@ -153,7 +153,7 @@ def test_a_declaration_that_disappears_parks_its_task_and_its_return_takes_it_ba
     assert cleanup().state.next_run_at is not None
 
 
-def test_a_task_made_by_hand_is_never_touched_and_its_name_is_a_conflict() -> None:
+def test_a_task_made_by_hand_is_a_conflict() -> None:
     register_task("shop.cleanup", "shop.cleanup", "every 2 hours")
     [change] = sync()
     assert change.action == "conflict"
@@ -161,7 +161,7 @@ def test_a_task_made_by_hand_is_never_touched_and_its_name_is_a_conflict() -> No
     assert cleanup().schedule == "every 2 hours"
 
 
-def test_a_task_keeps_the_name_that_its_handler_gave_it_when_a_namesake_comes(
+def test_a_task_keeps_its_name_beside_a_namesake(
     registry: HandlerRegistry,
 ) -> None:
     def cleanup() -> None: ...
@@ -182,7 +182,7 @@ def test_a_task_keeps_the_name_that_its_handler_gave_it_when_a_namesake_comes(
     }
 
 
-def test_a_name_that_no_task_may_have_is_put_in_letters_that_it_may(
+def test_an_invalid_name_is_made_of_allowed_letters(
     registry: HandlerRegistry,
 ) -> None:
     def läufe_Über_Nacht() -> None: ...  # noqa: N802, PLC2401
@@ -200,7 +200,7 @@ def test_one_handler_may_serve_several_declared_tasks(registry: HandlerRegistry)
     assert Task.objects.get(name="cleanup-week").payload == {"days": 7}
 
 
-def test_a_declared_task_is_disabled_not_deleted_and_others_are_deleted() -> None:
+def test_unregistering_a_declared_task_only_disables_it() -> None:
     sync()
     register_task("by-hand", "shop.cleanup")
     unregister_task("shop.cleanup")
@@ -209,7 +209,7 @@ def test_a_declared_task_is_disabled_not_deleted_and_others_are_deleted() -> Non
     assert not cleanup().enabled
 
 
-def test_migrate_writes_the_declarations_unless_it_is_told_not_to(
+def test_migrate_syncs_declarations_unless_told_not_to(
     settings: Any,
 ) -> None:
     call_command("migrate", verbosity=0)
@@ -233,12 +233,12 @@ def test_a_task_made_without_its_clock_gets_one(registry: HandlerRegistry) -> No
     assert Task.objects.get(name="bulk").state.next_run_at is not None
 
 
-def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
+def test_a_dry_run_tells_changes_without_making_them() -> None:
     assert [change.action for change in sync(dry_run=True)] == ["create"]
     assert not Task.objects.exists()
 
 
-def test_old_code_does_not_write_over_new_code_while_both_run(now: datetime) -> None:
+def test_old_code_does_not_overwrite_newer_code(now: datetime) -> None:
     old_digest = global_registry.digest
     announce(old_digest, now - timedelta(hours=2), state=Worker.State.STOPPED)
     with global_registry.isolated():
@@ -253,7 +253,7 @@ def test_old_code_does_not_write_over_new_code_while_both_run(now: datetime) -> 
     assert cleanup().schedule == "0 2 * * *"
 
 
-def test_the_command_fails_a_check_until_the_tasks_are_synced() -> None:
+def test_check_fails_until_the_tasks_are_synced() -> None:
     with pytest.raises(CommandError, match=r"create shop\.cleanup"):
         call_command("synctasks", check=True)
     out = StringIO()

@@ -56,7 +56,7 @@ def test_a_task_is_made_with_its_clock() -> None:
     assert get_task("weekly").state.next_run_at == task.next_slot(task.updated_at)
 
 
-def test_registering_again_changes_the_task_and_keeps_its_history() -> None:
+def test_registering_again_changes_the_task_keeping_history() -> None:
     task = register_task("weekly", "shop.cleanup", "0 2 * * *")
     run_task_now("weekly")
     changed = register_task(
@@ -116,7 +116,7 @@ def test_schedules_may_be_values(now: datetime) -> None:
         ({"executor": "celery"}, "executor", "'celery' is not a valid choice"),
     ],
 )
-def test_what_could_never_run_is_refused_and_nothing_is_saved(
+def test_an_invalid_task_is_refused_and_not_saved(
     fields: dict[str, Any], wrong: str, says: str
 ) -> None:
     task = {"name": "weekly", "handler": "cleanup"} | fields
@@ -138,20 +138,20 @@ def test_limits_are_kept_until_they_are_given_anew() -> None:
     assert (task.timeout, task.memory_limit_mb, task.executor) == (None, 200, "")
 
 
-def test_a_refused_change_leaves_the_task_as_it_was() -> None:
+def test_a_refused_change_leaves_the_task_unchanged() -> None:
     register_task("weekly", "cleanup", "0 2 * * *")
     with pytest.raises(InvalidTask):
         register_task("weekly", "cleanup", "0 2 * * * *")
     assert get_task("weekly").schedule == "0 2 * * *"
 
 
-def test_even_a_row_saved_without_validation_cannot_hold_a_bad_schedule() -> None:
+def test_saving_without_validation_refuses_a_bad_schedule() -> None:
     with pytest.raises(InvalidSchedule):
         Task(name="x", handler="shop.cleanup", schedule="nonsense").save()
     assert not Task.objects.exists()
 
 
-def test_a_task_for_a_handler_with_required_arguments_can_wait_for_them() -> None:
+def test_a_task_may_lack_required_arguments_until_run() -> None:
     register_task("export", "shop.export")
     with pytest.raises(InvalidPayload, match="customer: required"):
         run_task_now("export")
@@ -171,7 +171,7 @@ def test_a_bad_payload_queues_nothing() -> None:
     assert not Execution.objects.exists()
 
 
-def test_a_task_whose_handler_is_gone_cannot_be_run() -> None:
+def test_a_task_without_its_handler_cannot_run() -> None:
     register_task("weekly", "cleanup")
     Task.objects.update(handler="shop.gone")
     with pytest.raises(UnknownHandler, match=r"shop\.gone"):
@@ -187,7 +187,7 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 100_000, "Weekly"])
-def test_what_cannot_be_a_name_is_unknown_on_every_database(name: str) -> None:
+def test_an_impossible_name_is_unknown_on_every_database(name: str) -> None:
     with pytest.raises(UnknownTask):
         get_task(name)
     assert not task_history(name).exists()
@@ -219,7 +219,7 @@ def test_run_now_joins_the_callers_transaction() -> None:
     assert not Execution.objects.exists()
 
 
-def test_switching_off_clears_the_clock_and_on_starts_it_anew() -> None:
+def test_disabling_clears_the_clock_and_enabling_restarts_it() -> None:
     register_task("weekly", "cleanup", "every 1 hour")
     anchor = get_task("weekly").anchor
     assert disable_task("weekly").state.next_run_at is None
@@ -228,7 +228,7 @@ def test_switching_off_clears_the_clock_and_on_starts_it_anew() -> None:
     assert task.state.next_run_at == task.next_slot(task.updated_at)
 
 
-def test_a_task_whose_schedule_became_bad_can_be_disabled_and_is_parked_when_enabled() -> None:
+def test_a_bad_schedule_parks_the_task_when_enabled() -> None:
     register_task("weekly", "cleanup", "every 1 hour")
     Task.objects.update(schedule="every now and then")
     assert disable_task("weekly").state.next_run_at is None
@@ -237,7 +237,7 @@ def test_a_task_whose_schedule_became_bad_can_be_disabled_and_is_parked_when_ena
     assert "every now and then" in state.parked_reason
 
 
-def test_mending_a_parked_task_takes_it_back_into_service() -> None:
+def test_mending_a_parked_task_unparks_it() -> None:
     task = register_task("weekly", "cleanup", "every 1 hour")
     park(task.state, "Its handler was away.", task.updated_at, using="default")
     task.description = "looked after"
@@ -247,7 +247,7 @@ def test_mending_a_parked_task_takes_it_back_into_service() -> None:
     assert state.next_run_at is not None
 
 
-def test_an_edit_of_an_interval_counts_from_now_and_any_other_edit_leaves_it() -> None:
+def test_only_editing_the_interval_moves_its_anchor() -> None:
     register_task("weekly", "cleanup", "every 1 hour")
     Task.objects.update(anchor=datetime(2026, 1, 1, 0, 7, tzinfo=UTC))
     task = get_task("weekly")

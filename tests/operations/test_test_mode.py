@@ -48,7 +48,7 @@ ENDS = ["success", "partial", "skipped", "failed"]
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_a_worker_runs_it_and_it_does_not_count(
+def test_a_test_mode_run_does_not_count(
     task: Task, scheduler: Callable[..., Scheduler], now: datetime, how: str
 ) -> None:
     before = state_of(task)
@@ -76,7 +76,7 @@ def test_a_real_run_counts(task: Task, scheduler: Callable[..., Scheduler], now:
     assert state_of(task)["execution_count"] == 1
 
 
-def test_a_queued_one_is_retried_like_any_other_and_stays_in_test_mode(
+def test_a_retry_stays_in_test_mode(
     task: Task, scheduler: Callable[..., Scheduler], now: datetime
 ) -> None:
     Task.objects.update(max_retries=1, retry_delay=60)
@@ -90,7 +90,7 @@ def test_a_queued_one_is_retried_like_any_other_and_stays_in_test_mode(
     assert state_of(task)["consecutive_failures"] == 0
 
 
-def test_a_run_in_test_mode_that_failed_is_nobodys_to_settle(
+def test_a_test_mode_failure_is_no_dead_letter(
     task: Task, scheduler: Callable[..., Scheduler], now: datetime
 ) -> None:
     failed = run_task_now("play", {"how": "failed"}, test_mode=True, now=now)

@@ -32,7 +32,7 @@ from tests.support.lengths import short_and_long
 
 pytestmark = pytest.mark.django_db
 
-MOST_TASKS = 3
+MAX_TASKS = 3
 #: An hour before the clocks of Berlin are put forward.
 START = utc("2026-03-29 00:00:00")
 
@@ -72,7 +72,7 @@ class Story(RuleBasedStateMachine):
     def begin(self, fields: dict[str, Any]) -> None:
         self.define(timedelta(0), fields)
 
-    @precondition(lambda self: len(self.tasks) < MOST_TASKS)
+    @precondition(lambda self: len(self.tasks) < MAX_TASKS)
     @rule(gap=gaps, fields=policies)
     def define(self, gap: timedelta, fields: dict[str, Any]) -> None:
         name = f"task-{len(self.world.ledger.tasks) + 1}"

@@ -77,7 +77,7 @@ EVENTS = {
 #: Between two events, in seconds.
 SHORT_GAPS = [0, 1, 5, 20, 59, 60, 61, 62, 90, 300, 600, 1_800]
 #: Between two events of a burst.
-LONGEST_GAP = timedelta(hours=3)
+MAX_GAP = timedelta(hours=3)
 #: Something goes on so often in a year; between, nobody looks.
 BURSTS = 40
 
@@ -124,7 +124,7 @@ class Year:
         if self.random.random() < 0.6 and (coming := self.world.coming(self.now)):
             soonest = min(self.random.sample(coming, min(4, len(coming))))
             early = timedelta(seconds=self.random.choice([0, 1]))
-            return min(soonest - self.now + gap - early, LONGEST_GAP)
+            return min(soonest - self.now + gap - early, MAX_GAP)
         return gap
 
     @property

@@ -82,7 +82,7 @@ def test_nothing_is_requested_at_first(cancellation: Cancellation) -> None:
     assert cancellation.call(lambda: "done") == "done"
 
 
-def test_a_request_from_another_thread_is_raised_in_the_handler(
+def test_another_threads_request_is_raised_in_the_handler(
     cancellation: Cancellation,
 ) -> None:
     late = soon(lambda: cancellation.request(TimeLimitExceeded, "late"))
@@ -109,7 +109,7 @@ def test_a_request_from_a_signal_interrupts_a_sleep(cancellation: Cancellation) 
         cancellation.call(lambda: time.sleep(LONG))
 
 
-def test_a_request_before_the_handler_begins_keeps_it_from_beginning(
+def test_a_request_before_the_handler_prevents_it(
     cancellation: Cancellation,
 ) -> None:
     called: list[int] = []
@@ -119,7 +119,7 @@ def test_a_request_before_the_handler_begins_keeps_it_from_beginning(
     assert called == []
 
 
-def test_a_request_after_the_handler_has_ended_is_in_vain(cancellation: Cancellation) -> None:
+def test_a_request_after_the_handler_is_in_vain(cancellation: Cancellation) -> None:
     assert cancellation.call(lambda: "done") == "done"
     cancellation.request(TimeLimitExceeded, "late")
     assert not cancellation.requested
@@ -141,7 +141,7 @@ def test_the_first_reason_stays_and_is_raised_again(cancellation: Cancellation) 
     assert cancellation.error is TimeLimitExceeded
 
 
-def test_a_catch_all_for_exceptions_does_not_swallow_it(cancellation: Cancellation) -> None:
+def test_except_exception_does_not_swallow_it(cancellation: Cancellation) -> None:
     def handler() -> None:
         while True:
             with suppress(Exception):
@@ -159,7 +159,7 @@ def test_what_a_handler_raises_itself_comes_through(cancellation: Cancellation) 
     assert not cancellation.requested
 
 
-def test_nothing_interrupts_inside_a_shield_and_it_is_raised_after_it(
+def test_a_request_in_a_shield_is_raised_afterwards(
     cancellation: Cancellation,
 ) -> None:
     steps: list[str] = []
@@ -236,7 +236,7 @@ def test_an_async_handler_is_cancelled_where_it_awaits(cancellation: Cancellatio
     assert cleaned == [1]
 
 
-def test_an_async_handler_is_not_begun_after_a_request(cancellation: Cancellation) -> None:
+def test_an_async_handler_stops_at_the_next_await(cancellation: Cancellation) -> None:
     async def handler() -> None:
         cancellation.request(TimeLimitExceeded, "late")
         await asyncio.sleep(0)
@@ -246,7 +246,7 @@ def test_an_async_handler_is_not_begun_after_a_request(cancellation: Cancellatio
         cancellation.call(lambda: async_to_sync(cancellation.awaited)(handler()))
 
 
-def test_a_request_after_an_async_handler_has_ended_is_in_vain(cancellation: Cancellation) -> None:
+def test_an_ended_async_handler_ignores_a_request(cancellation: Cancellation) -> None:
     async def handler() -> str:
         return "done"
 
@@ -274,7 +274,7 @@ class AtStep:
                 self.action()
 
 
-def test_a_signal_at_any_step_of_a_call_surfaces_inside_it_or_never() -> None:
+def test_a_signal_surfaces_inside_a_call_or_never() -> None:
     step, raised = 0, []
     while True:
         step += 1
@@ -295,7 +295,7 @@ def test_a_signal_at_any_step_of_a_call_surfaces_inside_it_or_never() -> None:
     assert 0 < len(raised) < step - 2, "before its end it is interrupted, and after it not"
 
 
-def test_a_request_from_another_thread_at_the_moment_of_the_end_surfaces_inside_or_never() -> None:
+def test_a_racing_request_surfaces_inside_or_never() -> None:
     seen = set()
     for _ in range(500):
         cancellation = Cancellation()

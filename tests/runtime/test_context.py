@@ -79,7 +79,7 @@ def test_counts_are_sent(context: TaskContext, recorder: FakeRecorder) -> None:
         lambda context: context.record(errors="1"),
     ],
 )
-def test_what_is_no_number_is_refused_where_it_is_said(
+def test_an_argument_that_is_no_number_is_refused(
     context: TaskContext, recorder: FakeRecorder, say: Callable[[TaskContext], None]
 ) -> None:
     with pytest.raises(TypeError, match="takes"):
@@ -87,7 +87,7 @@ def test_what_is_no_number_is_refused_where_it_is_said(
     assert recorder.sent == []
 
 
-def test_a_checkpoint_is_confirmed_and_can_be_read_as_the_next_attempt_will(
+def test_a_checkpoint_is_confirmed_and_read_as_stored(
     context: TaskContext, recorder: FakeRecorder
 ) -> None:
     assert context.checkpoint is None
@@ -105,7 +105,7 @@ def test_the_checkpoint_of_an_attempt_before_is_there(recorder: FakeRecorder) ->
     assert recorder.confirmed == [Checkpoint(value=None)]
 
 
-def test_what_cannot_be_a_checkpoint_leaves_the_one_before(
+def test_a_refused_checkpoint_leaves_the_previous_one(
     context: TaskContext, recorder: FakeRecorder
 ) -> None:
     context.checkpoint = 1
@@ -143,7 +143,7 @@ def test_cancelled_says_whether_the_run_has_to_stop() -> None:
     assert context.cancelled
 
 
-def test_a_context_made_by_hand_says_it_to_nobody() -> None:
+def test_a_context_made_by_hand_sends_nothing() -> None:
     context = context_of()
     context.progress(1)
     context.record(processed=1)
@@ -154,7 +154,7 @@ def test_a_context_made_by_hand_says_it_to_nobody() -> None:
     assert "recorder" not in repr(context)
 
 
-def test_a_context_made_by_hand_keeps_keys_and_checkpoints_in_memory() -> None:
+def test_a_context_made_by_hand_works_in_memory() -> None:
     context = context_of()
     context.checkpoint_in_transaction((1, 2))
     assert context.checkpoint == [1, 2]

@@ -29,7 +29,7 @@ def test_an_exception_is_raised_in_a_thread() -> None:
         interrupt()
 
 
-def test_an_exception_that_is_not_yet_raised_is_discarded() -> None:
+def test_an_exception_not_yet_raised_is_discarded() -> None:
     raised = []
 
     def run() -> None:

@@ -30,7 +30,7 @@ def test_the_internals_of_this_version_were_read() -> None:
 
 
 @pytest.mark.django_db
-def test_the_block_of_a_test_case_is_left_out() -> None:
+def test_the_block_of_a_test_is_omitted() -> None:
     assert connection.in_atomic_block
     assert open_blocks(connection) == []
     with transaction.atomic() as outer, transaction.atomic():

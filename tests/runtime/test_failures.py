@@ -79,11 +79,11 @@ Lone.__qualname__ = "Lo\udc80ne"
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_exception_as_broken_as_can_be_is_stored(error: Exception) -> None:
+def test_a_badly_broken_exception_is_stored(error: Exception) -> None:
     assert fields_of(error)["error_category"] in ("logic", "permanent")
 
 
-def test_an_exception_with_broken_notes_and_circular_causes_is_stored() -> None:
+def test_broken_notes_and_circular_causes_are_stored() -> None:
     error, other = ValueError("x"), KeyError("y")
     error.__notes__ = 5  # type: ignore[assignment]
     error.__cause__, other.__cause__ = other, error

@@ -56,7 +56,7 @@ def another_attempt(run: Run, worker: Worker, now: datetime) -> Run:
     return claim(worker, now).as_run()
 
 
-def test_a_key_is_used_up_when_its_block_has_ended(run: Run, worker: Worker, now: datetime) -> None:
+def test_a_key_is_used_up_after_its_block(run: Run, worker: Worker, now: datetime) -> None:
     context = context_at(now, run)
     with context.once("mail") as first:
         assert first
@@ -76,7 +76,7 @@ def test_each_key_and_each_task_is_by_itself(
             assert first
 
 
-def test_a_block_inside_another_of_the_same_key_is_not_the_first(run: Run, now: datetime) -> None:
+def test_a_nested_block_of_a_key_comes_second(run: Run, now: datetime) -> None:
     context = context_at(now, run)
     with context.once("mail") as outer:
         with context.once("mail") as inner:
@@ -96,9 +96,7 @@ def test_an_exception_frees_the_key(run: Run, now: datetime) -> None:
 
 
 @pytest.mark.parametrize("ttl", [60, timedelta(minutes=1)])
-def test_a_key_can_be_used_again_after_its_ttl(
-    run: Run, now: datetime, ttl: float | timedelta
-) -> None:
+def test_a_key_can_be_reused_after_its_ttl(run: Run, now: datetime, ttl: float | timedelta) -> None:
     for minute, first in enumerate((True, True, True)):
         moment = now + timedelta(minutes=minute)
         with context_at(moment, run).once("mail", ttl=ttl) as told:
@@ -108,9 +106,7 @@ def test_a_key_can_be_used_again_after_its_ttl(
     assert OnceKey.objects.get().expires_at == now + timedelta(minutes=3)
 
 
-def test_the_next_attempt_takes_over_what_one_that_died_has_held(
-    run: Run, worker: Worker, now: datetime
-) -> None:
+def test_the_next_attempt_takes_a_dead_ones_key(run: Run, worker: Worker, now: datetime) -> None:
     held = context_at(now, run).once("mail")
     assert held.__enter__()
     following = another_attempt(run, worker, now)
@@ -124,17 +120,13 @@ def test_the_next_attempt_takes_over_what_one_that_died_has_held(
         assert not first
 
 
-def test_an_attempt_that_is_over_does_not_take_what_the_next_one_holds(
-    run: Run, worker: Worker, now: datetime
-) -> None:
+def test_an_ended_attempt_takes_no_held_key(run: Run, worker: Worker, now: datetime) -> None:
     following = another_attempt(run, worker, now)
     with context_at(now, following).once("mail"), context_at(now, run).once("mail") as first:
         assert not first
 
 
-def test_another_execution_gets_nothing_until_the_holder_has_ended(
-    run: Run, worker: Worker, now: datetime
-) -> None:
+def test_a_key_is_free_once_its_holder_ended(run: Run, worker: Worker, now: datetime) -> None:
     assert context_at(now, run).once("mail").__enter__()
     other = begin("one", worker, now)
     for status in ("running", "queued"):
@@ -146,9 +138,7 @@ def test_another_execution_gets_nothing_until_the_holder_has_ended(
         assert first
 
 
-def test_what_an_execution_held_that_is_gone_is_free(
-    run: Run, worker: Worker, now: datetime
-) -> None:
+def test_a_deleted_executions_key_is_free(run: Run, worker: Worker, now: datetime) -> None:
     assert context_at(now, replace(run, execution_id=10**9)).once("mail").__enter__()
     with context_at(now, run).once("mail") as first:
         assert first
@@ -184,9 +174,7 @@ def end_with_an_effect(held: OnceBlock) -> None:
         held.__exit__(None, None, None)
 
 
-def test_an_exception_inside_a_transaction_that_goes_on_frees_the_key(
-    run: Run, now: datetime
-) -> None:
+def test_an_exception_in_a_transaction_frees_the_key(run: Run, now: datetime) -> None:
     context = context_at(now, run)
     with transaction.atomic():
         with pytest.raises(ValueError, match="no"), context.once("mail"):
@@ -197,7 +185,7 @@ def test_an_exception_inside_a_transaction_that_goes_on_frees_the_key(
 
 
 @pytest.mark.parametrize("savepoint", [True, False])
-def test_an_error_of_the_database_is_told_as_it_is(
+def test_a_database_error_is_raised_unchanged(
     run: Run,
     now: datetime,
     savepoint: bool,  # noqa: FBT001
@@ -210,7 +198,7 @@ def test_an_error_of_the_database_is_told_as_it_is(
     assert not OnceKey.objects.exists()
 
 
-def test_an_error_that_leaves_no_connection_is_told_as_it_is(run: Run, now: datetime) -> None:
+def test_an_error_without_a_connection_is_raised_unchanged(run: Run, now: datetime) -> None:
     connection.ensure_connection()
     with pytest.raises(Error), context_at(now, run).once("mail"):
         do_on_a_closed_connection()
@@ -223,9 +211,7 @@ def do_on_a_closed_connection() -> None:
     Group.objects.create(name="done")
 
 
-def test_async_handlers_have_it_on_the_connection_of_their_synchronous_parts(
-    run: Run, now: datetime
-) -> None:
+def test_async_handlers_use_once_on_their_synchronous_connection(run: Run, now: datetime) -> None:
     context = context_at(now, run)
 
     async def handler() -> list[bool]:

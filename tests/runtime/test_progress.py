@@ -63,7 +63,7 @@ def said(recorder: FakeRecorder) -> list[float]:
     return [message.done for message in recorder.sent if isinstance(message, Progress)]
 
 
-def test_what_is_said_often_is_sent_twice_a_second(clock: Clock, recorder: FakeRecorder) -> None:
+def test_frequent_progress_is_sent_twice_a_second(clock: Clock, recorder: FakeRecorder) -> None:
     context = context_of(recorder=recorder)
     for number in range(100):
         context.progress(number)
@@ -74,7 +74,7 @@ def test_what_is_said_often_is_sent_twice_a_second(clock: Clock, recorder: FakeR
     assert said(recorder)[-1] == 99
 
 
-def test_the_last_word_is_sent_when_the_run_ends(clock: Clock, recorder: FakeRecorder) -> None:
+def test_the_last_progress_is_sent_at_the_end(clock: Clock, recorder: FakeRecorder) -> None:
     context = context_of(recorder=recorder)
     context.progress(1, 2)
     context.progress(2, 2, "all")
@@ -96,7 +96,7 @@ def test_a_loop_counts_what_it_has_done(clock: Clock, recorder: FakeRecorder) ->
     assert recorder.sent[-1] == Progress(done=3, total=3, text="pages")
 
 
-def test_a_fast_loop_costs_a_message_now_and_then(clock: Clock, recorder: FakeRecorder) -> None:
+def test_a_fast_loop_sends_few_messages(clock: Clock, recorder: FakeRecorder) -> None:
     context = context_of(recorder=recorder)
     for _ in context.progress(range(1_000)):
         clock.pass_by(0.001)
@@ -113,7 +113,7 @@ def test_a_loop_that_hangs_has_said_where(clock: Clock, recorder: FakeRecorder) 
     assert said(recorder) == [0, 3]
 
 
-def test_a_loop_that_is_left_says_how_far_it_came(clock: Clock, recorder: FakeRecorder) -> None:
+def test_a_loop_left_early_sends_its_progress(clock: Clock, recorder: FakeRecorder) -> None:
     context = context_of(recorder=recorder)
     for number in context.progress(range(10)):
         if number == 4:
@@ -140,7 +140,7 @@ class Unmeasured(list[int]):
     ("items", "total"),
     [(range(3), 3), (numbers(), None), ({1, 2, 3}, 3), (Unmeasured([1, 2, 3]), None)],
 )
-def test_the_total_is_the_length_where_there_is_one(
+def test_the_total_is_the_length_if_known(
     items: Any, total: int | None, recorder: FakeRecorder
 ) -> None:
     assert len(list(context_of(recorder=recorder).progress(items))) == 3
@@ -165,7 +165,7 @@ def test_what_must_be_awaited_is_not_looped_through(recorder: FakeRecorder) -> N
         list(context_of(recorder=recorder).progress(async_numbers()))
 
 
-def test_a_refusal_ends_the_run_and_no_thread_of_ours(recorder: FakeRecorder) -> None:
+def test_a_refusal_ends_the_run_but_no_thread(recorder: FakeRecorder) -> None:
     context = context_of(recorder=recorder)
     context.progress(1)
     recorder.refuses = True

@@ -88,7 +88,7 @@ def circular() -> list[Any]:
         ({"a\0": [f"{LONE}x"]}, {"a\N{REPLACEMENT CHARACTER}": ["?x"]}),
     ],
 )
-def test_what_has_a_json_form_is_stored_as_it(value: Any, stored: Any) -> None:
+def test_a_json_value_is_stored_as_json(value: Any, stored: Any) -> None:
     assert sanitized_json(value) == stored
 
 
@@ -106,7 +106,7 @@ def test_what_has_a_json_form_is_stored_as_it(value: Any, stored: Any) -> None:
         ([10**5000], "<list whose repr() raised ValueError>"),
     ],
 )
-def test_what_has_no_json_form_is_kept_as_text(
+def test_a_value_without_json_is_kept_as_text(
     value: Any, stored: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert sanitized_json(value) == stored
@@ -121,7 +121,7 @@ def test_a_lazy_text_that_raises_is_no_failure() -> None:
     assert isinstance(sanitized_json({"text": lazystr(Broken())}), str)
 
 
-def test_a_structure_nested_too_deep_is_kept_as_text() -> None:
+def test_a_deeply_nested_structure_is_kept_as_text() -> None:
     assert isinstance(sanitized_json(nested(100_000)), str)
 
 
@@ -134,7 +134,7 @@ def test_a_long_result_is_cut_to_text() -> None:
             assert "characters cut" in stored
 
 
-def test_a_cut_takes_the_middle_out_and_says_how_much() -> None:
+def test_a_cut_removes_the_middle_and_says_so() -> None:
     cut = sanitized_text("begin" + "-" * 1000 + "end", limit=100)
     assert cut.startswith("begin---")
     assert cut.endswith("---end")
@@ -167,7 +167,7 @@ def test_text_loses_what_databases_refuse() -> None:
         max_leaves=20,
     )
 )
-def test_whatever_is_returned_is_stored_and_read_back_the_same(value: Any) -> None:
+def test_any_result_is_read_back_as_stored(value: Any) -> None:
     stored = sanitized_json(value)
     text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
     text.encode()

@@ -43,7 +43,7 @@ def test_slots(expression: str, slots: list[str]) -> None:
     assert found == [utc(slot) for slot in slots]
 
 
-def test_slots_are_in_utc_and_strictly_after_a_moment_of_any_zone() -> None:
+def test_slots_are_utc_whatever_the_moments_zone() -> None:
     moment = datetime(2026, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=3)))
     slot = Cron("0 * * * *").next_after(moment)
     assert slot == utc("2026-01-01 10:00")
@@ -85,7 +85,7 @@ def test_text_is_tidied() -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(expression=expressions | macros)
-def test_text_parses_to_an_equal_value_and_can_be_described(expression: str) -> None:
+def test_text_parses_to_an_equal_described_value(expression: str) -> None:
     try:
         schedule = Cron(expression, timezone="Asia/Tokyo")
     except InvalidSchedule as error:

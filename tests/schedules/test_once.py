@@ -54,7 +54,7 @@ def test_texts_and_descriptions() -> None:
     assert Once(utc("2026-12-01 08:00:05.999")) == Once(utc("2026-12-01 08:00:05"))
 
 
-def test_the_second_pass_of_a_repeated_time_is_refused() -> None:
+def test_a_repeated_times_second_pass_is_refused() -> None:
     with pytest.raises(InvalidSchedule, match="give the schedule the time zone 'UTC'"):
         Once(utc("2026-10-25 01:30"), timezone="Europe/Berlin")
     assert Once(utc("2026-10-25 01:30")).next_after(LONG_AGO) == utc("2026-10-25 01:30")

@@ -37,7 +37,7 @@ def cron(expression: str, zone: str) -> Cron:
 
 @played
 @given(expression=expressions, place=places(), early=seconds(2 * DAY))
-def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
+def test_slots_around_clock_changes_match_the_simulator(
     expression: str, place: tuple[str, datetime], early: timedelta
 ) -> None:
     zone, change = place
@@ -60,7 +60,7 @@ def test_slots_around_a_change_of_clocks_are_those_of_the_simulator(
     place=places(),
     early=seconds(timedelta(hours=26)),
 )
-def test_slots_in_the_small_hours_are_those_of_the_simulator(
+def test_slots_in_small_hours_match_the_simulator(
     times: tuple[str, str], place: tuple[str, datetime], early: timedelta
 ) -> None:
     expression = f"{times[0]} {times[1]} * * *"
@@ -76,7 +76,7 @@ def test_slots_in_the_small_hours_are_those_of_the_simulator(
     place=places(),
     late=st.integers(0, 60 * 24 * 366).map(lambda minutes: timedelta(minutes=minutes)),
 )
-def test_a_slot_is_the_next_one_of_every_moment_before_it(
+def test_a_slot_is_next_for_every_earlier_moment(
     expression: str, place: tuple[str, datetime], late: timedelta
 ) -> None:
     zone, moment = place
@@ -98,7 +98,7 @@ def test_days_are_those_of_the_calendar(expression: str, start: datetime) -> Non
     assert cron(f"0 0 {days}", "UTC").upcoming(len(expected), after=after) == expected
 
 
-def test_no_zone_changes_its_offset_twice_within_four_days() -> None:
+def test_no_zone_changes_twice_within_four_days() -> None:
     """Holds what the search for a change takes for granted, of the zones of this machine."""
     for name in available_timezones():
         zone = PythonZoneInfo.no_cache(name)

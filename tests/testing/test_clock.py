@@ -71,7 +71,7 @@ def test_a_night_in_which_clocks_are_changed() -> None:
     assert slots == [utc("2026-10-24 00:30"), utc("2026-10-25 00:30"), utc("2026-10-26 01:30")]
 
 
-def test_tasks_take_turns_in_the_order_of_their_moments() -> None:
+def test_tasks_run_in_the_order_of_their_moments() -> None:
     order: list[tuple[str, int]] = []
 
     @scheduled_task("0 3 * * *", name="report")
@@ -127,7 +127,7 @@ def test_a_failure_is_tried_again_after_its_delay() -> None:
     assert TaskState.objects.get().consecutive_failures == 0
 
 
-def test_what_asks_to_be_run_later_is_run_then() -> None:
+def test_a_run_to_be_retried_later_runs_then() -> None:
     @scheduled_task("0 2 * * *", name="later")
     def later(context: TaskContext) -> None:
         if context.attempt == 1:
@@ -137,7 +137,7 @@ def test_what_asks_to_be_run_later_is_run_then() -> None:
     assert (row.started_at, row.failures) == (utc("2026-03-01 07:00"), 0)
 
 
-def test_what_runs_again_and_again_at_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_immediate_retries_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     @scheduled_task("0 2 * * *", name="never")
     def never() -> None:
         raise RetryLater(0)
@@ -179,7 +179,7 @@ def test_test_mode_counts_for_nothing_beside_the_schedule() -> None:
     assert TaskState.objects.get().execution_count == 1
 
 
-def test_intervals_count_from_the_beginning_unless_code_anchors_them() -> None:
+def test_intervals_count_from_the_beginning_unless_anchored() -> None:
     anchor = datetime(2026, 2, 1, 0, 20, tzinfo=UTC)
 
     @scheduled_task("every 45 minutes", name="often")
@@ -223,7 +223,7 @@ def test_disabled_and_parked_tasks_do_not_fire() -> None:
     assert clock.move_by(hours=3) == []
 
 
-def test_the_slots_of_a_pause_are_accounted_for_and_what_waited_runs_after_it() -> None:
+def test_a_pause_skips_slots_and_delays_requested_runs() -> None:
     @scheduled_task("0 * * * *", name="hourly")
     def hourly() -> None: ...
 
@@ -239,7 +239,7 @@ def test_the_slots_of_a_pause_are_accounted_for_and_what_waited_runs_after_it() 
     ]
 
 
-def test_what_people_do_takes_the_moment_of_the_clock() -> None:
+def test_changes_by_hand_use_the_clocks_moment() -> None:
     @scheduled_task("0 * * * *", name="hourly")
     def hourly() -> None: ...
 

@@ -19,7 +19,7 @@ from scheduled_tasks.testing import HandlerRun, run_handler
 pytestmark = pytest.mark.usefixtures("registry")
 
 
-def test_it_returns_the_result_as_it_would_be_stored() -> None:
+def test_it_returns_the_result_as_stored() -> None:
     @scheduled_task(name="shop.report")
     def report(*, day: date) -> dict[str, date]:
         return {"day": day + timedelta(days=1)}
@@ -88,7 +88,7 @@ def test_the_context_is_what_the_test_says() -> None:
     assert context.payload == {"n": 4}
 
 
-def test_without_a_word_it_is_the_first_attempt_for_now() -> None:
+def test_the_default_is_a_first_attempt_for_now() -> None:
     @scheduled_task(name="shop.look")
     def look(context: TaskContext) -> list[object]:
         assert not context.test_mode

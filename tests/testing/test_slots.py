@@ -26,7 +26,7 @@ def handlers(registry: HandlerRegistry) -> None:
     def nightly() -> None: ...
 
 
-def test_a_task_that_is_only_in_code_is_found_by_its_name_and_its_handlers() -> None:
+def test_a_declared_task_is_found_by_several_names() -> None:
     @scheduled_task("30 2 * * *", timezone="Europe/Berlin")
     def early() -> None: ...
 
@@ -40,12 +40,12 @@ def test_a_task_that_is_only_in_code_is_found_by_its_name_and_its_handlers() -> 
         upcoming("nigtly")
 
 
-def test_a_task_that_code_declares_besides_is_found_by_its_name() -> None:
+def test_an_additional_declaration_is_found_by_its_name() -> None:
     declare("nightly", "0 4 * * *", name="once-more", timezone="UTC")
     assert_scheduled("once-more", "2026-03-01 04:00+00:00", after="2026-03-01 00:00+00:00")
 
 
-def test_without_a_moment_it_is_what_comes_after_now() -> None:
+def test_the_default_is_what_comes_after_now() -> None:
     [slot] = upcoming("nightly")
     assert datetime.now(UTC) < slot <= datetime.now(UTC) + timedelta(days=1)
     assert_scheduled("nightly", slot)
@@ -63,7 +63,7 @@ def test_a_change_of_clocks() -> None:
         assert_scheduled("nightly", "2026-10-26 02:30", after="2026-10-25 02:30+02:00")
 
 
-def test_other_slots_are_told_in_the_zone_of_the_task() -> None:
+def test_other_slots_are_told_in_the_tasks_zone() -> None:
     with pytest.raises(AssertionError) as raised:
         assert_scheduled("nightly", "2026-06-02 02:30+00:00", after="2026-06-01 12:00+00:00")
     assert str(raised.value) == (
@@ -117,9 +117,7 @@ def test_an_interval_counts_from_its_anchor() -> None:
         ("2026-10-25 02:30+01:00", datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
     ],
 )
-def test_moments_are_meant_in_the_zone_of_the_project(
-    given: str | datetime, moment: datetime
-) -> None:
+def test_moments_are_in_the_projects_zone(given: str | datetime, moment: datetime) -> None:
     assert moment_of(given) == moment
     assert moment_of(given).tzinfo is UTC
 
@@ -141,7 +139,7 @@ def test_moments_are_meant_in_the_zone_of_the_project(
         (datetime(2026, 10, 25, 2, 30), f"{TWICE}, as in '2026-10-25 02:30:00+02:00'."),
     ],
 )
-def test_what_is_no_moment_is_refused_with_one_sentence(given: str | datetime, said: str) -> None:
+def test_an_invalid_moment_is_refused_with_one_sentence(given: str | datetime, said: str) -> None:
     with pytest.raises(ValueError) as raised:  # noqa: PT011 -- the whole of it is compared
         moment_of(given)
     assert str(raised.value) == said

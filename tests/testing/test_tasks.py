@@ -37,7 +37,7 @@ def handlers(registry: HandlerRegistry) -> None:
 
 
 @pytest.mark.django_db
-def test_a_task_that_is_only_in_code_is_run_and_on_record() -> None:
+def test_a_task_only_in_code_runs_on_record() -> None:
     execution = run_task("cleanup", now="2026-03-01 12:00+00:00")
     assert execution == Execution.objects.get()
     assert (execution.status, execution.trigger) == ("success", "manual")
@@ -52,7 +52,7 @@ def test_a_task_that_is_only_in_code_is_run_and_on_record() -> None:
 
 
 @pytest.mark.django_db
-def test_a_payload_takes_the_place_of_the_tasks_own_and_test_mode_does_not_count() -> None:
+def test_a_payload_and_test_mode_can_be_given() -> None:
     execution = run_task("cleanup", {"days": 1}, test_mode=True)
     assert execution.result == {"days": 1, "test_mode": True}
     assert execution.test_mode
@@ -115,7 +115,7 @@ class WithoutOneTests(TransactionTestCase):
 
 
 @pytest.mark.django_db
-def test_what_a_handler_did_before_it_broke_the_transaction_is_undone() -> None:
+def test_a_broken_transaction_undoes_the_handlers_work() -> None:
     register_task("clash", "clash")
     run_task("clash")
     assert not Worker.objects.filter(label="a").exists()

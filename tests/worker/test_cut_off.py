@@ -158,7 +158,7 @@ def test_an_unanswered_end_is_announced_once(
     assert "taken from this worker" not in caplog.text
 
 
-def test_an_end_is_announced_once_though_the_next_query_fails(
+def test_an_end_is_announced_once_despite_failing_queries(
     writer: ResultWriter,
     claimed: list[Execution],
     monkeypatch: pytest.MonkeyPatch,

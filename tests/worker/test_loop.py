@@ -44,7 +44,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, timedelta]]:
     return asked
 
 
-def test_a_slot_is_decided_early_and_committed_on_time(
+def test_slots_are_decided_early_and_committed_on_time(
     make_task: Make,
     scheduler: MakeScheduler,
     now: datetime,
@@ -197,7 +197,7 @@ def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: da
     worker.wait_for_database(LONG)  # it is over at once
 
 
-def test_a_beat_of_a_lost_worker_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
+def test_a_lost_workers_beat_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.engine.start(now)
     Worker.objects.update(state=Worker.State.LOST)

@@ -93,7 +93,7 @@ def test_an_edit_does_not_repeat_a_slot(
     assert task.state.next_run_at == now + 10 * MINUTE
 
 
-def test_a_task_disabled_by_bulk_update_does_not_fire(
+def test_a_task_disabled_in_bulk_does_not_fire(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes")

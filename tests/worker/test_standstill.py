@@ -42,7 +42,7 @@ def test_a_loop_that_makes_rounds_is_left_alone(codes: list[int]) -> None:
     assert codes == []
 
 
-def test_a_hanging_loop_ends_its_process_with_its_stack(
+def test_a_hanging_loop_logs_its_stack_and_exits(
     codes: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     watching = Watchdog()

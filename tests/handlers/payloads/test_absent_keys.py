@@ -27,7 +27,7 @@ class DeleteForm(forms.Form):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_dry_run_stays_one_when_json_does_not_mention_it(spec: PayloadSpec) -> None:
+def test_a_dry_run_absent_from_json_stays_default(spec: PayloadSpec) -> None:
     assert spec.clean({}) == {}
     assert spec.clean({"max_age_days": 5}) == {"max_age_days": 5}
 
@@ -36,7 +36,7 @@ def test_a_dry_run_stays_one_when_json_does_not_mention_it(spec: PayloadSpec) ->
 @pytest.mark.parametrize(
     "data", ["", "payload-max_age_days=&payload-dry_run=&payload-note=", "payload-note="]
 )
-def test_a_dry_run_stays_one_when_a_person_leaves_it_blank(spec: PayloadSpec, data: str) -> None:
+def test_a_dry_run_left_blank_stays_default(spec: PayloadSpec, data: str) -> None:
     form = spec.form(QueryDict(data))
     assert form.is_valid(), form.errors
     assert spec.payload_from(form) == {}
@@ -44,7 +44,7 @@ def test_a_dry_run_stays_one_when_a_person_leaves_it_blank(spec: PayloadSpec, da
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_what_a_browser_sends_of_an_untouched_page_is_an_empty_payload(spec: PayloadSpec) -> None:
+def test_an_untouched_page_submits_an_empty_payload(spec: PayloadSpec) -> None:
     html = spec.form().as_p()
     assert 'type="checkbox"' not in html
     assert '<option value="" selected>default (yes)</option>' in html
@@ -75,7 +75,7 @@ def test_the_handler_itself_gets_its_default(
         assert delete(**spec.clean(payload)) == (dry_run, {})
 
 
-def test_a_further_flag_of_an_own_form_is_absent_too() -> None:
+def test_a_custom_forms_extra_flag_stays_absent() -> None:
     spec = PayloadSpec.from_function(delete, form=DeleteForm)
     form = spec.form({})
     assert spec.payload_from(form) == {}

@@ -59,13 +59,13 @@ def test_the_words_of_an_own_form_are_kept() -> None:
     }
 
 
-def test_absent_fields_are_not_cleaned_and_clean_sees_the_defaults() -> None:
+def test_absent_fields_are_not_cleaned_but_have_defaults() -> None:
     assert REPORT.clean({"day": "31.01.2026"}) == {"day": date(2026, 1, 31)}
     assert errors_of(REPORT, {"day": "31.01.1999"}) == {"payload": ["Old days need a limit."]}
     assert REPORT.clean({"day": "31.01.1999", "limit": 3})["limit"] == 6
 
 
-def test_clean_runs_only_over_what_is_complete_and_right() -> None:
+def test_clean_only_sees_complete_and_valid_fields() -> None:
     assert errors_of(REPORT, {}) == {"day": ["required."]}
     assert errors_of(WINDOW, {"start": 5}) == {"start": ["may not be a whole number."]}
     assert errors_of(WINDOW, {"start": "2026-01-02", "end": "2026-01-01"}) == {
@@ -73,7 +73,7 @@ def test_clean_runs_only_over_what_is_complete_and_right() -> None:
     }
 
 
-def test_what_clean_adds_reaches_the_handler_if_it_is_an_argument() -> None:
+def test_arguments_added_in_clean_reach_the_handler() -> None:
     assert WINDOW.clean({"start": "2026-01-02", "mode": "hard"}) == {
         "start": date(2026, 1, 2),
         "mode": "hard",
@@ -132,7 +132,7 @@ def test_a_person_gives_typed_json() -> None:
     assert form.cleaned_data == {"max_age_days": 7, "note": "x"}
 
 
-def test_a_value_that_only_the_form_can_read_is_stored_as_it_was_typed() -> None:
+def test_a_value_only_the_form_reads_stays_raw() -> None:
     form = REPORT.form({"payload-day": "31.01.2026", "payload-limit": "5"})
     payload = REPORT.payload_from(form)
     assert payload == {"day": "31.01.2026", "limit": 5}
@@ -140,7 +140,7 @@ def test_a_value_that_only_the_form_can_read_is_stored_as_it_was_typed() -> None
     assert REPORT.clean(payload) == {"day": date(2026, 1, 31), "limit": 10}
 
 
-def test_widgets_of_several_inputs_are_stored_and_read_back() -> None:
+def test_multi_input_widgets_are_stored_and_read_back() -> None:
     form = WINDOW.form(
         {
             "payload-start": "2026-01-01",
@@ -156,7 +156,7 @@ def test_widgets_of_several_inputs_are_stored_and_read_back() -> None:
     assert WINDOW.clean(payload)["at"] == datetime(2026, 1, 2, 9, tzinfo=UTC)
 
 
-def test_json_that_is_not_json_is_refused_in_the_page() -> None:
+def test_malformed_json_is_refused_in_the_form() -> None:
     form = WINDOW.form({"payload-start": "2026-01-01", "payload-extra": "{"})
     assert form.errors == {"extra": ["Enter a valid JSON."]}
     nested = WINDOW.form({"payload-start": "2026-01-01", "payload-extra": "[" * 100_000})
@@ -178,14 +178,14 @@ def test_an_upload_is_an_error_on_its_field() -> None:
         WINDOW.payload_from(form)
 
 
-def test_errors_of_the_whole_are_shown_above_the_form() -> None:
+def test_non_field_errors_are_shown_above_the_form() -> None:
     form = REPORT.form({"payload-day": "31.01.1999"})
     assert form.non_field_errors() == ["Old days need a limit."]
     with pytest.raises(InvalidPayload, match="payload: Old days need"):
         REPORT.payload_from(form)
 
 
-def test_a_select_of_an_own_form_does_not_choose_for_whoever_does_not_look() -> None:
+def test_a_custom_select_does_not_preselect_a_value() -> None:
     html = str(WINDOW.form()["mode"])
     assert '<option value="" selected>default (soft)</option>' in html
     assert WINDOW.payload_from(WINDOW.form({"payload-start": "2026-01-01"})) == {
@@ -193,7 +193,7 @@ def test_a_select_of_an_own_form_does_not_choose_for_whoever_does_not_look() -> 
     }
 
 
-def test_a_required_checkbox_stays_one_and_unchecked_is_false() -> None:
+def test_a_required_checkbox_unchecked_is_false() -> None:
     spec = PayloadSpec.from_function(required, form=RequiredForm)
     form = spec.form({"payload-whole": "2", "payload-size": "s"})
     assert 'type="checkbox"' in str(form["flag"])

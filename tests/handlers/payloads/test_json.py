@@ -150,20 +150,20 @@ def test_a_json_value_of_another_kind_is_refused(name: str, value: Any, said: st
     assert sentence(name, value).startswith(said)
 
 
-def test_moments_without_an_offset_are_in_the_current_time_zone() -> None:
+def test_moments_without_offset_are_in_current_zone() -> None:
     with timezone.override(ZoneInfo("Europe/Berlin")):
         moment = SPEC.clean({"moment": "2026-07-01T09:00"})["moment"]
     assert moment == datetime(2026, 7, 1, 7, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
-def test_moments_that_clock_changes_skip_or_repeat_need_an_offset(text: str) -> None:
+def test_moments_around_clock_changes_need_an_offset(text: str) -> None:
     with timezone.override(ZoneInfo("Europe/Berlin")):
         assert "without an offset" in sentence("moment", text)
         assert SPEC.clean({"moment": f"{text}+02:00"})
 
 
-def test_an_unknown_argument_is_named_with_the_nearest_known_one() -> None:
+def test_an_unknown_argument_names_the_nearest_known() -> None:
     spec = PayloadSpec.from_function(cleanup)
     assert sentence("max_age", 1, spec=spec) == "unknown argument; did you mean max_age_days?"
     assert sentence("zzz", 1, spec=spec).startswith("unknown argument; there are max_age_days, dry")
@@ -228,7 +228,7 @@ def test_long_choices_are_not_listed_to_the_end() -> None:
     assert said.endswith("18, 19 or …, not 99.")
 
 
-def test_what_is_not_json_at_all_is_named_by_its_type() -> None:
+def test_a_non_json_payload_is_named_by_type() -> None:
     with pytest.raises(InvalidPayload, match="must be an object of arguments, not set"):
         SPEC.clean(set())  # type: ignore[arg-type]
 
@@ -248,9 +248,7 @@ JSON = st.recursive(
         (PayloadSpec.from_function(window_of, form=WindowForm), list(WindowForm.base_fields)),
     ],
 )
-def test_no_json_makes_it_fail_otherwise_than_by_a_sentence(
-    spec: PayloadSpec, names: list[str]
-) -> None:
+def test_any_json_is_cleaned_or_refused_in_words(spec: PayloadSpec, names: list[str]) -> None:
     payloads = st.dictionaries(st.sampled_from(names) | st.text(max_size=5), JSON) | JSON
 
     @settings(deadline=None)

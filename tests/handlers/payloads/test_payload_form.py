@@ -45,7 +45,7 @@ def given(spec: PayloadSpec, **texts: str) -> dict[str, Any]:
     return spec.payload_from(form)
 
 
-def test_a_flag_is_a_select_that_names_its_default() -> None:
+def test_a_flag_is_a_select_naming_its_default() -> None:
     assert choices(PayloadSpec.from_function(cleanup), "dry_run") == [
         ("", "default (yes)"),
         ("true", "Yes"),
@@ -58,7 +58,7 @@ def test_a_required_flag_must_be_chosen() -> None:
     assert "checked" not in str(REQUIRED.form()["flag"])
 
 
-def test_choices_name_their_default_and_offer_none_where_it_is_another() -> None:
+def test_choices_name_their_default_or_offer_none() -> None:
     assert choices(EVERYTHING, "region") == [
         ("", "default (The north)"),
         ("n", "The north"),
@@ -69,7 +69,7 @@ def test_choices_name_their_default_and_offer_none_where_it_is_another() -> None
     assert choices(PayloadSpec.from_function(must_choose), "mode") == [("", "none"), ("a", "a")]
 
 
-def test_texts_that_look_like_other_values_are_told_apart() -> None:
+def test_texts_that_look_like_other_values_are_distinct() -> None:
     values = [value for value, label in choices(CHOOSE, "mixed")]
     assert values == ["", '"1"', "1", '"null"']
     assert given(CHOOSE, mixed='"1"') == {"mixed": "1"}
@@ -94,7 +94,7 @@ def test_required_arguments_are_required() -> None:
         REQUIRED.payload_from(form)
 
 
-def test_blank_is_none_for_a_required_argument_that_takes_none() -> None:
+def test_blank_is_none_for_a_required_nullable_argument() -> None:
     payload = given(REQUIRED, whole="1", flag="false", size="l", text="x", maybe="")
     assert payload == {"whole": 1, "flag": False, "size": "l", "text": "x", "maybe": None}
     assert given(PayloadSpec.from_function(must_choose)) == {"mode": None}
@@ -143,7 +143,7 @@ def test_what_is_mistyped_is_said_at_its_field(name: str, text: str, said: str) 
     assert form.errors[name][0].startswith(said)
 
 
-def test_moments_are_typed_in_the_current_zone_and_stored_with_an_offset() -> None:
+def test_moments_are_typed_locally_and_stored_with_offset() -> None:
     with timezone.override(ZoneInfo("Europe/Berlin")):
         assert given(EVERYTHING, moment="2026-07-01T09:00") == {
             "moment": "2026-07-01T09:00:00+02:00"
@@ -199,7 +199,7 @@ def test_a_stored_value_can_be_taken_back() -> None:
     assert EVERYTHING.payload_from(form) == {}
 
 
-def test_a_stored_value_that_is_wrong_is_shown_and_refused() -> None:
+def test_a_wrong_stored_value_is_shown_and_refused() -> None:
     stored = {"whole": "x", "moment": "y", "day": "z"}
     assert 'value="z"' in str(EVERYTHING.form(initial=stored)["day"])
     assert 'value="y"' in str(EVERYTHING.form(initial=stored)["moment"])
@@ -219,14 +219,14 @@ def test_further_arguments_are_one_json_object() -> None:
     assert form.errors == {"options": ["Has a field of its own: first."]}
 
 
-def test_an_argument_that_no_field_can_show_is_named_above_the_form() -> None:
+def test_an_error_without_a_field_is_shown_above() -> None:
     def handler(context: Any, **options: Any) -> None: ...
 
     form = PayloadSpec.from_function(handler).form({"payload-options": '{"context": 1}'})
     assert form.non_field_errors() == ["context: comes from the scheduler; leave it out."]
 
 
-def test_the_prefix_can_be_chosen_and_data_can_be_plain_values() -> None:
+def test_prefix_none_and_plain_data_are_accepted() -> None:
     form = EVERYTHING.form({"whole": 5, "flag": True}, prefix=None)
     assert EVERYTHING.payload_from(form) == {"whole": 5, "flag": True}
 
@@ -238,7 +238,7 @@ def test_an_unbound_form_has_no_payload() -> None:
         EVERYTHING.payload_from(forms.Form({}))
 
 
-def test_a_form_is_cleaned_to_what_the_handler_gets() -> None:
+def test_a_form_is_cleaned_to_handler_values() -> None:
     form = EVERYTHING.form({"payload-moment": "2026-01-01T00:00", "payload-pair": "[1, 2]"})
     assert form.is_valid()
     assert form.cleaned_data == {"moment": datetime(2026, 1, 1, tzinfo=UTC), "pair": (1, 2)}

@@ -59,9 +59,7 @@ def test_typed_values_come_back(values: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={name: values for name, (values, _) in VALUES.items()}))
 @pytest.mark.parametrize("zone", ["UTC", "America/St_Johns"])
-def test_a_stored_payload_survives_a_page_that_nobody_touched(
-    zone: str, values: dict[str, Any]
-) -> None:
+def test_a_stored_payload_survives_an_untouched_page(zone: str, values: dict[str, Any]) -> None:
     stored = {name: as_json(name, value) for name, value in values.items()}
     with timezone.override(ZoneInfo(zone)):
         page = SPEC.form(initial=stored)
@@ -82,7 +80,7 @@ def as_json(name: str, value: Any) -> Any:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([each.name for each in SPEC.parameters]), st.text()))
-def test_whatever_is_typed_is_either_said_to_be_wrong_or_can_be_run(texts: dict[str, str]) -> None:
+def test_typed_input_is_refused_or_can_be_run(texts: dict[str, str]) -> None:
     form: forms.Form = SPEC.form({f"payload-{name}": text for name, text in texts.items()})
     if form.is_valid():
         payload = SPEC.payload_from(form)

@@ -68,7 +68,7 @@ unsigned.__signature__ = "nonsense"  # type: ignore[attr-defined]
         ("cleanup", "is not a function"),
     ],
 )
-def test_a_function_that_cannot_be_called_by_name_is_refused(function: Any, sentence: str) -> None:
+def test_a_function_not_callable_by_name_is_refused(function: Any, sentence: str) -> None:
     with pytest.raises(InvalidHandler, match=sentence):
         PayloadSpec.from_function(function)
 
@@ -89,7 +89,7 @@ class WithContext(forms.Form):
         (cleanup, CleanupForm(), "must be a subclass of forms.Form"),
     ],
 )
-def test_an_own_form_that_does_not_fit_its_handler_is_refused(
+def test_a_form_that_does_not_fit_is_refused(
     function: Callable[..., Any], form: Any, sentence: str
 ) -> None:
     with pytest.raises(InvalidHandler, match=sentence):
@@ -117,7 +117,7 @@ def test_the_parameter_that_gets_the_context_is_found(
     assert name not in {parameter.name for parameter in spec.parameters}
 
 
-def test_an_annotation_of_the_return_value_need_not_resolve() -> None:
+def test_the_return_annotation_need_not_resolve() -> None:
     assert PayloadSpec.from_function(hidden_return).clean({"day": 1}) == {"day": 1}
 
 
@@ -162,7 +162,7 @@ def test_help_says_kind_and_default(name: str, text: str) -> None:
     assert parameters[name].help_text == text
 
 
-def test_a_default_that_nobody_could_read_is_left_out() -> None:
+def test_an_unreadable_default_is_left_out() -> None:
     def handler(  # type: ignore[no-untyped-def]
         limit: int = object(),  # type: ignore[assignment]
         names: set[str] = frozenset("ba"),  # type: ignore[assignment]

@@ -78,7 +78,7 @@ def test_lines_are_caught_once_and_logged_as_ever(
     assert not any(line.unlogged for line in recorder.lines)
 
 
-def test_what_does_not_propagate_is_not_caught_but_for_our_own(
+def test_only_our_own_loggers_are_captured_without_propagation(
     context: TaskContext,
     recorder: FakeRecorder,
     shop: logging.Logger,
@@ -92,7 +92,7 @@ def test_what_does_not_propagate_is_not_caught_but_for_our_own(
     assert recorder.texts == ["caught"]
 
 
-def test_lines_of_two_runs_at_a_time_go_each_to_its_own(context: TaskContext) -> None:
+def test_lines_of_simultaneous_runs_are_kept_apart(context: TaskContext) -> None:
     outer, inner = FakeRecorder(), FakeRecorder()
     with captured(outer):
         with captured(inner):
@@ -107,9 +107,7 @@ def in_thread(function: object) -> None:
     thread.join()
 
 
-def test_threads_are_part_of_the_run_in_a_copy_of_its_context(
-    context: TaskContext, recorder: FakeRecorder
-) -> None:
+def test_a_thread_needs_the_runs_context(context: TaskContext, recorder: FakeRecorder) -> None:
     with captured(recorder):
         in_thread(lambda: context.logger.info("somebody's"))
         inside = copy_context()
@@ -117,7 +115,7 @@ def test_threads_are_part_of_the_run_in_a_copy_of_its_context(
     assert recorder.texts == ["the run's"]
 
 
-def test_all_threads_of_a_process_are_part_of_the_only_run_that_it_makes(
+def test_a_run_alone_in_its_process_owns_threads(
     context: TaskContext, recorder: FakeRecorder
 ) -> None:
     with captured(recorder, alone=True):
@@ -126,9 +124,7 @@ def test_all_threads_of_a_process_are_part_of_the_only_run_that_it_makes(
     assert recorder.texts == ["of a thread"]
 
 
-def test_who_has_left_the_run_has_no_part_in_its_log(
-    context: TaskContext, recorder: FakeRecorder
-) -> None:
+def test_leaving_the_run_leaves_its_log(context: TaskContext, recorder: FakeRecorder) -> None:
     with captured(recorder, alone=True):
         inside = copy_context()
         inside.run(leave_run)
@@ -136,7 +132,7 @@ def test_who_has_left_the_run_has_no_part_in_its_log(
     assert recorder.texts == []
 
 
-def test_a_line_that_cannot_be_formatted_is_kept_as_it_came(
+def test_a_line_that_cannot_be_formatted_is_kept(
     context: TaskContext, recorder: FakeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Mute:
@@ -159,7 +155,7 @@ def test_a_line_that_cannot_be_formatted_is_kept_as_it_came(
     assert third == "nul \N{REPLACEMENT CHARACTER} and ?"
 
 
-def test_a_line_raises_only_that_the_run_has_to_stop(
+def test_logging_raises_only_what_stops_the_run(
     context: TaskContext, recorder: FakeRecorder
 ) -> None:
     recorder.refuses = True
@@ -167,7 +163,7 @@ def test_a_line_raises_only_that_the_run_has_to_stop(
         context.logger.info("x")
 
 
-def test_the_extras_of_a_line_are_kept_beside_those_of_the_run(
+def test_extras_are_kept_beside_those_of_the_run(
     context: TaskContext, recorder: FakeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with captured(recorder):
@@ -179,7 +175,7 @@ def test_the_extras_of_a_line_are_kept_beside_those_of_the_run(
     assert set(record.__dict__) - usual == ours, "nothing else comes to the handlers of a project"
 
 
-def test_a_handler_of_the_project_that_raises_fails_no_run_by_what_is_printed(
+def test_a_broken_project_handler_fails_no_run(
     recorder: FakeRecorder,
 ) -> None:
     class Broken(logging.Handler):
@@ -219,7 +215,7 @@ def listener(shop: logging.Logger) -> Iterator[Listener]:
     shop.removeHandler(handler)
 
 
-def test_handlers_of_the_project_know_which_run_a_record_comes_from(
+def test_project_handlers_know_the_run_of_records(
     recorder: FakeRecorder, shop: logging.Logger, listener: Listener
 ) -> None:
     with captured(recorder):
@@ -240,7 +236,7 @@ def test_the_filter_can_be_named_in_the_settings(listener: Listener) -> None:
     assert (record.run, hasattr(record, "task")) == ("", False)  # type: ignore[attr-defined]
 
 
-def test_what_no_logger_has_heard_is_passed_on_with_its_run(
+def test_unlogged_output_is_passed_on_with_its_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = LogLine(logged_at=NOW, level=logging.WARNING, logger="stderr", message="100 % full")
@@ -250,7 +246,7 @@ def test_what_no_logger_has_heard_is_passed_on_with_its_run(
     assert (record.task, record.execution) == ("one", 7)  # type: ignore[attr-defined]
 
 
-def test_warnings_for_which_there_is_no_handler_are_shown_as_python_does(
+def test_unhandled_warnings_are_shown_by_last_resort(
     shop: logging.Logger, recorder: FakeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []

@@ -83,18 +83,18 @@ def test_lines_of_runs_say_which() -> None:
     ]
 
 
-def test_runs_show_nothing_where_nothing_is_to_be_shown() -> None:
+def test_runs_show_nothing_below_the_shown_level() -> None:
     assert shown(SHOW.format(level="logging.ERROR"), IN_A_RUN) == []
 
 
 @pytest.mark.parametrize("name", ["", "scheduled_tasks"])
-def test_a_project_that_shows_our_log_shows_it_alone(name: str) -> None:
+def test_a_project_that_shows_our_log_does_alone(name: str) -> None:
     said = shown(PROJECTS_OWN.format(name=name), SHOW.format(level="logging.INFO"), SAY)
     assert "INFO ours" not in said
     assert "project: the shop is closed" in said or name
 
 
-def test_what_the_project_shows_of_its_own_is_not_shown_twice() -> None:
+def test_lines_the_project_shows_are_not_repeated() -> None:
     said = shown(PROJECTS_OWN.format(name="shop"), SHOW.format(level="logging.INFO"), SAY)
     assert sorted(said) == [
         "INFO ours",

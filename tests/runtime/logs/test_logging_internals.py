@@ -24,7 +24,7 @@ def test_python_is_a_version_whose_logging_was_read() -> None:
     assert sys.version_info[:2] in VERSIONS
 
 
-def test_a_handler_without_a_logger_is_among_all_handlers() -> None:
+def test_a_handler_without_a_logger_is_found() -> None:
     handler = Asking()
     assert handler in all_handlers()
 

@@ -50,7 +50,7 @@ def test_printed_lines_are_logged_and_shown_nowhere_else(
     assert "two 2" in caplog.messages
 
 
-def test_what_is_not_part_of_a_run_is_printed_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_outside_a_run_is_printed_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
     recorder = FakeRecorder()
     with printing(recorder):
         thread = threading.Thread(target=print, args=("somebody else's",))
@@ -60,7 +60,7 @@ def test_what_is_not_part_of_a_run_is_printed_as_ever(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "somebody else's\n"
 
 
-def test_a_handler_of_logging_that_prints_says_nothing_twice(
+def test_a_logging_handler_that_prints_repeats_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Printer(logging.Handler):
@@ -79,7 +79,7 @@ def test_a_handler_of_logging_that_prints_says_nothing_twice(
     assert capsys.readouterr().out == "printed: logged\nprinted: said\n"
 
 
-def test_pythons_streams_are_back_when_the_last_run_has_ended() -> None:
+def test_the_streams_are_restored_after_the_last_run() -> None:
     before = sys.stdout, sys.stderr
     with printing(FakeRecorder()):
         with printing(FakeRecorder()):
@@ -99,7 +99,7 @@ def test_a_run_may_redirect_what_it_prints() -> None:
     assert (caught.getvalue(), recorder.texts) == ("caught\n", ["logged"])
 
 
-def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
+def test_lines_are_what_a_terminal_finally_shows() -> None:
     lines = LineSplitter()
     assert lines.feed("one\r\ntw") == ["one"]
     assert lines.feed("o\n\n   \nthree\n") == ["two", "three"]
@@ -113,7 +113,7 @@ def test_lines_are_what_a_terminal_shows_in_the_end() -> None:
 
 
 @given(st.lists(st.text(alphabet="ab\r\n "), max_size=12))
-def test_lines_do_not_depend_on_the_pieces_in_which_they_come(pieces: list[str]) -> None:
+def test_lines_do_not_depend_on_chunk_boundaries(pieces: list[str]) -> None:
     whole, cut = LineSplitter(), LineSplitter()
     at_once = whole.feed("".join(pieces)) + whole.flush()
     assert [line for piece in pieces for line in cut.feed(piece)] + cut.flush() == at_once

@@ -32,7 +32,7 @@ def test_no_line_is_lost_while_there_is_room() -> None:
     assert logged(5) == ["0", "1", "2", "3", "4"]
 
 
-def test_what_is_beyond_is_marked_and_the_last_lines_are_kept() -> None:
+def test_the_cut_is_marked_and_last_lines_kept() -> None:
     assert logged(7) == ["0", "1", "2", "3", "4", CUT, "5", "6"]
     texts = logged(1_000)
     assert texts[5:8] == [CUT, f"{1_000 - 5 - LAST_LINES} lines omitted.", "900"]
@@ -42,7 +42,7 @@ def test_what_is_beyond_is_marked_and_the_last_lines_are_kept() -> None:
 
 @pytest.mark.parametrize("count", [3, 5, 6, 7, 105, 106, 107, 1_000])
 @pytest.mark.parametrize("before", [0, 4, 5, 9])
-def test_many_lines_at_once_are_as_many_one_by_one(count: int, before: int) -> None:
+def test_adding_many_lines_equals_adding_them_singly(count: int, before: int) -> None:
     recorder = FakeRecorder()
     with override_settings(SCHEDULED_TASKS={"MAX_LOG_LINES": 5}):
         log = RunLog(replace(run_of(7), log_count=before), recorder)
@@ -52,12 +52,12 @@ def test_many_lines_at_once_are_as_many_one_by_one(count: int, before: int) -> N
     assert all(line.unlogged for line in recorder.lines if line.logger == "stdout")
 
 
-def test_the_attempts_before_have_used_up_some_of_the_room() -> None:
+def test_lines_of_earlier_attempts_count() -> None:
     assert logged(3, before=4) == ["0", CUT, "1", "2"]
     assert logged(1, before=1_000) == [CUT, "0"]
 
 
-def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
+def test_closing_a_log_twice_repeats_nothing() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
     log.add("shop", logging.INFO, "last")
@@ -66,7 +66,7 @@ def test_a_log_that_is_closed_twice_says_nothing_twice() -> None:
     assert recorder.texts[1:] == ["last"]
 
 
-def test_the_end_of_a_run_that_is_refused_is_still_an_end() -> None:
+def test_a_refused_end_is_still_an_end() -> None:
     recorder = FakeRecorder()
     log = RunLog(replace(run_of(7), log_count=10_000), recorder)
     log.add("shop", logging.INFO, "last")
