@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
-from scheduled_tasks.exceptions import InvalidPayload, RetryLater, ScheduledTasksError
+from scheduled_tasks.exceptions import InvalidPayload, LockLost, RetryLater, ScheduledTasksError
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.runs import fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_text
@@ -53,15 +53,15 @@ def category_of(error: BaseException) -> str:
     match error:
         case InvalidPayload():
             return "payload"
-        case RetryLater():
-            # An error of this package, but a retry is what it asks for.
+        case RetryLater() | LockLost():
+            # Errors of this package, but a retry is what one asks for, and may help the other.
             return "logic"
+        case TimeoutError():  # LockTimeout too, so before the other errors of this package
+            return "timeout"
         case ScheduledTasksError():
             return "permanent"
         case MemoryError():
             return "memory"
-        case TimeoutError():
-            return "timeout"
         case ConnectionError() | socket.gaierror():
             return "network"
         case DatabaseError() | InterfaceError():

@@ -137,6 +137,14 @@ def test_selected_failures_are_resolved_with_a_reason(
     assert log() == ["Resolved: Sent by hand."] * 2
 
 
+def test_a_logged_reason_is_redacted(admin_client: Client, make_dead: Make) -> None:
+    row = make_dead()
+    reason = {"confirmed": "Go", "reason": "api_key=hunter2xyz"}
+    admin_client.post(page("execution_resolve", row.pk), reason)
+    assert fresh(row).resolution == "api_key=[redacted]"
+    assert log() == ["Resolved: api_key=[redacted]"]
+
+
 def test_selected_executions_are_cancelled(
     admin_client: Client, task: Task, make_execution: Make, now: datetime
 ) -> None:

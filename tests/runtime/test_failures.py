@@ -6,6 +6,13 @@ from typing import Any
 
 import pytest
 
+from scheduled_tasks.exceptions import (
+    LockLost,
+    LockTimeout,
+    PermanentError,
+    RetryLater,
+    UnknownTask,
+)
 from scheduled_tasks.runtime.failures import failure_of
 
 
@@ -88,3 +95,17 @@ def test_broken_notes_and_circular_causes_are_stored() -> None:
     error.__notes__ = 5  # type: ignore[assignment]
     error.__cause__, other.__cause__ = other, error
     assert "KeyError" in fields_of(error)["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("error", "category"),
+    [
+        (LockTimeout("held"), "timeout"),
+        (LockLost("not renewed"), "logic"),
+        (RetryLater(60), "logic"),
+        (UnknownTask("gone"), "permanent"),
+        (PermanentError("never"), "permanent"),
+    ],
+)
+def test_errors_of_the_app_have_categories(error: Exception, category: str) -> None:
+    assert fields_of(error)["error_category"] == category

@@ -39,6 +39,7 @@ from scheduled_tasks.operations.executions import (
     requeue_execution,
     resolve_execution,
 )
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 #: The method behind each path below the URL of an execution.
 VIEWS = {
@@ -170,7 +171,7 @@ class ExecutionButtons(RunPermission):
 
         def resolve() -> str:
             resolve_execution(execution.pk, reason, by=user_of(request))
-            self.log_change(request, execution, _("Resolved: %s") % reason)
+            self.log_change(request, execution, _("Resolved: %s") % redacted_text(reason))
             return _("Resolved.")
 
         self.report(request, resolve)
