@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import scheduled_tasks
@@ -21,11 +21,14 @@ VAGUE = {"look", "take", "hear", "say", "tell", "note", "go_on"}
 BOUND = re.compile(r"\b(MOST|LEAST|LONGEST|SHORTEST|HIGHEST|LOWEST)_[A-Z]")
 
 
-def nodes(root: Path = PACKAGE) -> Iterator[tuple[str, ast.AST]]:
-    for path in sorted(root.rglob("*.py")):
-        if "migrations" not in path.parts:
-            for node in ast.walk(ast.parse(path.read_text())):
-                yield str(path.relative_to(root)), node
+@cache
+def nodes(root: Path = PACKAGE) -> list[tuple[str, ast.AST]]:
+    return [
+        (str(path.relative_to(root)), node)
+        for path in sorted(root.rglob("*.py"))
+        if "migrations" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -52,8 +52,7 @@ class CoveredSlots:
 
 def executions_moved(changes: Iterable[StatusChange], *, using: str) -> None:
     """Send ``execution_finished`` for what ended, and ``slot_missed`` for what was too late."""
-    # Without a receiver, no row has to be read for the signals.
-    if not (execution_finished.receivers or slot_missed.receivers):
+    if not has_receivers():
         return
     ended = [pk for change in changes if is_final(change.after) for pk in change.ids]
     if ended:
@@ -65,12 +64,13 @@ def ended_before(ids: Sequence[int], *, using: str) -> None:
 
     The connection was lost at its COMMIT, so it could not send the signal itself.
     """
-    after_commit(partial(send_finished, ids, using=using), using)
+    if has_receivers():
+        after_commit(partial(send_finished, ids, using=using), using)
 
 
 def slots_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
     """Send ``execution_finished`` for new rows, and ``slot_missed`` for slots that were missed."""
-    if covered and (execution_finished.receivers or slot_missed.receivers):
+    if covered and has_receivers():
         after_commit(partial(send_covered, covered, using=using), using)
 
 
@@ -78,6 +78,11 @@ def workers_lost(workers: Sequence[Worker], *, using: str) -> None:
     """Log that workers were given up."""
     if workers:
         after_commit(partial(log_lost, workers), using)
+
+
+def has_receivers() -> bool:
+    """Whether anything listens to the signals: if not, no row has to be read for them."""
+    return bool(execution_finished.receivers or slot_missed.receivers)
 
 
 def is_final(status: str) -> bool:

@@ -26,7 +26,8 @@ def open_blocks(connection: Any) -> list[Atomic]:
 
 def mark_for_write(queryset: QuerySet[Any]) -> None:
     """Have the router choose the database for this queryset as for a write."""
-    queryset._for_write = True  # noqa: SLF001 -- as Django's own updates and deletions do
+    # As Django's own updates and deletions do.
+    queryset._for_write = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def queued_messages(request: HttpRequest) -> list[Any]:
