@@ -85,7 +85,8 @@ class ChildProcess:
         try:
             self.prepare(server)
             redirect(pipes)
-            rehearse()
+            if not self.has_frame():  # with a run already there, a rehearsal only delays it
+                rehearse()
             while runs and (frame := self.receive("run")) is not None:
                 operating_system.set_name(f"run-{frame['run']['execution_id']}")
                 self.make_run(frame)
@@ -178,6 +179,10 @@ class ChildProcess:
         # A frame that is sent in part would make the rest of the stream unreadable.
         with self._cancellation.shielded(), self._sending:
             self.stream.sendall(encode(frame))
+
+    def has_frame(self) -> bool:
+        """Whether the server has sent something that is not received yet."""
+        return bool(select.select([self.stream], [], [], 0)[0])
 
     def receive(self, kind: str, *, poll: Callable[[], None] | None = None) -> Frame | None:
         """Wait for a frame of this kind and drop others. Return None if the server is gone.
