@@ -40,16 +40,16 @@ def parser() -> argparse.ArgumentParser:
     described.add_argument(
         "suite",
         choices=[*SUITES, "all", "tables"],
-        help="What to measure; 'tables' prints those of the JSON file again.",
+        help="What to measure; 'tables' prints the tables of the JSON file again.",
     )
-    described.add_argument("--runs", type=int, default=3, help="Measure so often (3).")
+    described.add_argument("--runs", type=int, default=3, help="How many times to measure (3).")
     described.add_argument("--peers", action="store_true", help="Measure the peers as well.")
     described.add_argument("--size", type=int, help="How many jobs, tasks or executions.")
     described.add_argument("--seconds", type=float, help="How long to watch.")
     described.add_argument(
         "--database",
         choices=sorted(DATABASES),
-        help="By default the one of DATABASE_URL, where a database of its own is made, or a "
+        help="By default the server of DATABASE_URL, where a database is created for this, or the "
         "PostgreSQL that comes with the development extra.",
     )
     described.add_argument(

@@ -1,4 +1,4 @@
-"""Put on record who changed a task, when, and from what to what."""
+"""Record who changed a task, when, and from what to what."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def record_change(
     by: str = BY_ENGINE,
     reason: str = "",
 ) -> None:
-    """Put a change on record; ``fields`` holds the old and the new value of each."""
+    """Record a change; ``fields`` holds the old and the new value of each."""
     TaskChange.objects.using(using).create(
         task_id=task.pk,
         task_name=task.name,

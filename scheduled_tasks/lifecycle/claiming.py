@@ -1,4 +1,4 @@
-"""Claim: queued executions become a worker's, one attempt at a time."""
+"""Claim: a worker takes queued executions, one attempt at a time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
 
 #: The number of due executions that a claim reads first, or one for each that it may claim. Each
-#: further pass reads twice as many, up to MAX_READ; what stands behind all of them waits for the
-#: next claim.
+#: further pass reads twice as many, up to MAX_READ. Executions after that wait for the next claim.
 MIN_READ, MAX_READ = 20, 1_000
 MAX_PASSES = 10
 
@@ -55,7 +54,7 @@ def claim(
 ) -> list[Execution]:
     """Claim up to ``limit`` executions for a worker: highest priority first, then the oldest.
 
-    Of a task that may not overlap, one at most, and none while another of its executions runs.
+    A task that may not overlap gets at most one, and none while another of its executions runs.
     Executions that other transactions hold, and tasks whose states they hold, are skipped. What may
     not run any more is ended instead. Two workers never get the same attempt, even where rows
     cannot be locked. Committed before any handler runs.
@@ -66,8 +65,8 @@ def claim(
     for number in range(MAX_PASSES):
         # Hundreds of slots that are too late to run may stand in front of one that is not.
         at_most = max(limit, min(MIN_READ * 2**number, MAX_READ))
-        # What is held back is left out later, too; to leave it out here costs more than all the
-        # rest, so only a second pass does.
+        # ``choose`` leaves out what is held back. Leaving it out in the query costs more than all
+        # the rest, so only a second pass does.
         due = {"now": now, **serves, "at_most": at_most, "without_held_back": number > 0}
         done = claim_first_due(due, worker, limit=limit - len(claimed), using=using)
         claimed += done.claimed
@@ -221,7 +220,7 @@ def end_over(over: Sequence[Execution], *, using: str) -> list[Execution]:
 
 
 def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using: str) -> None:
-    """Make queued executions a worker's, in the database and in the given rows.
+    """Give queued executions to a worker, in the database and in the given rows.
 
     Raise LostRaceError, and so retry the transaction, if another worker was faster.
     """
@@ -234,7 +233,7 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
         changes.append((claimed_values(worker, now) | own, guard))
     try:
         claimed = update_each(Execution, changes, using=using)
-    except IntegrityError as error:  # two of one task, where no lock kept them apart
+    except IntegrityError as error:  # two of one task, claimed at once without a lock
         raise LostRaceError(CLAIMED_MEANWHILE) from error
     if claimed != len(changes):
         raise LostRaceError(CLAIMED_MEANWHILE)
@@ -243,7 +242,7 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
 
 def set_history(rows: Sequence[Execution], *, using: str) -> None:
     """Set ``so_far`` of claimed rows: how the runs of their tasks went before."""
-    # Asked for what is claimed only: to read it with all that is due costs more.
+    # Read for what is claimed only: reading it for everything that is due costs more.
     tasks = list({row.task_id for row in rows if row.task_id is not None})
     if not tasks:
         return

@@ -102,7 +102,7 @@ class Edit:
         wake_workers(self.using)
 
     def delete(self, pk: int, remove: Callable[[], Result]) -> Result:
-        """Delete the definition; what waits is cancelled, what runs goes on."""
+        """Delete the definition; queued executions are cancelled, running ones continue."""
         self.task.pk = pk  # a deletion that is being retried has cleared it
         state, before = self.lock()
         if before:
@@ -193,7 +193,7 @@ class Edit:
             restart_clock(state, self.now, using=self.using)
 
     def record(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
-        """Put the edit on record, if it changes anything."""
+        """Record the edit if it changes anything."""
         action = TaskChange.Action.CHANGED if before else TaskChange.Action.CREATED
         if differences or before is None:
             record_change(

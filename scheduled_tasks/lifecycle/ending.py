@@ -1,4 +1,4 @@
-"""End: how attempts ended is written, and whether there will be another."""
+"""End: record how attempts ended, and whether another one follows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def end_held(
 def give_back(
     workers: Collection[str], now: datetime, *, reason: str, charged: bool, using: str = ""
 ) -> int:
-    """Take what the workers of these ids hold, by each task's ``on_lost``; return how many.
+    """Take back the executions of these workers, by each task's ``on_lost``; return the count.
 
     ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``; otherwise
     it ends failed with the category ``lost``. Rows that another transaction holds are left for the

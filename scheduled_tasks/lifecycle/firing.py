@@ -237,7 +237,7 @@ def due_slots(state: TaskState, now: datetime, *, at_most: int) -> DueSlots:
 
 
 def replace_older(fired: list[Fired], now: datetime, *, skip: bool, using: str) -> list[Fired]:
-    """Cancel the other executions of slots where the policy is that the newest counts.
+    """Cancel the earlier executions of slots of the tasks whose policy is ``cancel_other``.
 
     With ``skip``, leave out tasks if other transactions hold one of these. Return the rest.
     """
@@ -256,7 +256,7 @@ def replace_older(fired: list[Fired], now: datetime, *, skip: bool, using: str) 
 
 
 def lock_free(rows: ExecutionQuerySet) -> set[int | None]:
-    """Lock the rows that no other transaction holds; return the tasks of those that one does."""
+    """Lock the rows that no other transaction holds; return the tasks of the other rows."""
     locked = list(rows.locked(skip=True).values_list("pk", flat=True))
     # What is left is held elsewhere, or was queued in between.
     return set(rows.exclude(pk__in=locked).order_by().values_list("task_id", flat=True))

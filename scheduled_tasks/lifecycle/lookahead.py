@@ -30,9 +30,10 @@ def coming(capacity: Capacity) -> tuple[datetime | None, datetime | None]:
 def past_held_back(
     run: datetime | None, now: datetime, capacity: Capacity, *, using: str = ""
 ) -> datetime | None:
-    """Return when the next execution may be claimed, ``run`` unless that is due but held back.
+    """Return when the next execution may be claimed: ``run``, unless that one is held back.
 
-    Only where an earlier claim has seen what is held back, since the query costs more.
+    The query for this costs more, so it is made only after a claim has seen that all due executions
+    are held back.
     """
     if run is None or run > now or not capacity.past_held_back:
         return run

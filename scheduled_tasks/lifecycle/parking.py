@@ -1,4 +1,4 @@
-"""Set tasks aside that cannot run, take them back, and restart their clocks."""
+"""Park tasks that cannot run, unpark them, and restart their clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
-    """Set a locked task aside, within a transaction: it does not fire until it is unparked.
+    """Park a locked task, within a transaction: it does not fire until it is unparked.
 
     Its queued slots end.
     """
@@ -30,7 +30,7 @@ def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = 
 
 
 def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
-    """Take a locked task back into service from now on, within a transaction."""
+    """Unpark a locked task, within a transaction: it fires again, from now on."""
     state.parked_at, state.parked_reason = None, ""
     state.save(update_fields=["parked_at", "parked_reason"], using=using)
     record_change(state.task, TaskChange.Action.UNPARKED, now, using=using, by=by)

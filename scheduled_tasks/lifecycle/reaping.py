@@ -1,4 +1,4 @@
-"""Reap: workers that are lost are given up, and what they held is taken back."""
+"""Reap: lost workers are given up, and their executions are taken back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scheduled_tasks.models.worker import Worker
 
 @transactional
 def give_up(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
-    """Mark the workers as lost that have not beaten since these heartbeats; return them."""
+    """Mark workers as lost if their heartbeat has not changed; return them."""
     workers = Worker.objects.using(using)
     # One by one, because each is guarded by its own heartbeat.
     lost = [
@@ -30,8 +30,9 @@ def give_up(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Wor
 
 
 def reap(now: datetime) -> int:
-    """Take back what is held by workers that are gone, or have no row; return how many."""
-    # The holders are read first: a worker that starts in between must not look like none.
+    """Take back the executions of workers that are gone or have no row; return the count."""
+    # The holders are read first: a worker that starts in between must not be taken for one that
+    # has no row.
     running = Execution.objects.on_record().running().order_by()
     holders = set(running.values_list("worker", flat=True).distinct())
     here = Worker.objects.on_record().exclude(state__in=Worker.GONE)

@@ -1,4 +1,4 @@
-"""Requeue: what failed for good is run once more, as an execution of its own."""
+"""Requeue: a dead letter is run again, as a new execution."""
 
 from __future__ import annotations
 

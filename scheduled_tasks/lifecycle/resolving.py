@@ -1,4 +1,4 @@
-"""Resolve: a person settles what failed for good, without another run."""
+"""Resolve: close a dead letter without another run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 
 
 def resolve(ids: Collection[int], now: datetime, *, reason: str, by: str = "") -> list[int]:
-    """Settle failed executions, one batch per transaction; return those that were unresolved.
+    """Resolve dead letters, one batch per transaction; return those that were unresolved.
 
     Raise ValueError without a reason.
     """
     if not (reason := reason.strip()):
-        raise ValueError("Give a reason: it stays on record as how the failure was settled.")
+        raise ValueError("Give a reason: it is recorded as how the failure was resolved.")
     using = write_alias()
     values = {"resolved_at": now, "resolution": redacted_text(reason), "resolved_by": by}
     return [pk for batch in batches(ids) for pk in resolve_batch(batch, values, using=using)]

@@ -1,4 +1,4 @@
-"""Cancel, skip and give up executions that wait; ask those that run to stop."""
+"""Cancel, skip and give up queued executions; ask running ones to stop."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Status = Execution.Status
 def cancel(
     ids: Collection[int], now: datetime, *, reason: str = "", by: str = "", using: str = ""
 ) -> list[int]:
-    """Cancel executions, one batch per transaction; return those that were still to be stopped.
+    """Cancel executions, one batch per transaction; return the ids of those that this has changed.
 
-    What is queued ends at once. What runs is asked to stop by its worker, and ends when it has.
-    ``reason`` and ``by`` are on record from now on.
+    Queued executions end at once. Running ones are asked to stop by their worker, and end when they
+    have stopped. ``reason`` and ``by`` are recorded at once.
     """
     using, why = using or write_alias(), why_cancelled(reason, by)
     done = (cancel_batch(batch, now, reason=why, using=using) for batch in batches(ids))
@@ -54,11 +54,10 @@ def cancel_batch(ids: Collection[int], now: datetime, *, reason: str, using: str
 
 
 def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
-    """Cancel what is queued of a set, and ask what runs to stop, within a transaction.
+    """Cancel the queued executions of a set and ask the running ones to stop, in a transaction.
 
-    Return the ids of both; what was asked before is not among them. Raise LostRaceError, and so
-    retry the transaction, if one of them has changed, which can only be where rows cannot be
-    locked.
+    Return the ids of both, without those that were asked before. Raise LostRaceError, and so retry
+    the transaction, if one of them has changed: only possible where rows cannot be locked.
     """
     found = list(rows.locked().values_list("pk", "status", "cancel_requested_at"))
     queued = [pk for pk, status, _ in found if status == Status.QUEUED]
@@ -106,7 +105,7 @@ def end_queued(rows: Sequence[Execution], states: Mapping[int, TaskState], *, us
 
 
 def cancel_waiting(task_id: int, now: datetime, *, using: str) -> list[int]:
-    """Cancel all that waits of a task that is being deleted, within a transaction."""
+    """Cancel the queued executions of a task that is being deleted, within a transaction."""
     waiting = Execution.objects.using(using).filter(task=task_id).queued()
     return stop(waiting, now, reason=DELETED)
 
@@ -118,7 +117,7 @@ def why_cancelled(reason: str, by: str) -> str:
 
 
 def asked_to_stop(worker: str) -> list[tuple[int, int, str]]:
-    """Return id, attempt and reason of what a worker holds and a person has cancelled."""
+    """Return id, attempt and reason of the worker's executions that were asked to stop."""
     return ASKED_TO_STOP.rows(Execution.objects.on_record(), workers=[worker])
 
 

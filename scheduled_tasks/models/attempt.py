@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AttemptOutcome(models.TextChoices):
-    """How an attempt ended that another one followed."""
+    """How an attempt ended, if another one followed it."""
 
     FAILED = "failed", _("failed")
     POSTPONED = "postponed", _("postponed")
@@ -21,7 +21,7 @@ class AttemptOutcome(models.TextChoices):
 
 
 class Attempt(models.Model):
-    """An attempt that another one followed. The execution itself holds the last one."""
+    """An earlier attempt of an execution. The execution itself holds the last one."""
 
     Outcome = AttemptOutcome
 
@@ -48,8 +48,6 @@ class Attempt(models.Model):
     peak_memory_mb = models.PositiveIntegerField(_("peak memory in MB"), null=True)
 
     class Meta:
-        """In the order in which they were made."""
-
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
         ordering = ("execution", "number")

@@ -133,7 +133,7 @@ class Execution(models.Model):
         "task__schedule",
         *(f"task__{name}" for name in Policies.READ_TO_CLAIM),
     )
-    #: The columns that an ending reads, to decide how a row goes on and to tell about it.
+    #: The columns that an ending reads, to decide what follows and to report it.
     READ_TO_END = (
         "task",
         "task_name",
@@ -257,7 +257,7 @@ class Execution(models.Model):
         return row
 
     def check_payload(self, payload: Any = None) -> None:
-        """Check that its handler takes its payload, or another.
+        """Check that its handler accepts its payload, or the given one.
 
         Raise UnknownHandler or InvalidPayload.
         """

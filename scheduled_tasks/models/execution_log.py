@@ -1,4 +1,4 @@
-"""What runs said while they ran, line by line."""
+"""The logs of runs, line by line."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ class ExecutionLog(models.Model):
     message = models.TextField(_("message"))
 
     class Meta:
-        """Read by execution, in the order in which the lines were written."""
-
         verbose_name = _("log line")
         verbose_name_plural = _("log lines")
         ordering = ("pk",)

@@ -58,7 +58,7 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         return self.filter(DEAD)
 
     def of_deleted_task(self, name: str) -> Self:
-        """Keep what is left of tasks of this name that were deleted."""
+        """Keep the executions of deleted tasks of this name."""
         return self.filter(task__isnull=True, task_name=name)
 
     def scheduled_between(self, start: datetime, end: datetime) -> Self:
@@ -86,7 +86,7 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         return waiting.filter(queue__in=queues) if queues else waiting
 
     def not_held_back(self, now: datetime) -> Self:
-        """Keep what neither a pause nor another execution of its task keeps from running."""
+        """Leave out executions held back by a pause or by another execution of their task."""
         # No subquery refers to the row, so the database evaluates each of them once and can read
         # the rows in the order of an index.
         # A NULL among the values would make NOT IN true of no row.

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 
-#: As many slots can be caught up, or wait, at most.
+#: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000
 #: In seconds: a day.
 MAX_JITTER_SECONDS = 86_400
@@ -43,7 +43,7 @@ def in_exact_unit(seconds: int) -> str:
 
 
 class Policies(models.Model):
-    """The policies of a task. docs/policies.md tells what each of them does."""
+    """The policies of a task. docs/policies.md explains each of them."""
 
     class MisfirePolicy(models.TextChoices):
         """What happens to slots that no scheduler handled in time."""
@@ -237,8 +237,6 @@ class Policies(models.Model):
     )
 
     class Meta:
-        """Part of the table of tasks."""
-
         abstract = True
 
     def errors_of_moments(self, *others: str) -> dict[str, list[Any]]:

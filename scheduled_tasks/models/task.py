@@ -41,7 +41,7 @@ def project_timezone() -> str:
 
 
 class Task(Policies):
-    """A definition. The engine reads it and never writes it; what moves lives in TaskState."""
+    """A definition. The engine only reads it; what changes while it runs is in TaskState."""
 
     class Origin(models.TextChoices):
         """Where a task comes from."""
@@ -119,8 +119,6 @@ class Task(Policies):
     state: TaskState
 
     class Meta:
-        """Tasks are listed by name; running one is a permission of its own."""
-
         ordering = ("name",)
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
@@ -143,13 +141,13 @@ class Task(Policies):
 
         Slots that have come before ``now`` (the present moment) are decided by the definition as it
         was. A change of schedule, zone, anchor, window or ``enabled`` restarts the clock from now,
-        so it never fires at once. An interval that is new counts from now, unless its anchor is
-        another than before, or ``anchor_given`` says that it stays. What waits for a slot of a
-        task that is disabled ends. A parked task whose trouble is mended goes back into service.
-        ``by`` says in the record of changes who made this one. Raise UnknownTask if the task was
-        deleted since it was read.
+        so it never fires at once. A new interval counts from now, unless the anchor changed, or
+        ``anchor_given`` keeps it. Disabling a task ends the queued executions of its slots. A
+        parked task is unparked once its problem is fixed. ``by`` is recorded as the author of the
+        change. Raise UnknownTask if the task was deleted since it was read.
         """
-        # The one import of a lifecycle module by a model: whatever saves a task, all follows.
+        # The one import of a lifecycle module by a model: whatever saves a task, what follows from
+        # it is written in the same transaction.
         from scheduled_tasks.lifecycle.editing import save_task  # noqa: PLC0415
 
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
@@ -173,7 +171,7 @@ class Task(Policies):
     ) -> tuple[int, dict[str, int]]:
         """Delete the definition; its executions stay, under its name.
 
-        What waits is cancelled, what runs goes on.
+        Queued executions are cancelled; running ones continue.
         """
         from scheduled_tasks.lifecycle.editing import delete_task  # noqa: PLC0415
 
@@ -259,7 +257,7 @@ class Task(Policies):
         return timedelta(microseconds=int(longest // MICROSECOND * drawn))
 
     def problem(self) -> str:
-        """Return a sentence that tells why this task cannot run here, "" if it can."""
+        """Return the reason why this task cannot run here, as a sentence; "" if it can."""
         try:
             self.parse_schedule()
             registry.get(self.handler).spec.clean(self.payload, complete=bool(self.schedule))

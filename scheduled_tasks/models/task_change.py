@@ -41,8 +41,6 @@ class TaskChange(models.Model):
     reason = models.TextField(_("reason"), blank=True)
 
     class Meta:
-        """The newest first."""
-
         verbose_name = _("task change")
         verbose_name_plural = _("task changes")
         ordering = ("-pk",)

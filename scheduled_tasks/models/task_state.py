@@ -35,11 +35,11 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
 class TaskState(models.Model):
     """One row for each task, created and deleted with it.
 
-    ``next_run_at`` is the first undecided slot, and null whenever the task may not fire: disabled,
-    parked, manual, over. ``last_slot`` is the last that was decided; ``covering``
-    the id of the execution that covers it, where the next look may go on with that row.
-    ``last_success_at`` is when the last run began that succeeded, not in part but whole: what has
-    changed since then has been seen by none. Runs in test mode leave no trace here.
+    ``next_run_at`` is the first undecided slot, and null while the task may not fire: disabled,
+    parked, manual, over. ``last_slot`` is the last decided one; ``covering`` is the id of the row
+    that covers it, if the next tick may extend that row. ``last_success_at`` is when the last fully
+    successful run began: no successful run has seen later changes. Runs in test mode are not
+    counted here.
     """
 
     task = models.OneToOneField(
@@ -94,8 +94,6 @@ class TaskState(models.Model):
     )
 
     class Meta:
-        """One plain index finds due tasks on every database."""
-
         verbose_name = _("task state")
         verbose_name_plural = _("task states")
         indexes = (models.Index(fields=["next_run_at"], name="scheduled_tasks_due"),)

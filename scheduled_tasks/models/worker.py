@@ -25,10 +25,11 @@ class WorkerQuerySet(LockingQuerySet["Worker"]):
     def supersedes(self, digest: str, now: datetime, *, within: float) -> bool:
         """Return whether a live worker has newer declarations than this digest.
 
-        Newer is what was first announced later: while old and new code run side by side, the old
-        must not write its declarations over the new.
+        Declarations that were announced later are newer: while old and new code run side by side,
+        the old code must not overwrite the declarations of the new.
         """
-        # The living are read first: one that starts in between must not be without a beginning.
+        # Live workers are read first: a worker that starts in between is then missing here, not
+        # in ``first``.
         live = set(self.live(now, within=within).values_list("declaration_digest", flat=True))
         first = dict(
             self.exclude(declaration_digest="")
@@ -76,8 +77,6 @@ class Worker(models.Model):
     objects = WorkerQuerySet.as_manager()
 
     class Meta:
-        """Read by heartbeat: the living ones first."""
-
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
         ordering = ("-heartbeat_at",)

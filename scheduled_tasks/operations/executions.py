@@ -66,9 +66,9 @@ def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execut
 
 
 def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = "") -> list[int]:
-    """Cancel any number of executions; return the ids of those that were still to be stopped.
+    """Cancel any number of executions; return the ids of those that this has changed.
 
-    What is queued is cancelled at once, what runs is asked to stop.
+    Queued executions are cancelled at once; running ones are asked to stop.
     """
     return stopping.cancel(ids, timezone.now(), reason=reason, by=by)
 

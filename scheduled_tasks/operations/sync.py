@@ -97,7 +97,7 @@ class Synchronization:
             if task is None:
                 self.create(name, declaration)
             elif task.origin != Task.Origin.CODE:
-                reason = "is a task that a person created: rename it, or give the declaration name="
+                reason = "is a task that a person created: rename it, or pass another name= in code"
                 self.changes.append(SyncChange(name, "conflict", reason=reason))
             else:
                 self.update(task, declaration)

@@ -147,7 +147,7 @@ class TaskContext:
         raise TypeError(f"progress() takes numbers or an iterable, not {done!r} of {total!r}.")
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
-        """Add to the number of items processed, and of those among them that had errors.
+        """Add to the number of items processed, and to how many of them failed.
 
         A run that returns after it has counted errors is a partial success. If the previous attempt
         left a checkpoint, counting continues from its counts. It is written at most twice a

@@ -45,7 +45,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The number of items processed so far, and of those among them that had errors.
+    """The number of items processed so far, and how many of them failed.
 
     Replaces the previous one, so that writing it twice does no harm.
     """

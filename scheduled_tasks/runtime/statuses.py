@@ -1,4 +1,4 @@
-"""The statuses and triggers of executions, and the sets of them that rules speak of."""
+"""The statuses and triggers of executions, and the sets of them that rules name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Status(models.TextChoices):
-    """Where an execution stands."""
+    """The status of an execution."""
 
     QUEUED = "queued", _("queued")
     RUNNING = "running", _("running")
@@ -42,5 +42,5 @@ COVERED = (Status.SKIPPED, Status.MISSED)
 #: Triggers of what the schedule asked for; a person or code asked for anything else.
 OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)
 
-#: What makes a dead letter: columns and their values. Runs in test mode are none.
+#: What makes a dead letter: columns and their values. Runs in test mode never are dead letters.
 DEAD_LETTER = {"status": Status.FAILED.value, "resolved_at": None, "test_mode": False}

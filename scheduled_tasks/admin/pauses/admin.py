@@ -29,8 +29,6 @@ class PauseForm(forms.ModelForm):
     """When the pause ends, and the reason for it."""
 
     class Meta:
-        """The fields that users fill in."""
-
         model = Pause
         fields = ("until", "reason")
 

@@ -54,8 +54,6 @@ class TaskForm(forms.ModelForm):
     """The definition of a task, with a choice of the registered handlers."""
 
     class Meta:
-        """The fields that users edit."""
-
         model = Task
         fields = (
             "name",

@@ -1,4 +1,4 @@
-"""Notify workers that sleep of new work."""
+"""Notify sleeping workers of new work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAKE = ""
 
 
 def wake_workers(using: str) -> None:
-    """Let all workers look for work once the transaction has committed.
+    """Wake all workers once the transaction has committed.
 
     A worker that cannot be notified finds the work at its next poll.
     """

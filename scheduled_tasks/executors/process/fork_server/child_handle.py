@@ -20,7 +20,7 @@ from scheduled_tasks.executors.process.wire import Channel, Frame
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.logs.run_log import RunLog
 
-#: Of the trace of a dying child, no more than this is read.
+#: The most that is read of the traceback of a dying child.
 MAX_TRACE_BYTES = 1 << 18
 #: Frames of these files stand below every handler and say nothing about it.
 OWN_FRAMES = (

@@ -8,7 +8,7 @@ from scheduled_tasks.executors.process.fork_server.child_handle import claim_of
 from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
 from scheduled_tasks.executors.process.wire import Frame
 
-#: A run that this many children, one after the other, did not live to begin has failed.
+#: A run has failed after this many children in a row ended before they began it.
 MAX_TRIES = 3
 
 
@@ -29,7 +29,7 @@ class PendingRuns:
         return self._runs.popleft()
 
     def put_back(self, frame: Frame, **facts: object) -> None:
-        """Put a run that its child did not live to begin at the front, or report it failed.
+        """Put a run whose child ended before it began at the front, or report it failed.
 
         ``facts`` describe how the child ended.
         """

@@ -18,7 +18,7 @@ from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
 
-#: Ends of runs are held back for orphans that cannot be killed no longer than this.
+#: The longest time for which ends of runs are held back, if orphans cannot be killed.
 MAX_HOLD_SECONDS = 5.0
 
 

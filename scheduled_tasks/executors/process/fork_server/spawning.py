@@ -1,4 +1,4 @@
-"""The two ends to make a child: fork the server, or start a fresh interpreter."""
+"""The two ways to make a child: fork the server, or start a fresh interpreter."""
 
 from __future__ import annotations
 
