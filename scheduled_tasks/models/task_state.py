@@ -51,7 +51,7 @@ class TaskState(models.Model):
     )
     next_run_at = models.DateTimeField(_("next run"), null=True)
     last_slot = models.DateTimeField(_("last slot"), null=True)
-    # No foreign key: if the row was deleted, the next look makes another one.
+    # No foreign key: if the row was deleted, the next tick makes another one.
     covering = models.BigIntegerField(_("covering row"), null=True)
     last_run_at = models.DateTimeField(_("last run"), null=True)
     last_success_at = models.DateTimeField(_("last success"), null=True)
