@@ -125,7 +125,6 @@ def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:
 
 
 def check_executor(**_: Any) -> list[CheckMessage]:
-    """Check that EXECUTOR names an executor."""
     name = default_executor()
     if name is None or (name == "process" and not can_fork()):
         return []  # reported by E001 or E009

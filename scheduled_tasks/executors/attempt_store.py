@@ -1,4 +1,4 @@
-"""What one attempt writes on its handler's own connection: once keys, and checkpoints."""
+"""The attempt store in the database; ``runtime.attempt_store`` describes what it does."""
 
 from __future__ import annotations
 
@@ -31,14 +31,9 @@ class DatabaseAttemptStore:
 
     @property
     def pending(self) -> bool:
-        """Whether this thread's open transaction holds a checkpoint that is not committed yet."""
         return self._written_in is not None and self._written_in in open_blocks(self._connection)
 
     def checkpoint(self, value: Any, show: Callable[[], None]) -> None:
-        """Write a checkpoint in the open transaction; call ``show`` after the commit.
-
-        Raise WrongTransaction outside a transaction, LeaseLost if the attempt has ended.
-        """
         using = router.db_for_write(Execution)
         own = open_blocks(self._connection)
         if not own:
@@ -54,7 +49,6 @@ class DatabaseAttemptStore:
         transaction.on_commit(lambda: self._committed(show), using=using)
 
     def key(self, key: str) -> Key:
-        """Return a key of the task, not acquired yet."""
         return DatabaseKey(self.run, key, self.clock)
 
     def _committed(self, show: Callable[[], None]) -> None:
@@ -80,14 +74,10 @@ class DatabaseKey:
         )
 
     def acquire(self) -> bool:
-        """Acquire it. Return whether this attempt holds it now."""
         return OnceKey.objects.acquire(self.row, self.clock())
 
     def use_up(self, ttl: timedelta | None) -> None:
-        """Keep it used up for ``ttl``, or for ever. Raise LeaseLost if another run holds it.
-
-        In test mode it is released: a dry run does not count as done.
-        """
+        """Use it up, or release it in test mode: a dry run does not count as done."""
         if self.run.test_mode:
             self.release()
             return

@@ -65,7 +65,6 @@ class InMemoryKey:
         self._held = held
 
     def acquire(self) -> bool:
-        """Acquire it. Return whether it was free."""
         free = self._key not in self._held
         self._held.add(self._key)
         return free

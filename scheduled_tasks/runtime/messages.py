@@ -94,7 +94,7 @@ class Recorder(Protocol):
     """Sends the messages of one run. Both methods raise LeaseLost once one was refused."""
 
     def send(self, message: Message) -> None:
-        """Send a message."""
+        """Send a message and do not wait until it is written."""
 
     def confirm(self, message: Message) -> None:
         """Send a message and wait until it is written."""

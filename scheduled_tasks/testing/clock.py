@@ -122,18 +122,16 @@ class PlayedEngine(Engine):
 
 
 class StillClock(Clock):
-    """A clock that stands still."""
+    """The clock of the engine, which only ``set`` moves."""
 
     def __init__(self) -> None:
         super().__init__()
         self._moment = super().now()
 
     def now(self) -> datetime:
-        """Return the moment to which it was last set."""
         return self._moment
 
     def set(self, moment: datetime) -> None:
-        """Move to a moment."""
         self._moment = moment
 
 

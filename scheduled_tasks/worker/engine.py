@@ -56,7 +56,6 @@ class NextWork:
     run: datetime | None = None
 
     def slot_due(self, now: datetime) -> bool:
-        """Whether the next slot is due."""
         return self.slot is not None and self.slot <= now
 
     def run_due(self, now: datetime) -> bool:

@@ -81,7 +81,6 @@ def read_union(members: tuple[Any, ...]) -> AnnotationMeaning:
 
 
 def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
-    """Return the argument type of a plain type."""
     if annotation in PLAIN:
         return PLAIN[annotation]()
     if isinstance(annotation, type) and issubclass(annotation, Enum):

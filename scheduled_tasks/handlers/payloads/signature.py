@@ -148,7 +148,6 @@ def asks_for_context(function: Callable[..., Any], declaration: inspect.Paramete
 
 
 def read_parameter(function: Callable[..., Any], declaration: inspect.Parameter) -> Parameter:
-    """Return the Parameter for a parameter of the function."""
     try:
         reading = read_annotation(resolve(function, declaration))
     except TypeError as error:

@@ -73,15 +73,12 @@ class CompiledQuery(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class BoundQuery(Generic[Row]):
-    """A query with its arguments."""
-
     query: CompiledQuery[Row]
     every: models.QuerySet[Any]
     arguments: dict[str, Any]
 
     @property
     def sql(self) -> Sql:
-        """The SQL and its parameters."""
         made = self.query.compiled(self.every, self.arguments)
         return made.sql, made.parameters(self.arguments)
 
@@ -107,7 +104,7 @@ def first_values(*questions: BoundQuery[Any]) -> tuple[Any, ...]:
 
 
 class CompiledSql(Generic[Row]):
-    """A queryset with its SQL."""
+    """The SQL of a queryset, and its compiler, which converts the rows that the SQL returns."""
 
     def __init__(self, queryset: models.QuerySet[Any, Row]) -> None:
         self.queryset = queryset

@@ -34,11 +34,9 @@ class RowValues(ABC):
         self.rows = rows
 
     def name(self, column: Column) -> str:
-        """Return the name of a column."""
         return self.connection.ops.quote_name(str(column.column))
 
     def table_of(self, model: type[models.Model]) -> str:
-        """Return the name of a model's table."""
         return self.connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001
 
     @abstractmethod
@@ -86,7 +84,6 @@ class JsonRowValues(RowValues):
         return self.constant(self.columns[number], self.rows[0][number])
 
     def constant(self, column: Column, value: Any) -> str:
-        """Return a placeholder."""
         self._parameters.append(column.get_db_prep_save(value, self.connection))
         return "%s"
 
