@@ -37,9 +37,9 @@ def scheduled_task(
     """Register a function as a handler and declare a task for it.
 
     ``schedule`` is a value or its text (``"0 2 * * *"``, ``"every 15 minutes"``, ``"at 2030-01-01
-    09:00"``), or left out for a task that is only run manually. ``name`` replaces the key
-    ``app_label.function``; ``form`` is a Django form for the arguments, if the signature does not
-    say enough.
+    09:00"``), or left out for a task that is only run manually. ``name`` names the handler and the
+    task, instead of ``app_label.function`` and ``function``; ``form`` is a Django form for the
+    arguments, if the signature does not say enough.
 
     Options, which can all be changed in the admin afterwards: ``timezone`` (the project's
     TIME_ZONE), ``payload`` (the keyword arguments of each run), ``enabled`` (only when the task is

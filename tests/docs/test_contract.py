@@ -6,10 +6,12 @@ import logging
 import re
 import tomllib
 from ast import literal_eval
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -23,7 +25,7 @@ import scheduled_tasks
 from scheduled_tasks import conf, exceptions, signals
 from scheduled_tasks.handlers import declarations
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
-from scheduled_tasks.operations import records
+from scheduled_tasks.operations import records, tasks
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "scheduled_tasks"
@@ -126,6 +128,21 @@ def test_the_names_in_prose_below_public_names() -> None:
 def test_options_of_a_task() -> None:
     page = [name for row in rows("Options of a task") for name in quoted(row[1])]
     assert_same(page, declarations.Options.__annotations__)
+
+
+def test_options_of_one_function_alone() -> None:
+    more = section("Options of a task").partition("In addition:")[2]
+    decorator, _, registered = more.partition("- `register_task()` takes")
+    for function in (scheduled_tasks.scheduled_task, scheduled_tasks.declare):
+        [names] = re.findall(rf"`@?{function.__name__}(?:\(\))?` takes ([^,:]*)", decorator)
+        assert_same(quoted(names), keyword_only(function))
+    fields = set(tasks.FURTHER_FIELDS).difference(declarations.Options.__annotations__)
+    assert_same(quoted(registered), fields | {"retry", "by"})
+
+
+def keyword_only(function: Callable[..., Any]) -> list[str]:
+    parameters = signature(function).parameters.values()
+    return [item.name for item in parameters if item.kind is item.KEYWORD_ONLY]
 
 
 def stored_choices() -> dict[str, list[str]]:

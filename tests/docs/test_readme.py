@@ -29,7 +29,9 @@ def snippet(containing: str) -> str:
 def test_the_examples_work(registry: HandlerRegistry) -> None:
     names: dict[str, object] = {"__name__": "shop.tasks"}
     exec(snippet("@scheduled_task"), names)
+    exec(snippet("import declare"), names)
     sync()
+    assert Task.objects.get(name="cleanup-weekly").payload == {"max_age_days": 7}
     exec(snippet("register_task"), names)
     task = Task.objects.get(name="cleanup-eu")
     assert (task.handler, task.timezone, task.enabled) == ("shop.cleanup", "Europe/Berlin", False)
