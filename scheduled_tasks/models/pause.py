@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.sql.compiled import CompiledQuery
-from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import transactional
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
@@ -23,20 +21,6 @@ class PauseQuerySet(models.QuerySet["Pause"]):
         """Keep those that are in force, or begin, after a moment."""
         open_end = models.Q(until=None) | models.Q(until__gt=moment)
         return self.filter(open_end, models.Q(ended_at=None) | models.Q(ended_at__gt=moment))
-
-    def begin(
-        self, now: datetime, *, until: datetime | None = None, reason: str = "", by: str = ""
-    ) -> Pause:
-        """Pause everything from now on, until a moment or until ``resume``; return the pause.
-
-        It replaces one that is in force.
-        """
-        pause = self.model(begun_at=now, until=until, reason=reason, begun_by=by)
-        return begin_pause(pause)
-
-    def resume(self, now: datetime, *, by: str = "") -> int:
-        """End the pauses that are in force; return how many."""
-        return end_pauses(now, by=by)
 
 
 class Pause(models.Model):
@@ -80,24 +64,6 @@ def paused(until: datetime | None, reason: str, *, what: str = "Paused") -> str:
     # In UTC and English: the text is stored, and a covering row grows while it stays the same.
     end = f" until {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if until else ""
     return f"{what}{end}: {reason}" if reason else f"{what}{end}."
-
-
-@transactional
-def begin_pause(pause: Pause, *, using: str = "") -> Pause:
-    pause.pk = None  # set by a transaction that is being retried
-    rows = Pause.objects.using(using)
-    rows.in_force(pause.begun_at).update(ended_at=pause.begun_at, ended_by=pause.begun_by)
-    wake_workers(using)
-    pause.save(force_insert=True, using=using)
-    return pause
-
-
-@transactional
-def end_pauses(now: datetime, *, by: str, using: str = "") -> int:
-    ended = Pause.objects.using(using).in_force(now).update(ended_at=now, ended_by=by)
-    if ended:
-        wake_workers(using)
-    return ended
 
 
 def some_after(everything: PauseQuerySet, moment: datetime) -> models.QuerySet[Pause, int]:

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Pause
 from tests.admin.pages import as_typed, messages, page, text
 
@@ -25,8 +26,7 @@ def begin(now: datetime) -> Begin:
 
     def make(**fields: Any) -> Pause:
         began = now - timedelta(minutes=5)
-        pause: Pause = Pause.objects.begin(began, **{"by": "user:ada", **fields})
-        return pause
+        return begin_pause(began, **{"by": "user:ada", **fields})
 
     return make
 

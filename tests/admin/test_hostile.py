@@ -13,6 +13,7 @@ from django.test import Client
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Attempt, Pause, Task, TaskChange, TaskState
 from tests.admin.pages import act, page, text
 
@@ -73,7 +74,7 @@ def pages(  # noqa: PLR0917
     resolved = make_execution(
         task, status="failed", resolved_at=now, resolution=SCRIPT, resolved_by=SCRIPT
     )
-    Pause.objects.begin(now, reason=SCRIPT, by=SCRIPT)
+    begin_pause(now, reason=SCRIPT, by=SCRIPT)
     paused = make_task("paused", "shop.plain", "0 2 * * *", paused_until=later)
     Task.objects.filter(pk=paused.pk).update(pause_reason=SCRIPT)
     record_change(

@@ -12,7 +12,6 @@ from django.test import Client
 
 from scheduled_tasks.lifecycle.editing import Edit
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
-from scheduled_tasks.models.pause import PauseQuerySet
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from tests.admin.pages import act, messages, page, task_data
 
@@ -144,7 +143,7 @@ def test_executions_are_deleted_after_a_conflict(
 
 
 def test_everything_is_paused_once_after_a_conflict(admin_client: Client, conflicts: Make) -> None:
-    met = conflicts(PauseQuerySet, "begin", error=LostRaceError)
+    met = conflicts(Pause, "save", error=LostRaceError)
     admin_client.post(page("pause_add"), {"until_0": "", "until_1": "", "reason": "Deploy"})
     assert len(met) == 1
     assert Pause.objects.get().reason == "Deploy"

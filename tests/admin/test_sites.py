@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.models import Execution, Pause, TaskChange
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Execution, TaskChange
 from tests.admin.pages import messages, page, text
 
 pytestmark = pytest.mark.urls("tests.admin.urls")
@@ -53,7 +54,7 @@ def test_pause_and_change_links_stay_within_the_site(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     make_task("export", "shop.export")
-    pause = Pause.objects.begin(now)
+    pause = begin_pause(now)
     for url in (
         page("pause_changelist", site="whole"),
         page("pause_change", pause.pk, site="whole"),
@@ -72,7 +73,7 @@ def test_a_site_without_pauses_still_shows_the_banner(
     admin_client: Client, make_task: Make, now: datetime
 ) -> None:
     task = make_task("export", "shop.export")
-    Pause.objects.begin(now, reason="Deploy")
+    begin_pause(now, reason="Deploy")
     said = text(admin_client.get(page("task_changelist", site="tasks_only")))
     assert "All tasks are paused" in said
     assert "/resume/" not in said

@@ -12,7 +12,8 @@ from django.utils import timezone
 from scheduled_tasks import disable_task, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.models import Pause, Task
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Task
 from scheduled_tasks.operations.records import task_record
 from tests.commands.conftest import Command
 
@@ -73,7 +74,7 @@ def test_a_paused_task_shows_end_and_reason(command: Command, make_task: Make) -
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_global_pause_is_printed_first(command: Command, make_task: Make, number: int) -> None:
     until = datetime(2040, 1, 1, 9, 30, tzinfo=UTC)
-    Pause.objects.begin(timezone.now(), until=until, reason="Deploy", by="user:ada")
+    begin_pause(timezone.now(), until=until, reason="Deploy", by="user:ada")
     for _ in range(number):
         make_task("a", "shop.cleanup")
     first, blank, heading = command("listtasks").out.splitlines()[:3]

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now, scheduled_task
-from scheduled_tasks.models import Attempt, Execution, Pause, Worker
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Attempt, Execution, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.commands.conftest import Command
 
@@ -69,6 +70,6 @@ def test_a_run_by_hand_ignores_a_pause(command: Command) -> None:
     def job() -> None: ...
 
     register_task("weekly", "shop.job")
-    Pause.objects.begin(timezone.now(), reason="Stocktaking")
+    begin_pause(timezone.now(), reason="Stocktaking")
     assert command("runtask", "weekly").code == 0
     assert Execution.objects.get().status == "success"

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.lifecycle import stopping
-from scheduled_tasks.models import Execution, Pause
+from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
+from scheduled_tasks.models import Execution
 from tests.concurrency.runs import wait_for
 from tests.support.listening import needs_postgresql
 from tests.support.processes import LONG, options, running, wait_until, written
@@ -59,12 +60,12 @@ def test_a_new_task_fires_at_its_first_slot() -> None:
 
 def test_runs_waiting_for_a_pause_begin_when_resumed() -> None:
     register_task("one", "jobs.answer")
-    Pause.objects.begin(timezone.now())
+    begin_pause(timezone.now())
     run = run_task_now("one")
     with running(TEST_OPTIONS=SELDOM):
         wait_until(all_is_quiet, within=LONG)
         assert Execution.objects.queued().count() == 1
-        Pause.objects.resume(timezone.now())
+        end_pauses(timezone.now())
         wait_for(run, "success")
 
 

@@ -17,7 +17,8 @@ from scheduled_tasks import cancel_execution, disable_task, run_task_now, unregi
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.signals import execution_finished, slot_missed
 from tests.support.attempts import NOTHING, claim, loss, outcome
 
@@ -297,7 +298,7 @@ def test_a_slot_with_an_execution_is_not_announced(
     """Its clock was set back, as by a restored row."""
     firing.fire(now + HOUR, limit=1)
     TaskState.objects.update(next_run_at=now + HOUR)
-    Pause.objects.begin(now)
+    begin_pause(now)
     with committed():
         firing.fire(now + 1.5 * HOUR, limit=1)
     assert Execution.objects.get().status == "queued"

@@ -12,7 +12,8 @@ from django.db import IntegrityError, transaction
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.lifecycle import claiming, ending
-from scheduled_tasks.models import Execution, Pause, Task, TaskState, Worker
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.operations.tasks import prepare
 from tests.support.attempts import NOTHING, outcome
@@ -114,7 +115,7 @@ def test_while_everything_is_paused_nothing_is_claimed(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     queued = queue(make_task("one", "jobs.nothing"), now)
-    Pause.objects.begin(now, until=now + MINUTE)
+    begin_pause(now, until=now + MINUTE)
     assert claim(worker, now + 59 * SECOND) == []
     assert claim(worker, now + MINUTE) == queued
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.lifecycle import firing
-from scheduled_tasks.models import Execution, Pause, Task
+from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
+from scheduled_tasks.models import Execution, Task
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -215,9 +216,9 @@ def test_hours_of_paused_seconds_make_one_row(make: Make, now: datetime) -> None
 
 def test_a_global_pause_skips_slots_until_resumed(make: Make, now: datetime) -> None:
     make()
-    Pause.objects.begin(now + 7 * MINUTE, reason="maintenance", by="cli:ada")
+    begin_pause(now + 7 * MINUTE, reason="maintenance", by="cli:ada")
     fire(now + 10 * MINUTE)
-    Pause.objects.resume(now + 12 * MINUTE)
+    end_pauses(now + 12 * MINUTE)
     fire(now + 15 * MINUTE)
     assert rows(now) == [
         taken(5, "catch_up"),

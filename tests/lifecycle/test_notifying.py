@@ -11,7 +11,8 @@ from django.db import transaction
 
 from scheduled_tasks import disable_task, run_task_now
 from scheduled_tasks.lifecycle import ending, firing, requeueing, stopping
-from scheduled_tasks.models import Execution, Pause, Task, Worker
+from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
+from scheduled_tasks.models import Execution, Task, Worker
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.listening import needs_postgresql
 
@@ -86,10 +87,10 @@ def test_attempts_wake_nobody_and_what_is_requeued_does(
 
 
 def test_global_pauses_wake_workers_at_both_ends(wakes: Wakes, now: datetime) -> None:
-    assert wakes(lambda: Pause.objects.begin(now)) == 1
-    assert wakes(lambda: Pause.objects.begin(now + MINUTE)) == 1
-    assert wakes(lambda: Pause.objects.resume(now + 2 * MINUTE)) == 1
-    assert wakes(lambda: Pause.objects.resume(now + 2 * MINUTE)) == 0
+    assert wakes(lambda: begin_pause(now)) == 1
+    assert wakes(lambda: begin_pause(now + MINUTE)) == 1
+    assert wakes(lambda: end_pauses(now + 2 * MINUTE)) == 1
+    assert wakes(lambda: end_pauses(now + 2 * MINUTE)) == 0
 
 
 @pytest.mark.parametrize(("more", "expected"), [(0, 0), (1, 1)])

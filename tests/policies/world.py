@@ -9,8 +9,8 @@ from typing import Any
 from scheduled_tasks.handlers.decorator import scheduled_task
 from scheduled_tasks.lifecycle import firing, requeueing, stopping
 from scheduled_tasks.lifecycle.ending import give_back
+from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Execution as Row
-from scheduled_tasks.models import Pause as PauseRow
 from scheduled_tasks.models import Task as TaskRow
 from scheduled_tasks.models import TaskState as StateRow
 from scheduled_tasks.operations.tasks import run_task_now
@@ -113,12 +113,12 @@ class World:
         self.ledger.compare("cancelled", now)
 
     def pause_everything(self, now: datetime, until: datetime | None) -> None:
-        PauseRow.objects.begin(now, until=until, by="test")
+        begin_pause(now, until=until, by="test")
         self.rules.pause_everything(now, until)
         self.tell_all(f"{now:%m-%d %H:%M:%S} everything is paused until {until}")
 
     def resume(self, now: datetime) -> None:
-        PauseRow.objects.resume(now, by="test")
+        end_pauses(now, by="test")
         self.rules.resume(now)
         self.tell_all(f"{now:%m-%d %H:%M:%S} everything is resumed")
 

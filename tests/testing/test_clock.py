@@ -22,7 +22,8 @@ from scheduled_tasks import (
     scheduled_task,
 )
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.models import Execution, Pause, Task, TaskState
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import Execution, Task, TaskState
 from scheduled_tasks.testing import TaskClock
 from scheduled_tasks.testing import clock as clock_module
 
@@ -229,7 +230,7 @@ def test_a_pause_skips_slots_and_delays_requested_runs() -> None:
 
     register_task("by-hand", "hourly")
     clock = TaskClock(MARCH)
-    Pause.objects.begin(clock.now, until=utc("2026-03-01 02:30"), reason="Stocktaking")
+    begin_pause(clock.now, until=utc("2026-03-01 02:30"), reason="Stocktaking")
     run_task_now("by-hand", now=clock.now)
     ended = clock.move_by(hours=3)
     assert [(row.task_name, row.status, row.slots, row.started_at) for row in ended] == [

@@ -23,6 +23,7 @@ from scheduled_tasks.admin.permissions import may_view, user_of
 from scheduled_tasks.admin.retrying import RetryingAdmin
 from scheduled_tasks.admin.validators import validate_future
 from scheduled_tasks.models import Pause, Task
+from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 
 
 class PauseForm(forms.ModelForm):
@@ -66,8 +67,7 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
 
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: Any) -> None:
         """Start the pause. It replaces an active one."""
-        by = user_of(request)
-        pause = Pause.objects.begin(timezone.now(), until=obj.until, reason=obj.reason, by=by)
+        pause = pause_all_tasks(until=obj.until, reason=obj.reason, by=user_of(request))
         obj.pk = pause.pk
 
     def response_add(
@@ -97,7 +97,7 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         now = timezone.now()
         # Read first: afterwards they are no longer active, and the log needs their rows.
         ending = list(Pause.objects.in_force(now))
-        if not Pause.objects.resume(now, by=user_of(request)):
+        if not resume_all_tasks(by=user_of(request), now=now):
             self.message_user(request, _g("There was no global pause."), messages.INFO)
             return
         for pause in ending:

@@ -13,6 +13,7 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
+from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.schedules.interval import read_length
 
@@ -51,17 +52,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Start or end a pause, or return whether there is one."""
-        now, by = timezone.now(), f"cli:{user_name()}"[:MAX_NAME_LENGTH]
+        by = f"cli:{user_name()}"[:MAX_NAME_LENGTH]
         if options["reason"] is not None and (options["resume"] or options["status"]):
             raise CommandError("--reason can only be given when a pause starts.")
         if options["status"]:
-            pauses = [describe_pause(pause) for pause in Pause.objects.in_force(now)]
-            return "\n".join(pauses) or "There is no global pause."
+            pauses = Pause.objects.in_force(timezone.now())
+            return "\n".join(map(describe_pause, pauses)) or "There is no global pause."
         if options["resume"]:
-            ended = Pause.objects.resume(now, by=by)
+            ended = resume_all_tasks(by=by)
             return "All tasks resumed." if ended else "There was no global pause."
         reason = checked_reason(options["reason"] or "")
-        pause = Pause.objects.begin(now, until=options["until"], reason=reason, by=by)
+        pause = pause_all_tasks(until=options["until"], reason=reason, by=by)
         return f"{describe_pause(pause)}\nTo resume, run pausescheduler --resume."
 
 

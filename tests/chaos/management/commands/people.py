@@ -18,7 +18,7 @@ from django.utils import timezone
 from scheduled_tasks import list_tasks, run_task_now
 from scheduled_tasks.lifecycle import requeueing, stopping
 from scheduled_tasks.models import Execution
-from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.operations.pauses import pause_all_tasks
 from tests.chaos import people
 from tests.chaos.people import Deed
 
@@ -74,7 +74,7 @@ def do(deed: Deed, pick: float) -> None:
                 deed.execution, deed.confirmed = again.pk, True
         case people.PAUSE:
             now = timezone.now()
-            Pause.objects.begin(now, until=now + timedelta(seconds=deed.seconds), by=SOMEBODY)
+            pause_all_tasks(until=now + timedelta(seconds=deed.seconds), by=SOMEBODY)
             deed.confirmed = True
 
 

@@ -1,0 +1,37 @@
+"""Pause: while a global pause is in force, nothing is fired or claimed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.sql.notify import wake_workers
+from scheduled_tasks.models.sql.transactions import transactional
+
+
+@transactional
+def begin_pause(
+    now: datetime,
+    *,
+    until: datetime | None = None,
+    reason: str = "",
+    by: str = "",
+    using: str = "",
+) -> Pause:
+    """Pause everything from now on, until a moment or until ``end_pauses``; return the pause.
+
+    It replaces one that is in force.
+    """
+    pauses = Pause.objects.using(using)
+    pauses.in_force(now).update(ended_at=now, ended_by=by)
+    wake_workers(using)
+    return pauses.create(begun_at=now, until=until, reason=reason, begun_by=by)
+
+
+@transactional
+def end_pauses(now: datetime, *, by: str = "", using: str = "") -> int:
+    """End the pauses that are in force; return how many."""
+    ended = Pause.objects.using(using).in_force(now).update(ended_at=now, ended_by=by)
+    if ended:
+        wake_workers(using)
+    return ended

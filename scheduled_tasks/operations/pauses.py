@@ -1,0 +1,24 @@
+"""The operations on global pauses: pause all tasks, resume them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
+from scheduled_tasks.models import Pause
+
+
+def pause_all_tasks(*, until: datetime | None = None, reason: str = "", by: str = "") -> Pause:
+    """Pause all tasks, until a moment or until ``resume_all_tasks``; return the pause.
+
+    Scheduled runs are skipped, and queued executions wait. Running executions continue. The pause
+    replaces one that is in force.
+    """
+    return begin_pause(timezone.now(), until=until, reason=reason, by=by)
+
+
+def resume_all_tasks(*, by: str = "", now: datetime | None = None) -> int:
+    """End the global pauses that are in force; return how many."""
+    return end_pauses(now or timezone.now(), by=by)
