@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import grimp
+import pytest
 
 import scheduled_tasks
 
@@ -39,6 +41,21 @@ ENTRIES = {
 }
 #: ``Task.save`` and ``Task.delete`` import it when they are called.
 FROM_BELOW = ("scheduled_tasks.models.task", "scheduled_tasks.lifecycle.editing")
+#: The methods of rows, of sets of rows and of tasks that write.
+WRITING = {
+    "bulk_create",
+    "bulk_update",
+    "create",
+    "delete",
+    "get_or_create",
+    "reset_to_code",
+    "save",
+    "switch",
+    "update",
+    "update_or_create",
+}
+#: Where Django's admin saves or deletes what its form or its list holds.
+HOOKS = {"save_model", "delete_model", "delete_queryset"}
 
 
 def test_the_top_level_has_only_known_entries() -> None:
@@ -66,6 +83,21 @@ def test_modules_import_each_other_in_documented_pairs_only() -> None:
     imports[importer].remove(imported)
     circles = {circle for circle in circles_of(imports) if len(circle) > 1}
     assert circles | {frozenset(FROM_BELOW)} == documented
+
+
+@pytest.mark.parametrize("room", ["admin", "management"])
+def test_the_admin_and_the_commands_write_through_operations(room: str) -> None:
+    """Contracts in pyproject.toml keep them from the life cycle; this keeps them from rows."""
+    written = {
+        f"{path.relative_to(ROOT)}: {function.name} calls {node.func.attr}"
+        for path in (ROOT / room).rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef) and function.name not in HOOKS
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in WRITING
+    }
+    assert written == set()
 
 
 def circles_of(imports: dict[str, set[str]]) -> set[frozenset[str]]:

@@ -1,11 +1,12 @@
-"""What code and people may ask for: the admin, the API and the commands call only this package.
+"""What code and people may ask for: the admin and the commands change rows only through this.
 
 In: names and ids of tasks and executions, and ``by``: who asks. Out: rows of models, or an
 exception of ``scheduled_tasks.exceptions``. All of it runs in the calling thread, in short
 transactions of its own, except ``lock``: a thread holds and renews a lock for its block.
 
-- ``tasks``: look up, define, enable, disable, run.
+- ``tasks``: look up, define, enable, disable, pause, resume, reset to code, run.
 - ``executions``: look up, cancel, requeue, resolve.
+- ``pauses``: pause all tasks, resume them.
 - ``sync``: write what code declares into the database.
 - ``locks`` and ``lock_renewer``: locks by name.
 - ``records``: tasks, executions, log lines and workers as JSON.

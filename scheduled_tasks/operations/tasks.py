@@ -1,4 +1,4 @@
-"""The operations on tasks: look up, define, enable, disable, run."""
+"""The operations on tasks: look up, define, enable, disable, pause, reset to code, run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
 
+#: What the pause of a task is made of.
+PAUSE_FIELDS = ("paused_until", "pause_reason")
 #: The options of ``register_task`` besides its named arguments.
 FURTHER_FIELDS = (
     "anchor",
@@ -29,8 +31,7 @@ FURTHER_FIELDS = (
     "category",
     "metadata",
     "retry",
-    "paused_until",
-    "pause_reason",
+    *PAUSE_FIELDS,
     *Policies.DECLARED_FIELDS,
 )
 
@@ -141,14 +142,42 @@ def unregister_task(name: str, *, by: str = BY_CODE) -> None:
         task.delete(by=by)
 
 
-def enable_task(name: str, *, by: str = BY_CODE) -> Task:
+def enable_task(name: str | Task, *, by: str = BY_CODE) -> Task:
     """Enable a task: it fires from now on, and nothing is caught up. Raise UnknownTask."""
-    return get_task(name).switch(enabled=True, by=by)
+    return as_task(name).switch(enabled=True, by=by)
 
 
-def disable_task(name: str, *, by: str = BY_CODE) -> Task:
+def disable_task(name: str | Task, *, by: str = BY_CODE) -> Task:
     """Disable a task: it does not fire, but can still be run. Raise UnknownTask."""
-    return get_task(name).switch(enabled=False, by=by)
+    return as_task(name).switch(enabled=False, by=by)
+
+
+def pause_task(name: str | Task, until: datetime, *, reason: str = "", by: str = BY_CODE) -> Task:
+    """Pause a task: its slots before a moment are skipped. Raise UnknownTask."""
+    return set_pause(as_task(name), until, reason, by=by)
+
+
+def resume_task(name: str | Task, *, by: str = BY_CODE) -> Task:
+    """End the pause of a task: its next slot fires. Raise UnknownTask."""
+    return set_pause(as_task(name), None, "", by=by)
+
+
+def set_pause(task: Task, until: datetime | None, reason: str, *, by: str) -> Task:
+    task.paused_until, task.pause_reason = until, reason
+    task.save(update_fields=PAUSE_FIELDS, by=by)
+    return task
+
+
+def reset_task_to_code(name: str | Task, *, by: str = BY_CODE) -> Task:
+    """Undo what people changed of a declared task, except ``enabled``. Raise UnknownTask."""
+    task = as_task(name)
+    task.reset_to_code(by=by)
+    return task
+
+
+def as_task(name: str | Task) -> Task:
+    """Return a task as it is, or the one of that name. Raise UnknownTask."""
+    return name if isinstance(name, Task) else get_task(name)
 
 
 def run_task_now(
@@ -189,7 +218,7 @@ def prepare(
     now: datetime | None = None,
 ) -> Execution:
     """Build an unsaved execution for ``run_task_now``, with a valid payload."""
-    task = name if isinstance(name, Task) else get_task(name)
+    task = as_task(name)
     given = task.payload if payload is None else as_json("payload", dict(payload))
     registry.get(task.handler).spec.clean(given)
     return Execution.for_task(

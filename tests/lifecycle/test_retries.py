@@ -26,6 +26,7 @@ from scheduled_tasks.handlers.retries import fraction, retry_of
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Attempt, Execution, Task
 from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.operations.tasks import reset_task_to_code
 from scheduled_tasks.worker.scheduler import Scheduler
 
 Make = Callable[..., Task]
@@ -300,5 +301,5 @@ def test_an_edited_number_of_retries_is_kept(luck: Luck, db: None) -> None:
     sync()
     task.refresh_from_db()
     assert task.max_retries == 1
-    task.reset_to_code()
+    reset_task_to_code(task.name)
     assert Task.objects.get().max_retries == 5

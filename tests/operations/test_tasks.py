@@ -34,7 +34,8 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.parking import park
-from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models import Execution, Task, TaskChange
+from scheduled_tasks.operations.tasks import pause_task, reset_task_to_code, resume_task
 
 pytestmark = pytest.mark.django_db
 
@@ -266,3 +267,22 @@ def test_a_stale_save_does_not_rewind_the_clock() -> None:
     stale.description = "edited on a page that was opened long ago"
     stale.save()
     assert get_task("weekly").state.next_run_at == later
+
+
+def test_a_pause_of_a_task_begins_and_ends() -> None:
+    register_task("weekly", "cleanup", "every 1 hour")
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    paused = pause_task("weekly", until, reason="Stocktaking", by="user:ada")
+    assert (paused.paused_until, paused.pause_reason) == (until, "Stocktaking")
+    assert TaskChange.objects.latest("pk").changed_by == "user:ada"
+    resume_task("weekly")
+    assert (get_task("weekly").paused_until, get_task("weekly").pause_reason) == (None, "")
+
+
+def test_operations_take_a_task_without_reading_it() -> None:
+    task = register_task("weekly", "cleanup", "every 1 hour")
+    assert disable_task(task) is task
+    assert pause_task(task, datetime(2030, 1, 1, tzinfo=UTC)) is task
+    assert resume_task(task) is task
+    assert reset_task_to_code(task) is task
+    assert enable_task(task) is task

@@ -21,9 +21,14 @@ from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.admin.tasks.pause_page import PauseTasksPage
 from scheduled_tasks.exceptions import ErrorsByField, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations.tasks import run_task_now
-
-PAUSE_FIELDS = ("paused_until", "pause_reason")
+from scheduled_tasks.operations.tasks import (
+    disable_task,
+    enable_task,
+    pause_task,
+    reset_task_to_code,
+    resume_task,
+    run_task_now,
+)
 
 
 class TaskActions(admin.ModelAdmin):
@@ -33,12 +38,12 @@ class TaskActions(admin.ModelAdmin):
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        count = self.switch(request, queryset.filter(enabled=False), enabled=True)
+        count = self.set_enabled(request, queryset.filter(enabled=False), enabled=True)
         self.report(request, ngettext("%d task enabled.", "%d tasks enabled.", count), count)
 
     @admin.action(description=_("Disable selected tasks"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        count = self.switch(request, queryset.filter(enabled=True), enabled=False)
+        count = self.set_enabled(request, queryset.filter(enabled=True), enabled=False)
         self.report(request, ngettext("%d task disabled.", "%d tasks disabled.", count), count)
 
     @admin.action(description=_("Run selected tasks now"), permissions=["run"])
@@ -64,7 +69,8 @@ class TaskActions(admin.ModelAdmin):
             count = 0
             for task in tasks:
                 with self.reporting_errors(request, task):
-                    self.save_pause(request, task, until, reason, _g("Paused."))
+                    pause_task(task, until, reason=reason, by=user_of(request))
+                    self.log_change(request, task, _g("Paused."))
                     count += 1
             self.report(request, ngettext("%d task paused.", "%d tasks paused.", count), count)
 
@@ -75,7 +81,8 @@ class TaskActions(admin.ModelAdmin):
         count = 0
         for task in queryset.filter(paused_until__gt=timezone.now()):
             with self.reporting_errors(request, task):
-                self.save_pause(request, task, None, "", _g("Resumed."))
+                resume_task(task, by=user_of(request))
+                self.log_change(request, task, _g("Resumed."))
                 count += 1
         self.report(request, ngettext("%d task resumed.", "%d tasks resumed.", count), count)
 
@@ -87,18 +94,19 @@ class TaskActions(admin.ModelAdmin):
             with self.reporting_errors(request, task):
                 # Before the reset, after which nothing differs.
                 message = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
-                task.reset_to_code(by=user_of(request))
+                reset_task_to_code(task, by=user_of(request))
                 self.log_change(request, task, message)
                 count += 1
         self.report(request, ngettext("%d task reset.", "%d tasks reset.", count), count)
 
-    def switch(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
+    def set_enabled(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
         """Enable or disable each task, with a log entry. Return the count."""
+        switch = enable_task if enabled else disable_task
         message = _g("Enabled.") if enabled else _g("Disabled.")
         count = 0
         for task in queryset:
             with self.reporting_errors(request, task):
-                task.switch(enabled=enabled, by=user_of(request))
+                switch(task, by=user_of(request))
                 self.log_change(request, task, message)
                 count += 1
                 if enabled and task.state.parked_at:
@@ -106,14 +114,6 @@ class TaskActions(admin.ModelAdmin):
                     names = {"task": task.name, "reason": task.state.parked_reason}
                     self.message_user(request, parked % names, messages.WARNING)
         return count
-
-    def save_pause(
-        self, request: HttpRequest, task: Task, until: datetime | None, reason: str, message: str
-    ) -> None:
-        """Write the pause of a task, with a log entry."""
-        task.paused_until, task.pause_reason = until, reason
-        task.save(update_fields=PAUSE_FIELDS, by=user_of(request))
-        self.log_change(request, task, message)
 
     @contextmanager
     def reporting_errors(self, request: HttpRequest, task: Task) -> Iterator[None]:

@@ -24,13 +24,14 @@ from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.pauses.banner import banner_context
 from scheduled_tasks.admin.permissions import RunPermission, may_view, user_of
 from scheduled_tasks.admin.retrying import RetryingAdmin
-from scheduled_tasks.admin.tasks.actions import PAUSE_FIELDS, TaskActions
+from scheduled_tasks.admin.tasks.actions import TaskActions
 from scheduled_tasks.admin.tasks.columns import TaskColumns
 from scheduled_tasks.admin.tasks.form import TaskForm
 from scheduled_tasks.admin.tasks.recent import recent_changes, recent_executions
 from scheduled_tasks.admin.tasks.run_now_page import RunNowPage
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, Worker
+from scheduled_tasks.operations.tasks import PAUSE_FIELDS
 
 STATUS_FIELDS = (
     "status",
