@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.models.sql.pruning import delete_expired
 from scheduled_tasks.models.sql.transactions import LockingQuerySet, in_transaction
 from scheduled_tasks.runtime.once import KEY_LENGTH
 
@@ -18,23 +19,8 @@ class LockQuerySet(LockingQuerySet["Lock"]):
 
     def acquire(self, wanted: Lock, *, lease: float) -> bool:
         """Acquire a lock for a lease unless another holder has it; return whether it worked."""
-        using = self.write_alias
-        rows = self.using(using)
-        return in_transaction(lambda: rows.acquire_now(wanted, lease=lease), using=using)
-
-    def acquire_now(self, wanted: Lock, *, lease: float) -> bool:
-        """Acquire a lock within a transaction: a new one, or one with an expired lease."""
-        lock = self.filter(name=wanted.name)
-        others = lock.exclude(token=wanted.token)
-        if others.filter(expires_at__gt=Now()).exists():
-            return False
-        until = Now() + timedelta(seconds=lease)
-        mine = {"token": wanted.token, "holder": wanted.holder, "expires_at": until}
-        if lock.filter(expires_at__lte=Now()).update(**mine):
-            return True
-        # Another process may insert the same name in between; then the token tells whose it is.
-        self.bulk_create([self.model(name=wanted.name, **mine)], ignore_conflicts=True)
-        return lock.filter(token=wanted.token).exists()
+        rows = self.on_record()
+        return in_transaction(partial(acquire_now, rows, wanted, lease=lease), using=rows.db)
 
     def renew(self, held: Lock, *, lease: float) -> bool:
         """Hold a lock for another lease; return False if the caller has lost it."""
@@ -58,13 +44,7 @@ class LockQuerySet(LockingQuerySet["Lock"]):
 
     def prune(self, now: datetime, *, at_most: int) -> int:
         """Delete locks that were not released, a day after their lease; return how many."""
-        long_ago = self.on_record().filter(expires_at__lte=now - timedelta(days=1))
-        return in_transaction(partial(long_ago.delete_oldest, at_most), using=long_ago.db)
-
-    def delete_oldest(self, at_most: int) -> int:
-        """Delete the locks of this set that expired first; return how many."""
-        first = list(self.order_by("expires_at").values_list("pk", flat=True)[:at_most])
-        return self.filter(pk__in=first).delete()[0] if first else 0
+        return delete_expired(self, now - timedelta(days=1), at_most=at_most)
 
 
 class Lock(models.Model):
@@ -83,3 +63,18 @@ class Lock(models.Model):
         verbose_name = _("lock")
         verbose_name_plural = _("locks")
         default_permissions = ()
+
+
+def acquire_now(rows: LockQuerySet, wanted: Lock, *, lease: float) -> bool:
+    """Acquire a lock within a transaction: a new one, or one with an expired lease."""
+    lock = rows.filter(name=wanted.name)
+    others = lock.exclude(token=wanted.token)
+    if others.filter(expires_at__gt=Now()).exists():
+        return False
+    until = Now() + timedelta(seconds=lease)
+    mine = {"token": wanted.token, "holder": wanted.holder, "expires_at": until}
+    if lock.filter(expires_at__lte=Now()).update(**mine):
+        return True
+    # Another process may insert the same name in between; then the token tells whose it is.
+    rows.bulk_create([Lock(name=wanted.name, **mine)], ignore_conflicts=True)
+    return lock.filter(token=wanted.token).exists()

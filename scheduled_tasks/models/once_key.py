@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.pruning import delete_expired
 from scheduled_tasks.models.sql.transactions import (
     MAX_TRIES,
     LockingQuerySet,
@@ -27,26 +28,8 @@ class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
         """
         # A token for each try: two blocks of one attempt must not take each other for themselves.
         wanted.token, wanted.taken_at = uuid.uuid4().hex, now
-        using = self.write_alias
-        rows = self.using(using)
-        return in_transaction(lambda: rows.acquire_now(wanted), using=using, limited=False)
-
-    def acquire_now(self, wanted: OnceKey) -> bool:
-        """Acquire a key within a transaction, or raise LostRaceError."""
-        # The row is read without a lock: a refused caller may be in a long transaction, and the
-        # holder of the key has to be able to finish.
-        for _again in range(MAX_TRIES):
-            self.bulk_create([wanted], ignore_conflicts=True)
-            found = self.filter(task_name=wanted.task_name, key=wanted.key).first()
-            if found is None:
-                continue  # it was freed in between
-            if found.token == wanted.token:
-                return True
-            if not found.is_free_for(wanted):
-                return False
-            if self.held_as(found).update(**wanted.holding):
-                return True
-        raise LostRaceError(f"The key {wanted.key!r} changed hands again and again meanwhile.")
+        rows = self.on_record()
+        return in_transaction(partial(acquire_now, rows, wanted), using=rows.db, limited=False)
 
     def held_as(self, row: OnceKey) -> OnceKeyQuerySet:
         """Keep the row of a key while it is as it was read or written."""
@@ -54,16 +37,7 @@ class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
 
     def prune(self, now: datetime, *, at_most: int) -> int:
         """Delete expired keys that no transaction holds; return how many."""
-        expired = self.on_record().filter(expires_at__lte=now)
-        return in_transaction(partial(expired.delete_oldest, at_most), using=expired.db)
-
-    def delete_oldest(self, at_most: int) -> int:
-        """Delete the keys of this set that expired first and are not locked; return how many."""
-        first = list(self.order_by("expires_at").values_list("pk", flat=True)[:at_most])
-        # A DELETE cannot skip rows, and a block may be taking one of these over.
-        locked = self.filter(pk__in=first).locked(skip=True)
-        ids = list(locked.values_list("pk", flat=True))
-        return self.filter(pk__in=ids).delete()[0] if ids else 0
+        return delete_expired(self, now, at_most=at_most)
 
 
 class OnceKey(models.Model):
@@ -133,3 +107,21 @@ class OnceKey(models.Model):
     def held(self) -> OnceKeyQuerySet:
         """The row, while the block with this token holds it."""
         return type(self).objects.on_record().held_as(self)
+
+
+def acquire_now(rows: OnceKeyQuerySet, wanted: OnceKey) -> bool:
+    """Acquire a key within a transaction, or raise LostRaceError."""
+    # The row is read without a lock: a refused caller may be in a long transaction, and the holder
+    # of the key has to be able to finish.
+    for _again in range(MAX_TRIES):
+        rows.bulk_create([wanted], ignore_conflicts=True)
+        found = rows.filter(task_name=wanted.task_name, key=wanted.key).first()
+        if found is None:
+            continue  # it was freed in between
+        if found.token == wanted.token:
+            return True
+        if not found.is_free_for(wanted):
+            return False
+        if rows.held_as(found).update(**wanted.holding):
+            return True
+    raise LostRaceError(f"The key {wanted.key!r} changed hands again and again meanwhile.")
