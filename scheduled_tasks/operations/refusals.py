@@ -1,4 +1,4 @@
-"""The sentences that tell why an execution cannot be cancelled, requeued or resolved."""
+"""The sentences that tell why executions cannot be cancelled, requeued or resolved."""
 
 from __future__ import annotations
 
@@ -6,20 +6,61 @@ import enum
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from django.utils.translation import ngettext_lazy
+
 if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
     from scheduled_tasks.models.execution import Execution
 
 
 class Obstacle(enum.Enum):
-    """Why an execution cannot be cancelled, requeued or resolved."""
+    """Why an execution cannot be cancelled, requeued or resolved.
 
-    ASKED_TO_STOP = enum.auto()
-    FINISHED = enum.auto()
-    UNFINISHED = enum.auto()
-    NOT_FAILED = enum.auto()
-    RESOLVED = enum.auto()
-    TEST_MODE = enum.auto()
-    TASK_DELETED = enum.auto()
+    Each member has the sentence about one execution, which ``sentence`` fills in, and the one that
+    reports the count: ``counted % 2``.
+    """
+
+    ASKED_TO_STOP = (
+        "{name} was asked to stop at {asked_at}: {reason}",
+        ngettext_lazy("%d had already been asked to stop.", "%d had already been asked to stop."),
+    )
+    FINISHED = (
+        "{name} has already finished ({status}).",
+        ngettext_lazy("%d had already finished.", "%d had already finished."),
+    )
+    UNFINISHED = (
+        "{name} has not finished yet ({status}).",
+        ngettext_lazy("%d has not finished.", "%d have not finished."),
+    )
+    NOT_FAILED = (
+        "{name} has not failed ({status}).",
+        ngettext_lazy("%d has not failed.", "%d have not failed."),
+    )
+    RESOLVED = (
+        "{name} was resolved{by} at {resolved_at}: {resolution}",
+        ngettext_lazy(
+            "%d had already been resolved or requeued.", "%d had already been resolved or requeued."
+        ),
+    )
+    TEST_MODE = (
+        "{name} failed in test mode, so there is nothing to resolve. Run the task again.",
+        ngettext_lazy(
+            "%d failed in test mode, so there is nothing to resolve.",
+            "%d failed in test mode, so there is nothing to resolve.",
+        ),
+    )
+    TASK_DELETED = (
+        "{name} cannot be requeued because its task was deleted. Resolve it instead.",
+        ngettext_lazy(
+            "%d cannot be requeued because its task was deleted. Resolve it instead.",
+            "%d cannot be requeued because their tasks were deleted. Resolve them instead.",
+        ),
+    )
+
+    def __init__(self, about_one: str, counted: StrPromise) -> None:
+        self.about_one = about_one
+        self.counted = counted
 
 
 def obstacle_to_cancelling(row: Execution) -> Obstacle:
@@ -49,29 +90,15 @@ def why_not_settled(row: Execution) -> str:
 
 
 def sentence(row: Execution, obstacle: Obstacle) -> str:
-    name = named(row)
-    match obstacle:
-        case Obstacle.ASKED_TO_STOP:
-            return f"{name} was asked to stop at {at(row.cancel_requested_at)}: {row.reason}"
-        case Obstacle.FINISHED:
-            return f"{name} has already finished ({row.status})."
-        case Obstacle.UNFINISHED:
-            return f"{name} has not finished yet ({row.status})."
-        case Obstacle.NOT_FAILED:
-            return f"{name} has not failed ({row.status})."
-        case Obstacle.RESOLVED:
-            by = f" by {row.resolved_by}" if row.resolved_by else ""
-            return f"{name} was resolved{by} at {at(row.resolved_at)}: {row.resolution}"
-        case Obstacle.TEST_MODE:
-            return (
-                f"{name} failed in test mode, so there is nothing to resolve. Run the task again."
-            )
-        case Obstacle.TASK_DELETED:
-            return f"{name} cannot be requeued because its task was deleted. Resolve it instead."
-
-
-def named(row: Execution) -> str:
-    return f"Execution {row.pk} of {row.task_name!r}"
+    return obstacle.about_one.format(
+        name=f"Execution {row.pk} of {row.task_name!r}",
+        status=row.status,
+        reason=row.reason,
+        asked_at=at(row.cancel_requested_at),
+        by=f" by {row.resolved_by}" if row.resolved_by else "",
+        resolved_at=at(row.resolved_at),
+        resolution=row.resolution,
+    )
 
 
 def at(moment: datetime | None) -> str:

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext, ngettext_lazy
+from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.confirmation import (
     CancelForm,
@@ -44,26 +44,6 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 MAX_NAMED = 20
 #: Different reasons that are reported for refused executions.
 MAX_REASONS = 5
-#: What is reported about executions that were refused for the same reason.
-COUNTED = {
-    Obstacle.ASKED_TO_STOP: ngettext_lazy(
-        "%d had already been asked to stop.", "%d had already been asked to stop."
-    ),
-    Obstacle.FINISHED: ngettext_lazy("%d had already finished.", "%d had already finished."),
-    Obstacle.UNFINISHED: ngettext_lazy("%d has not finished.", "%d have not finished."),
-    Obstacle.NOT_FAILED: ngettext_lazy("%d has not failed.", "%d have not failed."),
-    Obstacle.RESOLVED: ngettext_lazy(
-        "%d had already been resolved or requeued.", "%d had already been resolved or requeued."
-    ),
-    Obstacle.TEST_MODE: ngettext_lazy(
-        "%d failed in test mode, so there is nothing to resolve.",
-        "%d failed in test mode, so there is nothing to resolve.",
-    ),
-    Obstacle.TASK_DELETED: ngettext_lazy(
-        "%d cannot be requeued because its task was deleted. Resolve it instead.",
-        "%d cannot be requeued because their tasks were deleted. Resolve them instead.",
-    ),
-}
 
 
 class ExecutionActions(RunPermission):
@@ -183,7 +163,7 @@ class BulkChange:
             return
         rows = list(self.rows(ids))
         for reason, count in Counter(obstacle(row) for row in rows).items():
-            self.warn(COUNTED[reason] % count)
+            self.warn(reason.counted % count)
         if deleted := len(ids) - len(rows):
             message = ngettext("%d has been deleted.", "%d have been deleted.", deleted)
             self.warn(message % deleted)
