@@ -1,11 +1,13 @@
 """A policy is described once: the places that name one cannot differ.
 
 ``handlers/policies.py`` has the option, ``models/policies.py`` the column, its default, its help
-text and its place in the admin. All else is derived, or compared here.
+text and its place in the admin. All else is derived, or compared here, docs/policies.md included.
 """
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import get_args, get_type_hints
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.without_database
 RETRY_FIELDS = set(retry_fields(Retry()))
 PAUSE = {"paused_until", "pause_reason"}
 HINTS = get_type_hints(PolicyOptions)
+PAGE = (ROOT / "docs" / "policies.md").read_text()
 COLUMNS = {field.name: field for field in Policies._meta.fields}
 PYTHON_TYPES = {
     models.CharField: str,
@@ -84,6 +87,25 @@ def test_runs_are_told_policies_under_their_names() -> None:
     assert {name: run[name] for name in told} == told
 
 
-def test_the_contract_names_every_policy() -> None:
-    text = (ROOT / "docs" / "contract.md").read_text()
-    assert [name for name in HINTS if f"`{name}`" not in text] == []
+def test_the_page_has_every_policy_with_its_default() -> None:
+    """The contract has the options; tests/docs/test_contract.py compares them."""
+    page = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", PAGE, re.MULTILINE)
+    code = {name: COLUMNS[name].get_default() for name in Policies.DECLARED_FIELDS}
+    assert {name: literal_eval(default) for name, default in page} == code
+    assert len(page) == len(code)
+
+
+@pytest.mark.parametrize("name", ["misfire_policy", "overlap_policy"])
+def test_the_page_explains_every_value_of(name: str) -> None:
+    _, explained, *_ = PAGE.partition(f"**`{name}`**")[2].split("\n\n")
+    page = re.findall(r"^- `(\w+)`( \(default\))?:", explained, re.MULTILINE)
+    default = COLUMNS[name].get_default()
+    values = [str(value) for value, _ in COLUMNS[name].choices or ()]
+    assert sorted(page) == sorted((v, " (default)" if v == default else "") for v in values)
+
+
+def test_numbers_in_the_text_are_the_defaults() -> None:
+    said = re.findall(r"`(\w+)` \((\d+)\)", PAGE)
+    assert {name: COLUMNS[name].get_default() for name, _ in said} == {
+        name: int(number) for name, number in said
+    }
