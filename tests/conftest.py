@@ -16,6 +16,7 @@ from scheduled_tasks.lifecycle.parking import restart_clock
 from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, make_worker
+from tests.support.registries import isolated
 
 #: Folders whose tests start processes and wait for them.
 STARTING_PROCESSES = tuple(
@@ -65,7 +66,7 @@ def now() -> datetime:
 @pytest.fixture
 def registry() -> Iterator[HandlerRegistry]:
     """Return the registry with nothing in it."""
-    with global_registry.isolated():
+    with isolated(global_registry):
         yield global_registry
 
 

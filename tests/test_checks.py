@@ -31,6 +31,7 @@ from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.operations.tasks import register_task
 from tests.support.functions import function_of
 from tests.support.processes import ROOT
+from tests.support.registries import isolated
 
 
 def found(**settings: Any) -> list[CheckMessage]:
@@ -119,7 +120,7 @@ def test_e005_a_declaration_for_no_handler(registry: HandlerRegistry) -> None:
 
     declare("shop.clenup", name="a")
     assert ids() == ["E005"]
-    with registry.isolated():
+    with isolated(registry):
         declare(undecorated, name="a")
         assert ids() == ["E005"]
 

@@ -15,7 +15,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from statistics import median
 from typing import Any
@@ -140,9 +140,15 @@ def ranges() -> list[QuerySet[Execution]]:
     first, last = Execution.objects.earliest("pk").scheduled_for, newest().scheduled_for
     starts = [first + (last - first) * share for share in BEGINNINGS]
     return [
-        Execution.objects.scheduled_between(start, start + timedelta(days=days))
+        scheduled_between(start, start + timedelta(days=days))
         for start, days in itertools.product(starts, DAYS)
     ]
+
+
+def scheduled_between(start: datetime, end: datetime) -> QuerySet[Execution]:
+    """Return what was scheduled from a moment until before another, the latest first."""
+    rows = Execution.objects.filter(scheduled_for__gte=start, scheduled_for__lt=end)
+    return rows.order_by("-scheduled_for", "-pk")
 
 
 def by_status(**which: Any) -> list[QuerySet[Execution]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -197,16 +197,6 @@ class HandlerRegistry:
             for item in self.declarations
         )
         return hashlib.sha256("\n".join(declared).encode()).hexdigest()[:32]
-
-    @contextmanager
-    def isolated(self) -> Iterator[HandlerRegistry]:
-        """Start empty inside this block and restore everything after it; for tests."""
-        kept = (self._registrations, self._declared, self._resolved)
-        self._registrations, self._declared, self._resolved = [], [], None
-        try:
-            yield self
-        finally:
-            self._registrations, self._declared, self._resolved = kept
 
 
 registry = HandlerRegistry()

@@ -61,11 +61,6 @@ class ExecutionQuerySet(LockingQuerySet["Execution"]):
         """Keep the executions of deleted tasks of this name."""
         return self.filter(task__isnull=True, task_name=name)
 
-    def scheduled_between(self, start: datetime, end: datetime) -> Self:
-        """Keep what was scheduled from ``start`` until before ``end``, the latest first."""
-        rows = self.filter(scheduled_for__gte=start, scheduled_for__lt=end)
-        return rows.order_by("-scheduled_for", "-pk")
-
     def of_slots(self) -> Self:
         """Keep what the schedule asked for, not a person."""
         return self.filter(trigger__in=statuses.OF_SLOTS)

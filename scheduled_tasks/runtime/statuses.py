@@ -36,8 +36,6 @@ SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
 WELL_ENDED = (*SUCCEEDED, Status.SKIPPED)
 #: The statuses with which a handler can end.
 HANDLER_STATUSES = (*WELL_ENDED, Status.FAILED, Status.CANCELLED)
-#: The statuses of slots that get no execution.
-COVERED = (Status.SKIPPED, Status.MISSED)
 
 #: Triggers of what the schedule asked for; a person or code asked for anything else.
 OF_SLOTS = (Trigger.SCHEDULE, Trigger.CATCH_UP)

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
-from scheduled_tasks.runtime.statuses import COVERED, UNFINISHED
-from tests.chaos.history import History, Row
+from scheduled_tasks.runtime.statuses import UNFINISHED
+from tests.chaos.history import COVERED, History, Row
 from tests.chaos.journal import BEGUN, ENDED, KEPT, RETURNED
 from tests.chaos.plan import Planned
 from tests.chaos.served import (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduled_tasks.runtime.statuses import COVERED
-from tests.chaos.history import Harm, History, Life, Row, Tried
+from tests.chaos.history import COVERED, Harm, History, Life, Row, Tried
 from tests.chaos.journal import BEGUN, ENDED, KEPT, RETURNED, Line
 from tests.chaos.plan import Planned
 

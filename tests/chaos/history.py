@@ -13,6 +13,8 @@ from tests.chaos.plan import LEASE, Planned
 
 #: Whoever is silent for less, in seconds, loses nothing, even if it happens twice in a row.
 HARMLESS = LEASE / 3
+#: The statuses of slots that get no execution.
+COVERED = ("skipped", "missed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

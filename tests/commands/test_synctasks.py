@@ -9,6 +9,7 @@ from scheduled_tasks import declare, register_task, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
 from tests.commands.conftest import Command
+from tests.support.registries import isolated
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +48,7 @@ def test_check_exits_with_1_while_anything_differs(command: Command) -> None:
 
 def test_check_reports_a_removed_declaration(command: Command, registry: HandlerRegistry) -> None:
     command("synctasks")
-    with registry.isolated():
+    with isolated(registry):
         ran = command("synctasks", "--check")
     assert ran.code == 1
     assert "park shop.cleanup" in ran.err

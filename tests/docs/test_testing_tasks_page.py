@@ -14,6 +14,7 @@ from django.test import TestCase
 
 from scheduled_tasks import testing
 from scheduled_tasks.handlers.registry import registry
+from tests.support.registries import isolated
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing-tasks.md").read_text()
 HANDLERS, *EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -37,7 +38,7 @@ def collect(code: str) -> dict[str, Any]:
 
 
 MODULES = shop()
-with registry.isolated(), pytest.MonkeyPatch.context() as patch:
+with isolated(registry), pytest.MonkeyPatch.context() as patch:
     for name, module in MODULES.items():
         patch.setitem(sys.modules, name, module)
     exec(HANDLERS, vars(MODULES["shop.tasks"]))
@@ -50,7 +51,7 @@ for defined in DEFINED:
 @pytest.fixture(autouse=True, scope="module")
 def handlers() -> Iterator[None]:
     """Register the handlers of the page, and let its modules be found."""
-    with registry.isolated(), pytest.MonkeyPatch.context() as patch:
+    with isolated(registry), pytest.MonkeyPatch.context() as patch:
         registry._registrations, registry._declared = REGISTERED
         for name, module in MODULES.items():
             patch.setitem(sys.modules, name, module)

@@ -22,6 +22,7 @@ from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.signals import execution_started
+from tests.support.registries import isolated
 
 Perform = Callable[..., Outcome]
 
@@ -46,7 +47,7 @@ def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
 
     def once(function: Callable[..., Any], **payload: Any) -> Outcome:
         seconds = count()
-        with registry.isolated():
+        with isolated(registry):
             scheduled_task(name="shop.job")(function)
             outcome = perform(
                 replace(run, payload=payload),

@@ -17,6 +17,7 @@ from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.runs import clock, run_of
+from tests.support.registries import isolated
 
 Perform = Callable[..., Outcome]
 
@@ -26,7 +27,7 @@ def outcome_of(registry: HandlerRegistry) -> Perform:
     """Return a function that runs a handler once."""
 
     def once(function: Callable[..., Any], cancellation: Cancellation | None = None) -> Outcome:
-        with registry.isolated():
+        with isolated(registry):
             scheduled_task(name="shop.job")(function)
             return perform(
                 run_of(1),

@@ -23,6 +23,7 @@ from scheduled_tasks.runtime.runs import Outcome, Run
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.executors.runs import clock, run_of
 from tests.support.recorders import FakeRecorder
+from tests.support.registries import isolated
 
 Make = Callable[..., Any]
 
@@ -37,7 +38,7 @@ class Runs:
     def __call__(self, handler: Callable[..., Any], **fields: Any) -> Outcome:
         self.recorder = FakeRecorder()
         run: Run = replace(run_of(7), **fields)
-        with self.registry.isolated():
+        with isolated(self.registry):
             scheduled_task(name="shop.job")(handler)
             return perform(run, clock=clock, recorder=self.recorder, cancellation=Cancellation())
 

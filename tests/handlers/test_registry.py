@@ -17,6 +17,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.registry import Handler, HandlerRegistry, autodiscover, default_key
 from tests.support.functions import function_of
+from tests.support.registries import isolated
 
 
 class Callme:
@@ -186,7 +187,7 @@ def test_equal_code_has_equal_digests_whatever_its_order(registry: HandlerRegist
     for function in functions:
         scheduled_task("0 2 * * *", payload={"x": 1, "y": 2})(function)
     digest = registry.digest
-    with registry.isolated():
+    with isolated(registry):
         assert registry.digest != digest
         for function in reversed(functions):
             scheduled_task("0 2  * * *", payload={"y": 2, "x": 1})(function)
@@ -198,7 +199,7 @@ def test_equal_code_has_equal_digests_whatever_its_order(registry: HandlerRegist
 
 def test_isolation_ends_also_after_an_error(registry: HandlerRegistry) -> None:
     scheduled_task(function_of("shop.tasks"))
-    with pytest.raises(UnknownHandler), registry.isolated():
+    with pytest.raises(UnknownHandler), isolated(registry):
         registry.get("shop.cleanup")
     assert list(registry.handlers) == ["shop.cleanup"]
 
@@ -221,7 +222,7 @@ def test_autodiscover_imports_the_modules_in_the_settings(
     autodiscover()
     assert "jobs.hold" in registry.handlers
     monkeypatch.delitem(sys.modules, "tests.jobs.tasks")
-    with registry.isolated(), override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
+    with isolated(registry), override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
         autodiscover()
         assert registry.handlers == {}
 

@@ -52,7 +52,9 @@ def history(now: datetime) -> Task:
 
 def scheduled(task: Task) -> QuerySet[Execution]:
     start = Execution.objects.order_by("pk")[ROWS // 2].scheduled_for
-    return Execution.objects.scheduled_between(start, start + timedelta(hours=1))
+    end = start + timedelta(hours=1)
+    rows = Execution.objects.filter(scheduled_for__gte=start, scheduled_for__lt=end)
+    return rows.order_by("-scheduled_for", "-pk")
 
 
 #: What each index is for. Successes, and what has no filter, are read by the primary key.

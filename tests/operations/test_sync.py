@@ -22,6 +22,7 @@ from scheduled_tasks.operations.tasks import (
     unregister_task,
 )
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.registries import isolated
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +43,7 @@ def declare_cleanup(schedule: str, **options: object) -> None:
 
 def release(schedule: str = "0 2 * * *", **options: object) -> list[str]:
     """Deploy code that declares cleanup like this, and sync."""
-    with global_registry.isolated():
+    with isolated(global_registry):
         declare_cleanup(schedule, **options)
         return [str(change) for change in sync()]
 
@@ -140,7 +141,7 @@ def test_an_undeclared_task_is_parked_until_it_returns() -> None:
     sync()
     for trigger in ("schedule", "manual"):
         Execution.for_task(cleanup(), trigger=trigger, now=cleanup().created_at).save()
-    with global_registry.isolated():
+    with isolated(global_registry):
         assert [change.action for change in sync()] == ["park"]
         assert sync() == []
     state = cleanup().state
@@ -241,7 +242,7 @@ def test_a_dry_run_tells_changes_without_making_them() -> None:
 def test_old_code_does_not_overwrite_newer_code(now: datetime) -> None:
     old_digest = global_registry.digest
     announce(old_digest, now - timedelta(hours=2), state=Worker.State.STOPPED)
-    with global_registry.isolated():
+    with isolated(global_registry):
         declare_cleanup("0 4 * * *")
         sync()
         newer = announce(global_registry.digest, now)
