@@ -2,7 +2,7 @@
 
 Two minutes of it::
 
-    python -m pytest -m chaos
+    python -m tests -m chaos
 
 CHAOS_SECONDS=3600 makes it an hour, CHAOS_SEED=… plays a script again: the same tasks, and the same
 acts, meant for the same moments. Whom they find depends on who is alive then.
