@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.pause import MAX_REASON_LENGTH, Pause
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 
 @transactional
@@ -25,6 +26,7 @@ def begin_pause(
     pauses = Pause.objects.using(using)
     pauses.in_force(now).update(ended_at=now, ended_by=by)
     wake_workers(using)
+    reason = redacted_text(reason, limit=MAX_REASON_LENGTH)
     return pauses.create(begun_at=now, until=until, reason=reason, begun_by=by)
 
 

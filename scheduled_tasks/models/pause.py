@@ -11,6 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 
+#: In characters.
+MAX_REASON_LENGTH = 255
+
 
 class PauseQuerySet(models.QuerySet["Pause"]):
     def in_force(self, now: datetime) -> Self:
@@ -34,7 +37,7 @@ class Pause(models.Model):
         validators=[refuse_unshowable],
         help_text=_("Leave empty to pause until resumed."),
     )
-    reason = models.CharField(_("reason"), max_length=255, blank=True)
+    reason = models.CharField(_("reason"), max_length=MAX_REASON_LENGTH, blank=True)
     begun_by = models.CharField(_("started by"), max_length=200, blank=True)
     ended_at = models.DateTimeField(_("ended at"), null=True)
     ended_by = models.CharField(_("ended by"), max_length=200, blank=True)

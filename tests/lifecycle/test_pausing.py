@@ -34,6 +34,11 @@ def test_a_pause_is_begun_once_after_a_conflict(
     assert list(Pause.objects.all()) == [pause]
 
 
+def test_the_reason_of_a_pause_is_redacted(now: datetime) -> None:
+    assert begin_pause(now, reason="password=hunter2xyz").reason == "password=[redacted]"
+    assert len(begin_pause(now, reason="token=a " * 40).reason) <= 255
+
+
 def test_a_new_pause_replaces_the_one_in_force(now: datetime) -> None:
     first = begin_pause(now, reason="Deploy", by="ada")
     later = now + timedelta(minutes=1)

@@ -12,12 +12,11 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
+from scheduled_tasks.models.pause import MAX_REASON_LENGTH
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
-from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.schedules.interval import read_length
 
-MAX_REASON_LENGTH = Pause._meta.get_field("reason").max_length or 0  # noqa: SLF001
 MAX_NAME_LENGTH = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001
 
 
@@ -103,7 +102,7 @@ def time_from_now(text: str) -> datetime:
 
 
 def checked_reason(reason: str) -> str:
-    """Return the reason as the database can store it. Raise CommandError if it is too long."""
+    """Return the reason. Raise CommandError if it is too long."""
     if len(reason) > MAX_REASON_LENGTH:
         raise CommandError(f"--reason can have at most {MAX_REASON_LENGTH} characters.")
-    return sanitized_text(reason, limit=MAX_REASON_LENGTH)
+    return reason
