@@ -46,8 +46,8 @@ class SlotRow:
             scheduled_for=self.values["slot"],
             trigger=self.values["trigger"],
             payload=task.payload,
-            **task.terms_of_runs,
-            **self.fired.state.so_far,
+            **task.run_options,
+            **self.fired.state.run_history,
         )
 
     def is_due(self, now: datetime) -> bool:

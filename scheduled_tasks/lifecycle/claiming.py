@@ -15,7 +15,7 @@ from scheduled_tasks.lifecycle.transitions import (
     CLAIMED_MEANWHILE,
     apply_claim,
     claimed_values,
-    give_up,
+    end_unrun,
     over_before_start,
 )
 from scheduled_tasks.models.execution import Execution
@@ -36,7 +36,7 @@ MAX_PASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class Batch:
     """What one transaction of a claim claimed, read, and moved: claimed or ended."""
 
     claimed: list[Execution]
@@ -77,12 +77,12 @@ def claim(
 
 
 @transactional
-def claim_first_due(due: Mapping[str, Any], worker: Worker, *, limit: int, using: str) -> Pass:
+def claim_first_due(due: Mapping[str, Any], worker: Worker, *, limit: int, using: str) -> Batch:
     rows = FIRST_DUE.rows(Execution.objects.using(using), **due)
     over, chosen = choose(rows, due["now"], limit=limit, using=using)
     over = end_over(over, using=using)
     hand_over(chosen, worker, due["now"], using=using)
-    return Pass(chosen, len(rows), len(over) + len(chosen))
+    return Batch(chosen, len(rows), len(over) + len(chosen))
 
 
 def first_due(
@@ -110,7 +110,7 @@ def queue(execution: Execution, *, using: str = "") -> None:
     wake_workers(using)
 
 
-def begin(execution: Execution, worker: Worker, now: datetime) -> None:
+def create_claimed(execution: Execution, worker: Worker, now: datetime) -> None:
     """Save a new execution that a worker holds from the first moment.
 
     Raise AlreadyRunning if another one of its task runs and they may not overlap, UnknownTask if
@@ -167,7 +167,7 @@ def choose(
         if row.is_paused(now) or (not row.may_overlap and row.task_id in busy):
             continue
         if end := over_before_start(row, now):
-            give_up(row, *end, now)
+            end_unrun(row, *end, now)
             over.append(row)
             continue
         chosen.append(row)
@@ -241,25 +241,27 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
 
 
 def set_history(rows: Sequence[Execution], *, using: str) -> None:
-    """Set ``so_far`` of claimed rows: how the runs of their tasks went before."""
+    """Set ``run_history`` of claimed rows: how the runs of their tasks went before."""
     # Read for what is claimed only: reading it for everything that is due costs more.
     tasks = list({row.task_id for row in rows if row.task_id is not None})
     if not tasks:
         return
-    past = {pk: past for pk, *past in SO_FAR_OF.rows(TaskState.objects.using(using), tasks=tasks)}
+    past = {
+        pk: past for pk, *past in RUN_HISTORY_OF.rows(TaskState.objects.using(using), tasks=tasks)
+    }
     for row in rows:
         if row.task_id in past:
-            row.so_far = dict(zip(TaskState.SO_FAR, past[row.task_id], strict=True))
+            row.run_history = dict(zip(TaskState.RUN_HISTORY, past[row.task_id], strict=True))
 
 
-def so_far_of(
+def run_history_of(
     everything: TaskStateQuerySet, *, tasks: Collection[int]
 ) -> models.QuerySet[TaskState, tuple[Any, ...]]:
     """Return a query for the task ids and how the runs of each went before."""
-    return everything.filter(AnyOf("pk", tasks)).values_list("pk", *TaskState.SO_FAR)
+    return everything.filter(AnyOf("pk", tasks)).values_list("pk", *TaskState.RUN_HISTORY)
 
 
 FIRST_DUE = CompiledQuery(first_due, "now", "handlers")
 FREE_TO_LOCK = CompiledQuery(free_to_lock, "tasks")
 RUNNING_OF = CompiledQuery(running_of, "tasks")
-SO_FAR_OF = CompiledQuery(so_far_of, "tasks")
+RUN_HISTORY_OF = CompiledQuery(run_history_of, "tasks")

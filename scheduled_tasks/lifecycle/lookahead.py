@@ -15,7 +15,7 @@ from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 
 
-def coming(capacity: Capacity) -> tuple[datetime | None, datetime | None]:
+def next_work_times(capacity: Capacity) -> tuple[datetime | None, datetime | None]:
     """Return when the next slot comes, and when a worker may claim the next execution.
 
     None stands for never.

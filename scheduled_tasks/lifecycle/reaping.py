@@ -14,7 +14,7 @@ from scheduled_tasks.models.worker import Worker
 
 
 @transactional
-def give_up(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
+def mark_lost(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
     """Mark workers as lost if their heartbeat has not changed; return them."""
     workers = Worker.objects.using(using)
     # One by one, because each is guarded by its own heartbeat.
@@ -33,9 +33,9 @@ def reap(now: datetime) -> int:
     """Take back the executions of workers that are gone or have no row; return the count."""
     # The holders are read first: a worker that starts in between must not be taken for one that
     # has no row.
-    running = Execution.objects.on_record().running().order_by()
+    running = Execution.objects.on_primary().running().order_by()
     holders = set(running.values_list("worker", flat=True).distinct())
-    here = Worker.objects.on_record().exclude(state__in=Worker.GONE)
+    here = Worker.objects.on_primary().exclude(state__in=Worker.GONE)
     gone = holders.difference(map(str, here.values_list("pk", flat=True)))
     if not gone:
         return 0

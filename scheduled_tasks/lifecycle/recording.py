@@ -54,7 +54,7 @@ def leave_checkpoint(claim: Claim, value: Any) -> bool:
     """
     pk, attempt = claim
     # The attempt is guard enough: each claim adds one, and what was given back is not running.
-    mine = Execution.objects.on_record().running().filter(pk=pk, attempt=attempt)
+    mine = Execution.objects.on_primary().running().filter(pk=pk, attempt=attempt)
     return bool(mine.update(checkpoint=value))
 
 

@@ -15,7 +15,7 @@ from scheduled_tasks.lifecycle.transitions import (
     DELETED,
     GIVING_UP_FIELDS,
     MOVED_MEANWHILE,
-    give_up,
+    end_unrun,
     write,
 )
 from scheduled_tasks.models.execution import Execution
@@ -92,7 +92,7 @@ def withdraw(state: TaskState, now: datetime, *, reason: str, using: str) -> int
     waiting = Execution.objects.using(using).filter(task=state.pk).queued().of_slots()
     rows = list(waiting.locked())
     for row in rows:
-        give_up(row, Status.SKIPPED, reason, now)
+        end_unrun(row, Status.SKIPPED, reason, now)
     end_queued(rows, {state.pk: state}, using=using)
     return len(rows)
 
@@ -118,7 +118,7 @@ def why_cancelled(reason: str, by: str) -> str:
 
 def asked_to_stop(worker: str) -> list[tuple[int, int, str]]:
     """Return id, attempt and reason of the worker's executions that were asked to stop."""
-    return ASKED_TO_STOP.rows(Execution.objects.on_record(), workers=[worker])
+    return ASKED_TO_STOP.rows(Execution.objects.on_primary(), workers=[worker])
 
 
 def held_and_asked_to_stop(

@@ -42,7 +42,7 @@ ENDING_FIELDS = (
     "error_fingerprint",
     "peak_memory_mb",
 )
-#: What ``give_up`` changes.
+#: What ``end_unrun`` changes.
 GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at")
 
 
@@ -183,7 +183,7 @@ def over_before_start(row: Execution, now: datetime) -> tuple[str, str] | None:
     return None
 
 
-def give_up(row: Execution, status: str, reason: str, now: datetime) -> None:
+def end_unrun(row: Execution, status: str, reason: str, now: datetime) -> None:
     """End a queued row; one that was tried before and is not cancelled has failed.
 
     The caller writes GIVING_UP_FIELDS.

@@ -99,7 +99,7 @@ class Execution(models.Model):
     objects = ExecutionQuerySet.as_manager()
 
     #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
-    so_far: Mapping[str, Any] = MappingProxyType({})
+    run_history: Mapping[str, Any] = MappingProxyType({})
 
     #: The columns that copy the task as it was, and the columns of the task that they copy.
     SNAPSHOTS = {
@@ -324,6 +324,6 @@ class Execution(models.Model):
             error_count=self.error_count,
             message_count=self.message_count,
             log_count=self.log_count,
-            **(self.task.terms_of_runs if self.task else {}),
-            **self.so_far,
+            **(self.task.run_options if self.task else {}),
+            **self.run_history,
         )

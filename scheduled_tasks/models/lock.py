@@ -19,18 +19,18 @@ class LockQuerySet(LockingQuerySet["Lock"]):
 
     def acquire(self, wanted: Lock, *, lease: float) -> bool:
         """Acquire a lock for a lease unless another holder has it; return whether it worked."""
-        rows = self.on_record()
+        rows = self.on_primary()
         return in_transaction(partial(acquire_now, rows, wanted, lease=lease), using=rows.db)
 
     def renew(self, held: Lock, *, lease: float) -> bool:
         """Hold a lock for another lease; return False if the caller has lost it."""
         until = Now() + timedelta(seconds=lease)
-        rows = self.on_record().held_as(held)
+        rows = self.on_primary().held_as(held)
         return in_transaction(lambda: bool(rows.update(expires_at=until)), using=rows.db)
 
     def release(self, held: Lock) -> bool:
         """Release a lock; return False if the caller had lost it."""
-        rows = self.on_record().held_as(held)
+        rows = self.on_primary().held_as(held)
         return in_transaction(lambda: bool(rows.delete()[0]), using=rows.db)
 
     def held_as(self, row: Lock) -> LockQuerySet:
@@ -39,7 +39,7 @@ class LockQuerySet(LockingQuerySet["Lock"]):
 
     def described(self, name: str) -> str:
         """Return a sentence that names the holder of a lock."""
-        holder = self.on_record().filter(name=name).values_list("holder", flat=True).first()
+        holder = self.on_primary().filter(name=name).values_list("holder", flat=True).first()
         return f"The lock {name!r} is held by {holder or 'another holder'}"
 
     def prune(self, now: datetime, *, at_most: int) -> int:

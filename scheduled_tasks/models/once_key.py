@@ -28,7 +28,7 @@ class OnceKeyQuerySet(LockingQuerySet["OnceKey"]):
         """
         # A token for each try: two blocks of one attempt must not take each other for themselves.
         wanted.token, wanted.taken_at = uuid.uuid4().hex, now
-        rows = self.on_record()
+        rows = self.on_primary()
         return in_transaction(partial(acquire_now, rows, wanted), using=rows.db, limited=False)
 
     def held_as(self, row: OnceKey) -> OnceKeyQuerySet:
@@ -88,7 +88,7 @@ class OnceKey(models.Model):
         if self.execution_id == wanted.execution_id:
             # Less, not less or equal: blocks of the same attempt exclude each other as well.
             return self.attempt < wanted.attempt
-        holder = Execution.objects.on_record().unfinished().filter(pk=self.execution_id)
+        holder = Execution.objects.on_primary().unfinished().filter(pk=self.execution_id)
         return not holder.exists()
 
     def use_up(self, expires_at: datetime | None) -> bool:
@@ -106,7 +106,7 @@ class OnceKey(models.Model):
     @property
     def held(self) -> OnceKeyQuerySet:
         """The row, while the block with this token holds it."""
-        return type(self).objects.on_record().held_as(self)
+        return type(self).objects.on_primary().held_as(self)
 
 
 def acquire_now(rows: OnceKeyQuerySet, wanted: OnceKey) -> bool:

@@ -268,7 +268,7 @@ class Task(Policies):
         return ""
 
     @property
-    def terms_of_runs(self) -> dict[str, Any]:
+    def run_options(self) -> dict[str, Any]:
         """Return the fields of a Run that follow from the definition as it is now."""
         policies = {name: getattr(self, name) for name in self.TOLD_TO_RUNS}
         return {"schedule": self.schedule, **policies}

@@ -83,7 +83,7 @@ class TaskState(models.Model):
     #: The columns that the end of an execution reads; it sets all the others that it writes.
     READ_TO_COUNT = ("last_success_at", "execution_count", "consecutive_failures")
     #: The columns that runs are told, as fields of a Run.
-    SO_FAR = ("execution_count", "last_success_at")
+    RUN_HISTORY = ("execution_count", "last_success_at")
     #: The columns that the end of an execution writes.
     RESULT_FIELDS = (
         "last_run_at",
@@ -99,6 +99,6 @@ class TaskState(models.Model):
         indexes = (models.Index(fields=["next_run_at"], name="scheduled_tasks_due"),)
 
     @property
-    def so_far(self) -> dict[str, Any]:
+    def run_history(self) -> dict[str, Any]:
         """Return the fields of a Run that tell how earlier runs went."""
-        return {name: getattr(self, name) for name in self.SO_FAR}
+        return {name: getattr(self, name) for name in self.RUN_HISTORY}

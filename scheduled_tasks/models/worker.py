@@ -106,7 +106,7 @@ class Worker(models.Model):
     @property
     def alive(self) -> WorkerQuerySet:
         """The row of this worker, unless it was given up: others may run its executions."""
-        return type(self).objects.on_record().filter(pk=self.pk).exclude(state=self.State.LOST)
+        return type(self).objects.on_primary().filter(pk=self.pk).exclude(state=self.State.LOST)
 
     def move_to(self, state: str) -> None:
         """Set the state, unless this worker was given up as lost."""

@@ -96,7 +96,7 @@ def dead_letters() -> QuerySet[Execution]:
 
 def get_execution(execution_id: int) -> Execution:
     """Return the execution with that id. Raise UnknownExecution."""
-    if row := Execution.objects.on_record().filter(pk=execution_id).first():
+    if row := Execution.objects.on_primary().filter(pk=execution_id).first():
         return row
     raise UnknownExecution(f"There is no execution {execution_id}. It may have been deleted.")
 

@@ -184,7 +184,7 @@ class Engine:
     def find_next_work(self, now: datetime) -> NextWork:
         """Ask the database what is next."""
         capacity = self.capacity
-        slot, run = lookahead.coming(capacity)
+        slot, run = lookahead.next_work_times(capacity)
         if not capacity.count:
             return NextWork(slot)
         return NextWork(slot, lookahead.past_held_back(run, now, capacity))

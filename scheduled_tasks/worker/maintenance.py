@@ -54,7 +54,7 @@ class Maintenance:
         self._last_run = now
         self.sync_declarations(now)
         # At once where a worker was given up: what it held has waited for a lease.
-        if self.give_up_lost() or has_passed(app_settings.LEASE, self._last_sweep, now):
+        if self.mark_lost_workers() or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
             self.reap(now)
             self.park_orphans(now)
@@ -65,20 +65,20 @@ class Maintenance:
         if not self._to_sync:
             return
         digest = self.worker.declaration_digest
-        if Worker.objects.on_record().supersedes(digest, now, within=app_settings.LEASE):
+        if Worker.objects.on_primary().supersedes(digest, now, within=app_settings.LEASE):
             return
         for change in sync(now=now):
             logger.info("sync %s", change)
         self._to_sync = False
 
-    def give_up_lost(self) -> bool:
+    def mark_lost_workers(self) -> bool:
         """Mark workers without heartbeats as lost; return whether there were any."""
-        workers = Worker.objects.on_record()
+        workers = Worker.objects.on_primary()
         others = workers.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
         lost = self.detector.observe(dict(others.values_list("pk", "heartbeat_at")))
         if not lost:
             return False
-        reaping.give_up(lost)
+        reaping.mark_lost(lost)
         return True
 
     def reap(self, now: datetime) -> None:
@@ -98,9 +98,9 @@ class Maintenance:
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
         # Workers that have stopped count, too, until the grace is over.
-        lately = Worker.objects.on_record().filter(heartbeat_at__gte=since)
+        lately = Worker.objects.on_primary().filter(heartbeat_at__gte=since)
         known = set(registry.handlers).union(*lately.values_list("handlers", flat=True))
-        due = TaskState.objects.on_record().filter(next_run_at__isnull=False)
+        due = TaskState.objects.on_primary().filter(next_run_at__isnull=False)
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
         if ids := list(orphans):
             park_unknown(ids, known, now)

@@ -117,12 +117,12 @@ class ResultWriter:
         known.update(map(claim_of, [*self._endings, *self._endings_held_up]))
         self._endings += [
             Loss(execution_id=number, attempt=attempt, reason=CLAIM_LOST, charged=False)
-            for number, attempt in self.claims_on_record() - known
+            for number, attempt in self.claims_in_database() - known
         ]
 
-    def claims_on_record(self) -> set[Claim]:
+    def claims_in_database(self) -> set[Claim]:
         """Return what this worker has claimed and not ended, as the database knows it."""
-        held = Execution.objects.on_record().held_by(str(self.worker.pk))
+        held = Execution.objects.on_primary().held_by(str(self.worker.pk))
         return set(held.values_list("pk", "attempt"))
 
     def record(self, messages: Sequence[Envelope], *, skip: bool) -> set[Claim]:
@@ -154,7 +154,7 @@ class ResultWriter:
     def keep_or_drop(self, endings: Sequence[Ending]) -> None:
         """Keep the endings of locked executions; drop those that another worker has decided."""
         others = [ending for ending in endings if claim_of(ending) not in self._announced]
-        still_held = self.claims_on_record() if others else set()
+        still_held = self.claims_in_database() if others else set()
         held_up = [ending for ending in others if claim_of(ending) in still_held]
         decided = [ending for ending in others if claim_of(ending) not in still_held]
         ended_before = {claim_of(ending): self.ended_before_by(ending) for ending in decided}
@@ -173,7 +173,7 @@ class ResultWriter:
 
         This happens when it was committed and the answer was lost with the connection.
         """
-        mine = Execution.objects.on_record().filter(
+        mine = Execution.objects.on_primary().filter(
             pk=ending.execution_id, attempt=ending.attempt, worker=str(self.worker.pk)
         )
         if isinstance(ending, Loss):

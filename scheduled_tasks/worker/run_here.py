@@ -74,7 +74,7 @@ def run_for(
 ) -> None:
     # In a transaction, no other connection sees the execution, so no thread can write for it.
     inside = any(connection.in_atomic_block for connection in connections.all())
-    claiming.begin(execution, worker, heartbeat.clock.now())
+    claiming.create_claimed(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(
         concurrency=1, clock=heartbeat.clock.now, has_writer=not inside, observer=on_message
     )

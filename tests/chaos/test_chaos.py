@@ -32,6 +32,7 @@ SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1_000_000)))
 MAX_SHOWN = 20
 
 
+@pytest.mark.without_database
 @pytest.mark.long
 @pytest.mark.chaos
 def test_promises_survive_kills_freezes_and_cut_connections(

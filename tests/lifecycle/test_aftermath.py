@@ -33,7 +33,7 @@ WRITERS = {
     "lifecycle.transitions.apply_outcome": "lifecycle.transitions.write",
     "lifecycle.transitions.apply_loss": "lifecycle.transitions.write",
     "lifecycle.transitions.queue_retry": "lifecycle.transitions.write",
-    "lifecycle.transitions.give_up": "lifecycle.transitions.write",
+    "lifecycle.transitions.end_unrun": "lifecycle.transitions.write",
     "lifecycle.stopping.cancel_queued": "lifecycle.stopping.cancel_queued",
     "lifecycle.covering.covering_row": "lifecycle.covering.cover",
 }
@@ -181,7 +181,7 @@ def test_giving_up_a_lost_run_is_announced(
     run_task_now("one", now=now)
     claim(worker, now)
     with committed():
-        reaping.give_up({worker.pk: worker.heartbeat_at})
+        reaping.mark_lost({worker.pk: worker.heartbeat_at})
         assert reaping.reap(now) == 1
     assert received.finished == [("one", "failed")]
 
@@ -190,7 +190,7 @@ def test_a_lost_worker_is_logged(
     worker: Worker, committed: Committed, caplog: pytest.LogCaptureFixture
 ) -> None:
     with committed():
-        assert reaping.give_up({worker.pk: worker.heartbeat_at}) == [worker]
+        assert reaping.mark_lost({worker.pk: worker.heartbeat_at}) == [worker]
     assert "worker lost label=first" in caplog.text
 
 

@@ -187,10 +187,10 @@ def test_beginning_at_once_is_refused_beside_another_run(
 ) -> None:
     make_task("one", "jobs.nothing")
     first, second = prepare("one", now=now), prepare("one", now=now)
-    claiming.begin(first, worker, now)
+    claiming.create_claimed(first, worker, now)
     assert (first.status, first.attempt, first.exclusive) == ("running", 1, first.task_id)
     with pytest.raises(AlreadyRunning, match="'one' is running already"):
-        claiming.begin(second, worker, now)
+        claiming.create_claimed(second, worker, now)
     assert Execution.objects.count() == 1
 
 
@@ -221,6 +221,6 @@ def test_beginning_at_once_works_again_after_a_conflict(
 
     monkeypatch.setattr(claiming, "hand_over", meet_a_conflict)
     with pytest.raises(LostRaceError):
-        claiming.begin(execution, worker, now)  # within the transaction of the test
-    claiming.begin(execution, worker, now)
+        claiming.create_claimed(execution, worker, now)  # within the transaction of the test
+    claiming.create_claimed(execution, worker, now)
     assert (execution.status, execution.attempt, Execution.objects.count()) == ("running", 1, 1)

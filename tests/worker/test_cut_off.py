@@ -174,7 +174,7 @@ def test_an_end_is_announced_once_despite_failing_queries(
 
     with django_capture_on_commit_callbacks(execute=True):
         with monkeypatch.context() as broken:
-            broken.setattr(ResultWriter, "claims_on_record", go_away)
+            broken.setattr(ResultWriter, "claims_in_database", go_away)
             with pytest.raises(OperationalError):
                 writer.flush()
         writer.flush()

@@ -141,7 +141,7 @@ class BulkChange:
 
     def rows(self, ids: Iterable[int]) -> Any:
         """Return the executions with these ids, with the columns that this class reads."""
-        rows = Execution.objects.on_record().filter(AnyOf("pk", list(ids)))
+        rows = Execution.objects.on_primary().filter(AnyOf("pk", list(ids)))
         return rows.only(
             "task", "task_name", "status", "test_mode", "resolved_at", "cancel_requested_at"
         )

@@ -13,7 +13,7 @@ def delete_expired(rows: LockingQuerySet[Row], moment: datetime, *, at_most: int
 
     What another transaction holds is left for the next time.
     """
-    expired = rows.on_record().filter(expires_at__lte=moment)
+    expired = rows.on_primary().filter(expires_at__lte=moment)
     return in_transaction(partial(delete_oldest, expired, at_most), using=expired.db)
 
 

@@ -83,7 +83,7 @@ class LockingQuerySet(models.QuerySet[Row]):
             no_key=features.has_select_for_no_key_update,
         )
 
-    def on_record(self) -> Self:
+    def on_primary(self) -> Self:
         """Read from the database that the router writes to: replicas may lag behind."""
         return self.using(self.write_alias)
 
