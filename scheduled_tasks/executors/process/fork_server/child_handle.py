@@ -39,6 +39,7 @@ def claim_of(frame: Frame) -> Frame:
 class ChildHandle:
     """The process of a run, or a spare that waits for one.
 
+    - ``loading`` says that it is a fresh interpreter, which loads the project before its first run.
     - ``run`` is the frame of its run, None while it is a spare; ``begun`` and ``outcome`` say how
       far the run has come.
     - ``stop_cause`` is the first cause for stopping it; ``cancel_reason`` explains a cancel.
@@ -53,6 +54,7 @@ class ChildHandle:
     stop_pipe: int
     trace: int
     pipes: list[OutputPipe]
+    loading: bool = False
     run: Frame | None = None
     begun: bool = False
     outcome: Frame | None = None
@@ -89,11 +91,23 @@ class ChildHandle:
         self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
         if self.runs_made:
             operating_system.reset_peak_resident(self.pid)
+        if not self.loading:
+            self.measure_start()
+        self.channel.send({"kind": "run", **run})
+
+    def begin(self) -> None:
+        """Note that its handler runs from now on."""
+        self.begun = True
+        if self.loading:  # what the project takes to load is not the run's
+            self.loading = False
+            self.measure_start()
+
+    def measure_start(self) -> None:
+        """Measure what it uses before its run."""
         self.oom_kills_at_start = operating_system.oom_kills()
         self.resident_at_start = resident_of(self.pid)
         if self.memory_limit:
             self.usage_at_start = usage_of([self.pid])
-        self.channel.send({"kind": "run", **run})
 
     def measure(self, inherited: int) -> int:
         """Return the bytes that its run uses now, with the processes that it has started."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from scheduled_tasks.executors.base import NEVER
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
+from scheduled_tasks.executors.process.fork_server.memory_limits import MemoryLimits
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.fork_server.pending_runs import PendingRuns
 from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
-from scheduled_tasks.executors.process.fork_server.run_limits import RunLimits, stop_run
 from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
+from scheduled_tasks.executors.process.fork_server.timeouts import Timeouts, stop_run
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
 from scheduled_tasks.runtime.clock import boottime
@@ -67,7 +68,8 @@ class ForkServer:
         self.reporter = RunReporter(worker, self.children)
         self.pending = PendingRuns(self.reporter)
         self.lease_until = options.lease_until
-        self.limits = RunLimits(self.children, on_deadline=self.handle_deadline)
+        self.timeouts = Timeouts(self.children, on_deadline=self.handle_deadline)
+        self.memory_limits = MemoryLimits(self.children)
         self.worker_gone = False
         self.next_fork = 0.0
         self.next_spare = 0.0
@@ -83,7 +85,8 @@ class ForkServer:
             # Children are reaped after their frames are read: a reaped child's channel is closed.
             if self.selector.child_ended:
                 self.reap_children()
-            self.limits.enforce(time.monotonic())
+            self.timeouts.enforce(time.monotonic())
+            self.memory_limits.enforce(time.monotonic())
             self.reporter.release_held()
             self.flush()
 
@@ -204,7 +207,7 @@ class ForkServer:
             return
         match frame.get("kind"):
             case "begun" if not child.begun:
-                child.begun = True
+                child.begin()
                 self.reporter.begun(child)
                 if not child.stop_cause:  # one that is already stopping ends within the grace
                     timeout = child.run["run"]["timeout"]
@@ -322,7 +325,7 @@ class ForkServer:
     def seconds_until_due(self) -> float | None:
         """Return the seconds until something is due, None if nothing is."""
         now = time.monotonic()
-        due = list(self.limits.due())
+        due = [*self.timeouts.due(), *self.memory_limits.due()]
         if self.pending or any(child.run for child in self.children.values()):
             # The lease runs on while the machine sleeps; the clock of the selector does not.
             left = self.lease_until - boottime()

@@ -113,6 +113,7 @@ def exec_spawner(setup: Frame) -> Spawn:
             # The server keeps this end; it closes the others that were made inheritable.
             os.set_inheritable(ends.trace, False)
             child = ends.child(pid)
+            child.loading = True
             child.channel.send(setup)
             return child
 

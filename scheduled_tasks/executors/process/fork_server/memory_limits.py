@@ -1,0 +1,43 @@
+"""Kills runs that use more memory than they may. It is measured ten times a second."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from scheduled_tasks.executors.process import operating_system
+from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle
+from scheduled_tasks.executors.process.fork_server.timeouts import stop_run
+from scheduled_tasks.executors.process.memory import MEGABYTE, resident_of
+
+CHECK_SECONDS = 0.1
+
+
+class MemoryLimits:
+    """The memory limits of the runs of these children, on systems that can enforce them."""
+
+    def __init__(self, children: Mapping[int, ChildHandle]) -> None:
+        self.children = children
+        self.next_check = 0.0
+        self._inherited = resident_of(os.getpid())
+
+    def enforce(self, now: float) -> None:
+        """Kill the runs above their limit, if the next check is due."""
+        if now < self.next_check:
+            return
+        self.next_check = now + CHECK_SECONDS
+        for child in self.limited():
+            if child.measure(self._inherited) > (child.memory_limit or 0) * MEGABYTE:
+                stop_run(child, "memory", grace=0)
+
+    def limited(self) -> list[ChildHandle]:
+        """Return the children whose runs have begun and have a limit."""
+        if not operating_system.LINUX:
+            return []
+        begun = (child for child in self.children.values() if child.begun and child.running)
+        return [child for child in begun if child.memory_limit]
+
+    def due(self) -> Iterator[float]:
+        """Yield the moment of the monotonic clock at which memory is measured next, if it is."""
+        if self.limited():
+            yield self.next_check
