@@ -37,6 +37,7 @@ from scheduled_tasks.executors.endings import (
 )
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.standard_streams import flush_buffers, redirect
+from scheduled_tasks.executors.process.memory import resident_of
 from scheduled_tasks.executors.process.wire import (
     CHUNK_BYTES,
     Decoder,
@@ -133,7 +134,7 @@ class ChildProcess:
             CANCELLED: (RunCancelled, RUN_CANCELLED),
         }
         self.check_stop_request()  # one may have come before the run did
-        self.send({"kind": "begun"})
+        self.send({"kind": "begun", "resident": resident_of(os.getpid())})
         recorder = PipeRecorder(self, self._cancellation)
         clock = Clock.at(frame["clock"])
         outcome = perform(

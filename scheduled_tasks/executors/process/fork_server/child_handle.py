@@ -95,12 +95,14 @@ class ChildHandle:
             self.measure_start()
         self.channel.send({"kind": "run", **run})
 
-    def begin(self) -> None:
-        """Note that its handler runs from now on."""
+    def begin(self, resident: object) -> None:
+        """Note that its handler runs from now on; it said how much memory it had, in bytes."""
         self.begun = True
         if self.loading:  # what the project takes to load is not the run's
             self.loading = False
             self.measure_start()
+            # A short run is over by now, and with it what could be measured.
+            self.resident_at_start = resident if isinstance(resident, int) else 0
 
     def measure_start(self) -> None:
         """Measure what it uses before its run."""

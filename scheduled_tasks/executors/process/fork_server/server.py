@@ -207,7 +207,7 @@ class ForkServer:
             return
         match frame.get("kind"):
             case "begun" if not child.begun:
-                child.begin()
+                child.begin(frame.get("resident"))
                 self.reporter.begun(child)
                 if not child.stop_cause:  # one that is already stopping ends within the grace
                     timeout = child.run["run"]["timeout"]
