@@ -46,7 +46,7 @@ def test_what_somebody_cancelled_may_be_cancelled() -> None:
     assert violations(with_first(cancelled, deeds=[deed("cancel", 1, begun=12)])) == []
 
 
-def test_a_cancel_nobody_confirmed_may_have_worked() -> None:
+def test_an_unconfirmed_cancel_may_have_worked() -> None:
     cancelled = row(1, "cancelled", attempt=2, losses=1, cancel_asked=True)
     assert violations(with_first(cancelled, deeds=[deed("cancel", 1, confirmed=False)])) == []
 

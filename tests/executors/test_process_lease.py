@@ -39,7 +39,7 @@ def test_an_expired_lease_kills_and_refuses_runs(hand: Hand, tmp_path: Path) -> 
     assert hand.run("answer", value=1).result == 1
 
 
-def test_a_lease_nobody_extends_expires_by_itself(hand: Hand, tmp_path: Path) -> None:
+def test_a_lease_that_is_not_extended_expires(hand: Hand, tmp_path: Path) -> None:
     hand.executor.extend_lease(boottime() + 600)
     number = hand.start("clean_up", path=str(tmp_path / "said"))
     [pid] = hand.pids(tmp_path / "said")

@@ -62,7 +62,7 @@ class ExecutionButtons(RunPermission):
             )
             for action, view in VIEWS.items()
         ]
-        # Before Django's own, the last of which matches any path.
+        # Before Django's patterns: the last of those matches every path.
         return [*urls, *super().get_urls()]
 
     def buttons(self, request: HttpRequest, execution: Execution) -> dict[str, str]:

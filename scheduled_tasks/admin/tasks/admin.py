@@ -156,7 +156,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
             self.admin_site.admin_view(self.run_now_view),
             name=f"{self.opts.app_label}_{self.opts.model_name}_run",
         )
-        # Before Django's own, the last of which matches any path.
+        # Before Django's patterns: the last of those matches every path.
         return [run_now, *super().get_urls()]
 
     def run_now_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Kills runs that use more memory than they may. It is measured ten times a second."""
+"""Kills runs that exceed their memory limit. Memory is measured ten times a second."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class MemoryLimits:
         if now < self.next_check:
             return
         self.next_check = now + CHECK_SECONDS
-        for child in self.limited():
-            if child.measure(self._inherited) > (child.memory_limit or 0) * MEGABYTE:
+        for child, limit in self.limited():
+            if child.measure(self._inherited) > limit * MEGABYTE:
                 stop_run(child, "memory", grace=0)
 
-    def limited(self) -> list[ChildHandle]:
-        """Return the children whose runs have begun and have a limit."""
+    def limited(self) -> list[tuple[ChildHandle, int]]:
+        """Return the children whose runs have begun and have a limit, each with its limit in MB."""
         if not operating_system.LINUX:
             return []
         begun = (child for child in self.children.values() if child.begun and child.running)
-        return [child for child in begun if child.memory_limit]
+        return [(child, child.memory_limit) for child in begun if child.memory_limit]
 
     def due(self) -> Iterator[float]:
         """Yield the moment of the monotonic clock at which memory is measured next, if it is."""

@@ -22,7 +22,7 @@ from scheduled_tasks.operations.pauses import pause_all_tasks
 from tests.chaos import people
 from tests.chaos.people import Deed
 
-SOMEBODY = "somebody"
+PERSON = "person"
 
 
 class Command(BaseCommand):
@@ -58,7 +58,7 @@ def do(deed: Deed, pick: float) -> None:
     match deed.what:
         case people.RUN_NOW:
             if task := chosen(list_tasks().exclude(schedule="").order_by("pk"), pick):
-                deed.execution = run_task_now(task, triggered_by=SOMEBODY).pk
+                deed.execution = run_task_now(task, triggered_by=PERSON).pk
                 deed.confirmed = True
         case people.CANCEL:
             if execution := chosen(Execution.objects.unfinished().order_by("pk"), pick):
@@ -69,12 +69,12 @@ def do(deed: Deed, pick: float) -> None:
                 deed.confirmed = bool(stopped)
         case people.REQUEUE:
             failed = chosen(Execution.objects.dead().order_by("pk"), pick)
-            again = failed and requeueing.requeue(failed.pk, timezone.now(), by=SOMEBODY)
+            again = failed and requeueing.requeue(failed.pk, timezone.now(), by=PERSON)
             if again:
                 deed.execution, deed.confirmed = again.pk, True
         case people.PAUSE:
             now = timezone.now()
-            pause_all_tasks(until=now + timedelta(seconds=deed.seconds), by=SOMEBODY)
+            pause_all_tasks(until=now + timedelta(seconds=deed.seconds), by=PERSON)
             deed.confirmed = True
 
 
