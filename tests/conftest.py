@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.inline import InlineExecutor
@@ -55,6 +56,17 @@ def leave_out_long_forms(config: pytest.Config, items: list[pytest.Item]) -> Non
 def is_short(item: pytest.Item) -> bool:
     """Whether a test waits for no process: those that do begin first, the others fill the rest."""
     return not item.nodeid.startswith(STARTING_PROCESSES)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close this thread's connections before the test database is destroyed.
+
+    Django closes the connection object with which the database was created. `runtask` replaces
+    that object when a handler leaves a transaction open, and the new one may be open at the end.
+    """
+    yield
+    connections.close_all()
 
 
 @pytest.fixture
