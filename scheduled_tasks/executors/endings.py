@@ -14,6 +14,7 @@ from scheduled_tasks.runtime.sanitizing import sanitized_text
 LEASE_LOST = "This worker no longer holds the execution."
 WORKER_STOPPED = "The worker was stopped before the run finished."
 RUN_CANCELLED = "The run was cancelled."
+INTERRUPTED = "Interrupted from the keyboard."
 #: Signals that come from outside the process; any other shows a fault of its own.
 KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 

@@ -51,6 +51,11 @@ class InlineExecutor(Executor):
         if self._local and run and (run.execution_id, run.attempt) == (execution_id, attempt):
             self._local.cancel(reason)
 
+    def interrupt(self) -> None:
+        """Stop the run in hand as Ctrl-C does; to be called in a signal handler."""
+        if self._local:
+            self._local.interrupt()
+
     def record_error(self, error: BaseException) -> None:
         """Receive the exception that a handler has raised; its text is in the outcome."""
 

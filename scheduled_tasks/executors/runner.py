@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -23,17 +23,21 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.attempt_store import AttemptStore
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import TaskContext
-from scheduled_tasks.runtime.failures import failure_of
+from scheduled_tasks.runtime.failures import failure_of, failure_of_undescribable
 from scheduled_tasks.runtime.logs.capture import logged_to
 from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
-from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
+from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, safe_str
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 from scheduled_tasks.signals import execution_started
 
 Call = Callable[[Run, TaskContext], Any]
+
+MAX_RETRY_AFTER_SECONDS = RetryLater.MAX_DELAY.total_seconds()
+#: What a handler raises that was asked to stop; otherwise an exception like any other.
+INTERRUPTIONS = (RunInterrupted, asyncio.CancelledError, KeyboardInterrupt)
 
 
 def perform(
@@ -63,13 +67,11 @@ def perform(
                 recorder.send(StartedOver())
             ending = ended_well(cancellation.call(lambda: call(run, context)), context)
     except Skip as skip:
-        ending = {"status": "skipped", "reason": redacted_text(str(skip))}
-    except KeyboardInterrupt:
-        ending = {"status": "cancelled", "reason": "Interrupted from the keyboard."}
+        ending = {"status": "skipped", "reason": redacted_text(safe_str(skip))}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
         on_error(error)
-        ending = failure_of(error, caller=__name__) | chance_of_retry(run, error)
-        if cancellation.requested and isinstance(error, RunInterrupted | asyncio.CancelledError):
+        ending = failure_from(error, run)
+        if cancellation.requested and isinstance(error, INTERRUPTIONS):
             ending["error"] = ""  # the reason says the same
     context.send_pending()
     log.close()
@@ -131,18 +133,33 @@ def counts_so_far(run: Run) -> Counts:
 def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
     """Return the fields of the Outcome of a handler that has returned."""
     if isinstance(result, Partial):
-        reason = redacted_text(str(result.reason))
+        reason = redacted_text(safe_str(result.reason))
         return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
     return {"status": status, "result": redacted_json(result)}
 
 
+def failure_from(error: BaseException, run: Run) -> dict[str, Any]:
+    """Return the fields of the Outcome of a handler that has raised."""
+    try:
+        return failure_of(error, caller=__name__) | chance_of_retry(run, error)
+    except BaseException as problem:  # noqa: BLE001 -- an exception may be as broken as any object
+        return failure_of_undescribable(error, problem)
+
+
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:
     """Return the fields of the Outcome that decide on a retry."""
-    if isinstance(error, RetryLater):
-        return {"retry_after": error.delay.total_seconds()}
+    if isinstance(error, RetryLater) and (seconds := seconds_of(error.delay)) is not None:
+        return {"retry_after": seconds}
     handler = registry.handlers.get(run.handler)
     return {"retryable": handler is None or handler.retry.allows(error)}
+
+
+def seconds_of(delay: Any) -> float | None:
+    """Return the delay of a RetryLater, None if a subclass has set an invalid one."""
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    valid = isinstance(seconds, (int, float)) and 0 <= seconds <= MAX_RETRY_AFTER_SECONDS
+    return float(seconds) if valid else None
 
 
 def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:

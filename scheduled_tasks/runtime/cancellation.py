@@ -42,11 +42,18 @@ class Cancellation:
         """Whether the run has to stop."""
         return self.error is not None
 
-    def request(self, error: type[RunInterrupted], reason: str) -> None:
+    def request(
+        self,
+        error: type[RunInterrupted],
+        reason: str,
+        *,
+        raised: type[BaseException] | None = None,
+    ) -> None:
         """Ask the run to stop, for a reason that is a sentence. A second call raises it again.
 
         The first reason is kept. After the handler has ended, nothing happens. If the handler runs
-        in the calling thread, which then is in a signal handler, the exception is raised here.
+        in the calling thread, which then is in a signal handler, the exception is raised here, or
+        ``raised`` in its place.
         """
         with self._lock:
             if self._ended:
@@ -58,7 +65,7 @@ class Cancellation:
             elif self._shields:
                 self._deferred = True
             elif self._thread == threading.get_ident():
-                raise self.error(self.reason)
+                raise (raised or self.error)(self.reason)
             elif self._thread is not None:
                 self._raised_from_afar = True
                 # It raises a class: the reason is read from here when the run has ended.

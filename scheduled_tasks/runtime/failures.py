@@ -34,6 +34,18 @@ def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
     }
 
 
+def failure_of_undescribable(error: BaseException, problem: BaseException) -> dict[str, Any]:
+    """Return the fields for an exception that ``failure_of`` could not describe, and why not."""
+    # The classes of both come from a metaclass, which may be broken, too.
+    name, why = (type.__dict__["__name__"].__get__(type(each)) for each in (error, problem))
+    return {
+        "status": "failed",
+        "error_category": "logic",
+        "error": f"{name} (it could not be described: {why})",
+        "error_fingerprint": fingerprint(name),
+    }
+
+
 def short_text(error: BaseException) -> str:
     try:
         return "".join(traceback_module.format_exception_only(error)).strip()
@@ -78,7 +90,7 @@ def library_of(error: BaseException) -> str:
 
 def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
     """Return a key that failures of one cause share: class and place, but not the message."""
-    last = traceback_module.extract_tb(frames)[-1:]
+    last = traceback_module.extract_tb(frames, limit=-1)
     place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return fingerprint(f"{kind} {place}")

@@ -111,6 +111,14 @@ def json_compatible(value: Any) -> Any:
             return value
 
 
+def safe_str(value: Any) -> str:
+    """Return the text of what a run has ended with, whatever its own ``__str__`` raises."""
+    try:
+        return str(value)
+    except BaseException as error:  # noqa: BLE001 -- it must not change how the run ended
+        return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
+
+
 def safe_repr(value: Any) -> str:
     """Return the repr of a value, even if its own ``__repr__`` raises."""
     try:

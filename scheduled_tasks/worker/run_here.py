@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
-from scheduled_tasks.runtime.runs import Ending, Outcome
+from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
 from scheduled_tasks.worker.result_writer import ResultWriter
@@ -82,18 +83,32 @@ def run_for(
     run = execution.as_run()
     announce_start(run)
     if inside:
-        executor.submit(run)
+        submit(run, executor)
         result_writer.flush()
         return
     with monitored(executor, result_writer):
         try:
-            executor.submit(run)
+            submit(run, executor)
         finally:
             # The caller has no transaction, so an open one was left by the handler. Its locks may
             # block the monitor.
             drop_open_transactions()
             connections.close_all()
     write_end(result_writer)
+
+
+def submit(run: Run, executor: InlineExecutor) -> None:
+    """Run it. Ctrl-C cancels it; a KeyboardInterrupt that the handler raises itself does not."""
+    # Signals can be handled in the main thread only, and the project may handle this one itself.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        executor.submit(run)
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: executor.interrupt())
+    try:
+        executor.submit(run)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -21,9 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def saying_all(release: Path, **task: Any) -> Iterator[tuple[subprocess.Popen[str], Execution]]:
+def saying_all(
+    release: Path, handler: str = "say_all_and_wait", **task: Any
+) -> Iterator[tuple[subprocess.Popen[str], Execution]]:
     """Run a task that reports everything it can, until a file appears."""
-    made = make_task_of("say_all_and_wait", payload={"release": str(release)}, **task)
+    made = make_task_of(handler, payload={"release": str(release)}, **task)
     process = manage("runtask", made.name, TEST_OPTIONS=options())
     try:
         wait_until(lambda: Execution.objects.filter(checkpoint__isnull=False).exists(), within=LONG)
@@ -60,6 +62,18 @@ def test_it_is_cancelled_like_any_other(tmp_path: Path) -> None:
     assert process.returncode == 1, output
     execution.refresh_from_db()
     assert (execution.status, execution.reason) == ("cancelled", "No longer wanted.")
+
+
+@pytest.mark.parametrize("handler", ["say_all_and_wait", "say_all_and_await"])
+def test_ctrl_c_cancels_it(tmp_path: Path, handler: str) -> None:
+    with saying_all(tmp_path / "release", handler) as (process, execution):
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 1, output
+    execution.refresh_from_db()
+    assert (execution.status, execution.reason) == ("cancelled", "Interrupted from the keyboard.")
+    assert (execution.error, execution.error_category) == ("", "")
+    assert f"in {handler}" in execution.traceback
 
 
 def test_a_worker_continues_a_killed_run(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, connection
 
 from scheduled_tasks import TaskContext, scheduled_task
-from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.exceptions import InvalidSchedule, RetryLater, Skip
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import NullRecorder
-from scheduled_tasks.runtime.runs import Outcome, Run
+from scheduled_tasks.runtime.runs import Outcome, Partial, Run
 from scheduled_tasks.signals import execution_started
 from tests.support.registries import isolated
 
@@ -141,6 +141,7 @@ def test_a_failure_keeps_error_and_handlers_traceback(outcome_of: Perform) -> No
         (SystemExit("goodbye"), "logic"),
         (GeneratorExit(), "logic"),
         (BaseException("bare"), "logic"),
+        (KeyboardInterrupt(), "logic"),
         (BaseExceptionGroup("group", [KeyboardInterrupt(), ValueError("x")]), "logic"),
         (asyncio.CancelledError(), "logic"),
         (StopIteration(5), "logic"),
@@ -156,10 +157,99 @@ def test_whatever_is_raised_is_a_categorized_failure(
     assert outcome.error.startswith((type(error).__name__, "scheduled_tasks", "django", "asyncio"))
 
 
-def test_an_interrupt_cancels_the_run(outcome_of: Perform) -> None:
-    outcome = outcome_of(raising(KeyboardInterrupt()))
-    assert outcome.status == "cancelled"
-    assert outcome.reason == "Interrupted from the keyboard."
+def test_a_handlers_own_interrupt_shows_its_place(outcome_of: Perform) -> None:
+    outcome = outcome_of(raising(KeyboardInterrupt("mine")))
+    assert (outcome.error, outcome.reason) == ("KeyboardInterrupt: mine", "")
+    assert "in handler" in outcome.traceback
+    assert outcome.retryable
+
+
+class EvilMeta(type):
+    """Makes classes of exceptions of which nothing can be asked."""
+
+    @property
+    def __module__(cls) -> str:
+        raise SystemExit("module")
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise KeyboardInterrupt
+
+
+class EvilError(Exception, metaclass=EvilMeta):
+    """Raises whatever it is asked."""
+
+    def __str__(self) -> str:
+        raise SystemExit("str")
+
+    __repr__ = __str__
+
+    @property
+    def __class__(self) -> type:
+        raise GeneratorExit
+
+
+class EvilText(str):
+    """Cannot be shown."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class SelfDescribing(Exception):
+    """Describes itself by describing itself."""
+
+    def __str__(self) -> str:
+        return f"{self}"
+
+
+def exits_with_itself() -> SystemExit:
+    error = SystemExit()
+    error.code = error
+    error.__cause__ = error
+    return error
+
+
+#: Made in the tests: pytest itself would ask them what they are.
+BROKEN_ERRORS: dict[str, Callable[[], BaseException]] = {
+    "evil": EvilError,
+    "describes itself": SelfDescribing,
+    "exits with itself": exits_with_itself,
+    "exits with evil text": lambda: SystemExit(EvilText("x")),
+    "group": lambda: ExceptionGroup("group", [ValueError(EvilText("x")), EvilError()]),
+    "group in a group": lambda: BaseExceptionGroup("", [ExceptionGroup("", [EvilError()])]),
+    "retry": lambda: RetryLater(1, EvilText("x")),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_ERRORS)
+def test_an_exception_broken_itself_fails_its_run(outcome_of: Perform, kind: str) -> None:
+    outcome = outcome_of(raising(BROKEN_ERRORS[kind]()))
+    assert outcome.status == "failed"
+    assert outcome.error
+
+
+@pytest.mark.parametrize("delay", ["soon", None, -1, float("nan"), timedelta(days=999), 10**400])
+def test_a_subclass_with_an_invalid_delay_fails(outcome_of: Perform, delay: Any) -> None:
+    class Later(RetryLater):
+        def __init__(self) -> None:
+            self.delay = delay
+
+    outcome = outcome_of(raising(Later()))
+    assert (outcome.status, outcome.retry_after) == ("failed", None)
+
+
+def test_reasons_that_cannot_be_shown_change_no_status(outcome_of: Perform) -> None:
+    def handler() -> Partial:
+        return Partial(1, EvilText("x"))
+
+    assert outcome_of(handler).status == "partial"
+    skip = Skip()
+    skip.args = (EvilText("x"),)
+    outcome = outcome_of(raising(skip))
+    assert outcome.status == "skipped"
+    assert "KeyboardInterrupt" in outcome.reason
 
 
 def test_endless_recursion_is_a_failure(outcome_of: Perform) -> None:
@@ -240,7 +330,9 @@ def test_a_coroutine_behind_a_plain_decorator_runs_too(outcome_of: Perform) -> N
     [
         (ValueError("x"), "failed"),
         (SystemExit(1), "failed"),
-        (KeyboardInterrupt(), "cancelled"),
+        (KeyboardInterrupt(), "failed"),
+        (GeneratorExit(), "failed"),
+        (StopIteration(), "failed"),
         (asyncio.CancelledError(), "failed"),
     ],
     ids=repr,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import multiprocessing
@@ -115,6 +116,13 @@ def say_all_and_wait(context: TaskContext, release: str) -> str:
     while not Path(release).exists():
         time.sleep(0.01)
     return "released"
+
+
+@scheduled_task
+async def say_all_and_await(context: TaskContext, release: str) -> None:
+    """Leave a checkpoint, and await for ever."""
+    await context.acheckpoint({"page": 1})
+    await asyncio.sleep(600)
 
 
 @scheduled_task
