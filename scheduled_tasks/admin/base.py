@@ -5,12 +5,23 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from scheduled_tasks.admin.query_string import (
+    can_be_searched,
+    is_number,
+    offered_lookups,
+    problem_of,
+    was_refused,
+)
 
 #: Counting further would read millions of rows for each page.
 MAX_COUNT = 10_000
@@ -25,10 +36,53 @@ class StyledAdmin(admin.ModelAdmin):
         css = {"all": ("scheduled_tasks/admin.css",)}
         js = ("scheduled_tasks/local_times.js",)
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        """Show the list under the name of its rows, not as "Select … to change"."""
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list under the name of its rows, not as "Select … to change".
+
+        A query string that no list can use leads to the whole list, with a sentence.
+        """
+        if problem := problem_of(request.GET):
+            self.message_user(request, problem, messages.WARNING)
+            return HttpResponseRedirect(request.path)
+        if was_refused(request):
+            refused = _("This list has no such filter, value or page. All rows are shown.")
+            self.message_user(request, refused, messages.WARNING)
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
-        return super().changelist_view(request, context)  # type: ignore[return-value]
+        return super().changelist_view(request, context)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Allow what the filters of the list offer; Django would allow every column."""
+        return lookup in set(offered_lookups(self.get_list_filter(request)))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not can_be_searched(search_term):
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Return the row with that id, None for what cannot be the number of a row."""
+        pk = self.opts.pk
+        if from_field is None and isinstance(pk, models.IntegerField) and not is_number(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return values for a new row from the query string, without times that are none."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        for name in {field.name for field in self.opts.fields if is_moment(field)} & set(initial):
+            try:
+                initial[name] = forms.DateTimeField().to_python(initial[name])
+            except ValidationError:
+                del initial[name]
+        return initial
+
+
+def is_moment(field: models.Field[Any, Any]) -> bool:
+    return isinstance(field, models.DateTimeField)
 
 
 class ReadOnlyAdmin(StyledAdmin):

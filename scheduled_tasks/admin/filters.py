@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.admin.query_string import is_number
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.execution_queries import DEAD
 from scheduled_tasks.runtime.statuses import FINISHED
@@ -90,7 +91,7 @@ class OneTaskFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         if (task_id := self.value()) is None:
             return []
-        if not task_id.isdecimal():
+        if not is_number(task_id):
             raise IncorrectLookupParameters
         name = Task.objects.filter(pk=int(task_id)).values_list("name", flat=True).first()
         return [(task_id, name or f"#{task_id}")]

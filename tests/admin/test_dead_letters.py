@@ -89,7 +89,6 @@ def test_executions_are_filtered_by_unresolved_and_by_cause(
     assert listed(admin_client, "execution_changelist", "?dead=1") == [str(none), str(b), str(a)]
     assert listed(admin_client, "execution_changelist", f"?cause={A}") == [str(a)]
     assert listed(admin_client, "execution_changelist", "?cause=-") == [str(none)]
-    assert listed(admin_client, "execution_changelist", "?cause=%00") == []
     assert f"?cause={A}" in shown(admin_client, a)
     assert "?cause=-" in shown(admin_client, none)
     assert "By cause" not in text(admin_client.get(page("execution_changelist")))

@@ -140,9 +140,27 @@ def test_the_full_log_is_a_text_file(
     assert [line.partition(": ")[2] for line in text.splitlines()[:7]] == [
         f"line {number}" for number in range(7)
     ]
-    assert "#2 ERROR shop.letters: <b>two\nlines</b>\n" in text
+    assert "#2 ERROR shop.letters: <b>two\\nlines</b>\n" in text
     assert staff("view_task").get(address).status_code == 403
     assert admin_client.get(page("execution_log", execution.pk + 1)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "mark", ["\n", "\r\n", "\x0b", "\x0c", "\x1b[2K\r", "\x85", "\u2028", "\u202e", "\u2066"]
+)
+def test_a_message_forges_no_line_of_the_log(
+    admin_client: Client, make_task: Make, make_execution: Make, mark: str
+) -> None:
+    execution = make_execution(make_task("nightly", "shop.cleanup"))
+    forged = f"all well{mark}2026-03-01T12:00:00+00:00 #1 ERROR shop: stolen\ttab"
+    say(execution, forged, "next", logger=f"shop{mark}x")
+    answer = admin_client.get(page("execution_log", execution.pk))
+    lines = b"".join(answer).decode().splitlines()
+    escaped = repr(mark)[1:-1]
+    assert [line.partition("INFO ")[2] for line in lines] == [
+        f"shop{escaped}x: {forged.replace(mark, escaped)}",
+        f"shop{escaped}x: next",
+    ]
 
 
 def test_secrets_in_the_input_are_redacted(admin_client: Client, execution: Execution) -> None:

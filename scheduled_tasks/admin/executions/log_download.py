@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 
 from django.contrib import admin
@@ -14,6 +15,10 @@ from scheduled_tasks.models import Execution, ExecutionLog
 
 #: Lines per query.
 BATCH_SIZE = 1_000
+#: What would begin a new line, move a terminal's cursor, or show text in another order.
+CONTROLS = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 class LogDownload(admin.ModelAdmin):
@@ -40,7 +45,10 @@ def log_response(execution: Execution) -> StreamingHttpResponse:
     return StreamingHttpResponse(
         text_batches(execution),
         content_type="text/plain; charset=utf-8",
-        headers={"Content-Disposition": f'inline; filename="{name}"'},
+        headers={
+            "Content-Disposition": f'inline; filename="{name}"',
+            "X-Content-Type-Options": "nosniff",
+        },
     )
 
 
@@ -55,4 +63,9 @@ def text_batches(execution: Execution) -> Iterator[str]:
 def text_line(row: ExecutionLog) -> str:
     moment = row.logged_at.isoformat(timespec="milliseconds")
     level = logging.getLevelName(row.level)
-    return f"{moment} #{row.attempt} {level} {row.logger}: {row.message}\n"
+    return f"{moment} #{row.attempt} {level} {one_line(row.logger)}: {one_line(row.message)}\n"
+
+
+def one_line(text: str) -> str:
+    """Return a text with control characters as escapes, so that no message forges a line."""
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)

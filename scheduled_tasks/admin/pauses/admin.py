@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -114,7 +113,7 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
         }
         return super().add_view(request, form_url, context)
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {**banner_context(self.admin_site, request), **(extra_context or {})}
         return super().changelist_view(request, context)
 

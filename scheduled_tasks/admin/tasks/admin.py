@@ -9,7 +9,6 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -168,7 +167,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
             raise PermissionDenied
         return RunNowPage(self, request, task, partial(self.queue_run, request, task)).respond()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show global pauses and the number of live workers above the list."""
         live = Worker.objects.live(timezone.now(), within=app_settings.LEASE)
         context = {
