@@ -13,7 +13,17 @@ from typing import Any
 from benchmarks.databases import DATABASES, prepared
 from benchmarks.report import markdown
 
-SUITES = ("throughput", "latency", "burst", "scale", "idle", "processes", "logs", "history")
+SUITES = (
+    "throughput",
+    "latency",
+    "burst",
+    "scale",
+    "idle",
+    "processes",
+    "logs",
+    "history",
+    "register",
+)
 RESULTS = Path("benchmark-results.json")
 
 

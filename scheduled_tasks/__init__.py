@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from scheduled_tasks.handlers.decorator import declare, scheduled_task
     from scheduled_tasks.handlers.retries import Retry
+    from scheduled_tasks.operations.definitions import change_task, register_task, unregister_task
     from scheduled_tasks.operations.executions import (
         cancel_execution,
         dead_letters,
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
         get_task,
         list_handlers,
         list_tasks,
-        register_task,
+        pause_task,
+        resume_task,
         run_task_now,
-        unregister_task,
     )
     from scheduled_tasks.runtime.context import TaskContext
     from scheduled_tasks.runtime.runs import Partial
@@ -67,6 +68,7 @@ __all__ = [
     "TimeLimitExceeded",
     "__version__",
     "cancel_execution",
+    "change_task",
     "dead_letters",
     "declare",
     "disable_task",
@@ -75,10 +77,12 @@ __all__ = [
     "list_handlers",
     "list_tasks",
     "lock",
+    "pause_task",
     "recent_executions",
     "register_task",
     "requeue_execution",
     "resolve_execution",
+    "resume_task",
     "run_task_now",
     "scheduled_task",
     "task_history",
@@ -101,6 +105,7 @@ MODULES = {
     "handlers.decorator": ("declare", "scheduled_task"),
     "handlers.retries": ("Retry",),
     "operations.locks": ("lock",),
+    "operations.definitions": ("change_task", "register_task", "unregister_task"),
     "operations.executions": (
         "cancel_execution",
         "dead_letters",
@@ -115,9 +120,9 @@ MODULES = {
         "get_task",
         "list_handlers",
         "list_tasks",
-        "register_task",
+        "pause_task",
+        "resume_task",
         "run_task_now",
-        "unregister_task",
     ),
     "runtime.context": ("TaskContext",),
     "runtime.runs": ("Partial",),

@@ -4,6 +4,8 @@ ScheduledTasksError
 ├── InvalidSchedule      (ValueError)    an invalid schedule or time zone
 ├── InvalidPayload       (ValueError)    a payload that the handler does not accept
 ├── InvalidTask          (ValueError)    an invalid task, with errors by field
+├── UnknownOption        (TypeError)     an option that a function does not take
+├── InvalidName          (ValueError)    the name of a lock or a key that cannot be stored
 ├── InvalidHandler       (TypeError)     an invalid handler, or a key that is taken
 ├── InvalidSettings      (ImproperlyConfigured) an invalid SCHEDULED_TASKS setting
 ├── PermanentError       raised by a handler: do not retry
@@ -39,6 +41,14 @@ class ScheduledTasksError(Exception):
 
 class InvalidSchedule(ValueError, ScheduledTasksError):
     """The schedule or time zone is invalid, or would never fire."""
+
+
+class UnknownOption(TypeError, ScheduledTasksError):
+    """The function takes no option of that name."""
+
+
+class InvalidName(ValueError, ScheduledTasksError):
+    """No database can store that name of a lock, or that key."""
 
 
 class InvalidHandler(TypeError, ScheduledTasksError):
@@ -128,7 +138,7 @@ class InvalidPayload(ErrorsByField):
 
 
 class InvalidTask(ErrorsByField):
-    """The task cannot be saved; ``errors`` are by field."""
+    """The task, or what is recorded with an operation, cannot be saved; ``errors`` are by field."""
 
 
 class RunInterrupted(BaseException):

@@ -27,8 +27,8 @@ from scheduled_tasks.checks import (
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.operations.definitions import register_task
 from scheduled_tasks.operations.sync import sync
-from scheduled_tasks.operations.tasks import register_task
 from tests.support.functions import function_of
 from tests.support.processes import ROOT
 from tests.support.registries import isolated

@@ -23,7 +23,7 @@ from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry
 from scheduled_tasks.models import Execution, Task, TaskState
 from scheduled_tasks.models.policies import Policies
-from scheduled_tasks.operations.tasks import FURTHER_FIELDS
+from scheduled_tasks.operations.definitions import FURTHER_FIELDS
 from scheduled_tasks.runtime.runs import Run
 from tests.support.processes import ROOT
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from scheduled_tasks.exceptions import InvalidPayload, InvalidSchedule, InvalidTask
+from scheduled_tasks.exceptions import (
+    InvalidPayload,
+    InvalidSchedule,
+    InvalidTask,
+    UnknownOption,
+)
+from scheduled_tasks.handlers.payloads.json_values import MAX_DEPTH, MAX_JSON_LENGTH, type_name
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
@@ -45,6 +53,8 @@ class Options(PolicyOptions, total=False):
     metadata: Mapping[str, Any]
 
 
+#: The time zone of a Cron or Once that is made without one.
+DEFAULT_ZONE = "UTC"
 #: The options that are not policies.
 ABOUT_THE_TASK = tuple(
     name for name in Options.__annotations__ if name not in PolicyOptions.__annotations__
@@ -57,25 +67,11 @@ def declaration_of(
 ) -> Declaration:
     """Build a Declaration, with the schedule in its canonical text."""
     if unknown := sorted(set(options) - set(OPTIONS)):
-        raise TypeError(
-            f"{caller}() got an unexpected option {unknown[0]!r}; the options are "
-            f"{', '.join(OPTIONS)}."
-        )
-    timezone, anchor = options.get("timezone"), None
-    match schedule:
-        case Interval(anchor=datetime() as moment):
-            anchor = moment.isoformat()
-        case Cron() | Once():
-            timezone = timezone or schedule.timezone
-        case None | str() | Schedule():
-            pass
-        case _:
-            raise InvalidSchedule(
-                f"{schedule!r} is not a schedule: use a text such as 'every 15 minutes', or a "
-                "Cron, Interval or Once."
-            )
+        raise unknown_option(caller, unknown[0], OPTIONS)
+    own = schedule_fields(schedule, options.get("timezone"))
+    timezone, anchor = own.get("timezone", options.get("timezone")), own.get("anchor")
     # UTC stands in for the project's time zone: settings may not be loaded yet.
-    value = parse(str(schedule or ""), timezone or "UTC")
+    value = parse(own["schedule"], timezone or "UTC")
     given = as_fields({**options, "timezone": timezone})
     for key in MOMENTS:
         if given.get(key) is not None:
@@ -90,22 +86,77 @@ def declaration_of(
         handler="",
         name=name,
         schedule=value.text if value else "",
-        anchor=anchor,
+        anchor=anchor and anchor.isoformat(),
         policies=given,
         **about,
+    )
+
+
+def unknown_option(caller: str, option: str, known: Sequence[str]) -> UnknownOption:
+    stands_for_it = ["retry"] if option in retry_fields(Retry()) else []
+    near = stands_for_it or difflib.get_close_matches(option, known, n=1)
+    advice = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownOption(f"{caller}() takes no {option!r}.{advice} It takes {', '.join(known)}.")
+
+
+def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:
+    """Return the fields that a schedule sets: its text, and the anchor or time zone of a value.
+
+    ``timezone`` is what the caller gives besides. Raise InvalidSchedule for anything but a
+    schedule, and for a Cron or Once with a time zone of its own that differs.
+    """
+    match schedule:
+        case None:
+            return {"schedule": ""}
+        case Interval(anchor=datetime() as anchor):
+            return {"schedule": schedule.text, "anchor": anchor}
+        case Cron() | Once():
+            if timezone and schedule.timezone not in (timezone, DEFAULT_ZONE):
+                raise InvalidSchedule(
+                    f"The schedule has the time zone {schedule.timezone}, and timezone= is "
+                    f"{timezone}: give one of them."
+                )
+            return {"schedule": schedule.text, "timezone": timezone or schedule.timezone}
+        case str() | Schedule():
+            return {"schedule": str(schedule)}
+    raise InvalidSchedule(
+        f"{schedule!r} is not a schedule: use a text such as 'every 15 minutes', or a Cron, "
+        "Interval or Once."
     )
 
 
 def as_json(option: str, value: Any) -> Any:
     """Return a value as JSON: dates and decimals become text.
 
-    Raise InvalidPayload, by option, for a value without a JSON form.
+    Raise InvalidPayload or InvalidTask, by option, for a value without a JSON form.
     """
-    allow_nan = option == "payload"  # the payload's own check has the better error message
+    refused = partial(refused_json, option)
     try:
-        return json.loads(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=allow_nan))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidPayload({option: [f"cannot be written as JSON: {error}."]}) from None
+        # NaN passes here: the check of the values has a better sentence for it.
+        text = json.dumps(value, cls=DjangoJSONEncoder)
+        read = json.loads(text)
+    except RecursionError:
+        raise refused(f"is nested more than {MAX_DEPTH} levels deep.") from None
+    except (TypeError, ValueError) as error:
+        too_large = "integer string conversion" in str(error)
+        said = "has too large a number" if too_large else f"cannot be written as JSON: {error}"
+        raise refused(f"{said}.") from None
+    if len(text) > MAX_JSON_LENGTH:
+        raise refused(f"has {len(text)} characters as JSON; at most {MAX_JSON_LENGTH} are stored.")
+    return read
+
+
+def as_object(option: str, value: Any) -> dict[str, Any]:
+    """Return a mapping as JSON, like ``as_json``, and refuse anything else."""
+    if not isinstance(value, Mapping):
+        raise refused_json(option, f"must be a JSON object, not {type_name(value)}.")
+    found: dict[str, Any] = as_json(option, dict(value))
+    return found
+
+
+def refused_json(option: str, said: str) -> InvalidPayload | InvalidTask:
+    kind = InvalidPayload if option == "payload" else InvalidTask
+    return kind({option: [said]})
 
 
 def as_fields(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,14 +14,16 @@ from scheduled_tasks.exceptions import UnknownTask
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.covering import Fired
 from scheduled_tasks.lifecycle.firing import decide_slots
-from scheduled_tasks.lifecycle.parking import restart_clock, unpark
+from scheduled_tasks.lifecycle.parking import park, restart_clock, set_next_slot, unpark
 from scheduled_tasks.lifecycle.stopping import cancel_waiting, withdraw
 from scheduled_tasks.lifecycle.transitions import DISABLED
+from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import TaskChange
-from scheduled_tasks.models.task_state import UNDECLARED, TaskState
+from scheduled_tasks.models.task_state import UNDECLARED, TaskState, TaskStateQuerySet
 from scheduled_tasks.schedules import Interval
 
 Result = TypeVar("Result")
@@ -42,6 +44,7 @@ def save_task(
     anchor_given: bool,
 ) -> None:
     """Call ``write`` and write what follows from it, in one transaction; see ``Task.save``."""
+    refuse_unstorable(by=by)
     edit = Edit(task, now, by, using, is_new=is_new, anchor_given=anchor_given)
     fields = None if update_fields is None else frozenset(update_fields)
     in_transaction(partial(edit.save, write, fields), using=using)
@@ -52,6 +55,7 @@ def delete_task(
     task: Task, remove: Callable[[], Result], *, now: datetime, by: str, using: str
 ) -> Result:
     """Call ``remove`` and write what follows from it, in one transaction; see ``Task.delete``."""
+    refuse_unstorable(by=by)
     edit = Edit(task, now, by, using)
     removed = in_transaction(partial(edit.delete, task.pk, remove), using=using)
     edit.log()
@@ -90,14 +94,15 @@ class Edit:
             # So it makes no difference whether a scheduler or this edit came first.
             self.decide_earlier_slots(before, state)
         write()
-        self.task.state = state or TaskState(task=self.task)
         if state is None:
-            self.task.state.save(force_insert=True, using=self.using)
-        if before and before.enabled and "enabled" in differences:
-            # A person who disables a task does not expect it to run again a second later.
-            withdraw(self.task.state, self.now, reason=DISABLED, using=self.using)
-        self.record(before, differences)
-        self.set_clock(differences, made=state is None)
+            self.make_state(before, differences)
+        else:
+            self.task.state = state
+            if before and before.enabled and "enabled" in differences:
+                # A person who disables a task does not expect it to run again a second later.
+                withdraw(state, self.now, reason=DISABLED, using=self.using)
+            self.record(before, differences)
+            self.set_clock(differences)
         # Workers sleep until what was the next slot when they looked.
         wake_workers(self.using)
 
@@ -124,10 +129,21 @@ class Edit:
 
         Return it and the current definition, None for what does not exist.
         """
-        tasks = type(self.task).objects.using(self.using)
-        state = TaskState.objects.using(self.using).filter(pk=self.task.pk).locked().first()
-        # Read under the lock: the transaction that held it may have changed or deleted the task.
-        return state, tasks.filter(pk=self.task.pk).first()
+        if self.is_new and not self.task.pk:
+            return None, None
+        states = TaskState.objects.using(self.using)
+        for state in LOCKED_STATE.rows(states, pk=self.task.pk):
+            return state, state.task
+        return None, Task.objects.using(self.using).filter(pk=self.task.pk).first()
+
+    def make_state(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
+        """Make the state of a task that has none: it is new, or came from a bulk_create."""
+        state = self.task.state = TaskState(task=self.task)
+        problem = set_next_slot(state, self.now)
+        state.save(force_insert=True, using=self.using)
+        self.record(before, differences)
+        if problem:
+            park(state, problem, self.now, using=self.using)
 
     def copy_others(self, before: Task, update_fields: frozenset[str]) -> None:
         """Copy the fields that are not being saved: the task may have been read long ago."""
@@ -180,7 +196,7 @@ class Edit:
             # In whole seconds, as the form of the admin shows it.
             task.anchor = self.now.replace(microsecond=0)
 
-    def set_clock(self, differences: Collection[str], *, made: bool) -> None:
+    def set_clock(self, differences: Collection[str]) -> None:
         """Restart the clock if the next slot depends on what was changed.
 
         A parked task that can run again is unparked.
@@ -189,7 +205,7 @@ class Edit:
         # A task that code no longer declares is taken back by the sync.
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
             unpark(state, self.now, using=self.using, by=self.by)
-        elif made or set(self.task.CLOCK_FIELDS).intersection(differences):
+        elif set(self.task.CLOCK_FIELDS).intersection(differences):
             restart_clock(state, self.now, using=self.using)
 
     def record(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:
@@ -199,3 +215,12 @@ class Edit:
             record_change(
                 self.task, action, self.now, using=self.using, fields=differences, by=self.by
             )
+
+
+def locked_state(everything: TaskStateQuerySet, *, pk: int) -> TaskStateQuerySet:
+    """Return a query that locks and reads the state of a task, and the task."""
+    # Both: a row that is joined, but not locked, would be read as it was before the wait.
+    return everything.select_related("task").filter(pk=pk).locked(also=("task",))
+
+
+LOCKED_STATE = CompiledQuery(locked_state, "pk")

@@ -42,16 +42,22 @@ def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
 
     A task whose schedule or policies cannot be followed is parked.
     """
-    task = state.task
+    if problem := set_next_slot(state, now):
+        park(state, problem, now, using=using)
+    else:
+        state.save(update_fields=["next_run_at", "covering"], using=using)
+
+
+def set_next_slot(state: TaskState, now: datetime) -> str:
+    """Set the next slot of an unsaved state; return why the task has to be parked, or ""."""
     # The clock of the caller may be slow: a slot is never decided twice.
     since = max(now, state.last_slot) if state.last_slot else now
     # Slots before and after a restart share no row.
-    state.covering = None
+    state.covering = state.next_run_at = None
     try:
-        fires = task.enabled and state.parked_at is None
-        state.next_run_at = task.next_slot(since) if fires else None
+        if state.task.enabled and state.parked_at is None:
+            state.next_run_at = state.task.next_slot(since)
     except Exception as error:  # one bad row must not stop the others
-        logger.exception("parked task=%s", task.name)
-        park(state, str(error), now, using=using)
-        return
-    state.save(update_fields=["next_run_at", "covering"], using=using)
+        logger.exception("parked task=%s", state.task.name)
+        return str(error) or type(error).__name__
+    return ""

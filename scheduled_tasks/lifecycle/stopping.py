@@ -23,6 +23,7 @@ from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
+from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
@@ -111,7 +112,7 @@ def cancel_waiting(task_id: int, now: datetime, *, using: str) -> list[int]:
 
 
 def why_cancelled(reason: str, by: str) -> str:
-    if not by:
+    if by in ("", BY_CODE):
         return redacted_text(reason) or "Cancelled."
     return redacted_text(f"Cancelled by {by}: {reason}" if reason else f"Cancelled by {by}.")
 

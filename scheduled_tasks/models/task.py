@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -27,12 +27,20 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.handlers.retries import fraction
 from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies, refuse_unshowable
+from scheduled_tasks.models.storable import flaw_of_json, flaws_of_fields
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
 from scheduled_tasks.schedules import Schedule, parse, zone
 
 MICROSECOND = timedelta(microseconds=1)
 NAME = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,99}\Z")
+#: Checked here: Django's own check fails on deep and on huge values.
+JSON_FIELDS = frozenset({"payload", "metadata", "declared"})
+
+
+def is_name(name: object) -> TypeGuard[str]:
+    """Whether a task can have this name."""
+    return isinstance(name, str) and NAME.match(name) is not None
 
 
 def project_timezone() -> str:
@@ -179,6 +187,27 @@ class Task(Policies):
         remove = partial(super().delete, *args, **kwargs)
         return delete_task(self, remove, now=now or timezone.now(), by=by, using=using)
 
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Refuse values that no database can store, and what the fields refuse."""
+        excluded = set(exclude or ())
+        # The others are set by the database or the save, and may be None until then.
+        given = [
+            field
+            for field in self._meta.concrete_fields
+            if field.editable
+            and not field.primary_key
+            and field.name not in excluded
+            # Checked with the arguments of the handler, which have better names for what is wrong.
+            and field.name != "payload"
+        ]
+        errors: dict[str, Any] = flaws_of_fields(self, given)
+        try:
+            super().clean_fields(exclude=excluded | JSON_FIELDS | set(errors))
+        except ValidationError as error:
+            errors |= error.error_dict
+        if errors:
+            raise ValidationError(errors)
+
     def clean(self) -> None:
         """Refuse a task that could never run, with errors by field."""
         super().clean()
@@ -196,19 +225,35 @@ class Task(Policies):
             self.handler = handler.key
             # Without a schedule, the missing arguments are given with each run.
             handler.spec.clean(self.payload, complete=bool(self.schedule))
+            if said := flaw_of_json(self.payload):
+                errors["payload"] = [said]
         except (UnknownHandler, InvalidHandler) as error:
             errors["handler"] = [str(error)]
         except InvalidPayload as error:
-            errors["payload"] = [f"{field}: {' '.join(s)}" for field, s in error.errors.items()]
+            errors["payload"] = [
+                " ".join(said) if field == "payload" else f"{field}: {' '.join(said)}"
+                for field, said in error.errors.items()
+            ]
         if not isinstance(self.metadata, dict):
             errors["metadata"] = [str(_("Enter a JSON object."))]
         if errors:
             raise ValidationError(errors)
 
-    def validate(self) -> None:
-        """Check the whole definition. Raise InvalidTask with the reasons by field."""
+    def validate(self, *, unique: bool = True) -> None:
+        """Check the whole definition. Raise InvalidTask with the reasons by field.
+
+        Without ``unique``, the database is not asked whether another task has the name.
+        """
         try:
-            self.full_clean()
+            self.full_clean(validate_unique=unique)
+        except ValidationError as error:
+            raise InvalidTask(error.message_dict) from None
+
+    def validate_fields(self, names: Collection[str]) -> None:
+        """Check these fields only, as the rest of the row may be invalid. Raise InvalidTask."""
+        others = {field.name for field in self._meta.concrete_fields}.difference(names)
+        try:
+            self.clean_fields(exclude=others)
         except ValidationError as error:
             raise InvalidTask(error.message_dict) from None
 

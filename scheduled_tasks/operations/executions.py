@@ -9,15 +9,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import TooLate, UnknownExecution
-from scheduled_tasks.handlers.declarations import as_json
+from scheduled_tasks.handlers.declarations import as_object
 from scheduled_tasks.lifecycle import requeueing, resolving, stopping
 from scheduled_tasks.lifecycle.requeueing import Requeued
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.task import NAME
+from scheduled_tasks.models.task import is_name
+from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.refusals import why_not_cancelled, why_not_settled
 
 
-def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Execution:
+def cancel_execution(execution_id: int, *, reason: str = "", by: str = BY_CODE) -> Execution:
     """Cancel an execution and return it. If it runs, it is asked to stop.
 
     ``reason`` and ``by`` are recorded. Raise UnknownExecution, or TooLate if it has ended or was
@@ -29,7 +30,7 @@ def cancel_execution(execution_id: int, *, reason: str = "", by: str = "") -> Ex
 
 
 def requeue_execution(
-    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = ""
+    execution_id: int, payload: Mapping[str, Any] | None = None, *, by: str = BY_CODE
 ) -> Execution:
     """Queue a new execution for a failed one and return it; the failed one is then resolved.
 
@@ -38,7 +39,7 @@ def requeue_execution(
     resolved before, or if its task was deleted.
     """
     failed = get_execution(execution_id)
-    given = None if payload is None else as_json("payload", dict(payload))
+    given = None if payload is None else as_object("payload", payload)
     # For the reason only: the guarded requeue below decides.
     refuse_unless_dead(failed)
     failed.check_payload(given)
@@ -54,7 +55,7 @@ def refuse_unless_dead(execution: Execution) -> None:
         raise TooLate(why_not_settled(execution))
 
 
-def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execution:
+def resolve_execution(execution_id: int, reason: str, *, by: str = BY_CODE) -> Execution:
     """Mark a failed execution as resolved, without another run, and return it.
 
     ``reason`` and ``by`` are recorded. Raise UnknownExecution, ValueError without a reason, or
@@ -65,7 +66,7 @@ def resolve_execution(execution_id: int, reason: str, *, by: str = "") -> Execut
     raise TooLate(why_not_settled(get_execution(execution_id)))
 
 
-def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = "") -> list[int]:
+def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = BY_CODE) -> list[int]:
     """Cancel any number of executions; return the ids of those that this has changed.
 
     Queued executions are cancelled at once; running ones are asked to stop.
@@ -73,7 +74,7 @@ def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = "") -
     return stopping.cancel(ids, timezone.now(), reason=reason, by=by)
 
 
-def requeue_executions(ids: Collection[int], *, by: str = "") -> Requeued:
+def requeue_executions(ids: Collection[int], *, by: str = BY_CODE) -> Requeued:
     """Queue a new execution for each failed one, with its payload.
 
     Those whose handler is not registered, or does not accept the payload, are refused.
@@ -81,7 +82,7 @@ def requeue_executions(ids: Collection[int], *, by: str = "") -> Requeued:
     return requeueing.requeue_all(ids, timezone.now(), by=by)
 
 
-def resolve_executions(ids: Collection[int], reason: str, *, by: str = "") -> list[int]:
+def resolve_executions(ids: Collection[int], reason: str, *, by: str = BY_CODE) -> list[int]:
     """Mark failed executions as resolved; return the ids of those that were unresolved.
 
     Raise ValueError without a reason.
@@ -103,7 +104,7 @@ def get_execution(execution_id: int) -> Execution:
 
 def task_history(name: str) -> QuerySet[Execution]:
     """Return the executions of a task, newest first. The task may have been deleted."""
-    if not NAME.match(name):
+    if not is_name(name):
         return Execution.objects.none()
     task = Task.objects.filter(name=name).first()
     if task is not None:

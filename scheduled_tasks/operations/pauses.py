@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Pause
+from scheduled_tasks.models.task_change import BY_CODE
 
 
-def pause_all_tasks(*, until: datetime | None = None, reason: str = "", by: str = "") -> Pause:
+def pause_all_tasks(*, until: datetime | None = None, reason: str = "", by: str = BY_CODE) -> Pause:
     """Pause all tasks, until a moment or until ``resume_all_tasks``; return the pause.
 
     Scheduled runs are skipped, and queued executions wait. Running executions continue. The pause
@@ -19,6 +20,6 @@ def pause_all_tasks(*, until: datetime | None = None, reason: str = "", by: str 
     return begin_pause(timezone.now(), until=until, reason=reason, by=by)
 
 
-def resume_all_tasks(*, by: str = "", now: datetime | None = None) -> int:
+def resume_all_tasks(*, by: str = BY_CODE, now: datetime | None = None) -> int:
     """End the global pauses that are in force; return how many."""
     return end_pauses(now or timezone.now(), by=by)

@@ -1,4 +1,4 @@
-"""The operations on tasks: look up, define, enable, disable, pause, reset to code, run."""
+"""The operations on tasks: look up, enable, disable, pause, reset to code, run."""
 
 from __future__ import annotations
 
@@ -11,40 +11,32 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
-from scheduled_tasks.handlers.declarations import as_fields, as_json, refuse_error_classes
+from scheduled_tasks.handlers.declarations import as_object, aware
 from scheduled_tasks.handlers.registry import Handler, registry
 from scheduled_tasks.lifecycle import claiming
 from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.models.policies import Policies
-from scheduled_tasks.models.task import NAME
+from scheduled_tasks.models.pause import MAX_REASON_LENGTH
+from scheduled_tasks.models.sql.transactions import write_alias
+from scheduled_tasks.models.storable import refuse_unstorable
+from scheduled_tasks.models.task import is_name
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.sync import sync
-from scheduled_tasks.schedules import Cron, Interval, Once, Schedule
 
 #: What the pause of a task is made of.
 PAUSE_FIELDS = ("paused_until", "pause_reason")
-#: The options of ``register_task`` besides its named arguments.
-FURTHER_FIELDS = (
-    "anchor",
-    "enabled",
-    "description",
-    "category",
-    "metadata",
-    "retry",
-    *PAUSE_FIELDS,
-    *Policies.DECLARED_FIELDS,
-)
+#: In characters, of what was given instead of a name.
+MAX_SHOWN_LENGTH = 120
 
 
 def get_task(name: str) -> Task:
     """Return the task of that name. Raise UnknownTask, with similar names."""
     # No query for an impossible name: some databases refuse NUL, for example.
-    if NAME.match(name) and (task := list_tasks().filter(name=name).first()):
+    if is_name(name) and (task := primary().filter(name=name).first()):
         return task
-    names = Task.objects.values_list("name", flat=True)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    names = primary().values_list("name", flat=True)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
-    raise UnknownTask(f"No task is called {name!r}. {advice}")
+    raise UnknownTask(f"No task is called {shortened(name)}. {advice}")
 
 
 def find_task(name: str) -> Task:
@@ -63,7 +55,7 @@ def find_task(name: str) -> Task:
             raise UnknownTask(f"{no_such_task} {error}") from None
         sync()
         return get_task(name)
-    tasks = list_tasks().filter(handler=key)
+    tasks = primary().filter(handler=key)
     if not tasks:
         sync()
     # all() asks again: the sync may have made the task since.
@@ -82,64 +74,9 @@ def list_tasks() -> QuerySet[Task]:
     return Task.objects.select_related("state")
 
 
-def register_task(
-    name: str,
-    handler: str,
-    schedule: Schedule | str | None = None,
-    *,
-    timezone: str | None = None,
-    payload: Mapping[str, Any] | None = None,
-    by: str = BY_CODE,
-    **options: Any,
-) -> Task:
-    """Create a task, or change the task of that name, and return it.
-
-    ``handler`` is the key or the short name of a registered handler. Without a schedule the task
-    only runs when asked to. ``options`` are the fields in FURTHER_FIELDS; those not given keep
-    their values. Durations may be timedeltas, and ``retry`` takes the same values as in
-    ``scheduled_task``. ``by`` is recorded as the author of the change.
-
-    Raise InvalidTask with the reasons by field, or TypeError for an unknown option; then nothing
-    is saved.
-    """
-    if unknown := sorted(set(options) - set(FURTHER_FIELDS)):
-        raise TypeError(
-            f"register_task() takes no {unknown[0]!r}; it takes {', '.join(FURTHER_FIELDS)}."
-        )
-    refuse_error_classes("register_task", options.get("retry"))
-    known = Task.objects.filter(name=name).first() if NAME.match(name) else None
-    task = known or Task(name=name, origin=Task.Origin.API)
-    match schedule:
-        case Interval(anchor=datetime() as anchor):
-            options.setdefault("anchor", anchor)
-        case Cron() | Once():
-            timezone = timezone or schedule.timezone
-    fields = as_fields(options) | {
-        "handler": handler,
-        "schedule": str(schedule) if schedule is not None else "",
-        "payload": as_json("payload", dict(payload or {})),
-    }
-    if timezone is not None:
-        fields["timezone"] = timezone
-    for field, value in fields.items():
-        setattr(task, field, value)
-    task.validate()
-    anchor_given = options.get("anchor") is not None
-    # Only what is given: the rest may have changed since the row was read.
-    task.save(update_fields=fields if known else None, by=by, anchor_given=anchor_given)
-    return task
-
-
-def unregister_task(name: str, *, by: str = BY_CODE) -> None:
-    """Delete a task and keep its history. A task declared in code is disabled instead.
-
-    Raise UnknownTask.
-    """
-    task = get_task(name)
-    if task.declared_in_code:
-        disable_task(name, by=by)
-    else:
-        task.delete(by=by)
+def primary() -> QuerySet[Task]:
+    """Return all tasks from the database that the router writes to: replicas may lag behind."""
+    return list_tasks().using(write_alias())
 
 
 def enable_task(name: str | Task, *, by: str = BY_CODE) -> Task:
@@ -153,7 +90,9 @@ def disable_task(name: str | Task, *, by: str = BY_CODE) -> Task:
 
 
 def pause_task(name: str | Task, until: datetime, *, reason: str = "", by: str = BY_CODE) -> Task:
-    """Pause a task: its slots before a moment are skipped. Raise UnknownTask."""
+    """Pause a task: its slots before a moment are skipped. Raise UnknownTask or InvalidTask."""
+    refuse_unstorable(reason=reason, limit=MAX_REASON_LENGTH)
+    aware("until", until)
     return set_pause(as_task(name), until, reason, by=by)
 
 
@@ -164,6 +103,7 @@ def resume_task(name: str | Task, *, by: str = BY_CODE) -> Task:
 
 def set_pause(task: Task, until: datetime | None, reason: str, *, by: str) -> Task:
     task.paused_until, task.pause_reason = until, reason
+    task.validate_fields(PAUSE_FIELDS)
     task.save(update_fields=PAUSE_FIELDS, by=by)
     return task
 
@@ -184,7 +124,7 @@ def run_task_now(
     name: str | Task,
     payload: Mapping[str, Any] | None = None,
     *,
-    triggered_by: str = "",
+    by: str = BY_CODE,
     trigger: str = Execution.Trigger.MANUAL,
     test_mode: bool = False,
     now: datetime | None = None,
@@ -194,12 +134,13 @@ def run_task_now(
     ``payload`` replaces the task's own. The schedule does not change. A disabled or paused task can
     be run as well. If the task must not overlap, the execution waits for the one that runs. In
     ``test_mode`` the handler can see that it is a trial, and the outcome does not count for the
-    task. Raise UnknownTask, UnknownHandler or InvalidPayload.
+    task. ``by`` is recorded as who asked for it. Raise UnknownTask, UnknownHandler, InvalidPayload
+    or InvalidTask.
     """
     execution = prepare(
         name,
         payload,
-        triggered_by=triggered_by,
+        by=by,
         trigger=trigger,
         test_mode=test_mode,
         now=now,
@@ -212,23 +153,32 @@ def prepare(
     name: str | Task,
     payload: Mapping[str, Any] | None = None,
     *,
-    triggered_by: str = "",
+    by: str = BY_CODE,
     trigger: str = Execution.Trigger.MANUAL,
     test_mode: bool = False,
     now: datetime | None = None,
 ) -> Execution:
     """Build an unsaved execution for ``run_task_now``, with a valid payload."""
+    refuse_unstorable(by=by)
+    if now is not None:
+        aware("now", now)
     task = as_task(name)
-    given = task.payload if payload is None else as_json("payload", dict(payload))
+    given = task.payload if payload is None else as_object("payload", payload)
     registry.get(task.handler).spec.clean(given)
     return Execution.for_task(
         task,
         trigger=trigger,
         now=now or timezone.now(),
         payload=given,
-        triggered_by=triggered_by,
+        triggered_by=by,
         test_mode=test_mode,
     )
+
+
+def shortened(name: object) -> str:
+    """Return what was given as a name, for a message."""
+    shown = repr(name)
+    return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}…"
 
 
 def list_handlers() -> list[Handler]:

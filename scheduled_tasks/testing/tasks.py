@@ -27,5 +27,5 @@ def run_task(
     """
     moment = moment_or_now(now)
     task = find_task(name)
-    execution = prepare(task, payload, triggered_by="test", test_mode=test_mode, now=moment)
+    execution = prepare(task, payload, by="test", test_mode=test_mode, now=moment)
     return run_here(execution, now=moment)

@@ -25,7 +25,7 @@ import scheduled_tasks
 from scheduled_tasks import conf, exceptions, signals
 from scheduled_tasks.handlers import declarations
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
-from scheduled_tasks.operations import records, tasks
+from scheduled_tasks.operations import definitions, records
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "scheduled_tasks"
@@ -136,7 +136,7 @@ def test_options_of_one_function_alone() -> None:
     for function in (scheduled_tasks.scheduled_task, scheduled_tasks.declare):
         [names] = re.findall(rf"`@?{function.__name__}(?:\(\))?` takes ([^,:]*)", decorator)
         assert_same(quoted(names), keyword_only(function))
-    fields = set(tasks.FURTHER_FIELDS).difference(declarations.Options.__annotations__)
+    fields = set(definitions.FURTHER_FIELDS).difference(declarations.Options.__annotations__)
     assert_same(quoted(registered), fields | {"retry", "by"})
 
 

@@ -167,12 +167,12 @@ def test_an_unknown_option_names_the_function_called(
 ) -> None:
     with pytest.raises(
         TypeError,
-        match=r"^scheduled_task\(\) got an unexpected option 'max_retries'; the options are ",
+        match=r"^scheduled_task\(\) takes no 'max_retries'. Did you mean 'retry'\? It takes time",
     ):
         scheduled_task("0 2 * * *", max_retries=3)  # type: ignore[call-overload]
     with pytest.raises(
         TypeError,
-        match=r"^declare\(\) got an unexpected option 'anchor'; the options are timezone, ",
+        match=r"^declare\(\) takes no 'anchor'. It takes timezone, ",
     ):
         declare("shop.cleanup", name="a", anchor="2026")  # type: ignore[call-arg]
     for reserved in ("handler", "schedule"):
@@ -235,9 +235,16 @@ def test_what_json_cannot_hold_is_refused_at_once(registry: HandlerRegistry) -> 
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    for value in (object(), circular, deep, {1, 2}, 10**5000):
-        with pytest.raises(InvalidPayload, match="payload: cannot be written as JSON"):
+    for value, said in (
+        (object(), "cannot be written as JSON: Object of type object"),
+        (circular, "cannot be written as JSON: Circular reference"),
+        (deep, "is nested more than 100 levels deep"),
+        ({1, 2}, "cannot be written as JSON: Object of type set"),
+        (10**5000, "has too large a number"),
+        ("x" * 1_000_000, "has 1000009 characters as JSON"),
+    ):
+        with pytest.raises(InvalidPayload, match=f"payload: {said}"):
             scheduled_task(payload={"x": value})
-        with pytest.raises(InvalidPayload, match="metadata: cannot be written as JSON"):
+        with pytest.raises(InvalidTask, match=f"metadata: {said}"):
             declare("shop.cleanup", name="a", metadata={"x": value})
     assert not registry.declarations

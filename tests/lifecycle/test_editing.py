@@ -317,7 +317,7 @@ def test_a_stale_task_does_not_undo_others_changes(
     if change == "reset":
         stale.reset_to_code()
     else:
-        monkeypatch.setattr(Task, "validate", lambda self: setattr(self, "enabled", True))
+        monkeypatch.setattr(Task, "validate", lambda self, **_: setattr(self, "enabled", True))
         register_task("one", "jobs.nothing", category="said")
     fresh = Task.objects.get(name="one")
     assert (fresh.category, fresh.enabled) == ("said", False)

@@ -116,7 +116,7 @@ def test_secrets_of_tasks_are_masked(make_task: Make) -> None:
 
 def test_an_execution_has_the_keys_of_the_contract(make_task: Make, now: datetime) -> None:
     task = make_task("night", "shop.cleanup")
-    queued = run_task_now("night", {"days": 3}, triggered_by="user:ada", now=EARLY)
+    queued = run_task_now("night", {"days": 3}, by="user:ada", now=EARLY)
     record = as_json(execution_record(queued))
     assert record == {
         "id": str(queued.pk),

@@ -14,13 +14,9 @@ from scheduled_tasks import Cron, Interval, declare, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.handlers.registry import registry as global_registry
 from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.operations.definitions import register_task, unregister_task
 from scheduled_tasks.operations.sync import sync
-from scheduled_tasks.operations.tasks import (
-    disable_task,
-    enable_task,
-    register_task,
-    unregister_task,
-)
+from scheduled_tasks.operations.tasks import disable_task, enable_task
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.registries import isolated
 

@@ -75,8 +75,10 @@ def test_registering_an_interval_again_keeps_its_phase(now: datetime) -> None:
 
 
 def test_an_option_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TypeError, match="no 'max_tries'; it takes anchor, enabled"):
+    said = "no 'max_tries'. Did you mean 'max_retries'. It takes schedule, timezone, payload, by, "
+    with pytest.raises(TypeError, match=said) as refused:
         register_task("a", "cleanup", max_tries=5)
+    assert isinstance(refused.value, ScheduledTasksError)
     assert not Task.objects.exists()
 
 

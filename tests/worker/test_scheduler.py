@@ -284,7 +284,7 @@ def test_run_now_does_not_shift_the_schedule(
     make_task: Make, scheduler: MakeScheduler, now: datetime
 ) -> None:
     task = make_task("sum", "jobs.add", "every 5 minutes", enabled=False)
-    execution = run_task_now("sum", {"a": 5}, triggered_by="user:ada")
+    execution = run_task_now("sum", {"a": 5}, by="user:ada")
     assert (execution.status, execution.slot) == ("queued", None)
     scheduler().tick(execution.run_after)
     execution.refresh_from_db()

@@ -132,7 +132,7 @@ class TaskActions(admin.ModelAdmin):
         test_mode: bool = False,
     ) -> Execution:
         """Queue an execution in the user's name, with a log entry."""
-        execution = run_task_now(task, payload, triggered_by=user_of(request), test_mode=test_mode)
+        execution = run_task_now(task, payload, by=user_of(request), test_mode=test_mode)
         message = _g("Run now: execution #%d.")
         if test_mode:
             message = _g("Run now in test mode: execution #%d.")

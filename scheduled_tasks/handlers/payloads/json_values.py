@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 MAX_DEPTH = 100
+#: Of the whole value as text, in characters.
+MAX_JSON_LENGTH = 1_000_000
 # About 1200 digits. Python refuses to convert integers of more than 4300 digits to text.
 MAX_BITS = 4096
 NAMES = {

@@ -49,7 +49,7 @@ class Command(BaseCommand):
         log_to_console(options["verbosity"])
         payload = None if options["payload"] is None else json_object(options["payload"])
         run = {
-            "triggered_by": f"cli:{user_name()}",
+            "by": f"cli:{user_name()}",
             "trigger": Execution.Trigger.CLI,
             "test_mode": options["test_mode"],
         }

@@ -58,7 +58,7 @@ def do(deed: Deed, pick: float) -> None:
     match deed.what:
         case people.RUN_NOW:
             if task := chosen(list_tasks().exclude(schedule="").order_by("pk"), pick):
-                deed.execution = run_task_now(task, triggered_by=PERSON).pk
+                deed.execution = run_task_now(task, by=PERSON).pk
                 deed.confirmed = True
         case people.CANCEL:
             if execution := chosen(Execution.objects.unfinished().order_by("pk"), pick):

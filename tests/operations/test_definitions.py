@@ -1,0 +1,197 @@
+"""Tasks that Python code registers and changes: what is given changes, the rest stays."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from scheduled_tasks import (
+    Cron,
+    Interval,
+    Retry,
+    change_task,
+    disable_task,
+    get_task,
+    pause_task,
+    register_task,
+    run_task_now,
+    scheduled_task,
+)
+from scheduled_tasks.exceptions import InvalidTask, ScheduledTasksError, UnknownTask
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.models import Task, TaskChange
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+#: What a task is that differs from its defaults in all that can be given.
+GIVEN: dict[str, Any] = {
+    "schedule": "0 2 * * *",
+    "timezone": "Europe/Berlin",
+    "payload": {"days": 3},
+    "description": "Deletes.",
+    "category": "nightly",
+    "metadata": {"team": "a"},
+    "queue": "slow",
+    "priority": 3,
+    "timeout": 60,
+    "max_retries": 2,
+    "starts_at": NOON,
+    "paused_until": NOON,
+    "pause_reason": "Stocktaking",
+    "enabled": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry) -> None:
+    @scheduled_task(name="shop.cleanup")
+    def cleanup(*, days: int = 30) -> None: ...
+
+
+def stored(name: str = "one") -> dict[str, Any]:
+    task = get_task(name)
+    return {field: getattr(task, field) for field in GIVEN}
+
+
+def test_what_registering_does_not_give_stays() -> None:
+    register_task("one", "cleanup", **GIVEN)
+    assert stored() == GIVEN
+    register_task("one", "cleanup", category="hourly")
+    assert stored() == GIVEN | {"category": "hourly"}
+    register_task("one", "shop.cleanup", payload=None, timezone=None)
+    assert stored() == GIVEN | {"category": "hourly"}
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_schedule_can_be_taken_away(nothing: str | None) -> None:
+    for change in (register_task, change_task):
+        register_task("one", "cleanup", "0 2 * * *", payload={"days": 3})
+        given = {"handler": "cleanup"} if change is register_task else {}
+        task = change("one", schedule=nothing, **given)
+        assert (task.schedule, task.state.next_run_at, task.payload) == ("", None, {"days": 3})
+
+
+@pytest.mark.parametrize(("field", "value"), GIVEN.items())
+def test_a_change_changes_what_it_names(field: str, value: Any) -> None:
+    before = register_task("one", "cleanup", "0 5 * * *").updated_at
+    task = change_task("one", **{field: value}, by="user:ada")
+    assert getattr(get_task("one"), field) == getattr(task, field) == value
+    change = TaskChange.objects.latest("pk")
+    assert (change.action, change.changed_by, list(change.fields)) == (
+        "changed",
+        "user:ada",
+        [field],
+    )
+    assert get_task("one").updated_at > before
+
+
+def test_a_change_takes_what_registering_takes(now: datetime) -> None:
+    register_task("one", "cleanup", "0 5 * * *")
+    every = Interval(timedelta(hours=2), anchor=now)
+    task = change_task(
+        "one", schedule=every, timeout=timedelta(minutes=2), retry=Retry(max_retries=7)
+    )
+    assert (task.schedule, task.anchor, task.timeout) == ("every 2 hours", now, 120)
+    assert (task.max_retries, task.retry_delay) == (7, 1)
+    task = change_task(task, schedule=Cron("0 9 * * *", timezone="Europe/Riga"))
+    assert (task.schedule, task.timezone) == ("0 9 * * *", "Europe/Riga")
+
+
+def test_a_change_makes_no_task() -> None:
+    register_task("weekly", "cleanup")
+    with pytest.raises(UnknownTask, match="Did you mean weekly"):
+        change_task("weekl", category="x")
+    stale = get_task("weekly")
+    Task.objects.all().delete()
+    with pytest.raises(UnknownTask, match="deleted meanwhile"):
+        change_task(stale, category="x")
+    assert not Task.objects.exists()
+
+
+def test_what_is_as_stored_is_not_written() -> None:
+    register_task("one", "cleanup", **GIVEN)
+    updated, changes = get_task("one").updated_at, TaskChange.objects.count()
+    with CaptureQueriesContext(connection) as queries:
+        register_task("one", "cleanup", **GIVEN)
+    assert len(queries) == 1
+    change_task("one", category="nightly")
+    assert (get_task("one").updated_at, TaskChange.objects.count()) == (updated, changes)
+
+
+def test_registering_unparks_what_can_run_again(now: datetime) -> None:
+    task = register_task("one", "cleanup", "0 2 * * *")
+    park(task.state, "Its handler was away.", now, using="default")
+    assert register_task("one", "cleanup", "0 2 * * *").state.parked_at is None
+    assert get_task("one").state.next_run_at is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong", "says"),
+    [
+        ({"retry": 3, "max_retries": 4}, "retry", "together with max_retries"),
+        (
+            {"schedule": Cron("0 9 * * *", timezone="Europe/Riga"), "timezone": "Asia/Tokyo"},
+            "schedule",
+            "Europe/Riga, and timezone= is Asia/Tokyo: give one of them",
+        ),
+        ({"schedule": 5}, "schedule", "is not a schedule"),
+        ({"schedule": timedelta(hours=1)}, "schedule", "is not a schedule"),
+        ({"payload": "x"}, "payload", "must be a JSON object, not text"),
+        ({"payload": [1]}, "payload", "must be a JSON object, not a list"),
+        ({"metadata": None}, "metadata", "must be a JSON object, not null"),
+        ({"description": None}, "description", "None"),
+        ({"enabled": None}, "enabled", "None"),
+        ({"executor": None}, "executor", "None"),
+        ({"handler": None}, "handler", "None"),
+        ({"priority": 1.5}, "priority", "whole number, not 1.5"),
+        ({"priority": float("inf")}, "priority", "whole number, not inf"),
+        ({"retry_backoff": float("nan")}, "retry_backoff", "number"),
+        ({"starts_at": datetime(2030, 1, 1)}, "starts_at", "time zone"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_field(fields: dict[str, Any], wrong: str, says: str) -> None:
+    register_task("one", "cleanup", **GIVEN)
+    for change in (
+        lambda: register_task(**{"name": "one", "handler": "cleanup"} | fields),
+        lambda: register_task(**{"name": "two", "handler": "cleanup"} | fields),
+        lambda: change_task("one", **fields),
+    ):
+        with pytest.raises(InvalidTask) as refused:
+            change()
+        assert list(refused.value.errors) == [wrong]
+        assert says in str(refused.value)
+    assert stored() == GIVEN
+    assert Task.objects.count() == 1
+
+
+def test_a_change_without_such_a_field_is_refused() -> None:
+    register_task("one", "cleanup")
+    with pytest.raises(TypeError, match=r"change_task\(\) takes no 'categry'. Did you mean 'cat"):
+        change_task("one", categry="x")
+    with pytest.raises(ScheduledTasksError, match="takes no 'nam'"):
+        change_task("one", by="x", nam="two")
+
+
+def test_a_name_of_an_unseen_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_task("one", "cleanup")
+    # As under REPEATABLE READ, where the row of another transaction stays unseen.
+    monkeypatch.setattr("scheduled_tasks.operations.definitions.stored", lambda _: None)
+    with transaction.atomic(), pytest.raises(InvalidTask, match="try again"):
+        register_task("one", "cleanup")
+    assert Task.objects.count() == 1
+
+
+def test_whoever_asks_is_recorded() -> None:
+    register_task("one", "cleanup", "0 2 * * *")
+    assert run_task_now("one", by="user:ada").triggered_by == "user:ada"
+    assert run_task_now("one").triggered_by == "code"
+    disable_task("one", by="user:bob")
+    pause_task("one", NOON, by="user:cleo")
+    changed_by = TaskChange.objects.order_by("pk").values_list("changed_by", flat=True)
+    assert list(changed_by) == ["code", "user:bob", "user:cleo"]
