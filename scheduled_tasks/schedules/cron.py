@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from scheduled_tasks.schedules.base import Schedule, in_utc
 from scheduled_tasks.schedules.cron_description import describe_fields
-from scheduled_tasks.schedules.cron_grammar import MACROS, read
-from scheduled_tasks.schedules.cron_matching import next_match
+from scheduled_tasks.schedules.cron_grammar import read
+from scheduled_tasks.schedules.cron_matching import Timetable
 from scheduled_tasks.schedules.text import checked
 from scheduled_tasks.schedules.wall_clock import (
     SECOND,
     change,
     first_instant,
-    offset,
     repeats_until,
     wall_time,
 )
@@ -40,10 +41,20 @@ class Cron(Schedule):
 
     expression: str
     timezone: str = field(default="UTC", kw_only=True)
+    timetable: Timetable = field(init=False, repr=False, compare=False)
+    clock: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "expression", canonical(self.expression))
-        zone(self.timezone)
+        expression = checked(self.expression)
+        object.__setattr__(self, "timetable", read(expression))
+        macro = expression.startswith("@")
+        canonical = expression.lower() if macro else expression.upper()
+        object.__setattr__(self, "expression", canonical)
+        object.__setattr__(self, "clock", zone(self.timezone))
+
+    def __reduce__(self) -> tuple[Callable[..., Cron], tuple[str]]:
+        # A copy reads the text again: what was read holds fields, which are compared by identity.
+        return partial(Cron, timezone=self.timezone), (self.expression,)
 
     @property
     def text(self) -> str:
@@ -52,26 +63,26 @@ class Cron(Schedule):
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first slot strictly after ``moment``, None after the year 9999."""
-        # Offsets and matches are whole seconds, so fractions do not matter.
-        start = in_utc(moment).replace(microsecond=0)
-        follow = next_by_wall_clock if read(self.expression).wildcard else next_fixed_time
+        start = in_utc(moment)
+        if start.microsecond:
+            # Offsets and matches are whole seconds, so fractions do not matter.
+            start = start.replace(microsecond=0)
         try:
-            return follow(self.expression, zone(self.timezone), start)
+            return self.follow(self.timetable, self.clock, start)
         except OverflowError:
             return None
 
+    @property
+    def follow(self) -> Callable[[Timetable, ZoneInfo, datetime], datetime]:
+        """The rule for clock changes."""
+        return next_by_wall_clock if self.timetable.wildcard else next_fixed_time
+
     def describe(self) -> str:
-        description = describe_fields(read(self.expression))
+        description = describe_fields(self.timetable.fields)
         return description if self.timezone == "UTC" else f"{description} ({self.timezone})"
 
 
-def canonical(text: object) -> str:
-    expression = checked(text)
-    read(expression)
-    return expression.lower() if expression.lower() in MACROS else expression.upper()
-
-
-def next_fixed_time(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
+def next_fixed_time(timetable: Timetable, clock: ZoneInfo, start: datetime) -> datetime:
     """Return the next slot of a job with fixed times, which the rule for gaps makes exist daily.
 
     The instants of local times are in the same order as the times. In the second pass of a fold,
@@ -79,10 +90,10 @@ def next_fixed_time(expression: str, clock: ZoneInfo, start: datetime) -> dateti
     """
     fold_end = repeats_until(start, clock)
     after = wall_time(start, clock) if fold_end is None else fold_end - SECOND
-    return first_instant(next_match(expression, after), clock)
+    return first_instant(timetable.next_match(after), clock)
 
 
-def next_by_wall_clock(expression: str, clock: ZoneInfo, start: datetime) -> datetime:
+def next_by_wall_clock(timetable: Timetable, clock: ZoneInfo, start: datetime) -> datetime:
     """Return the next slot of a job that follows the wall clock.
 
     1. Find the next match as if the offset did not change.
@@ -90,16 +101,18 @@ def next_by_wall_clock(expression: str, clock: ZoneInfo, start: datetime) -> dat
     3. If the match is days ahead, continue one day before the match read as UTC: no zone shows
        that local time earlier.
     """
-    after = wall_time(start, clock)
+    after = local = wall_time(start, clock)
     while True:
-        match = next_match(expression, after)
-        ahead = match - wall_time(start, clock)
-        reach = start + min(ahead, HORIZON)
-        if offset(reach, clock) != offset(start, clock):
+        match = timetable.next_match(after)
+        ahead = match - local
+        near = ahead <= HORIZON
+        reach = start + (ahead if near else HORIZON)
+        if wall_time(reach, clock) - local != reach - start:
             start = change(start, reach, clock)
-            after = wall_time(start, clock) - SECOND
-        elif ahead <= HORIZON:
+            local = wall_time(start, clock)
+            after = local - SECOND
+        elif near:
             return reach
         else:
             start = max(reach, match.replace(tzinfo=UTC) - DAY)
-            after = wall_time(start, clock)
+            after = local = wall_time(start, clock)

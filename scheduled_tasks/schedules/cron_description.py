@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import signature
 
 from cron_descriptor import ExpressionDescriptor, Options
 
-from scheduled_tasks.schedules.cron_grammar import WEEKDAY, Fields, Values
+from scheduled_tasks.schedules.cron_fields import WEEKDAY, Fields, Values
+
+DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+NTH = ("last", "first", "second", "third", "fourth", "fifth")
+
+
+IN_ENGLISH = {"use_24hour_time_format": True, "locale_code": "en_US"}
+# Release 1, which django-celery-beat needs, takes no arguments here. Release 2 takes the system's
+# locale without them, and warns if there is none.
+ARGUMENTS = IN_ENGLISH if "locale_code" in signature(Options).parameters else {}
 
 
 def describe_fields(fields: Fields) -> str:
     """Return one sentence without a full stop, with 24-hour times."""
-    minute, hour, month = map(shape, (fields.minute, fields.hour, fields.month))
-    day, weekday = day_shapes(fields)
-    # Without a locale the descriptor uses the system's, and warns if there is none.
-    options = Options(use_24hour_time_format=True, locale_code="en_US")
-    descriptor = ExpressionDescriptor(f"{minute} {hour} {day} {month} {weekday}", options)
+    day, weekday = restricting_days(fields)
+    month = shape(fields.month)
+    if weekday is None or (day is None and not weekday.nth_weekdays):
+        shapes = ("*" if values is None else shape(values) for values in (day, weekday))
+        return described(fields, next(shapes), month, next(shapes))
+    # The descriptor knows a weekday of the month alone in its field, and its releases differ on
+    # how the two day fields combine.
+    time = described(fields, "*", "*", "*")
+    days = f", on {joined(weekday_names(weekday))}"
+    if day is not None:
+        both = described(fields, shape(day), "*", "*").removeprefix(time)
+        days = f"{both}{', or' if fields.either_day else ', but only'}{days.removeprefix(',')}"
+    return f"{time}{days}{described(fields, '*', month, '*').removeprefix(time)}"
+
+
+def restricting_days(fields: Fields) -> tuple[Values | None, Values | None]:
+    """Return the two day fields, None for one that makes no difference."""
+    if fields.either_day and (fields.day.full or fields.weekday.full):
+        return None, None
+    day = None if fields.day.full or not fields.day_comes else fields.day
+    return day, None if fields.weekday.full else fields.weekday
+
+
+def described(fields: Fields, day: str, month: str, weekday: str) -> str:
+    """Return what the descriptor says about the times of an expression on days."""
+    text = f"{shape(fields.minute)} {shape(fields.hour)} {day} {month} {weekday}"
+    descriptor = ExpressionDescriptor(text, Options(**ARGUMENTS), **IN_ENGLISH)
     description: str = descriptor.get_description()
-    if not fields.either_day:
-        # The descriptor only knows day fields that are ORed.
-        description = description.replace(", or on ", ", but only on ")
     return description.replace("and L of", "and the last of")
 
 
-def day_shapes(fields: Fields) -> tuple[str, str]:
-    if fields.either_day and (fields.day.full or fields.weekday.full):
-        return "*", "*"
-    day = shape(fields.day) if fields.day_comes else "*"
-    weekday = shape(fields.weekday)
-    if "*" not in {day, weekday}:
-        # The descriptor does not say how a range combines with the other day field.
-        weekday = listed(fields.weekday.numbers)
-    return day, weekday
+def weekday_names(weekdays: Values) -> list[str]:
+    plain = [DAY_NAMES[number] for number in weekdays.numbers]
+    nth = [f"the {NTH[each.nth]} {DAY_NAMES[each.weekday]}" for each in weekdays.nth_weekdays]
+    return [*plain, *(f"{name} of the month" if name is nth[-1] else name for name in nth)]
+
+
+def joined(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def shape(values: Values) -> str:

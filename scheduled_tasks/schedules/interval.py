@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.base import Schedule, in_utc
+from scheduled_tasks.schedules.english import meaning
 from scheduled_tasks.schedules.text import checked, quoted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,11 +17,8 @@ MAX_INTERVAL = timedelta(days=366)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 CANONICAL_UNITS = ("day", "hour", "minute", "second")
-#: A timedelta can hold eight digits of weeks.
-IN_WORDS = re.compile(r"(?:(\d{1,8}) )?(second|minute|hour|day|week)(s?)", re.ASCII)
-IN_LETTERS = re.compile(
-    r"(?=\d)(?:(\d{1,8})w)?(?:(\d{1,8})d)?(?:(\d{1,8})h)?(?:(\d{1,8})m)?(?:(\d{1,8})s)?", re.ASCII
-)
+IN_WORDS = re.compile(r"(?:(\d+) )?(second|minute|hour|day|week)(s?)", re.ASCII)
+IN_LETTERS = re.compile(r"(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +95,16 @@ def checked_anchor(anchor: object) -> datetime:
 
 
 def read_length(length: str, text: str) -> timedelta:
-    if (match := IN_WORDS.fullmatch(length)) and (match[1] or not match[3]):
-        return timedelta(seconds=int(match[1] or 1) * SECONDS[match[2]])
-    if match := IN_LETTERS.fullmatch(length):
-        weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
-        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        if (match := IN_WORDS.fullmatch(length)) and (match[1] or not match[3]):
+            return timedelta(seconds=int(match[1] or 1) * SECONDS[match[2]])
+        if match := IN_LETTERS.fullmatch(length):
+            weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+            return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        return timedelta.max
+    if (proposal := meaning(text)) and proposal != text:
+        raise InvalidSchedule(f"An interval cannot be {quoted(text)}, write {proposal!r}.")
     raise InvalidSchedule(
         f"An interval reads 'every 15 minutes', 'every hour' or '@every 1h30m', not {quoted(text)}."
     )

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.schedules.base import Schedule, in_utc
+from scheduled_tasks.schedules.base import LATEST, Schedule, in_utc
+from scheduled_tasks.schedules.english import meaning
 from scheduled_tasks.schedules.text import checked, quoted
 from scheduled_tasks.schedules.wall_clock import first_instant
-from scheduled_tasks.schedules.zones import zone
+from scheduled_tasks.schedules.zones import zone, zone_in_any_case
 
 FIRST_YEAR = 1970
 MOMENT = re.compile(
     r"at (\d{4}-\d\d-\d\d[ t](?:[01]\d|2[0-3]):\d\d(?::\d\d)?)", re.ASCII | re.IGNORECASE
 )
+#: Before it stands a day and a space or a T.
+ONE_DIGIT_HOUR = re.compile(r"(?<=[ T])(?=\d:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Once(Schedule):
         words = checked(text)
         match = MOMENT.fullmatch(words)
         if match is None:
-            raise InvalidSchedule(f"A moment reads 'at 2026-12-01 09:00', not {quoted(words)}.")
+            raise moment_refusal(words)
         try:
             at = datetime.fromisoformat(match[1])
         except ValueError as error:
@@ -68,6 +71,32 @@ class Once(Schedule):
     def time(self) -> str:
         """The local time as text, with seconds if they are not 0."""
         return self.at.time().isoformat("seconds" if self.at.second else "minutes")
+
+
+def moment_refusal(text: str) -> InvalidSchedule:
+    """Return the error for a text that is no local time, and what to write instead."""
+    rest = text[3:]
+    moment, _, name = rest.rpartition(" ")
+    if known := zone_in_any_case(name):
+        advice = f"{written(moment) or quoted(f'at {moment}')} with timezone={known!r}"
+    else:
+        advice = written(rest) or (quoted(proposal) if (proposal := meaning(rest)) else "")
+    example = "A moment reads 'at 2026-12-01 09:00'"
+    return InvalidSchedule(f"{example}, not {quoted(text)}{advice and f': write {advice}'}.")
+
+
+def written(moment: str) -> str:
+    """Return how to write a moment that ISO 8601 knows, "" if it is none that can be written."""
+    try:
+        at = datetime.fromisoformat(ONE_DIGIT_HOUR.sub("0", moment))
+    except ValueError:
+        return ""
+    aware = at.tzinfo is not None
+    local = in_utc(at).replace(tzinfo=None) if aware else at
+    if not FIRST_YEAR <= local.year < LATEST.year:
+        return ""
+    text = local.isoformat(" ", "seconds" if local.second else "minutes")
+    return f"'at {text}' with timezone='UTC'" if aware else f"'at {text}'"
 
 
 def local_time(at: object, timezone: str) -> datetime:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from scheduled_tasks.exceptions import InvalidSchedule
 
 # The column of a task holds no more.
 MAX_LENGTH = 255
 MAX_QUOTED = 40
+#: What word processors make of ASCII, and what Unicode's own normalization leaves.
+LOOKALIKES = str.maketrans(
+    {**dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"), "\u2217": "*", "\u00d7": "*"}
+)
 
 
 def checked(text: object) -> str:
@@ -20,13 +26,19 @@ def checked(text: object) -> str:
         raise InvalidSchedule(
             f"A schedule has at most {MAX_LENGTH} characters, this has {len(text)}: {quoted(text)}."
         )
-    for character in text:
-        if not " " <= character <= "~":
-            kind = "a character outside ASCII" if character > "~" else "a control character"
-            raise InvalidSchedule(
-                f"A schedule cannot contain {kind} (U+{ord(character):04X}): {quoted(text)}."
-            )
+    if not (text.isascii() and text.isprintable()):
+        raise character_refusal(text)
     return " ".join(text.split())
+
+
+def character_refusal(text: str) -> InvalidSchedule:
+    odd = next(character for character in text if not " " <= character <= "~")
+    kind = "a character outside ASCII" if odd > "~" else "a control character"
+    plain = " ".join(unicodedata.normalize("NFKC", text).translate(LOOKALIKES).split())
+    # With a NUL or letters of another script, there is nothing to propose.
+    known = plain.isascii() and plain.isprintable() and plain
+    advice = f"write {quoted(plain)}" if known else quoted(text)
+    return InvalidSchedule(f"A schedule cannot contain {kind} (U+{ord(odd):04X}): {advice}.")
 
 
 def quoted(text: str) -> str:

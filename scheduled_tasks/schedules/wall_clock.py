@@ -15,7 +15,9 @@ SECOND = timedelta(seconds=1)
 
 def wall_time(instant: datetime, zone: ZoneInfo) -> datetime:
     """Return the local time of an instant in the zone."""
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+    local = instant.astimezone(zone)
+    # Several times as fast as ``replace``, and this is half of what the next slot costs.
+    return datetime.combine(local.date(), local.time())
 
 
 def offset(instant: datetime, zone: ZoneInfo) -> timedelta:
@@ -25,13 +27,11 @@ def offset(instant: datetime, zone: ZoneInfo) -> timedelta:
 
 def first_instant(local: datetime, zone: ZoneInfo) -> datetime:
     """Return the first instant with this local time, or the end of the gap that it falls into."""
-    old = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    new = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    if old <= new:
-        return old
-    # Only in a gap does the offset before the change yield the later of the two instants. The
-    # change lies between them.
-    return change(new, old, zone)
+    first = datetime.combine(local.date(), local.time(), zone).astimezone(UTC)
+    if wall_time(first, zone) == local:
+        return first
+    # In a gap, the offset before the change yields the later of two instants around the change.
+    return change(local.replace(tzinfo=zone, fold=1).astimezone(UTC), first, zone)
 
 
 def repeats_until(instant: datetime, zone: ZoneInfo) -> datetime | None:

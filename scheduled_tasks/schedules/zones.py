@@ -27,6 +27,11 @@ def zone_names() -> frozenset[str]:
     return frozenset(available_timezones() - NOT_PORTABLE)
 
 
+def zone_in_any_case(name: str) -> str | None:
+    """Return the name of a zone as it is written, None if there is no such zone."""
+    return {known.lower(): known for known in zone_names()}.get(name.lower())
+
+
 @lru_cache(maxsize=1024)
 def known_zone(name: str) -> ZoneInfo:
     # ZoneInfo reads a file for any name it is given, so the name is checked first.

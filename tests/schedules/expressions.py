@@ -83,7 +83,14 @@ def fields(low: int, high: int, words: list[str] | None = None) -> st.SearchStra
 times = st.tuples(fields(0, 59), fields(0, 23)).map(" ".join)
 days_of_month = st.just("*") | fields(1, 31) | st.just("L") | fields(1, 31).map(lambda f: f"{f},L")
 months = st.just("*") | st.just("*") | fields(1, 12, MONTHS)
-weekdays = st.just("*") | fields(0, 7, WEEKDAYS)
+weekday_names = st.sampled_from([*"01234567", *WEEKDAYS, *(name.lower() for name in WEEKDAYS)])
+nth_weekdays = st.tuples(weekday_names, st.sampled_from(["#1", "#2", "#3", "#4", "#5", "L", "l"]))
+weekdays = (
+    st.just("*")
+    | fields(0, 7, WEEKDAYS)
+    | st.lists(nth_weekdays.map("".join), min_size=1, max_size=3).map(",".join)
+    | st.tuples(fields(0, 7, WEEKDAYS), nth_weekdays.map("".join)).map(",".join)
+)
 macros = st.sampled_from(
     ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"]
 )

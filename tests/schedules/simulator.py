@@ -29,17 +29,40 @@ class Simulator:
         self.hours = numbers(hour, 0, 23)
         self.days = numbers(day, 1, 31)
         self.months = numbers(month, 1, 12, ["", *MONTHS])
-        self.weekdays = {n % 7 for n in numbers(weekday, 0, 6, WEEKDAYS)}
+        plain = [item for item in weekday.split(",") if item[-1] != "L" and "#" not in item]
+        self.weekdays = (
+            {n % 7 for n in numbers(",".join(plain), 0, 6, WEEKDAYS)} if plain else set()
+        )
+        self.last_weekdays = {
+            number(item[:-1], WEEKDAYS) % 7 for item in weekday.split(",") if item[-1] == "L"
+        }
+        self.nth_weekdays = {
+            (number(item[:-2], WEEKDAYS) % 7, int(item[-1]))
+            for item in weekday.split(",")
+            if "#" in item
+        }
 
     def matches(self, local: datetime) -> bool:
         if local.second or local.minute not in self.minutes or local.hour not in self.hours:
             return False
         if local.month not in self.months:
             return False
-        is_last = local.day == monthrange(local.year, local.month)[1]
-        day = local.day in self.days or (self.last_day and is_last)
-        weekday = local.isoweekday() % 7 in self.weekdays
+        day, weekday = self.matches_day(local), self.matches_weekday(local)
         return (day and weekday) if self.both_days else (day or weekday)
+
+    def matches_day(self, local: datetime) -> bool:
+        is_last = local.day == monthrange(local.year, local.month)[1]
+        return local.day in self.days or (self.last_day and is_last)
+
+    def matches_weekday(self, local: datetime) -> bool:
+        weekday = local.isoweekday() % 7
+        is_last = (local + timedelta(days=7)).month != local.month
+        counted = sum((local - timedelta(days=7 * n)).month == local.month for n in range(5))
+        return (
+            weekday in self.weekdays
+            or (weekday in self.last_weekdays and is_last)
+            or (weekday, counted) in self.nth_weekdays
+        )
 
     def slots(self, zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the slots in (after, until]; the offset must have been steady for two days."""

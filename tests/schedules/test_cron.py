@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -35,6 +38,15 @@ from tests.schedules.moments import utc
         ("0 0 * * fri-sun", ["2026-02-01 00:00", "2026-02-06 00:00", "2026-02-07 00:00"]),
         ("0 0 * * 5-7/2", ["2026-02-01 00:00", "2026-02-06 00:00"]),
         ("0 0 * * SUN-MON", ["2026-02-01 00:00", "2026-02-02 00:00", "2026-02-08 00:00"]),
+        ("0 0 * * MON#1", ["2026-02-02 00:00", "2026-03-02 00:00", "2026-04-06 00:00"]),
+        ("0 0 * * 5#5", ["2026-05-29 00:00", "2026-07-31 00:00", "2026-10-30 00:00"]),
+        ("0 0 * * fril", ["2026-02-27 00:00", "2026-03-27 00:00", "2026-04-24 00:00"]),
+        ("0 0 * * 5L", ["2026-02-27 00:00", "2026-03-27 00:00", "2026-04-24 00:00"]),
+        ("0 0 * * 0L,7#1", ["2026-02-01 00:00", "2026-02-22 00:00", "2026-03-01 00:00"]),
+        ("0 0 15 * MON#1", ["2026-02-02 00:00", "2026-02-15 00:00", "2026-03-02 00:00"]),
+        ("0 0 */2 * MON#1", ["2026-06-01 00:00", "2026-08-03 00:00"]),
+        ("0 0 L * MONL", ["2026-02-23 00:00", "2026-02-28 00:00", "2026-03-30 00:00"]),
+        ("0 0 * 2 MON#5", ["2044-02-29 00:00", "2072-02-29 00:00"]),
         ("5-5 0 * 3-3 *", ["2026-03-01 00:05", "2026-03-02 00:05"]),
     ],
 )
@@ -110,11 +122,33 @@ def test_text_parses_to_an_equal_described_value(expression: str) -> None:
         ("0 0 30 2 FRI", "At 00:00, only on Friday, only in February"),
         ("0 0 L * *", "At 00:00, on the last day of the month"),
         ("0 0 1,L * *", "At 00:00, on day 1 and the last of the month"),
+        ("0 9 * * MON#1", "At 09:00, on the first Monday of the month"),
+        ("0 9 * * 5L", "At 09:00, on the last Friday of the month"),
+        (
+            "0 9 * 3 1#2,FRIL",
+            "At 09:00, on the second Monday and the last Friday of the month, only in March",
+        ),
+        ("0 9 * * 2,1#1", "At 09:00, on Tuesday and the first Monday of the month"),
+        ("0 9 1 * 1#1", "At 09:00, on day 1 of the month, or on the first Monday of the month"),
+        ("0 9 */2 * 5L", "At 09:00, every 2 days, but only on the last Friday of the month"),
+        ("0 9 1-31 * 1#1", "At 09:00"),
         ("0 0 1-10/3 * *", "At 00:00, every 3 days, between day 1 and 10 of the month"),
     ],
 )
 def test_descriptions(expression: str, said: str) -> None:
     assert Cron(expression).describe() == said
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_are_equal_and_work(copied: Callable[[Cron], Cron]) -> None:
+    schedule = Cron("0 9 */2 * MON#1,FRIL", timezone="Europe/Berlin")
+    again = copied(schedule)
+    assert again == schedule
+    assert hash(again) == hash(schedule)
+    assert again.describe() == schedule.describe()
+    assert again.upcoming(5, after=utc("2026-01-01")) == schedule.upcoming(
+        5, after=utc("2026-01-01")
+    )
 
 
 def test_threads_do_not_disturb_each_other() -> None:
@@ -125,7 +159,9 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert found == [schedule.next_after(moment) for moment in moments]
 
 
-@pytest.mark.parametrize("expression", ["0 0 29 2 *", "* 0 29 2 */7", "0 0 31 2 1", "0 0 L 2 6"])
+@pytest.mark.parametrize(
+    "expression", ["0 0 29 2 *", "* 0 29 2 */7", "0 0 31 2 1", "0 0 L 2 6", "0 0 * 2 1#5"]
+)
 def test_rare_dates_are_found_fast(expression: str) -> None:
     schedule = Cron(expression, timezone="America/New_York")
     began = time.process_time()

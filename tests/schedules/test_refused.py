@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -8,12 +9,33 @@ from hypothesis import strategies as st
 
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules import Cron, Schedule, parse, zone
+from scheduled_tasks.schedules.cron_fields import HOUR, MINUTE, MONTH, WEEKDAY, Field
+from scheduled_tasks.schedules.cron_grammar import read_field
 
 REFUSED = [
-    ("0 0 * * * *", "has 6; seconds and years are not supported"),
-    ("0 0 0 * * * 2026", "has 7; seconds"),
+    ("0 0 * * * *", "this has 6, seconds are not supported, write '0 * * * *'"),
+    ("*/10 * * * *  MON", "this has 6, seconds and years are not supported"),
+    ("* * * * * *", "for seconds write 'every second'"),
+    ("*/10 * * * * *", "for seconds write 'every 10 seconds'"),
+    ("0 0 0 * * * 2026", "write '0 0 * * *', and starts_at and ends_at for the year 2026"),
+    ("0 0 12 ? * 2-6 *", "write '0 12 * * MON-FRI'"),
+    ("0 9 * * * 2026", "write '0 9 * * *', and starts_at"),
+    ("0 9 * * * /usr/bin/backup --all", "this has 7, "),
+    ("0 9 * * * root /usr/bin/backup --all", "write '0 9 * * *' alone"),
+    ("CRON_TZ=Europe/Berlin 0 9 * * *", "write '0 9 * * *' with timezone='Europe/Berlin'"),
+    ("TZ=europe/berlin @daily", "write '@daily' with timezone='Europe/Berlin'"),
+    ("TZ=Mars/Base 0 9 * * *", "timezone='Mars/Base'"),
+    ("0 9 * * * Europe/Berlin", "with timezone='Europe/Berlin'"),
+    ("UTC 0 9 * * *", "write '0 9 * * *' with timezone='UTC'"),
     ("* * * *", "this has 4: "),
-    ("daily", "five fields (minute hour day-of-month month day-of-week), this has 1: 'daily'"),
+    (
+        "daily",
+        "five fields (minute hour day-of-month month day-of-week), this has 1, write '@daily'",
+    ),
+    ("noon", "this has 1: 'noon'"),
+    ("09:30", "write '30 9 * * *'"),
+    ("15 minutes", "write 'every 15 minutes'"),
+    ("2026-12-01", "write 'at 2026-12-01 00:00' for one moment"),
     ("@reboot", "'@reboot' is not a time"),
     ("@fortnightly", "known are @hourly"),
     ("@daily 5", "five fields"),
@@ -22,14 +44,27 @@ REFUSED = [
     ("0 0 15W * *", "W, the nearest working day"),
     ("0 0 LW * *", "W, the nearest working day"),
     ("0 0 ? * MON", "write '*'"),
-    ("0 0 * * 5#2", "check the date in the handler"),
-    ("0 0 * * 5L", "The day-of-week field cannot be '5L': L means the last day"),
-    ("0 0 L-3 * *", "L means the last day"),
+    ("0 0 15W * *", "on which it can fall, 14-16, and check the date in the handler"),
+    ("0 0 45W * *", "W, the nearest working day, is not supported."),
+    ("0 0 L-3 * *", "on which it can fall, 25-28, and check the date in the handler"),
+    ("0 0 * * MON#0", "write MON#1 for the first Monday"),
+    ("0 0 * * MON#6", "write MON#1 for the first Monday"),
+    ("0 0 * * MON#1/2", "write MON#1 for the first Monday"),
+    ("0 0 * * FRI-SUN#2", "write FRI#2,SAT#2,SUN#2"),
+    ("0 0 * * FRI#L", "write FRIL for the last one of the month"),
+    ("0 0 * * L5", "write 5L for the last one of the month"),
+    ("0 0 * * L", "write SATL for the last Saturday"),
+    ("0 0 * * 8L", "L means the last day"),
+    ("0 0 * * XYZ#1", "'XYZ' is not a number or one of SUN"),
+    ("0 0 MON#1 * *", "only the day-of-week field counts weekdays"),
+    ("0 0 */31 * MON#2", "never reached: both must match, and no 'MON#2'"),
     ("0 0 L/2 * *", "L means the last day"),
     ("L 0 * * *", "The minute field cannot be 'L'"),
-    ("0 17-9 * * *", "The hour field cannot be '17-9': the range runs backwards"),
-    ("0 0 * NOV-FEB *", "the range runs backwards"),
-    ("0 0 * * 7-2", "the range runs backwards"),
+    ("0 17-9 * * *", "The hour field cannot be '17-9': the range runs backwards, write 17-23,0-9"),
+    ("0 0 * NOV-FEB *", "write NOV-DEC,JAN-FEB"),
+    ("0 0 * * FRI-MON", "write FRI-SAT,SUN-MON"),
+    ("50-10/5 * * * *", "write 50-59/5,0-10/5"),
+    ("0 0 * * 7-2", "write 0-2"),
     ("*/0 * * * *", "a step goes from 1 to 60"),
     ("0 */25 * * *", "a step goes from 1 to 24"),
     ("0 0 * * */8", "a step goes from 1 to 7"),
@@ -39,10 +74,15 @@ REFUSED = [
     ("60 * * * *", "its numbers go from 0 to 59"),
     ("0 0 0 * *", "The day-of-month field cannot be '0': its numbers go from 1 to 31"),
     ("0 0 * * 8", "its numbers go from 0 to 7"),
-    ("0 0 * JANUARY *", "'JANUARY' is not a number or a name such as FEB"),
-    ("0 MON * * *", "'MON' is not a number"),
-    ("1,,2 * * * *", "The minute field cannot be ''"),
-    ("-5 * * * *", "write *, a number, a range a-b"),
+    ("0 0 * JANUARY *", "write JAN for 'JANUARY'"),
+    ("0 MON * * *", "MON belongs in the day-of-week field"),
+    ("0 0 * * LUNDI", "'LUNDI' is not a number or one of SUN MON TUE WED THU FRI SAT"),
+    ("0 24 * * *", "its numbers go from 0 to 23, midnight is 0"),
+    ("*/70 * * * *", "a step goes from 1 to 60"),
+    ("1,,2 * * * *", "a comma has nothing on one side, write '1,2'"),
+    (", * * * *", "a comma has nothing on one side."),
+    ("-5 * * * *", "the range has no start"),
+    ("0 0 * * MON-", "the range has no end"),
     ("1.5 * * * *", "write *, a number"),
     ("*5 * * * *", "write *, a number"),
     ("1-2-3 * * * *", "write *, a number"),
@@ -53,23 +93,40 @@ REFUSED = [
     ("0 0 * *\u00a0*", "a character outside ASCII (U+00A0)"),
     ("0 0 * * \ud800", "a character outside ASCII (U+D800)"),
     ("0 0 * * *\n", "a control character (U+000A)"),
-    ("0\t0 * * *", "a control character (U+0009)"),
+    ("0\t0 * * *", "a control character (U+0009): write '0 0 * * *'"),
+    ("0 0 * * MON\u2013FRI", "write '0 0 * * MON-FRI'"),
+    ("\uff15 0 * * *", "write '5 0 * * *'"),
     ("\0", "a control character (U+0000)"),
     ("0" + ",0" * 127 + " * * * *", "at most 255 characters, this has 263"),
     ("every", "An interval reads"),
     ("every minutes", "An interval reads 'every 15 minutes'"),
-    ("every 1.5 hours", "An interval reads"),
+    ("every 1.5 hours", "An interval cannot be 'every 1.5 hours', write 'every 90 minutes'"),
+    ("every 15 mins", "write 'every 15 minutes'"),
+    ("every 0.0001 seconds", "An interval reads"),
+    ("every 0.5 seconds", "An interval reads"),
+    ("every month", "write '@monthly'"),
+    ("every 3 months", "write '0 0 1 */3 *'"),
+    ("every day at 9", "write '0 9 * * *'"),
+    ("every weekday at 9:30pm", "write '30 21 * * MON-FRI'"),
+    ("every day at 25", "An interval reads"),
+    ("every day at 13am", "An interval reads"),
     ("every fortnight", "An interval reads"),
     ("@every", "An interval reads"),
     ("@every 30m1h", "An interval reads"),
     ("@every -5m", "An interval reads"),
-    ("every 999999999 weeks", "An interval reads"),
+    ("every 99999999999 days", "from 1 second to 366 days"),
     ("every 0 seconds", "from 1 second to 366 days"),
     ("every 99999999 weeks", "from 1 second to 366 days"),
     ("@every 367d", "from 1 second to 366 days"),
     ("at", "A moment reads 'at 2026-12-01 09:00', not 'at'"),
     ("at noon", "A moment reads"),
-    ("at 2026-12-01", "A moment reads"),
+    ("at 2026-12-01", "write 'at 2026-12-01 00:00'"),
+    ("at 2026-12-01 9:00", "write 'at 2026-12-01 09:00'"),
+    ("at 2026-12-01 09:00 +02:00", "write 'at 2026-12-01 07:00' with timezone='UTC'"),
+    ("at 2026-12-01T09:00:30Z", "write 'at 2026-12-01 09:00:30' with timezone='UTC'"),
+    ("at 2026-12-01 09:00 Europe/Berlin", "with timezone='Europe/Berlin'"),
+    ("at 9999-12-31T23:00-05:00", "not 'at 9999-12-31T23:00-05:00'."),
+    ("at 09:00", "write '0 9 * * *'"),
     ("at 2026-12-01 24:00", "A moment reads"),
     ("at 2026-02-30 09:00", "There is no moment 'at 2026-02-30 09:00'"),
     ("at 1969-12-31 23:59", "outside the years 1970 to 9999"),
@@ -85,6 +142,21 @@ def test_text_is_refused_with_the_reason(text: str, reason: str) -> None:
     assert reason in sentence
     assert sentence.isprintable()
     assert len(sentence) < 250
+
+
+@pytest.mark.parametrize(("field", "size"), [(MINUTE, 60), (HOUR, 24), (MONTH, 12), (WEEKDAY, 7)])
+def test_a_proposed_range_holds_what_was_meant(field: Field, size: int) -> None:
+    """``22-6`` means the numbers from 22 to 6 as on a dial, and so does what is to be written."""
+    for low, high, step in product(range(size), range(size), (1, 2, 5)):
+        if high >= low:
+            continue
+        text = f"{field.low + low}-{field.low + high}{f'/{step}' if step > 1 else ''}"
+        with pytest.raises(InvalidSchedule) as refusal:
+            read_field(field, text)
+        proposed = str(refusal.value).rpartition(" write ")[2].removesuffix(".")
+        around = range(low, high + size + 1, step)
+        meant = {field.low + number % size for number in around}
+        assert set(read_field(field, proposed).numbers) == meant, text
 
 
 @pytest.mark.parametrize(
