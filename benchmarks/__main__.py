@@ -23,6 +23,7 @@ SUITES = (
     "logs",
     "history",
     "register",
+    "schedules",
 )
 RESULTS = Path("benchmark-results.json")
 

@@ -28,7 +28,10 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         [
             *(row["labels"].get(label, "") for label in labels),
-            *(figure([sample[name] for sample in row["samples"]]) for name in figures),
+            *(
+                figure([sample[name] for sample in row["samples"] if name in sample])
+                for name in figures
+            ),
             *(row["note"] for _ in notes),
         ]
         for row in rows
