@@ -103,3 +103,17 @@ def tests(session: nox.Session, django: str) -> None:
     session.install("-q", "-e", ".[dev]", f"django=={django}.*")
     session.run("python", "-m", "tests", "--quick", *session.posargs)
     passed.add(pair)
+
+
+@nox.session
+def celery_beat(session: nox.Session) -> None:
+    """Install next to django-celery-beat, which needs release 1 of cron-descriptor."""
+    session.install("-q", "-e", ".[dev]", "django-celery-beat>=2.9")
+    session.run("python", "-m", "pip", "check")
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.support.settings_with_celery_beat",
+        "DATABASE_URL": f"sqlite:///{session.create_tmp()}/both.sqlite3",
+    }
+    session.run("python", "manage.py", "check", env=environment)
+    session.run("python", "manage.py", "migrate", "--verbosity=0", env=environment)
+    session.run("pytest", "-q", "tests/schedules", "tests/docs/test_schedules_page.py")
