@@ -31,6 +31,7 @@ class InlineExecutor(Executor):
         self.has_writer = has_writer
         self.observer = observer
         self._local: LocalRun | None = None
+        self._interrupted_by = ""
 
     @property
     def backlogged(self) -> bool:
@@ -44,6 +45,8 @@ class InlineExecutor(Executor):
         """Make the attempt and return its outcome."""
         with unbroken_transactions():
             self._local = LocalRun(self, run, on_error=self.record_error)
+            if self._interrupted_by:
+                self._local.interrupt(self._interrupted_by)
             return self._local.perform()
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
@@ -51,10 +54,14 @@ class InlineExecutor(Executor):
         if self._local and run and (run.execution_id, run.attempt) == (execution_id, attempt):
             self._local.cancel(reason)
 
-    def interrupt(self) -> None:
-        """Stop the run in hand as Ctrl-C does; to be called in a signal handler."""
+    def interrupt(self, reason: str) -> None:
+        """Stop the run as Ctrl-C does, or the next one if none has begun; again at each call.
+
+        To be called in a signal handler. A run that has ended is left alone.
+        """
+        self._interrupted_by = reason
         if self._local:
-            self._local.interrupt()
+            self._local.interrupt(reason)
 
     def record_error(self, error: BaseException) -> None:
         """Receive the exception that a handler has raised; its text is in the outcome."""

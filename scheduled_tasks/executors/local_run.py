@@ -10,12 +10,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.connections import holds_the_only_write_lock
-from scheduled_tasks.executors.endings import (
-    INTERRUPTED,
-    LEASE_LOST,
-    still_running_reason,
-    timeout_reason,
-)
+from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.logs.logging_internals import called_by_handler
@@ -79,9 +74,9 @@ class LocalRun:
         if not self.cancellation.requested:
             self.cancellation.request(RunCancelled, reason)
 
-    def interrupt(self) -> None:
-        """Stop it as Ctrl-C does; to be called in a signal handler."""
-        self.cancellation.request(RunCancelled, INTERRUPTED, raised=KeyboardInterrupt)
+    def interrupt(self, reason: str) -> None:
+        """Stop it as Ctrl-C does, again at each call; to be called in a signal handler."""
+        self.cancellation.request(RunCancelled, reason, raised=KeyboardInterrupt)
 
     def send(self, message: Message) -> None:
         self._wait_for_room()

@@ -114,7 +114,7 @@ class Engine:
         #: Whether a heartbeat has reached the database since the last connection error.
         self.database_answers = True
         self._connection_was_lost = False
-        self._registered = False
+        self.registered = False
 
     def start(self, now: datetime | None = None) -> None:
         """Register this worker and sync declared tasks; the first ``tick`` does so if needed."""
@@ -125,7 +125,7 @@ class Engine:
         if now is not None:
             self.worker.started_at = self.worker.heartbeat_at = now
         self.worker.save()
-        self._registered = True
+        self.registered = True
         self.heartbeat.beat(now)
         self.maintenance.start(now or self.clock.now())
         logger.info(
@@ -142,7 +142,7 @@ class Engine:
         A slot within ``lead`` is decided early, in a transaction that commits when the slot is due.
         Raise WorkerLostError when other workers have given this one up.
         """
-        if not self._registered:
+        if not self.registered:
             self.start(now)
         elif not self.heartbeat.running:
             self.heartbeat.beat(now)  # the caller's loop has no heartbeat thread

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 
-from django.db import connections
+from django.db import Error, connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import MESSAGE_DELAY_SECONDS
@@ -23,7 +22,7 @@ from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
-from scheduled_tasks.runtime.runs import Ending, Outcome, Run
+from scheduled_tasks.runtime.runs import Ending, Outcome
 from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
 from scheduled_tasks.worker.result_writer import ResultWriter
@@ -34,17 +33,46 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 
 
+class Interruption:
+    """Carries the wish to stop from a signal handler to the run in this process.
+
+    Before the run, and after its end is written, a request exits with 1.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._receive: Callable[[str], None] | None = None
+
+    def request(self, reason: str) -> None:
+        """Ask the run to stop, for a reason that is a sentence; safe in a signal handler."""
+        self.requests += 1
+        if self._receive is None:
+            raise SystemExit(1)
+        self._receive(reason)
+
+    @contextmanager
+    def received_by(self, receive: Callable[[str], None]) -> Iterator[None]:
+        """Pass requests on during the block."""
+        self._receive = receive
+        try:
+            yield
+        finally:
+            self._receive = None
+
+
 def run_here(
     execution: Execution,
     *,
     now: datetime | None = None,
     on_message: Callable[[Message], None] = lambda message: None,
+    interruption: Interruption | None = None,
 ) -> Execution:
     """Run an unsaved execution to its end and return it as recorded.
 
-    It is saved as claimed, so that no worker claims it. This process has a worker row and a
-    heartbeat meanwhile. The time is the database's, or starts at ``now``. ``on_message`` is called
-    with each message of the run, at once.
+    It is saved as claimed, so that no worker claims it. This process has the row of a worker and a
+    heartbeat meanwhile: if it dies, workers find out as they do of each other. The time is the
+    database's, or starts at ``now``. ``on_message`` is called with each message of the run, at
+    once.
 
     Messages are also written at once, and the run can be cancelled. Neither is possible when the
     caller is in a transaction, because other connections cannot see the execution.
@@ -52,17 +80,19 @@ def run_here(
     worker = Worker.of_this_process()
     worker.handlers = sorted(registry.handlers)
     worker.label = f"runtask {worker.label}"
-    worker.save(force_insert=True)
     heartbeat = Heartbeat(worker, Clock())
-    heartbeat.beat(now)
-    # A thread that beats would set a given time to that of the database.
-    if now is None:
-        heartbeat.start()
     try:
-        run_for(worker, heartbeat, execution, on_message)
+        worker.save(force_insert=True)
+        heartbeat.beat(now)
+        # A thread that beats would set a given time to that of the database.
+        if now is None:
+            heartbeat.start()
+        run_for(worker, heartbeat, execution, on_message, interruption or Interruption())
     finally:
         heartbeat.stop()
-        worker.move_to(Worker.State.STOPPED)
+        # What it could not record is taken back, as from a lost worker.
+        with suppress(Error):
+            worker.delete()
     execution.refresh_from_db()
     return execution
 
@@ -72,43 +102,32 @@ def run_for(
     heartbeat: Heartbeat,
     execution: Execution,
     on_message: Callable[[Message], None],
+    interruption: Interruption,
 ) -> None:
     # In a transaction, no other connection sees the execution, so no thread can write for it.
     inside = any(connection.in_atomic_block for connection in connections.all())
-    claiming.create_claimed(execution, worker, heartbeat.clock.now())
     executor = InlineExecutor(
         concurrency=1, clock=heartbeat.clock.now, has_writer=not inside, observer=on_message
     )
     result_writer = ResultWriter(LastAttempts(executor), worker, heartbeat.clock)
-    run = execution.as_run()
-    announce_start(run)
-    if inside:
-        submit(run, executor)
-        result_writer.flush()
-        return
-    with monitored(executor, result_writer):
-        try:
-            submit(run, executor)
-        finally:
-            # The caller has no transaction, so an open one was left by the handler. Its locks may
-            # block the monitor.
-            drop_open_transactions()
-            connections.close_all()
-    write_end(result_writer)
-
-
-def submit(run: Run, executor: InlineExecutor) -> None:
-    """Run it. Ctrl-C cancels it; a KeyboardInterrupt that the handler raises itself does not."""
-    # Signals can be handled in the main thread only, and the project may handle this one itself.
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        executor.submit(run)
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: executor.interrupt())
-    try:
-        executor.submit(run)
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # From before the claim, so that no claimed execution is left without an end.
+    with interruption.received_by(executor.interrupt):
+        claiming.create_claimed(execution, worker, heartbeat.clock.now())
+        run = execution.as_run()
+        announce_start(run)
+        if inside:
+            executor.submit(run)
+            result_writer.flush()
+            return
+        with monitored(executor, result_writer):
+            try:
+                executor.submit(run)
+            finally:
+                # The caller has no transaction, so an open one was left by the handler. Its locks
+                # may block the monitor.
+                drop_open_transactions()
+                connections.close_all()
+        write_end(result_writer, interruption)
 
 
 @contextmanager
@@ -123,11 +142,12 @@ def monitored(executor: InlineExecutor, result_writer: ResultWriter) -> Iterator
         monitor.stop()
 
 
-def write_end(result_writer: ResultWriter) -> None:
+def write_end(result_writer: ResultWriter, interruption: Interruption) -> None:
     """Write the ending of a run and its last messages; wait out a database outage.
 
-    Give up after a lease: by then a worker has taken the execution over.
+    Give up after a lease, when a worker has taken the execution over, and when asked to stop.
     """
+    asked_before = interruption.requests
     deadline = time.monotonic() + app_settings.LEASE
     while True:
         try:
@@ -135,7 +155,7 @@ def write_end(result_writer: ResultWriter) -> None:
             if not result_writer.unwritten:
                 return
         except AWAY:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or interruption.requests > asked_before:
                 raise
             logger.warning("database error, trying again to write the end of the run")
             connections.close_all()

@@ -101,6 +101,8 @@ class Scheduler:
                 self.engine.watchdog.rounds.begin()
                 try:
                     self.start()
+                    if self._stops_requested:  # while it started: nothing is claimed any more
+                        break
                     now, begun = self.engine.clock.now(), time.monotonic()
                     tick = self.tick(now, lead=self.lead)
                     self._tick_seconds = time.monotonic() - begun
@@ -133,9 +135,9 @@ class Scheduler:
         finally:
             self.close()
 
-    def stop(self) -> None:
-        """Ask the loop to stop; a second call makes it stop without waiting for runs."""
-        self._stops_requested += 1
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask the loop to stop; ``at_once`` or a second call: without waiting for runs."""
+        self._stops_requested += 2 if at_once else 1
         self.engine.waiter.wake()
 
     @property
@@ -221,6 +223,8 @@ class Scheduler:
         If the database stays away until the timeout, other workers take the executions over after
         a lease.
         """
+        if not self.engine.registered:
+            return  # the database was away from the start
         deadline = time.monotonic() + self.shutdown_timeout
         while not self.try_to_stop(deadline):
             self.engine.watchdog.rounds.begin()

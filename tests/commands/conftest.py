@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -25,7 +24,7 @@ Command = Callable[..., Ran]
 
 
 @pytest.fixture
-def command() -> Iterator[Command]:
+def command() -> Command:
     """Return a function that runs a command as the command line does."""
 
     def run(name: str, *arguments: str, **options: Any) -> Ran:
@@ -39,8 +38,4 @@ def command() -> Iterator[Command]:
             code = error.returncode
         return Ran(out.getvalue(), err.getvalue(), code)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return run

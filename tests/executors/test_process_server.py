@@ -16,6 +16,7 @@ from django.db import connection
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.executors.process.executor import MAX_SPARES, operating_system
+from scheduled_tasks.executors.process.operating_system import STOP_SIGNALS
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
 from tests.support.processes import LONG, alive, wait_until
@@ -73,7 +74,7 @@ def test_a_child_is_set_apart(hand: Hand) -> None:
     assert about["session"] == hand.server.pid != os.getsid(0)
     assert about["oom_score_adj"] == min(own + operating_system.MORE_LIKELY, 1000)
     assert about["threads"] == 1
-    assert about["interrupted_by"]
+    assert about["ignored_signals"] == [], "programs that a handler starts would ignore them"
     assert int(Path(f"/proc/{hand.server.pid}/oom_score_adj").read_text()) == own
 
 
@@ -86,14 +87,15 @@ def test_a_child_uses_its_workers_databases(
     assert (about["database"], about["open_databases"]) == ("/somewhere/else", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_to_the_servers_group_change_nothing(
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_signals_to_server_and_run_change_nothing(
     hand: Hand, tmp_path: Path, number: signal.Signals
 ) -> None:
     server, release = hand.server, tmp_path / "release"
     run = hand.start("wait_for", path=str(tmp_path / "pid"), release=str(release))
-    hand.pids(tmp_path / "pid")
+    [pid] = hand.pids(tmp_path / "pid")
     os.killpg(server.pid, number)
+    os.killpg(pid, number)
     assert hand.run("answer", value=1).result == 1
     release.touch()
     assert hand.outcome_of(run).result == "released"

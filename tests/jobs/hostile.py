@@ -20,6 +20,7 @@ from typing import Any
 from django.db import connections
 
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.executors.process.operating_system import STOP_SIGNALS
 from tests.jobs.tasks import append
 
 MEGABYTE = 1 << 20
@@ -235,7 +236,9 @@ def about_process() -> dict[str, Any]:
         "database": str(connections["default"].settings_dict["NAME"]),
         "open_databases": len(databases),
         "threads": threading.active_count(),
-        "interrupted_by": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+        "ignored_signals": [
+            number.name for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN
+        ],
     }
 
 

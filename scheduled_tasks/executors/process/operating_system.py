@@ -19,6 +19,15 @@ MORE_LIKELY = 500
 DUMP_SIGNAL: int = getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0))
 
 
+def existing(*names: str) -> tuple[signal.Signals, ...]:
+    """Return the signals with these names; Windows lacks some."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+#: The signals that ask a process to end. Service managers send them to every process of a service.
+STOP_SIGNALS = existing("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+
+
 def missing() -> list[str]:
     """Return, as sentences, what the process executor cannot do on this platform."""
     if not hasattr(os, "fork"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import describe_pause, moment
 from scheduled_tasks.models import Pause, Task
 from scheduled_tasks.operations.records import task_record
@@ -16,7 +17,7 @@ from scheduled_tasks.operations.tasks import list_tasks
 HEADINGS = ("task", "schedule", "zone", "next run", "last status", "state")
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     """List all tasks with their schedule, next run and last status."""
 
     help = __doc__

@@ -6,10 +6,11 @@ import argparse
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.pause import MAX_REASON_LENGTH
@@ -20,7 +21,7 @@ from scheduled_tasks.schedules.interval import read_length
 MAX_NAME_LENGTH = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     """Pause all tasks: scheduled runs are skipped, and queued executions wait.
 
     Running executions continue. Without --until or --for, the pause lasts until --resume.

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
+from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
+from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
 from scheduled_tasks.models import Worker
 from scheduled_tasks.worker.engine import WorkerLostError
 from scheduled_tasks.worker.scheduler import Scheduler
@@ -21,8 +22,8 @@ from scheduled_tasks.worker.scheduler import Scheduler
 MAX_LABEL_LENGTH = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 
 
-class Command(BaseCommand):
-    """Queue executions when tasks are due, and run them, until SIGTERM or SIGINT (Ctrl-C)."""
+class Command(OutputCommand):
+    """Queue executions when tasks are due, and run them, until SIGTERM or Ctrl-C."""
 
     help = __doc__
 
@@ -68,9 +69,16 @@ class Command(BaseCommand):
             worker_name=options["worker_name"],
             syncs=not options["no_sync"],
         )
-        stop_on_signals(scheduler)
+
+        def stop(number: signal.Signals) -> None:
+            scheduler.stop(at_once=number in AT_ONCE)
+
+        with stop_signals(stop, last=self.ends_process):
+            self.work(scheduler, once=options["once"])
+
+    def work(self, scheduler: Scheduler, *, once: bool) -> None:
         try:
-            (scheduler.run_once if options["once"] else scheduler.run)()
+            (scheduler.run_once if once else scheduler.run)()
         except (WorkerLostError, ExecutorBrokenError) as error:
             exit_despite_threads(scheduler, f"CommandError: {error}\n")
             raise CommandError(str(error)) from None
@@ -87,14 +95,6 @@ def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
         sys.stderr.flush()
         # sys.exit() would join the threads of the executor, which may never end.
         os._exit(1)
-
-
-def stop_on_signals(scheduler: Scheduler) -> None:
-    def stop(signum: int, frame: FrameType | None) -> None:
-        scheduler.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
 
 
 def worker_label(text: str) -> str:

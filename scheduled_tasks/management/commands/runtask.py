@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.executors.endings import INTERRUPTED
+from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import json_object, log_to_console, user_name
 from scheduled_tasks.management.progress_bar import progress_bar
+from scheduled_tasks.management.stop_signals import stop_signals
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.records import execution_record
 from scheduled_tasks.operations.tasks import find_task, prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import sanitized_text
-from scheduled_tasks.worker.run_here import run_here
+from scheduled_tasks.worker.run_here import Interruption, run_here
 
 #: The length of names of tasks and handlers. Arguments may be longer.
 MAX_NAME_LENGTH = 200
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     """Run a task now, in this process, and exit with 0 only if it succeeded or was skipped."""
 
     help = __doc__
@@ -47,6 +51,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         log_to_console(options["verbosity"])
+        interruption = Interruption()
+
+        def interrupt(number: signal.Signals) -> None:
+            keyboard = number == signal.SIGINT
+            interruption.request(INTERRUPTED if keyboard else f"Stopped by {number.name}.")
+
+        with stop_signals(interrupt, last=self.ends_process):
+            self.run_task(interruption, **options)
+
+    def run_task(self, interruption: Interruption, **options: Any) -> None:
         payload = None if options["payload"] is None else json_object(options["payload"])
         run = {
             "by": f"cli:{user_name()}",
@@ -61,7 +75,7 @@ class Command(BaseCommand):
                 return
             prepared = prepare(task, payload, **run)
             with progress_bar(sys.stderr, enabled=options["verbosity"] > 0) as show_progress:
-                execution = run_here(prepared, on_message=show_progress)
+                execution = run_here(prepared, on_message=show_progress, interruption=interruption)
         except ScheduledTasksError as error:
             raise CommandError(str(error)) from None
         self.show(execution, as_json=options["json"])

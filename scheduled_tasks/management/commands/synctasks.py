@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.operations.sync import sync
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     """Write the tasks declared in code to the database. Changes by users are kept."""
 
     help = __doc__

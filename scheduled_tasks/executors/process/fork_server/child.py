@@ -111,7 +111,9 @@ class ChildProcess:
         # It would write into the server's pipe, or into whatever has its number by now.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in operating_system.STOP_SIGNALS:
+            # Not SIG_IGN, which programs that the handler starts would inherit.
+            signal.signal(number, lambda number, frame: None)
         signal.signal(signal.SIGTERM, self.on_sigterm)
         operating_system.die_with(server)
         operating_system.adopt_orphans()
@@ -120,7 +122,7 @@ class ChildProcess:
         os.set_blocking(self.stop_pipe, False)
         faulthandler.enable(self.trace)
         faulthandler.register(operating_system.DUMP_SIGNAL, self.trace)
-        restore_sigterm_in_forks()
+        restore_signals_in_forks()
 
     def make_run(self, frame: Frame, *, call: Call | None = None) -> None:
         """Make one run, of its handler or of ``call``, and send how it ended."""
@@ -160,8 +162,9 @@ class ChildProcess:
     def on_sigterm(self, number: int, frame: FrameType | None) -> None:
         """Interrupt the handler if the server has said why.
 
-        A SIGTERM from elsewhere changes nothing: a service manager sends one to every process of
-        a service, and the worker decides what becomes of its runs. A request that comes between
+        A SIGTERM from elsewhere changes nothing, like the other signals that ask for an end: a
+        service manager sends them to every process of a service, and the worker decides what
+        becomes of its runs. A request that comes between
         two runs is meant for the next one.
         """
         if self._reasons:
@@ -228,22 +231,24 @@ def rehearse() -> None:
     os.close(unused)
 
 
-def restore_sigterm_in_forks() -> None:
-    """Restore the default action of SIGTERM in processes that a handler forks.
+def restore_signals_in_forks() -> None:
+    """Restore the usual actions of signals in processes that a handler forks.
 
-    multiprocessing relies on it. SIGTERM is blocked during the fork, because the interpreter
-    forgets signals that arrive while it forks.
+    multiprocessing relies on that of SIGTERM. The signals are blocked during the fork, because the
+    interpreter forgets those that arrive while it forks.
     """
     masks = threading.local()
 
     def block() -> None:
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, operating_system.STOP_SIGNALS)
 
     def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
     def restore() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in operating_system.STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         unblock()
 
     os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=restore)

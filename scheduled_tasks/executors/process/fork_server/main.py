@@ -47,8 +47,8 @@ def boot(
     channel = socket.socket(fileno=stream)
     setup = read_setup(channel)
     if stop_pipe is None or trace is None:
-        # Service managers signal every process of a service, and the worker decides about its runs.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # The worker decides about its runs.
+        for number in operating_system.STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         operating_system.wake_when_parent_dies()
         operating_system.adopt_orphans()
