@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
-
 from scheduled_tasks.exceptions import (
     InvalidPayload,
     InvalidSchedule,
@@ -21,6 +19,7 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.handlers.payloads.json_values import MAX_DEPTH, MAX_JSON_LENGTH, type_name
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
 
 
@@ -133,7 +132,7 @@ def as_json(option: str, value: Any) -> Any:
     refused = partial(refused_json, option)
     try:
         # NaN passes here: the check of the values has a better sentence for it.
-        text = json.dumps(value, cls=DjangoJSONEncoder)
+        text = json.dumps(value, cls=ExactJSONEncoder)
         read = json.loads(text)
     except RecursionError:
         raise refused(f"is nested more than {MAX_DEPTH} levels deep.") from None

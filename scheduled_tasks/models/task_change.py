@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 
 #: The author of a change whose caller names none: Python code that saved the row.
 BY_CODE = "code"
@@ -37,7 +38,7 @@ class TaskChange(models.Model):
     action = models.CharField(_("action"), max_length=10, choices=Action.choices)
     changed_at = models.DateTimeField(_("changed at"))
     changed_by = models.CharField(_("changed by"), max_length=MAX_NAME_LENGTH)
-    fields = models.JSONField(_("fields"), default=dict, encoder=DjangoJSONEncoder)
+    fields = models.JSONField(_("fields"), default=dict, encoder=ExactJSONEncoder)
     reason = models.TextField(_("reason"), blank=True)
 
     class Meta:

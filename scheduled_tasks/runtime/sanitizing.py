@@ -12,9 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
-
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def sanitized_json(value: Any, *, mask: Callable[[Any], Any] = lambda value: val
     if value is None:
         return None
     try:
-        text = json.dumps(json_compatible(value), cls=DjangoJSONEncoder, allow_nan=False)
+        text = json.dumps(json_compatible(value), cls=ExactJSONEncoder, allow_nan=False)
         value = mask(json.loads(text))
     except Exception as error:  # noqa: BLE001 -- a lazy text or an odd dict may raise anything
         logger.warning(
@@ -81,7 +80,7 @@ def strict_json(value: Any) -> Any:
     Raise TypeError for what has no JSON form, ValueError for what is too long.
     """
     try:
-        text = json.dumps(json_compatible(value), cls=DjangoJSONEncoder, allow_nan=False)
+        text = json.dumps(json_compatible(value), cls=ExactJSONEncoder, allow_nan=False)
     except Exception as error:
         raise TypeError(f"{safe_repr(value)[:200]} has no JSON form: {error}") from error
     if len(text) > app_settings.MAX_STORED_LENGTH:

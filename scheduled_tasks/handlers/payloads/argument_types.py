@@ -28,12 +28,12 @@ from typing import Any, NoReturn
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
 from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from scheduled_tasks.handlers.payloads.json_values import type_name
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
 
@@ -62,7 +62,7 @@ class ArgumentType(ABC):
         if value is None:
             return "none"
         try:
-            return self.render(json.loads(json.dumps(value, cls=DjangoJSONEncoder)))
+            return self.render(json.loads(json.dumps(value, cls=ExactJSONEncoder)))
         except (TypeError, ValueError):
             return ""
 
@@ -252,7 +252,7 @@ class JsonType(ArgumentType):
             # The order of a set may differ between processes.
             value = sorted(value, key=str)
         try:
-            return json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+            return json.dumps(value, ensure_ascii=False, cls=ExactJSONEncoder)
         except (TypeError, ValueError):
             return ""
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
 
 from scheduled_tasks.exceptions import InvalidHandler
 from scheduled_tasks.handlers.payloads.json_values import type_name
 from scheduled_tasks.handlers.payloads.signature import Signature, name_of
 from scheduled_tasks.runtime.django_internals import JSONString
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 
 # What Django's fields raise for JSON values that no browser would send.
 FIELD_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -104,7 +104,7 @@ def stored_json(field: forms.Field, raw: Any) -> Any:
     if isinstance(field, forms.JSONField):
         return cleaned
     try:
-        stored = json.loads(json.dumps(cleaned, cls=DjangoJSONEncoder))
+        stored = json.loads(json.dumps(cleaned, cls=ExactJSONEncoder))
         same = clean_json(field, stored) == cleaned
     except (ValidationError, *FIELD_ERRORS):
         return raw
