@@ -19,18 +19,29 @@ MAX_NUMBER = 1_000_000_000
 #: The shortest lease, in heartbeat intervals. Workers observe each other once per interval, plus
 #: the longest sleep. A gap of half a lease breaks the observation, so these must be shorter.
 MIN_BEATS_PER_LEASE = 4
-#: Regular expressions for the end of a name whose value is a secret.
+#: Regular expressions for the end of a name whose value is a secret. Each begins with a letter,
+#: which makes the search for them several times faster.
 SECRET_NAMES = (
     "passw(or)?d",
     "passphrase",
-    "secret([-_ ]?key)?",
+    "passcode",
+    "pass(?<![a-z]pass)",
+    "pwd",
+    "secret([-_ ]?key)?([-_ ]?base)?",
     "token",
     "api[-_ ]?key",
     "access[-_ ]?key",
     "private[-_ ]?key",
+    "account[-_ ]?key",
+    "master[-_ ]?key",
+    "shared[-_ ]?key",
+    "signing[-_ ]?key",
+    "encryption[-_ ]?key",
     "authorization",
     "cookie",
     "credentials?",
+    "session[-_ ]?(id|key)",
+    "amz-signature",
 )
 
 

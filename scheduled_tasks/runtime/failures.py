@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import traceback as traceback_module
+import traceback
 from types import TracebackType
 from typing import Any
 
@@ -13,8 +13,10 @@ from scheduled_tasks.exceptions import InvalidPayload, LockLost, RetryLater, Sch
 from scheduled_tasks.runtime import cancellation
 from scheduled_tasks.runtime.runs import fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_text
+from scheduled_tasks.runtime.tracebacks import describe, format_error
 
-SHORT_TEXT = 2_000
+#: The most characters of an error, which is a class and a message.
+MAX_ERROR_LENGTH = 2_000
 #: Libraries whose exceptions all come from the network; recognized by name, never imported.
 NETWORK_LIBRARIES = ("aiohttp", "httpx", "requests", "smtplib", "ssl", "urllib", "urllib3")
 
@@ -28,7 +30,7 @@ def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
     return {
         "status": "failed",
         "error_category": category_of(error),
-        "error": redacted_text(short_text(error), limit=SHORT_TEXT),
+        "error": redacted_text(short_text(error), limit=MAX_ERROR_LENGTH),
         "traceback": redacted_text(long_text(error, frames)),
         "error_fingerprint": fingerprint_of(error, frames),
     }
@@ -48,16 +50,16 @@ def failure_of_undescribable(error: BaseException, problem: BaseException) -> di
 
 def short_text(error: BaseException) -> str:
     try:
-        return "".join(traceback_module.format_exception_only(error)).strip()
+        return describe(error).strip()
     except Exception as broken:  # noqa: BLE001 -- an exception may be as broken as any object
         return f"{type(error).__name__} (its text cannot be shown: {type(broken).__name__})"
 
 
 def long_text(error: BaseException, frames: TracebackType | None) -> str:
     try:
-        return "".join(traceback_module.format_exception(type(error), error, frames))
+        return format_error(error, frames)
     except Exception:  # noqa: BLE001
-        return "".join(traceback_module.format_tb(frames)) + short_text(error)
+        return short_text(error)
 
 
 def category_of(error: BaseException) -> str:
@@ -90,7 +92,7 @@ def library_of(error: BaseException) -> str:
 
 def fingerprint_of(error: BaseException, frames: TracebackType | None) -> str:
     """Return a key that failures of one cause share: class and place, but not the message."""
-    last = traceback_module.extract_tb(frames, limit=-1)
+    last = traceback.extract_tb(frames, limit=-1)
     place = "".join(f"{frame.filename}:{frame.name}" for frame in last)
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return fingerprint(f"{kind} {place}")

@@ -1,25 +1,38 @@
 """Makes whatever handlers produce storable.
 
 ``sanitized_…`` only makes a value storable; ``redacted_…`` also masks secrets in it, and is what
-people may read.
+people may read. What is longer than is kept is cut first, and only then looked at.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
-from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
+from scheduled_tasks.runtime.bounded_json import BoundedJson
+from scheduled_tasks.runtime.redaction import (
+    mask_secrets,
+    mask_secrets_in_halves,
+    mask_secrets_in_json,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Secrets are looked for in at most this many characters; the middle of a longer text is cut.
-MAX_REDACTED_LENGTH = 1_000_000
+#: At least this many characters at the beginning, and at the end, of a long text are searched for
+#: secrets, however little of it is kept: a secret that reaches into what is kept begins there.
+MIN_SEARCHED_LENGTH = 20_000
+#: An unmasked word of up to this length is dropped where a text is cut: it may be part of a secret.
+MAX_WORD_LENGTH = 4_000
+LAST_WORD = re.compile(r"(?<=\s)\S++\Z")
+FIRST_WORD = re.compile(rf"\S{{1,{MAX_WORD_LENGTH}}}+(?=\s)")
+CUT = "\n… further characters cut …"
+
+#: ``sanitized_text`` or ``redacted_text``.
+Shorten = Callable[..., str]
 
 
 def sanitized_text(text: str, *, limit: int | None = None) -> str:
@@ -28,50 +41,95 @@ def sanitized_text(text: str, *, limit: int | None = None) -> str:
     ``limit`` counts characters and defaults to MAX_STORED_LENGTH. The cut is marked and removes
     the middle, because both the beginning and the end of a traceback matter.
     """
-    limit = limit or app_settings.MAX_STORED_LENGTH
-    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    clean = clean.encode("utf-8", "replace").decode("utf-8")
-    if len(clean) <= limit:
-        return clean
-    mark = f"\n… {len(clean) - limit} characters cut …\n"
-    kept = max(limit - len(mark), 2)
-    return (clean[: kept // 2] + mark + clean[len(clean) - kept // 2 :])[:limit]
-
-
-def sanitized_json(value: Any, *, mask: Callable[[Any], Any] = lambda value: value) -> Any:
-    """Return the value as JSON: dates, decimals and UUIDs become text.
-
-    A value that has no JSON form, or is too long, is stored as text with a warning in the log, so
-    that a result never fails its run. ``mask`` is applied to the JSON value.
-    """
-    if value is None:
-        return None
-    try:
-        text = json.dumps(json_compatible(value), cls=ExactJSONEncoder, allow_nan=False)
-        value = mask(json.loads(text))
-    except Exception as error:  # noqa: BLE001 -- a lazy text or an odd dict may raise anything
-        logger.warning(
-            "result stored as text because it has no JSON form: %r", type(error).__name__
-        )
-        return sanitized_text(safe_repr(value))
-    if len(text) > app_settings.MAX_STORED_LENGTH:
-        logger.warning("result cut to %s characters", app_settings.MAX_STORED_LENGTH)
-        return sanitized_text(json.dumps(value))
-    return value
+    text, limit = exact(text), limit or app_settings.MAX_STORED_LENGTH
+    if len(text) <= limit:
+        return without_refused(text)
+    return without_refused(joined(text, text, limit=limit, length=len(text)))
 
 
 def redacted_text(text: str, *, limit: int | None = None) -> str:
-    """Return the text sanitized and with secrets masked."""
-    if len(text) > MAX_REDACTED_LENGTH:
-        text = sanitized_text(text, limit=MAX_REDACTED_LENGTH)
-    # Masked before it is cut: the cut may remove a name and leave its value.
-    return sanitized_text(mask_secrets(text), limit=limit)
+    """Return the text sanitized and with secrets masked.
+
+    The middle of a very long text is dropped unread.
+    """
+    text, limit = exact(text), limit or app_settings.MAX_STORED_LENGTH
+    searched = max(limit, MIN_SEARCHED_LENGTH)
+    if len(text) <= 2 * searched:
+        # Masked before it is cut: the cut may remove a name and leave its value.
+        return sanitized_text(mask_secrets(text), limit=limit)
+    # As one text, so that a value that is cut in the middle ends in the second half.
+    halves = mask_secrets_in_halves(text[:searched] + text[-searched:], searched)
+    first, second = without_last_word(halves[0]), without_first_word(halves[1])
+    return without_refused(joined(first, second, limit=limit, length=len(text)))
+
+
+def joined(first: str, second: str, *, limit: int, length: int) -> str:
+    """Return the beginning of one text and the end of another, with a mark for what is cut."""
+    mark = f"\n… {length - limit} characters cut …\n"
+    half = max(limit - len(mark), 2) // 2
+    return f"{first[:half]}{mark}{second[-half:]}"[:limit]
+
+
+def without_last_word(text: str) -> str:
+    """Return the text without its last word, unless that is a secret or very long."""
+    word = LAST_WORD.search(text, max(len(text) - MAX_WORD_LENGTH, 0))
+    return text[: word.start()] if word and not text.endswith("]") else text
+
+
+def without_first_word(text: str) -> str:
+    word = FIRST_WORD.match(text)
+    return text[word.end() :] if word else text
+
+
+def without_refused(text: str) -> str:
+    """Return the text without NUL and lone surrogates; its length stays."""
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return clean if clean.isascii() else clean.encode("utf-8", "replace").decode("utf-8")
+
+
+def exact(text: str) -> str:
+    """Return a text as plain ``str``, whatever a class derived from it overrides."""
+    return str.__str__(text)
+
+
+def sanitized_json(value: Any) -> Any:
+    """Return the value as JSON: dates, decimals and UUIDs become text.
+
+    A value that has no JSON form, or is too long, is stored as text with a warning in the log, so
+    that a result never fails its run.
+    """
+    return stored_json(value, text=sanitized_text, mask=lambda copy: copy)
 
 
 def redacted_json(value: Any) -> Any:
     """Return the value sanitized and with secrets masked."""
-    stored = sanitized_json(value, mask=mask_secrets_in_json)
-    return mask_secrets(stored) if isinstance(stored, str) else stored
+    return stored_json(value, text=redacted_text, mask=mask_secrets_in_json)
+
+
+def stored_json(value: Any, *, text: Shorten, mask: Callable[[Any], Any]) -> Any:
+    """Return a value as JSON that is masked; as ``text`` if it is one, or has to become one."""
+    limit = app_settings.MAX_STORED_LENGTH
+    if isinstance(value, str):
+        return text(value)
+    copied = bounded(value, limit, text)
+    if copied.flaw and not copied.cut:
+        logger.warning("result stored as text because it has no JSON form: %s", copied.flaw)
+        return text(safe_repr(value))
+    masked = mask(copied.copy)
+    as_text = json.dumps(masked, ensure_ascii=False)
+    if copied.cut or len(as_text) > limit:
+        logger.warning("result cut to %s characters", limit)
+        return as_text[: max(limit - len(CUT), 0)] + CUT[:limit]
+    return masked
+
+
+def bounded(value: Any, limit: int, text: Shorten) -> BoundedJson:
+    """Return a copy of at most about ``limit`` characters. Long texts are cut by ``text``."""
+
+    def clean(part: str, room: int) -> str:
+        return without_refused(part) if len(part) <= room else text(part, limit=max(room, 1))
+
+    return BoundedJson(value, limit, clean=clean)
 
 
 def strict_json(value: Any) -> Any:
@@ -79,35 +137,28 @@ def strict_json(value: Any) -> Any:
 
     Raise TypeError for what has no JSON form, ValueError for what is too long.
     """
-    try:
-        text = json.dumps(json_compatible(value), cls=ExactJSONEncoder, allow_nan=False)
-    except Exception as error:
-        raise TypeError(f"{safe_repr(value)[:200]} has no JSON form: {error}") from error
-    if len(text) > app_settings.MAX_STORED_LENGTH:
-        raise ValueError(
-            f"It has {len(text)} characters as JSON, more than MAX_STORED_LENGTH "
-            f"({app_settings.MAX_STORED_LENGTH})."
-        )
-    return json.loads(text)
+    limit = app_settings.MAX_STORED_LENGTH
+    copied = bounded(value, limit, sanitized_text)
+    if copied.flaw:
+        shown = type(value).__name__ if copied.cut else safe_repr(value)[:200]
+        raise TypeError(f"{shown} has no JSON form: {copied.flaw}")
+    if copied.cut or len(json.dumps(copied.copy, ensure_ascii=False)) > limit:
+        raise ValueError(f"It has more characters as JSON than MAX_STORED_LENGTH ({limit}) allows.")
+    return copied.copy
+
+
+def shown_json(value: Any, *, limit: int) -> str:
+    """Return JSON in indented lines for people to read: without secrets, and cut to ``limit``."""
+    copied = bounded(value, limit, redacted_text)
+    lines = json.dumps(mask_secrets_in_json(copied.copy), ensure_ascii=False, indent=2)
+    if not copied.cut and len(lines) <= limit:
+        return lines
+    return lines[: max(limit - len(CUT), 0)] + CUT
 
 
 def json_compatible(value: Any) -> Any:
     """Return a value that the JSON type of every database accepts."""
-    match value:
-        case str():
-            return (
-                value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-                .encode("utf-8", "replace")
-                .decode("utf-8")
-            )
-        case float() if not math.isfinite(value):
-            return str(value)
-        case dict():
-            return {json_compatible(key): json_compatible(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [json_compatible(item) for item in value]
-        case _:
-            return value
+    return BoundedJson(value, 10**12, clean=lambda text, room: without_refused(text)).copy
 
 
 def safe_str(value: Any) -> str:

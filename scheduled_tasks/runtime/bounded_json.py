@@ -1,0 +1,126 @@
+"""Makes JSON of any value, and stops when there is more than is kept.
+
+What a handler returns may be larger than its worker, or have no end. So it is sized while it is
+copied, and nothing that is cut is ever looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
+
+#: Containers below this many levels have no JSON form: not every database and parser takes them.
+MAX_DEPTH = 100
+#: The bits of an integer that Python converts to text under all its limits.
+MAX_PLAIN_BITS = 1_000
+
+other_as_json = ExactJSONEncoder().default
+
+
+class BoundedJson:
+    """A copy of a value as JSON, of about ``budget`` characters.
+
+    ``cut`` is whether there is more. ``flaw`` is why a part has no JSON form, "" if all have one;
+    the copy then holds a text for that part. ``clean`` is applied to texts.
+    """
+
+    def __init__(self, value: Any, budget: int, *, clean: Callable[[str, int], str]) -> None:
+        self.clean = clean
+        self.cut = False
+        self.flaw = ""
+        self._left = budget
+        self._open: set[int] = set()
+        self.copy = self._copied(value, 0)
+
+    def _copied(self, value: Any, depth: int) -> Any:
+        """Return a part as JSON."""
+        match value:
+            case None | True | False:
+                return self._spent(4, value)
+            case str():
+                return self._text(value)
+            case int():
+                return self._integer(value)
+            case float():
+                number = float(value)
+                return self._spent(8, number if math.isfinite(number) else repr(number))
+            case dict() | list() | tuple() | set() | frozenset():
+                return self._container(value, depth)
+        return self._other(value, depth)
+
+    def _spent(self, length: int, value: Any) -> Any:
+        self._left -= length
+        self.cut |= self._left < 0
+        return value
+
+    def _text(self, value: str) -> str:
+        text = self.clean(str.__str__(value), max(self._left, 0))
+        self.cut |= len(value) > self._left
+        return str(self._spent(len(text) + 2, text))
+
+    def _integer(self, value: int) -> Any:
+        number = int(value)
+        if number.bit_length() <= MAX_PLAIN_BITS:
+            return self._spent(1 + number.bit_length() // 4, number)
+        try:
+            return self._spent(len(repr(number)), number)
+        except ValueError as error:
+            return self._flawed(value, str(error))
+
+    def _container(self, value: Any, depth: int) -> Any:
+        if id(value) in self._open:
+            return self._flawed("[...]", "it contains itself")
+        if depth >= MAX_DEPTH:
+            return self._flawed("[...]", f"it is nested more than {MAX_DEPTH} levels deep")
+        self._open.add(id(value))
+        self._spent(2, None)
+        try:
+            return self._filled(value, depth + 1)
+        except Exception as error:  # noqa: BLE001 -- iterating over an odd container may raise anything
+            return self._flawed("[...]", f"it raised {type(error).__name__}")
+        finally:
+            self._open.discard(id(value))
+
+    def _filled(self, value: Any, depth: int) -> Any:
+        if isinstance(value, dict):
+            return self._object(value.items(), depth)
+        return [self._copied(item, depth) for item in self._affordable(value)]
+
+    def _object(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        copy = {}
+        for key, item in self._affordable(items):
+            copy[self._key(key)] = self._copied(item, depth)
+        return copy
+
+    def _affordable(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Yield items while there is room for more."""
+        for item in items:
+            if self._left <= 0:
+                self.cut = True
+                return
+            self._spent(2, None)
+            yield item
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            return self._text(key)
+        if key is None or isinstance(key, (bool, int, float)):
+            copy = self._copied(key, MAX_DEPTH)
+            return copy if isinstance(copy, str) else json.dumps(copy)
+        return str(self._flawed(key, f"it has a key of type {type(key).__name__}"))
+
+    def _other(self, value: Any, depth: int) -> Any:
+        """Return a date, a decimal, a UUID or a lazy text as JSON."""
+        try:
+            given = other_as_json(value)
+        except Exception as error:  # noqa: BLE001 -- a lazy text may raise anything
+            return self._flawed(value, str(error))
+        return self._copied(given, depth + 1) if depth < MAX_DEPTH else self._flawed("...", "")
+
+    def _flawed(self, value: Any, why: str) -> Any:
+        self.flaw = self.flaw or why or "it has no JSON form"
+        return self._text(value if isinstance(value, str) else type(value).__name__)

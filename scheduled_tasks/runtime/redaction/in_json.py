@@ -1,0 +1,77 @@
+"""Masks secrets in JSON: below secret names, and in texts and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.runtime.redaction.names import Kind, secret_names
+from scheduled_tasks.runtime.redaction.scan import NAMING_FIELDS, mask_secrets
+from scheduled_tasks.runtime.redaction.values import MARK
+
+#: What lies deeper is masked as a whole.
+MAX_DEPTH = 150
+#: What a list of headers or parameters consists of.
+PAIR = ("name", "value")
+
+
+def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
+    """Return a JSON value with what secret names hold masked, and secrets in its texts.
+
+    Tuples become lists, and bytes become texts.
+    """
+    if depth < 0:
+        return MARK
+    match value:
+        case str():
+            return mask_secrets(value)
+        case bytes():
+            return mask_secrets(repr(value))
+        case dict():
+            return masked_dict(value, depth - 1)
+        case list() | tuple():
+            return masked_list(value, depth - 1)
+    return value
+
+
+def masked_dict(values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+    masked = {}
+    named = any(is_secret(name) for key, name in values.items() if key in NAMING_FIELDS)
+    for key, item in values.items():
+        secret = holds_secret(key, item) or (named and key == "value" and item is not None)
+        shown = mask_secrets(key) if isinstance(key, str) else key
+        masked[shown] = MARK if secret else mask_secrets_in_json(item, depth=depth)
+    return masked
+
+
+def masked_list(values: Iterable[Any], depth: int) -> list[Any]:
+    """Return a list masked, with the values of options: ``["--password", "x"]``."""
+    masked: list[Any] = []
+    after_option = False
+    items = list(values)
+    pairs = all(isinstance(item, (list, tuple)) and len(item) == len(PAIR) for item in items)
+    for item in items:
+        if pairs and holds_secret(item[0], item[1]):
+            masked.append([item[0], MARK])
+        elif after_option and isinstance(item, str) and not item.startswith("-"):
+            masked.append(MARK)
+        else:
+            masked.append(mask_secrets_in_json(item, depth=depth))
+        after_option = isinstance(item, str) and item.startswith("-") and is_secret(item)
+    return masked
+
+
+def holds_secret(name: Any, value: Any) -> bool:
+    """Whether a value is a secret by its name. Nothing, a switch and a count are none."""
+    if value is None or isinstance(value, bool):
+        return False
+    kind = secret_names(app_settings.REDACT).kind_of(str(name))
+    count = kind is Kind.PLURAL and isinstance(value, (int, float))
+    return kind is not Kind.PUBLIC and not count
+
+
+def is_secret(name: Any) -> bool:
+    return isinstance(name, str) and (
+        secret_names(app_settings.REDACT).kind_of(name) is not Kind.PUBLIC
+    )

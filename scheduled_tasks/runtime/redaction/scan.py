@@ -1,0 +1,169 @@
+"""Finds secrets in a text: one scan from left to right for the places where one may begin.
+
+Whatever is found there says where the scan goes on, so a scan takes time in proportion to the
+length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.runtime.redaction.names import Kind, secret_names
+from scheduled_tasks.runtime.redaction.values import (
+    MARK,
+    Span,
+    assigned,
+    content_of_element,
+    credentials_in_url,
+    end_of_key,
+    end_of_value,
+    following,
+    rest_of_header,
+    token_of_scheme,
+)
+
+#: Characters before a "=" or ":" in which the end of a name is looked for.
+MAX_BEFORE = 64
+#: Characters between the name and the value of a pair: ``{"name": "API_KEY", …, "value": "…"}``.
+MAX_BETWEEN = 200
+#: Credentials that are known by their form.
+KNOWN = (
+    r"eyJ[\w-]{6,}+\.[\w-]{6,}+(?:\.[\w-]*+)?"  # JSON Web Tokens
+    r"|gh[pousr]_\w{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+"
+    r"|[sr]k_(?:live|test)_\w{10,}+|whsec_\w{16,}+|sk-[\w-]{20,}+|xox[abeoprs]-[\w-]{10,}+"
+    r"|A[KS]IA[0-9A-Z]{16}(?!\w)|AIza[\w-]{30,}+|ya29\.[\w-]{20,}+"
+    r"|npm_\w{30,}+|pypi-[\w-]{30,}+|hf_[A-Za-z0-9]{30,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"
+)
+#: Where a secret may begin.
+BEGINNING = re.compile(
+    r"(?P<url>://)"
+    r"|(?P<name>=>|:=|=(?!=)|:(?!:)|%3[ADad])"
+    r"|(?P<key>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY)"
+    r"|(?P<option>(?<![\w-])--?(?P<option_name>[A-Za-z][\w-]{1,60}+)(?:[ \t]{1,8}|[\"'],[ ]?))"
+    r"|(?P<element><(?P<element_name>[A-Za-z][\w.:-]{1,60}+)(?=(?:\s[^<>]{0,200}+)?>))"
+    r"|(?P<pair>\([\"'](?P<pair_name>[\w-]{1,60}+)[\"'],[ ]?(?=[bru]{0,2}[\"']))"
+    r"|(?<![\w-])(?:"
+    rf"(?P<known>{KNOWN})"
+    r"|(?P<scheme>(?i:bearer|basic|token|apikey)(?:[ \t]{1,8}|%20))"
+    r"|(?P<statement>(?i:password|passphrase|identified by)[ \t]{1,8}(?=['\"])))"
+)
+#: What stands before a "=" or ":", backwards: an index, a quote, the name.
+BEFORE = re.compile(
+    r"[ \t]{0,8}\]?(?:[\"'`]{1,2}\\{0,16}|;touq&|;[49]3#&|22%)?"
+    r"(?P<name>[\w.\- ]{1,40}+)(?P<quote>[\"']?)"
+)
+#: The name that a field holds.
+NAMED = re.compile(r"[ ]?\\{0,16}[\"']?(?P<name>[\w.\-]{1,40}+)")
+#: Headers whose whole line is the value.
+HEADERS = ("cookie", "authorization")
+#: Fields whose value is the name of a value, which the field "value" holds.
+NAMING_FIELDS = frozenset({"name", "key", "header", "field", "variable"})
+
+
+def mask_secrets(text: str) -> str:
+    """Return the text with the values next to names in REDACT masked.
+
+    Credentials in URLs and headers, private keys, and tokens that are known by their form are
+    masked whatever REDACT says.
+    """
+    if BEGINNING.search(text) is None:
+        return text
+    return "".join(masked_pieces(text, Scan(text).secrets()))
+
+
+def mask_secrets_in_halves(text: str, middle: int) -> tuple[str, str]:
+    """Return both halves of a text masked, between which something was cut.
+
+    A secret that reaches across the middle belongs to the first half.
+    """
+    secrets = list(Scan(text, cut_at=middle).secrets())
+    crossing = max((end for start, end in secrets if start < middle), default=0)
+    middle = max(middle, crossing)
+    first = masked_pieces(text[:middle], (span for span in secrets if span[0] < middle))
+    second = ((start - middle, end - middle) for start, end in secrets if start >= middle)
+    return "".join(first), "".join(masked_pieces(text[middle:], second))
+
+
+def masked_pieces(text: str, secrets: Iterator[Span]) -> Iterator[str]:
+    position = 0
+    for start, end in secrets:
+        yield text[position:start]
+        yield MARK
+        position = end
+    yield text[position:]
+
+
+class Scan:
+    """One scan of a text. Nothing before ``floor``, the end of the last secret, is read again.
+
+    ``cut_at`` is where something was cut out of the text.
+    """
+
+    def __init__(self, text: str, *, cut_at: int = 0) -> None:
+        self.text = text
+        self.cut_at = cut_at
+        self.names = secret_names(app_settings.REDACT)
+        self.floor = 0
+        self._pair_until = 0
+
+    def secrets(self) -> Iterator[Span]:
+        """Yield where the secrets are, in order and without overlaps."""
+        position = 0
+        while found := BEGINNING.search(self.text, position):
+            position = found.end()
+            start, end = self.secret_at(found) or (0, 0)
+            if start < end:
+                self.floor = position = end
+                if not self.text.startswith(MARK, start):
+                    yield start, end
+
+    def secret_at(self, found: re.Match[str]) -> Span | None:
+        """Return where the secret is that begins with what was found; None if none does."""
+        text = self.text
+        match found.lastgroup:
+            case "url":
+                return credentials_in_url(text, found.end(), cut_at=self.cut_at)
+            case "name":
+                return self.value_of_name(found)
+            case "key":
+                return found.start(), end_of_key(text, found.end())
+            case "known":
+                return found.span()
+            case "scheme":
+                return token_of_scheme(text, found)
+            case "statement":
+                return found.end(), end_of_value(text, found.end())
+            case "element" if self.is_secret(found["element_name"].rpartition(":")[2]):
+                return content_of_element(text, found.end())
+            case "option" if self.is_secret(found["option_name"]):
+                return following(text, found.end())
+            case "pair" if self.is_secret(found["pair_name"]):
+                return found.end(), end_of_value(text, found.end())
+        return None
+
+    def value_of_name(self, found: re.Match[str]) -> Span | None:
+        """Return the value behind a "=" or ":" if the name before it is secret."""
+        text, start = self.text, found.start()
+        before = BEFORE.match(text[max(self.floor, start - MAX_BEFORE) : start][::-1])
+        if before is None:
+            return None
+        name = before["name"][::-1]
+        field = name.rpartition(" ")[2].lower()
+        if field.endswith(HEADERS) and found[0] == ":" and before.start("name") == 0:
+            return rest_of_header(text, found.end(), quote=before["quote"])
+        kind = self.names.kind_of(name)
+        if field in NAMING_FIELDS:
+            self.expect_pair(found.end())
+        elif field == "value" and start < self._pair_until:
+            kind = Kind.SECRET
+        return None if kind is Kind.PUBLIC else assigned(text, found, kind)
+
+    def expect_pair(self, start: int) -> None:
+        """Note that a value follows if the text from here on is the name of a secret."""
+        if (named := NAMED.match(self.text, start)) and self.is_secret(named["name"]):
+            self._pair_until = named.end() + MAX_BETWEEN
+
+    def is_secret(self, name: str) -> bool:
+        return self.names.kind_of(name) is not Kind.PUBLIC

@@ -1,0 +1,169 @@
+"""Secrets are found in the shapes in which programs write them, and little else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.runtime.redaction import MARK, mask_secrets, mask_secrets_in_json
+
+S = "hunter2xyz"
+KEY = f"-----BEGIN RSA PRIVATE KEY-----\nMIIE{S}\nabc=\n-----END RSA PRIVATE KEY-----"
+
+AUTHORIZATIONS = [
+    f"Bearer {S}",
+    f"bearer {S}",
+    f"Basic aHVu{S}",
+    f"Token {S}",
+    f"curl -H 'Authorization: Bearer {S}' https://example.com/",
+    f"'Authorization': 'Token {S}'",
+    f"Proxy-Authorization: Basic {S}",
+    f"authorization=Bearer {S}",
+    f"b'Authorization: Basic {S}\\r\\nHost: example.com'",
+    f"Set-Cookie: sid={S}; Path=/",
+    f"sessionid={S}",
+    f"?page=1&access_token={S}&size=2",
+    f"https://s3/x?X-Amz-Signature={S}&page=2",
+    f"redirect=%2Flogin%3Ftoken%3D{S}",
+]
+NAMES = [
+    f"pwd={S}",
+    f"pass={S}",
+    f"dbPass={S}",
+    f"PGPASSWORD={S} psql",
+    f"secret_key={S}",
+    f"aws_secret_access_key = {S}",
+    f"clientSecret: '{S}'",
+    f"APIKey: {S}",
+    f"X-Api-Key: {S}",
+    f"AccountKey={S};EndpointSuffix=x",
+    f"password1={S}",
+    f"password_confirmation={S}",
+    f"password_hash={S}",
+    f"passwords: ['{S}', 'b']",
+    f"tokens={{'a': '{S}'}}",
+    f'"api_keys": ["a", "{S}"]',
+    f"host=db password='{S} y' dbname=shop",
+]
+ARGUMENTS = [
+    f"['--password', '{S}']",
+    f"--password {S}",
+    f'mysql --password "{S}" shop',
+    f"('X-Api-Key', '{S}')",
+    f"{{'name': 'API_KEY', 'value': '{S}'}}",
+    f"- name: DB_PASSWORD\n  value: {S}",
+    f'<input name="password" value="{S}">',
+    f"ALTER USER ann WITH PASSWORD '{S}'",
+    f"CREATE USER ann IDENTIFIED BY '{S}'",
+]
+SOURCES = [
+    f"config['password'] = '{S}'",
+    f'os.environ["DB_PASSWORD"] = "{S}"',
+    f"password: str = '{S}'",
+    f"password: Optional[str] = '{S}'",
+    f"password := '{S}'",
+    f'password = """{S}"""',
+    f"password=Secret('{S}')",
+    f"password=hun(ter){S}",
+]
+DOCUMENTS = [
+    f"<password>{S}</password>",
+    f"<ns:Password type='t'>{S}</ns:Password>",
+    f"<password><![CDATA[{S}]]></password>",
+    f"password: |\n  {S}\n  more\nuser: ann",
+    f'"password":\n  "{S}"',
+    f"Password:\n{S}\n",
+    f"&quot;password&quot;: &quot;{S}&quot;",
+    f'{{""password"": ""{S}""}}',
+    f'{{"body": "{{\\"password\\": \\"x\\\\\\"{S}\\"}}"}}',
+]
+KNOWN_BY_THEIR_FORM = [
+    KEY,
+    KEY.replace("\n", "\\n"),
+    f"private_key={KEY}",
+    f"-----BEGIN OPENSSH PRIVATE KEY-----\n{S}",
+    f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJo.{S}",
+    f"ghp_{S}{S}",
+    f"sk_live_{S}{S}",
+    f"xoxb-123-{S}-abc",
+    f"https://{S}@example.com/path",
+    f"https://{S}:@example.com/",
+    f"https://{S}:x-oauth-basic@github.com/",
+    f"amqp://user:ab/{S}@queue/",
+    f"postgres://shop:p#{S}@db/shop",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *AUTHORIZATIONS,
+        *NAMES,
+        *ARGUMENTS,
+        *SOURCES,
+        *DOCUMENTS,
+        *KNOWN_BY_THEIR_FORM,
+    ],
+)
+def test_secrets_are_found_in_their_usual_shapes(text: str) -> None:
+    clean = mask_secrets(text)
+    assert S not in clean
+    assert MARK in clean
+    assert mask_secrets(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token_count=5 tokens: 5 max_tokens: 4096, {'total_tokens': 42, 'x': 1}",
+        "password_reset_url=/a/b password_file=/run/secrets/x",
+        "the tokens were parsed, the token expired, Token expired",
+        "pass = True, password=None, use_token: false",
+        "compass=north bypass=1 passes=3 passing=5 passed: 5 tests",
+        "Bearer token is missing. Basic auth failed",
+        "ssh://git@github.com/a/b postgres://shop@db/shop http://example.com:80/a@b",
+        "https://example.com/a?mail=ann@example.com",
+        "usage: login <user> <password> [--token-count 5]",
+        "the option --password is required; required: --password, --user",
+        "keys=['a'] key: value monkey=3 public_key=abc primary_key=5 keyboard: x",
+        "Digest: sha256:abc, digest sha256:9f86d081884c7d65",
+        "name: password",
+        "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
+    ],
+)
+def test_similar_words_are_no_secrets(text: str) -> None:
+    assert mask_secrets(text) == text
+
+
+def test_the_rest_of_a_line_stays() -> None:
+    assert mask_secrets(f"['curl', '--password', '{S}', 'x']") == (
+        f"['curl', '--password', {MARK}, 'x']"
+    )
+    assert mask_secrets(f"f(password={S}), y") == f"f(password={MARK}), y"
+    assert mask_secrets(f"('token', '{S}') [token={S}] x") == f"('token', {MARK}) [token={MARK}] x"
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ({"passwords": {"ann": 1}}, {"passwords": MARK}),
+        ({"tokens": 5, "token": 5}, {"tokens": 5, "token": MARK}),
+        ({"use_token": True, "password": None}, {"use_token": True, "password": None}),
+        (["--password", S, "x", "--token"], ["--password", MARK, "x", "--token"]),
+        ([["Authorization", f"Bearer {S}"], ["a", "b"]], [["Authorization", MARK], ["a", "b"]]),
+        ([{"name": "DB_PASSWORD", "value": S}], [{"name": "DB_PASSWORD", "value": MARK}]),
+        ((f"password={S}",), [f"password={MARK}"]),
+        ({f"password={S}": b"x"}, {f"password={MARK}": "b'x'"}),
+        ({"apiKey": S, "DB_PASS": S}, {"apiKey": MARK, "DB_PASS": MARK}),
+    ],
+)
+def test_secrets_are_found_in_json(value: Any, masked: Any) -> None:
+    assert mask_secrets_in_json(value) == masked
+
+
+def test_json_of_any_depth_is_masked() -> None:
+    value: Any = S
+    for _ in range(900):
+        value = [value]
+    assert S not in str(mask_secrets_in_json(value))
