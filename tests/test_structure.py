@@ -55,7 +55,7 @@ WRITING = {
     "update_or_create",
 }
 #: Where Django's admin saves or deletes what its form or its list holds.
-HOOKS = {"save_model", "delete_model", "delete_queryset"}
+HOOKS = {"save_model", "delete_model"}
 
 
 def test_the_top_level_has_only_known_entries() -> None:

@@ -16,6 +16,8 @@ from scheduled_tasks.admin.form_page import FormPage
 
 #: The name of the submit button, which tells the form from the request that led to it.
 CONFIRMED = "confirmed"
+#: The name of Django's action that deletes.
+DELETE = "delete_selected"
 MAX_REASON_LENGTH = 1_000
 
 
@@ -46,15 +48,17 @@ class ResolveForm(forms.Form):
 class Confirmation:
     """What the page asks, and what it does once the user has confirmed.
 
-    ``confirmed`` is called with the reason. ``subjects`` name what is about to change,
-    ``breadcrumbs`` are pairs of URL and label, and ``hidden`` is posted along with the form.
+    ``confirmed`` is called with the reason; it may return a page to show instead of ``back_url``.
+    ``subjects`` name what is about to change, ``breadcrumbs`` are pairs of URL and label, and
+    ``hidden`` is posted along with the form. Without a ``form``, nothing can be confirmed.
     """
 
     title: str
     submit_label: str
-    form: type[forms.Form]
-    confirmed: Callable[[str], None]
+    form: type[forms.Form] | None
+    confirmed: Callable[[str], HttpResponse | None]
     back_url: str
+    submit_name: str = CONFIRMED
     subjects: Sequence[str] = ()
     help_text: str = ""
     breadcrumbs: Sequence[tuple[str, Any]] = ()
@@ -74,11 +78,11 @@ class ConfirmationPage(FormPage):
 
     def respond(self) -> HttpResponse:
         confirmation = self.confirmation
-        posted = CONFIRMED in self.request.POST
-        form = confirmation.form(self.request.POST if posted else None)
-        if posted and form.is_valid():
-            confirmation.confirmed(form.cleaned_data.get("reason", ""))
-            return HttpResponseRedirect(confirmation.back_url)
+        posted = confirmation.submit_name in self.request.POST
+        form = (confirmation.form or forms.Form)(self.request.POST if posted else None)
+        if posted and confirmation.form and form.is_valid():
+            page = confirmation.confirmed(form.cleaned_data.get("reason", ""))
+            return page or HttpResponseRedirect(confirmation.back_url)
         return self.render(
             form,
             title=confirmation.title,
@@ -88,5 +92,6 @@ class ConfirmationPage(FormPage):
             help_text=confirmation.help_text,
             breadcrumbs=confirmation.breadcrumbs,
             hidden=confirmation.hidden,
-            submit_name=CONFIRMED,
+            submit_name=confirmation.submit_name,
+            may_submit=confirmation.form is not None,
         )

@@ -31,6 +31,7 @@ class FormPage:
             "opts": self.opts,
             "title": title,
             "submit_label": submit_label,
+            "may_submit": True,
             "form": form,
             "adminform": as_fieldset(form),
             "media": self.media + form.media,

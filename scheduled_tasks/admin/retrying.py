@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import router
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from scheduled_tasks.models.sql.transactions import in_transaction
@@ -31,12 +30,6 @@ class RetryingAdmin(admin.ModelAdmin):
         """Confirm or delete; retry after a conflict."""
         view = super().delete_view
         return self.retried(request, lambda: view(request, *args, **options))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Delete the selected rows in one transaction."""
-        delete = super().delete_queryset
-        using = router.db_for_write(self.model)
-        in_transaction(lambda: delete(request, queryset), using=using)
 
     def retried(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         """Return the response of a view, which is retried after conflicts if it writes."""

@@ -14,8 +14,8 @@ worker, ``operations`` and the admin. The rules, and which module to read for ea
 
 Read ``decisions`` first (what becomes of slots, without a query), then ``firing``, ``claiming`` and
 ``ending``. ``transitions`` is the one place where a row changes its status, and every final status
-passes ``aftermath``. ``editing`` is what follows when a task is saved or deleted, and ``pausing``
-begins and ends global pauses.
+passes ``aftermath``. ``editing`` is what follows when a task is saved or deleted, ``bulk_editing``
+the same for many tasks, and ``pausing`` begins and ends global pauses.
 
 Transactions lock states of tasks before executions, and each in ascending id. Every UPDATE is
 guarded: locks are for speed, guards and unique constraints for correctness.

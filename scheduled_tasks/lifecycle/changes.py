@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +22,29 @@ def record_change(
     reason: str = "",
 ) -> None:
     """Record a change; ``fields`` holds the old and the new value of each."""
-    TaskChange.objects.using(using).create(
+    row = change_row(task, action, now, fields=fields or {}, by=by, reason=reason)
+    record_changes([row], using=using)
+
+
+def record_changes(rows: Iterable[TaskChange], *, using: str) -> None:
+    TaskChange.objects.using(using).bulk_create(rows)
+
+
+def change_row(
+    task: Task,
+    action: str,
+    now: datetime,
+    *,
+    fields: Mapping[str, tuple[Any, Any]],
+    by: str,
+    reason: str = "",
+) -> TaskChange:
+    return TaskChange(
         task_id=task.pk,
         task_name=task.name,
         action=action,
         changed_at=now,
         changed_by=by[:MAX_NAME_LENGTH],
-        fields={name: json_compatible(values) for name, values in (fields or {}).items()},
+        fields={name: json_compatible(values) for name, values in fields.items()},
         reason=reason,
     )

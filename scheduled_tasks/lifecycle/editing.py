@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -173,10 +173,7 @@ class Edit:
         if state is None:
             return
         state.task = before
-        # One call decides a limited number of slots, and an edit leaves none to the new definition:
-        # it also waits for executions that have to be replaced.
-        while state.next_run_at is not None and state.next_run_at <= self.now:
-            self.fired += decide_slots([state], self.now, using=self.using, skip=False)[0]
+        self.fired += decide_all_slots([state], self.now, using=self.using)
         state.task = self.task
 
     def set_anchor(self, before: Task | None) -> None:
@@ -215,6 +212,16 @@ class Edit:
             record_change(
                 self.task, action, self.now, using=self.using, fields=differences, by=self.by
             )
+
+
+def decide_all_slots(states: Sequence[TaskState], now: datetime, *, using: str) -> list[Fired]:
+    """Decide all slots of locked states that have come, within a transaction."""
+    fired: list[Fired] = []
+    # One call decides a limited number of slots, and an edit leaves none to the new definition:
+    # it also waits for executions that have to be replaced.
+    while due := [state for state in states if state.next_run_at and state.next_run_at <= now]:
+        fired += decide_slots(due, now, using=using, skip=False)[0]
+    return fired
 
 
 def locked_state(everything: TaskStateQuerySet, *, pk: int) -> TaskStateQuerySet:

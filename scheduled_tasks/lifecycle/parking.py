@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.stopping import withdraw
+from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task_change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.task_state import TaskState
 
@@ -46,6 +48,18 @@ def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
         park(state, problem, now, using=using)
     else:
         state.save(update_fields=["next_run_at", "covering"], using=using)
+
+
+def restart_clocks(states: Iterable[TaskState], now: datetime, *, using: str) -> None:
+    """Restart the clocks of locked tasks, within a transaction, like ``restart_clock``."""
+    followed = []
+    for state in states:
+        if problem := set_next_slot(state, now):
+            park(state, problem, now, using=using)
+        else:
+            values = {"next_run_at": state.next_run_at, "covering": state.covering}
+            followed.append((values, {"task_id": state.pk}))
+    update_each(TaskState, followed, using=using)
 
 
 def set_next_slot(state: TaskState, now: datetime) -> str:

@@ -20,6 +20,7 @@ from scheduled_tasks.lifecycle.transitions import (
 )
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
@@ -90,11 +91,16 @@ def withdraw(state: TaskState, now: datetime, *, reason: str, using: str) -> int
     One that was never claimed is skipped. One that waits for another attempt has failed, with the
     error of its last attempt.
     """
-    waiting = Execution.objects.using(using).filter(task=state.pk).queued().of_slots()
-    rows = list(waiting.locked())
+    return withdraw_all({state.pk: state}, now, reason=reason, using=using)
+
+
+def withdraw_all(states: Mapping[int, TaskState], now: datetime, *, reason: str, using: str) -> int:
+    """End the queued slots of locked tasks like ``withdraw``, within a transaction."""
+    waiting = Execution.objects.using(using).queued().of_slots()
+    rows = list(waiting.filter(AnyOf("task", list(states))).locked())
     for row in rows:
         end_unrun(row, Status.SKIPPED, reason, now)
-    end_queued(rows, {state.pk: state}, using=using)
+    end_queued(rows, states, using=using)
     return len(rows)
 
 

@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from scheduled_tasks import requeue_execution, resolve_execution, run_task_now, scheduled_task
-from scheduled_tasks.admin.executions import selection
+from scheduled_tasks.admin import selection
 from scheduled_tasks.admin.executions.requeue_page import RequeuePage
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.operations.executions import cancel_execution

@@ -13,6 +13,7 @@ from django.test import Client
 from scheduled_tasks.lifecycle.editing import Edit
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
 from scheduled_tasks.models.sql.transactions import LostRaceError
+from scheduled_tasks.models.task_state import TaskStateQuerySet
 from tests.admin.pages import act, messages, page, task_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,12 +117,15 @@ def test_a_task_is_deleted_after_a_conflict(
     assert len(messages(response)) == 1
 
 
-@pytest.mark.parametrize("action", ["disable", "delete_selected"])
-def test_actions_are_tried_again_too(
-    admin_client: Client, make_task: Make, conflicts: Make, action: str
+@pytest.mark.parametrize(
+    ("action", "cls", "verb"),
+    [("disable", TaskStateQuerySet, "lock_tasks"), ("delete_selected", Edit, "lock")],
+)
+def test_actions_are_tried_again_too(  # noqa: PLR0917
+    admin_client: Client, make_task: Make, conflicts: Make, action: str, cls: type, verb: str
 ) -> None:
     task = make_task("nightly", "shop.cleanup", "0 2 * * *")
-    met = conflicts(Edit, "lock", error=LostRaceError)
+    met = conflicts(cls, verb, error=LostRaceError)
     assert act(admin_client, action, task, post="yes").status_code == 302
     assert len(met) == 1
     assert not Task.objects.filter(enabled=True).exists()

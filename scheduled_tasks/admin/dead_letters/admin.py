@@ -17,11 +17,11 @@ from django.utils.translation import ngettext
 from scheduled_tasks.admin.base import ReadOnlyAdmin
 from scheduled_tasks.admin.confirmation import Confirmation, ConfirmationPage, ResolveForm
 from scheduled_tasks.admin.dead_letters.groups import groups, with_short_errors
-from scheduled_tasks.admin.executions.bulk_actions import BulkChange
-from scheduled_tasks.admin.executions.selection import SELECTED, as_text, newest, selected_ids
+from scheduled_tasks.admin.executions.bulk_changes import RequeueExecutions, ResolveExecutions
 from scheduled_tasks.admin.filters import CauseFilter
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.permissions import RunPermission
+from scheduled_tasks.admin.selection import SELECTED, as_text, newest, selected_ids
 from scheduled_tasks.models import DeadLetter, Execution
 
 
@@ -73,7 +73,7 @@ class DeadLetterAdmin(RunPermission, ReadOnlyAdmin):
             title=title % len(ids),
             submit_label=_("Requeue"),
             form=forms.Form,
-            confirmed=lambda _reason: BulkChange(self, request, ids).requeue(),
+            confirmed=lambda _reason: RequeueExecutions(self, request).apply(ids),
             help_text=_("Each one is run again with its own payload."),
         )
 
@@ -87,7 +87,7 @@ class DeadLetterAdmin(RunPermission, ReadOnlyAdmin):
             title=title % len(ids),
             submit_label=_("Resolve"),
             form=ResolveForm,
-            confirmed=BulkChange(self, request, ids).resolve,
+            confirmed=lambda reason: ResolveExecutions(self, request, reason).apply(ids),
             help_text=_("They will be marked resolved and not run again."),
         )
 

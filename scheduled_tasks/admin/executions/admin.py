@@ -120,6 +120,12 @@ class ExecutionAdmin(
         ),
     )
 
+    def has_delete_permission(self, request: HttpRequest, obj: Execution | None = None) -> bool:
+        """Refuse for running executions: their worker could not record how they end."""
+        if obj is not None and obj.status == Execution.Status.RUNNING:
+            return False
+        return super().has_delete_permission(request, obj)
+
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Defer long columns, except for the beginning of the reason and the error."""
         return without_long_columns(queryset)

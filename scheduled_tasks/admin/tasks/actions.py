@@ -1,127 +1,110 @@
-"""The actions of the list of tasks: enable, disable, run now, pause, resume, reset to code."""
+"""The actions of the list of tasks, for selections of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin, messages
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.bulk import BulkAdmin
+from scheduled_tasks.admin.confirmation import DELETE, Confirmation, ConfirmationPage
 from scheduled_tasks.admin.permissions import user_of
-from scheduled_tasks.admin.tasks.pause_page import PauseTasksPage
-from scheduled_tasks.exceptions import ErrorsByField, ScheduledTasksError
-from scheduled_tasks.models import Execution, Task
-from scheduled_tasks.operations.tasks import (
-    disable_task,
-    enable_task,
-    pause_task,
-    reset_task_to_code,
-    resume_task,
-    run_task_now,
+from scheduled_tasks.admin.selection import (
+    MAX_NAMED,
+    SELECTED,
+    as_text,
+    names_of,
+    selected_ids,
 )
+from scheduled_tasks.admin.tasks.bulk_changes import (
+    DeleteTasks,
+    PauseTasks,
+    ResetTasksToCode,
+    ResumeTasks,
+    RunTasksNow,
+    SwitchTasks,
+)
+from scheduled_tasks.admin.tasks.pause_page import PauseTasksPage
+from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.task_state import UNDECLARED
+from scheduled_tasks.operations.tasks import run_task_now
 
 
-class TaskActions(admin.ModelAdmin):
+class TaskActions(BulkAdmin):
     """The actions. A task that cannot be changed is reported and does not stop the others."""
 
     actions = ("enable", "disable", "run_now", "pause", "end_pause", "reset_to_code")
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        count = self.set_enabled(request, queryset.filter(enabled=False), enabled=True)
-        self.report(request, ngettext("%d task enabled.", "%d tasks enabled.", count), count)
+    def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        ids = selected_ids(self, request, queryset)
+        return SwitchTasks(self, request, enabled=True).apply(ids)
 
     @admin.action(description=_("Disable selected tasks"), permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        count = self.set_enabled(request, queryset.filter(enabled=True), enabled=False)
-        self.report(request, ngettext("%d task disabled.", "%d tasks disabled.", count), count)
+    def disable(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        ids = selected_ids(self, request, queryset)
+        return SwitchTasks(self, request, enabled=False).apply(ids)
 
     @admin.action(description=_("Run selected tasks now"), permissions=["run"])
-    def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
         """Queue one execution of each task, with its own payload."""
-        count = 0
-        for task in queryset:
-            try:
-                self.queue_run(request, task)
-                count += 1
-            except ScheduledTasksError as error:
-                self.report_refused_run(request, task, error)
-        if count:
-            message = ngettext("%d execution queued.", "%d executions queued.", count)
-            self.report(request, message, count)
+        return RunTasksNow(self, request).apply(selected_ids(self, request, queryset))
 
     @admin.action(description=_("Pause selected tasks…"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
         """Ask until when and why, then pause the tasks."""
-        tasks = list(queryset)
-
-        def pause(until: datetime, reason: str) -> None:
-            count = 0
-            for task in tasks:
-                with self.reporting_errors(request, task):
-                    pause_task(task, until, reason=reason, by=user_of(request))
-                    self.log_change(request, task, _g("Paused."))
-                    count += 1
-            self.report(request, ngettext("%d task paused.", "%d tasks paused.", count), count)
-
-        return PauseTasksPage(self, request, tasks, pause).respond()
+        ids = selected_ids(self, request, queryset)
+        return PauseTasksPage(
+            self,
+            request,
+            ids,
+            lambda until, reason: PauseTasks(self, request, until, reason).apply(ids),
+        ).respond()
 
     @admin.action(description=_("Resume selected tasks"), permissions=["change"])
-    def end_pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        count = 0
-        for task in queryset.filter(paused_until__gt=timezone.now()):
-            with self.reporting_errors(request, task):
-                resume_task(task, by=user_of(request))
-                self.log_change(request, task, _g("Resumed."))
-                count += 1
-        self.report(request, ngettext("%d task resumed.", "%d tasks resumed.", count), count)
+    def end_pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return ResumeTasks(self, request).apply(selected_ids(self, request, queryset))
 
     @admin.action(description=_("Reset selected tasks to code"), permissions=["change"])
-    def reset_to_code(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+    def reset_to_code(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
         """Undo what people changed in tasks that are declared in code."""
-        count = 0
-        for task in [task for task in queryset if task.changed_from_code]:
-            with self.reporting_errors(request, task):
-                # Before the reset, after which nothing differs.
-                message = _g("Reset to code: %s.") % ", ".join(task.changed_from_code)
-                reset_task_to_code(task, by=user_of(request))
-                self.log_change(request, task, message)
-                count += 1
-        self.report(request, ngettext("%d task reset.", "%d tasks reset.", count), count)
+        return ResetTasksToCode(self, request).apply(selected_ids(self, request, queryset))
 
-    def set_enabled(self, request: HttpRequest, queryset: QuerySet[Task], *, enabled: bool) -> int:
-        """Enable or disable each task, with a log entry. Return the count."""
-        switch = enable_task if enabled else disable_task
-        message = _g("Enabled.") if enabled else _g("Disabled.")
-        count = 0
-        for task in queryset:
-            with self.reporting_errors(request, task):
-                switch(task, by=user_of(request))
-                self.log_change(request, task, message)
-                count += 1
-                if enabled and task.state.parked_at:
-                    parked = _g("%(task)s is parked: %(reason)s")
-                    names = {"task": task.name, "reason": task.state.parked_reason}
-                    self.message_user(request, parked % names, messages.WARNING)
-        return count
-
-    @contextmanager
-    def reporting_errors(self, request: HttpRequest, task: Task) -> Iterator[None]:
-        """Report an error with the name of the task, for example that it was deleted."""
-        try:
-            yield
-        except ScheduledTasksError as error:
-            self.message_user(request, f"{task.name}: {error}", messages.ERROR)
+    def delete_many(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse:
+        """Ask whether to delete, then delete; refuse while tasks declared in code are selected."""
+        ids = selected_ids(self, request, queryset)
+        declared = declared_in_code(ids)
+        title = ngettext("Delete %d task", "Delete %d tasks", len(ids))
+        page = request.get_full_path()
+        confirmation = Confirmation(
+            title=title % len(ids),
+            submit_label=_g("Yes, delete"),
+            submit_name="post",
+            form=None if declared else forms.Form,
+            confirmed=lambda _reason: DeleteTasks(self, request).apply(ids),
+            back_url=page,
+            subjects=declared or names_of(Task.objects.only("name"), ids),
+            help_text=_g(
+                "Are you sure? Queued executions are cancelled. The history of executions stays."
+            ),
+            breadcrumbs=[(page, capfirst(self.opts.verbose_name_plural))],
+            hidden={
+                "action": DELETE,
+                ACTION_CHECKBOX_NAME: str(ids[0]) if ids else "0",
+                SELECTED: as_text(ids),
+            },
+        )
+        return ConfirmationPage(self, request, confirmation).respond()
 
     def queue_run(
         self,
@@ -139,16 +122,14 @@ class TaskActions(admin.ModelAdmin):
         self.log_change(request, task, message % execution.pk)
         return execution
 
-    def report(self, request: HttpRequest, message: str, count: int) -> None:
-        level = messages.SUCCESS if count else messages.INFO
-        self.message_user(request, message % count, level)
 
-    def report_refused_run(
-        self, request: HttpRequest, task: Task, error: ScheduledTasksError
-    ) -> None:
-        """Report why a task was not queued, with a link if other arguments would help."""
-        message = format_html("{}: {}", task.name, error)
-        if isinstance(error, ErrorsByField):
-            page = url(self.admin_site, "task_run", task.pk)
-            message = format_html('{} <a href="{}">{}</a>', message, page, _g("Enter arguments"))
-        self.message_user(request, message, messages.ERROR)
+def declared_in_code(ids: Sequence[int]) -> list[str]:
+    """Return why selected tasks cannot be deleted: a sentence for each of the first ones."""
+    tasks = Task.objects.filter(AnyOf("pk", ids), origin=Task.Origin.CODE)
+    names = list(
+        tasks.exclude(state__parked_reason=UNDECLARED).values_list("name", flat=True)[
+            : MAX_NAMED + 1
+        ]
+    )
+    protected = _g("%s: declared in code. Disable it instead.")
+    return [protected % name for name in names[:MAX_NAMED]] + ["…"] * (len(names) > MAX_NAMED)

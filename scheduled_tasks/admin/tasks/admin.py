@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -143,11 +142,6 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:
         obj.delete(by=user_of(request))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        """Delete one by one: each deletion locks the state of its task."""
-        for task in queryset:
-            task.delete(by=user_of(request))
 
     def get_urls(self) -> list[URLPattern]:
         run_now = path(

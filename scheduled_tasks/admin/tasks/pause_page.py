@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.form_page import FormPage
+from scheduled_tasks.admin.selection import SELECTED, as_text, names_of
 from scheduled_tasks.admin.validators import validate_future
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import refuse_unshowable
@@ -51,30 +52,34 @@ class PauseTasksPage(FormPage):
         self,
         admin: ModelAdmin[Any],
         request: HttpRequest,
-        tasks: Sequence[Task],
-        pause: Callable[[datetime, str], None],
+        ids: Sequence[int],
+        pause: Callable[[datetime, str], HttpResponse | None],
     ) -> None:
         super().__init__(admin, request)
-        self.tasks = tasks
+        self.ids = ids
         self.pause = pause
 
     def respond(self) -> HttpResponse | None:
-        """Pause and return None, for the list, if the form is valid; otherwise show the form."""
+        """Pause if the form is valid; otherwise show the form. Return None for the list."""
         posted = SUBMITTED in self.request.POST
         form = PauseTasksForm(self.request.POST if posted else None)
         if not (posted and form.is_valid()):
             return self.show(form)
-        self.pause(form.cleaned_data["paused_until"], form.cleaned_data["pause_reason"])
-        return None
+        return self.pause(form.cleaned_data["paused_until"], form.cleaned_data["pause_reason"])
 
     def show(self, form: forms.Form) -> HttpResponse:
-        count = len(self.tasks)
+        count = len(self.ids)
         return self.render(
             form,
             title=ngettext("Pause %d task", "Pause %d tasks", count) % count,
             submit_label=_g("Pause"),
             back_url=self.request.get_full_path(),
-            tasks=self.tasks,
-            checkbox_name=ACTION_CHECKBOX_NAME,
+            names=names_of(Task.objects.only("name"), self.ids),
+            hidden={
+                "action": "pause",
+                # Django runs no action unless a row is ticked; SELECTED has them all.
+                ACTION_CHECKBOX_NAME: str(self.ids[0]) if self.ids else "0",
+                SELECTED: as_text(self.ids),
+            },
             submit_name=SUBMITTED,
         )
