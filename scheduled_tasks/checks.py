@@ -164,7 +164,8 @@ def check_platform(**_: Any) -> list[CheckMessage]:
         Warning(
             f"The executor 'process' is limited on this platform. {' '.join(lacks)}",
             hint=(
-                "Run workers on Linux. If the limits do not matter, as in development, add "
+                "Run workers on Linux, with /proc mounted. If the limits do not matter, as in "
+                "development, add "
                 "'scheduled_tasks.W003' to SILENCED_SYSTEM_CHECKS."
             ),
             id="scheduled_tasks.W003",

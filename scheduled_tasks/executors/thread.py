@@ -28,6 +28,8 @@ from scheduled_tasks.runtime.runs import Outcome, Run
 
 logger = logging.getLogger(__name__)
 
+NO_THREAD = "The run did not begin: no thread could be started for it."
+
 
 class ThreadExecutor(Executor):
     """Runs attempts in up to ``concurrency`` daemon threads, started as they are needed.
@@ -64,13 +66,24 @@ class ThreadExecutor(Executor):
     def begin(self, run: Run) -> None:
         """Give the run to an idle thread, or to a new one below the limit."""
         if len(self._threads) < min(len(self.in_hand), self.concurrency):
-            name = f"run-{len(self._threads) + 1}"
-            thread = threading.Thread(target=self._serve, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._start_thread()
+        if not self._threads:
+            now = self.clock()
+            self.deliver(failed(run, "crash", NO_THREAD, started_at=now, finished_at=now))
+            return
         local = LocalRun(self, run, on_ignored=lambda: self._mark_stuck(run))
         self._runs[claim_of(run)] = local
         self._work.put(local)
+
+    def _start_thread(self) -> None:
+        name = f"run-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # too many threads, or too little memory, just now
+            logger.warning("no thread can be started for a run: %s", error)
+        else:
+            self._threads.append(thread)
 
     def cancel(self, execution_id: int, attempt: int, reason: str) -> None:
         """Ask one run to stop. It stays in hand until it returns."""

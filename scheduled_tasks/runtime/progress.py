@@ -45,10 +45,7 @@ class Throttle:
             if wait <= 0:
                 self._send()
             elif self._timer is None:
-                self._timer = threading.Timer(wait, self._send_later)
-                self._timer.daemon = True
-                self._timer.name = "progress"
-                start_uninterrupted(self._timer.start)
+                self._start_timer(wait)
 
     def close(self) -> None:
         """Send the latest message, if it has not been sent."""
@@ -57,6 +54,15 @@ class Throttle:
                 self._timer.cancel()
                 self._timer = None
             self._send()
+
+    def _start_timer(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._send_later)
+        timer.daemon = True
+        timer.name = "progress"
+        # Without a thread, the next update sends the message, or the end of the run does.
+        with suppress(RuntimeError):
+            start_uninterrupted(timer.start)
+            self._timer = timer
 
     def _send_later(self) -> None:
         with self._lock, suppress(RunInterrupted):  # the handler is interrupted itself

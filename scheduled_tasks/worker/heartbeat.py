@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from django.db import Error, close_old_connections, connections
+from django.db import close_old_connections, connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
@@ -109,6 +109,6 @@ class Heartbeat:
         try:
             close_old_connections()
             self.beat()
-        except Error as error:
-            logger.warning("heartbeat failed, trying again: %s", error)
+        except Exception as error:  # noqa: BLE001 -- without it, the worker is taken for lost
+            logger.warning("heartbeat failed, trying again: %s", str(error) or repr(error))
             connections.close_all()

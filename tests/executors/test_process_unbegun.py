@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,33 @@ def test_the_start_timeout_does_not_limit_the_run(
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 2)
     hand = take_in_hand(1)
     assert hand.run("spin", seconds=3).status == "success"
+
+
+@contextmanager
+def no_more_files(hand: Hand) -> Iterator[None]:
+    """Let the fork server open no more files meanwhile."""
+    limits = resource.prlimit(hand.server_pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(hand.server_pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(hand.server_pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_run_without_a_process_fails_with_reason(
+    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 1)
+    hand = take_in_hand(1)
+    hand.wait(hand.spares)
+    with no_more_files(hand):
+        for spare in hand.spares():
+            psutil.Process(spare).kill()
+        hand.wait(lambda: not hand.spares())
+        outcome = hand.run("answer")
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == (
+        "The run did not begin: no process could be started for it within 1 s "
+        "([Errno 24] Too many open files)."
+    )
+    assert hand.run("answer", value=1).result == 1

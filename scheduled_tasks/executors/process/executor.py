@@ -55,7 +55,7 @@ class ProcessExecutor(Executor):
     """
 
     can_kill = True
-    can_limit_memory = operating_system.LINUX
+    can_limit_memory = operating_system.LISTS_PROCESSES
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -61,6 +61,9 @@ def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
             return "memory", f"Exceeded the {limit} MB memory limit ({frame['peak_mb']} MB)."
         case "unbegun":
             return failure_to_begin(frame)
+        case "unforked":
+            tried = f"no process could be started for it within {frame['seconds']:g} s"
+            return "crash", f"The run did not begin: {tried} ({frame['reason']})."
     if frame.get("out_of_memory"):
         return "memory", OUT_OF_MEMORY
     return "crash", f"{exit_of(frame)}"

@@ -41,7 +41,7 @@ def usage_of(processes: Iterable[int]) -> Usage:
     for pid in processes:
         try:
             info = psutil.Process(pid).memory_full_info()
-        except psutil.Error:
+        except (psutil.Error, OSError):  # it has ended, or too many files are open
             continue
         # Pages that were swapped out are the run's as well, and USS leaves them out.
         private += info.uss + getattr(info, "swap", 0)

@@ -6,11 +6,16 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 LINUX = sys.platform.startswith("linux")
+#: Whether /proc tells about processes: it may not be mounted, as in a chroot.
+LISTS_PROCESSES = LINUX and Path("/proc/self/statm").exists()
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 #: Added to the OOM score (0 to 1000), so that the kernel kills runs before the worker.
@@ -32,11 +37,16 @@ def missing() -> list[str]:
     """Return, as sentences, what the process executor cannot do on this platform."""
     if not hasattr(os, "fork"):
         return ["It needs a POSIX system."]
-    if LINUX:
+    if LISTS_PROCESSES:
         return []
-    return [
+    lacks = [
         "memory_limit_mb has no effect: memory cannot be measured by process.",
         "A process that a run starts and detaches from its process group may outlive the run.",
+    ]
+    if LINUX:
+        return ["/proc is not mounted.", *lacks]
+    return [
+        *lacks,
         "If the fork server is killed, runs end only when they next report to it.",
         "Each run starts in a fresh interpreter: forking a loaded one is not safe here.",
     ]
@@ -127,6 +137,12 @@ def children_of(pid: int) -> list[int]:
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- as in text_of
             found += map(int, text_of(f"/proc/{pid}/task/{task}/children").split())
     return found
+
+
+def processes() -> Iterator[psutil.Process]:
+    """Yield the processes of this machine; none if the system does not list them."""
+    if LISTS_PROCESSES or not LINUX:
+        yield from psutil.process_iter()
 
 
 def process_tree(pid: int) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.interpreter import command
 from scheduled_tasks.executors.process.fork_server.liveness import LivenessMonitor
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
@@ -183,13 +184,20 @@ class ForkServerProcess:
             self.process.wait()
         # A process may fork just before it is killed.
         for _ in range(MAX_SWEEPS):
-            found = [process for process in psutil.process_iter() if self._is_ours(process)]
-            if not found:
+            killed = [process for process in operating_system.processes() if self._kill(process)]
+            if not killed:
                 break
-            for process in found:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(found, timeout=1)
+            psutil.wait_procs(killed, timeout=1)
+
+    def _kill(self, process: psutil.Process) -> bool:
+        """Kill a process if it comes from the server; return whether that was possible."""
+        if not self._is_ours(process):
+            return False
+        try:
+            process.kill()
+        except psutil.Error:  # it has ended, or runs as another user
+            return False
+        return True
 
     def _is_ours(self, process: psutil.Process) -> bool:
         """Whether a process comes from the server, by its session or its environment."""

@@ -32,7 +32,7 @@ class MemoryLimits:
 
     def limited(self) -> list[tuple[ChildHandle, int]]:
         """Return the children whose runs have begun and have a limit, each with its limit in MB."""
-        if not operating_system.LINUX:
+        if not operating_system.LISTS_PROCESSES:
             return []
         begun = (child for child in self.children.values() if child.begun and child.running)
         return [(child, child.memory_limit) for child in begun if child.memory_limit]

@@ -45,10 +45,10 @@ class PendingRuns:
             self._runs.remove(frame)
             self.reporter.never_begun(frame["run"], "cancelled", reason=reason)
 
-    def stop_all(self, why: str) -> None:
+    def stop_all(self, why: str, **facts: object) -> None:
         """Remove all runs and report them stopped."""
         while self._runs:
-            self.reporter.never_begun(self.pop()["run"], why)
+            self.reporter.never_begun(self.pop()["run"], why, **facts)
 
     def clear(self) -> None:
         """Remove all runs without a report: the worker is gone."""

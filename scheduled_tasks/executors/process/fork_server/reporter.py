@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Container, Sequence
-from contextlib import suppress
 
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
@@ -17,6 +17,8 @@ from scheduled_tasks.runtime.logs.printed_output import LEVELS
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
+
+logger = logging.getLogger(__name__)
 
 #: The longest time for which ends of runs are held back, if orphans cannot be killed.
 MAX_HOLD_SECONDS = 5.0
@@ -35,7 +37,7 @@ class RunReporter:
         self.known = known
         self.held: list[Frame] = []
         # Loading the project may have started helpers, as multiprocessing does; they stay.
-        self._helpers = frozenset(operating_system.children_of(os.getpid()))
+        self._spared = set(operating_system.children_of(os.getpid()))
         self._held_since: float | None = None
 
     def begun(self, child: ChildHandle) -> None:
@@ -100,11 +102,26 @@ class RunReporter:
     def kill_orphans(self) -> list[int]:
         """Kill the processes that dead runs have left behind. Return those that were found."""
         children = operating_system.children_of(os.getpid())
-        found = [pid for pid in children if pid not in self.known and pid not in self._helpers]
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return found
+        self._spared.intersection_update(
+            children
+        )  # the number of one that has ended may come again
+        found = [pid for pid in children if pid not in self.known and pid not in self._spared]
+        return [pid for pid in found if self._kill(pid)]
+
+    def _kill(self, pid: int) -> bool:
+        """Kill an orphan, unless it belongs to another user; return whether that is allowed."""
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self._spared.add(pid)
+            logger.warning(
+                "a run has left process %s behind, which runs as another user and cannot be killed",
+                pid,
+            )
+            return False
+        return True
 
 
 class ChildRecorder:

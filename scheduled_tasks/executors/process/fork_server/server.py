@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,8 @@ from scheduled_tasks.executors.process.fork_server.timeouts import Timeouts, sto
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
 from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
 from scheduled_tasks.runtime.clock import boottime
+
+logger = logging.getLogger(__name__)
 
 #: Seconds until a write or the killing of an orphan that could not be finished is tried again.
 RETRY_SECONDS = 0.005
@@ -73,6 +76,8 @@ class ForkServer:
         self.worker_gone = False
         self.next_fork = 0.0
         self.next_spare = 0.0
+        #: Since when no child could be made, None while that succeeds.
+        self.fork_failing_since: float | None = None
 
     def serve(self) -> None:
         """Serve until the worker is gone and nothing that the server has started is left."""
@@ -175,13 +180,25 @@ class ForkServer:
             return False
         try:
             child = self.spawn(self)
-        except OSError:  # too many processes, or too little memory, just now
-            self.next_fork = time.monotonic() + FORK_RETRY_SECONDS
+        except OSError as error:  # too many processes or files, or too little memory, just now
+            self.handle_failed_fork(error)
             return False
+        self.fork_failing_since = None
         self.children[child.pid] = child
         self.spares.append(child)
         self.selector.watch(child)
         return True
+
+    def handle_failed_fork(self, error: OSError) -> None:
+        """Try again soon. Fail the pending runs if no child is left whose end could help."""
+        now = time.monotonic()
+        self.next_fork = now + FORK_RETRY_SECONDS
+        if self.fork_failing_since is None:
+            self.fork_failing_since = now
+            logger.warning("no process can be started for a run, trying again: %s", error)
+        seconds = self.options.start_timeout
+        if not self.children and now - self.fork_failing_since >= seconds:
+            self.pending.stop_all("unforked", reason=str(error), seconds=seconds)
 
     def receive_from_child(self, child: ChildHandle) -> bool:
         """Handle the frames that a child has sent. Return whether there may be more."""
