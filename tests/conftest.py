@@ -21,7 +21,8 @@ from tests.support.registries import isolated
 
 #: Folders whose tests start processes and wait for them.
 STARTING_PROCESSES = tuple(
-    f"tests/{folder}/" for folder in ("commands", "concurrency", "executors", "policies")
+    f"tests/{folder}/"
+    for folder in ("commands", "concurrency", "environment", "executors", "policies")
 )
 
 

@@ -10,9 +10,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.db import DatabaseError
+
+from scheduled_tasks.models.sql.transactions import is_unusable
 
 #: What a write fails with once a pipe has no reader, or a terminal was closed.
 GONE = (errno.EPIPE, errno.EIO)
+UNUSABLE = (
+    "This database cannot be used. Is it the right one, did migrate run on it, and may this user "
+    "use the tables?"
+)
 
 
 class OutputCommand(BaseCommand):
@@ -48,9 +55,22 @@ class OutputCommand(BaseCommand):
                     discard(stream)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        output: str | None = super().execute(*args, **options)
+        with explaining_unusable_database():
+            output: str | None = super().execute(*args, **options)
         self.stdout.flush()
         return output
+
+
+@contextmanager
+def explaining_unusable_database() -> Iterator[None]:
+    """Raise CommandError instead of an error of the database that waiting does not end."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not is_unusable(error):
+            raise
+        first_line = str(error).partition("\n")[0]
+        raise CommandError(f"{UNUSABLE} ({first_line})") from error
 
 
 class Output(OutputWrapper):
@@ -58,6 +78,9 @@ class Output(OutputWrapper):
 
     def __init__(self, stream: Any, *, needed: bool = True) -> None:
         super().__init__(stream)
+        # A terminal without UTF-8 must not fail a command that names a task in Greek.
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")
         self.needed = needed
 
     def write(self, *args: Any, **options: Any) -> None:  # type: ignore[override]

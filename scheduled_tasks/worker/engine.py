@@ -148,6 +148,8 @@ class Engine:
             self.heartbeat.beat(now)  # the caller's loop has no heartbeat thread
         elif self.heartbeat.stale:  # this process was frozen, and may have been given up
             self.heartbeat.beat()
+        if self.heartbeat.problem:
+            raise self.heartbeat.problem
         if self.heartbeat.lost:
             raise WorkerLostError("This worker was given up as lost, so it exits.")
         self.executor.check()

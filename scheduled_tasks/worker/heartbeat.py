@@ -12,6 +12,7 @@ from django.db import close_old_connections, connections
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
+from scheduled_tasks.models.sql.transactions import is_unusable
 from scheduled_tasks.runtime.clock import Clock, boottime
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Heartbeat:
         self.on_lost = on_lost
         self.watching = watching
         self.lost = False
+        #: What the thread has found to be wrong with the database, if waiting does not help.
+        self.problem: Exception | None = None
         self._last_beat = boottime()
         self._next_reading = self._last_beat
         self._stop = threading.Event()
@@ -110,5 +113,8 @@ class Heartbeat:
             close_old_connections()
             self.beat()
         except Exception as error:  # noqa: BLE001 -- without it, the worker is taken for lost
+            if is_unusable(error):
+                self.problem = error
+                self.on_lost()  # the loop may have an older connection, to a file that was removed
             logger.warning("heartbeat failed, trying again: %s", str(error) or repr(error))
             connections.close_all()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import reaping
-from scheduled_tasks.lifecycle.parking import park
+from scheduled_tasks.lifecycle.parking import park, restart_clock
 from scheduled_tasks.models import Lock, OnceKey, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
@@ -18,8 +18,8 @@ from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 logger = logging.getLogger(__name__)
 
-#: Rows deleted at most in one round.
-PRUNE_BATCH_SIZE = 1000
+#: Rows deleted at most in one round, and clocks restarted.
+PRUNE_BATCH_SIZE = RESTART_BATCH_SIZE = 1000
 
 
 class Maintenance:
@@ -58,6 +58,7 @@ class Maintenance:
             self._last_sweep = now
             self.reap(now)
             self.park_orphans(now)
+            self.restart_clocks(now)
             self.prune(now)
 
     def sync_declarations(self, now: datetime) -> None:
@@ -104,6 +105,19 @@ class Maintenance:
         orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
         if ids := list(orphans):
             park_unknown(ids, known, now)
+
+    def restart_clocks(self, now: datetime) -> None:
+        """Restart the clocks of tasks that ``QuerySet.update()`` or SQL has enabled."""
+        if ids := list(TaskState.objects.on_primary().stopped(now)[:RESTART_BATCH_SIZE]):
+            restart_stopped(ids, now)
+
+
+@transactional
+def restart_stopped(ids: list[int], now: datetime, *, using: str = "") -> None:
+    """Restart these clocks, except those of tasks that are locked or have changed meanwhile."""
+    stopped = set(TaskState.objects.using(using).stopped(now).filter(pk__in=ids))
+    for state in TaskState.objects.using(using).lock_tasks(stopped, skip=True).values():
+        restart_clock(state, now, using=using)
 
 
 @transactional

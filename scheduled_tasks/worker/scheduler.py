@@ -15,7 +15,7 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.models import TaskState, Worker
 from scheduled_tasks.models.sql.notify import wake_workers
-from scheduled_tasks.models.sql.transactions import AWAY
+from scheduled_tasks.models.sql.transactions import AWAY, is_unusable
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, Tick
 from scheduled_tasks.worker.listener import Listener
@@ -82,6 +82,7 @@ class Scheduler:
         self._stops_requested = 0
         self._tick_seconds = 0.0
         self._abandoned_at: float | None = None
+        self._stop_error = ""
 
     def tick(self, now: datetime, *, lead: timedelta = NO_LEAD) -> Tick:
         """Do everything that is due at ``now``, once. See ``Engine.tick``."""
@@ -108,6 +109,8 @@ class Scheduler:
                     self._tick_seconds = time.monotonic() - begun
                     pause = self.seconds_until_next(tick, now)
                 except AWAY as error:
+                    if is_unusable(error):
+                        raise
                     failures += 1
                     self.wait_for_database(self.recover(error, failures))
                 else:
@@ -250,8 +253,10 @@ class Scheduler:
             wake_workers(TaskState.objects.all().write_alias)  # to claim what was given back
         except AWAY as error:
             connections.close_all()
-            logger.error("database error while stopping: %s", error)  # noqa: TRY400
-            return over
+            if str(error) != self._stop_error:  # once, although it is tried again and again
+                self._stop_error = str(error)
+                logger.error("database error while stopping: %s", error)  # noqa: TRY400
+            return over or is_unusable(error)
         return True
 
     def abandon(self) -> None:

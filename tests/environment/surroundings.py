@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from scheduled_tasks.models import Worker
+from tests.concurrency.runs import fresh, queue_a_run
 from tests.support.processes import LONG, ROOT, environment_of, options, wait_until
 
-PR_CAPBSET_DROP, CAP_KILL = 24, 5
+EXECUTORS = ("process", "thread")
+#: Starts a worker that may not signal processes of other users, like root in many containers.
+WITHOUT_RIGHT_TO_KILL = ("setpriv", "--bounding-set=-kill")
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_setpriv = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="needs root and setpriv, to start processes of another user",
+)
 needs_mounts = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None,
     reason="needs root and unshare, to mount file systems that only the worker sees",
@@ -59,14 +64,12 @@ class Surrounded:
 def command(
     *arguments: str,
     wrapper: Sequence[str] = (),
-    before: Callable[[], None] | None = None,
     python: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Surrounded]:
     """Start a management command on the test database.
 
-    ``wrapper`` is a command that starts it, ``before`` is called in its process first, ``python``
-    are options of the interpreter.
+    ``wrapper`` is a command that starts it, ``python`` are options of the interpreter.
     """
     # A file, not a pipe: what a run leaves behind would keep a pipe open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
@@ -76,7 +79,6 @@ def command(
             env=environment_of(**{"TEST_OPTIONS": options(), **environment}),
             stdout=output,
             stderr=output,
-            preexec_fn=before,
             process_group=0,
         )
         try:
@@ -87,10 +89,10 @@ def command(
 
 
 @contextmanager
-def worker(*arguments: str, **surroundings: object) -> Iterator[Surrounded]:
+def worker(*arguments: str, **surroundings: Any) -> Iterator[Surrounded]:
     """Run a worker, from when it has announced itself, in surroundings as for ``command``."""
     before = set(Worker.objects.values_list("pk", flat=True))
-    with command("runscheduler", "--no-sync", *arguments, **surroundings) as surrounded:  # type: ignore[arg-type]
+    with command("runscheduler", "--no-sync", *arguments, **surroundings) as surrounded:
         begun = Worker.objects.filter(state=Worker.State.RUNNING).exclude(pk__in=before)
         wait_until(
             lambda: surrounded.process.poll() is not None or begun.exists(),
@@ -99,12 +101,24 @@ def worker(*arguments: str, **surroundings: object) -> Iterator[Surrounded]:
         yield surrounded
 
 
+def works(**surroundings: Any) -> None:
+    """Check that a worker and other commands work in surroundings as for ``command``."""
+    runs = [queue_a_run("tell", name=f"tell-{name}", executor=name) for name in EXECUTORS]
+    with worker(**surroundings) as surrounded:
+        wait_until(lambda: all(fresh(run).finished for run in runs), within=LONG)
+        surrounded.stop()
+    assert [(run.status, run.attempt) for run in runs] == [("partial", 1)] * len(EXECUTORS)
+    for arguments in (["runtask", "tell-thread"], ["check"]):
+        with command(*arguments, **surroundings) as surrounded:
+            output = surrounded.wait()
+            assert surrounded.process.returncode == 0, output
+
+
+def after(commands: str) -> list[str]:
+    """Return a wrapper that runs shell commands first."""
+    return ["sh", "-ec", f'{commands}\nexec "$@"', "sh"]
+
+
 def mounted(commands: str) -> list[str]:
     """Return a wrapper that runs shell commands in a mount namespace of its own first."""
-    script = f'{commands}\nexec "$@"'
-    return ["unshare", "--mount", "--propagation=private", "sh", "-ec", script, "sh"]
-
-
-def without_the_right_to_kill() -> None:
-    """Give up the right to signal processes of other users, as containers do."""
-    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0)
+    return ["unshare", "--mount", "--propagation=private", *after(commands)]

@@ -8,12 +8,11 @@ import pytest
 from django.db import connection
 
 from tests.concurrency.runs import fresh, queue_a_run
-from tests.environment.surroundings import command, mounted, needs_mounts, worker
+from tests.environment.surroundings import mounted, needs_mounts, worker, works
 from tests.support.processes import LONG, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_mounts]
 
-EXECUTORS = ("process", "thread")
 #: Everything is read-only but what is mounted at "$TMPDIR"; a second mount of it stays writable.
 READ_ONLY = """
 mount --bind "$TMPDIR" "$TMPDIR"
@@ -30,31 +29,18 @@ done
 WITHOUT_DIRECTORY = 'cd "$TMPDIR" && mkdir gone && cd gone && rmdir "$PWD"'
 
 
-def works(wrapper: list[str], **environment: str) -> None:
-    """Check that a worker and the other commands work in these surroundings."""
-    runs = [queue_a_run("tell", name=f"tell-{name}", executor=name) for name in EXECUTORS]
-    with worker(wrapper=wrapper, **environment) as surrounded:
-        wait_until(lambda: all(fresh(run).finished for run in runs), within=LONG)
-        surrounded.stop()
-    assert [(run.status, run.attempt) for run in runs] == [("partial", 1)] * len(EXECUTORS)
-    for arguments in (["runtask", "tell-thread"], ["check"]):
-        with command(*arguments, wrapper=wrapper, **environment) as surrounded:
-            output = surrounded.wait()
-            assert surrounded.process.returncode == 0, output
-
-
 def test_a_full_temporary_directory(tmp_path: Path) -> None:
-    works(mounted(FULL), TMPDIR=str(tmp_path))
+    works(wrapper=mounted(FULL), TMPDIR=str(tmp_path))
 
 
 def test_a_directory_that_was_removed(tmp_path: Path) -> None:
-    works(mounted(WITHOUT_DIRECTORY), TMPDIR=str(tmp_path))
+    works(wrapper=mounted(WITHOUT_DIRECTORY), TMPDIR=str(tmp_path))
 
 
 def test_a_read_only_system_without_a_home(tmp_path: Path) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has to write its file.")
-    works(mounted(f"{READ_ONLY}\nunset HOME"), TMPDIR=str(tmp_path))
+    works(wrapper=mounted(f"{READ_ONLY}\nunset HOME"), TMPDIR=str(tmp_path))
 
 
 def test_without_proc_says_what_is_missing(tmp_path: Path) -> None:

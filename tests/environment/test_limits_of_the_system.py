@@ -6,14 +6,18 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines
-from tests.environment.surroundings import needs_root, without_the_right_to_kill, worker
+from tests.environment.surroundings import (
+    WITHOUT_RIGHT_TO_KILL,
+    after,
+    needs_setpriv,
+    worker,
+)
 from tests.support.processes import LONG, options, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,16 +26,12 @@ MEGABYTE = 1 << 20
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
-def limited(name: int, number: int) -> partial[None]:
-    return partial(resource.setrlimit, name, (number, number))
-
-
 def test_few_open_files_delay_runs(tmp_path: Path) -> None:
     """The fork server has files for two or three runs, whose memory it measures, too."""
     marks, release = tmp_path / "marks", tmp_path / "release"
     runs = [queue_a_run("hold", name=f"hold-{n}", memory_limit_mb=500) for n in range(6)]
     with worker(
-        before=limited(resource.RLIMIT_NOFILE, 24), MARK_FILE=str(marks), RELEASE_FILE=str(release)
+        wrapper=after("ulimit -n 24"), MARK_FILE=str(marks), RELEASE_FILE=str(release)
     ) as few:
         wait_until(lambda: "trying again: [Errno 24]" in few.output, within=LONG)
         assert len(written(marks)) < len(runs)
@@ -47,7 +47,7 @@ def test_a_run_without_a_thread_waits_or_fails(tmp_path: Path) -> None:
     """Each thread has a stack of 64 MB here, and the worker may have 32 MB more than it has."""
     marks, release = tmp_path / "marks", tmp_path / "release"
     with worker(
-        before=limited(resource.RLIMIT_STACK, 64 * MEGABYTE),
+        wrapper=after("ulimit -s 65536"),
         TEST_OPTIONS=options(EXECUTOR="thread"),
         MARK_FILE=str(marks),
         RELEASE_FILE=str(release),
@@ -90,13 +90,13 @@ def pids(tmp_path: Path) -> Iterator[Path]:
             os.kill(pid, 9)
 
 
-@needs_root
+@needs_setpriv
 def test_a_process_of_another_user_harms_no_run(tmp_path: Path, pids: Path) -> None:
     """A run leaves a process behind that the fork server may not kill."""
     marks, release = tmp_path / "marks", tmp_path / "release"
     neighbour = queue_a_run("hold")
     with worker(
-        before=without_the_right_to_kill, MARK_FILE=str(marks), RELEASE_FILE=str(release)
+        wrapper=WITHOUT_RIGHT_TO_KILL, MARK_FILE=str(marks), RELEASE_FILE=str(release)
     ) as powerless:
         wait_for_lines(marks, 1)
         run = queue_a_run("leave_process_of_other_user", {"path": str(pids)})

@@ -157,3 +157,9 @@ def say_much(context: TaskContext, lines: int) -> None:
         context.logger.info("line %s", number)
     context.record(processed=lines)
     context.checkpoint = lines
+
+
+@scheduled_task
+def print_text(text: str) -> None:
+    """Print a text."""
+    print(text)

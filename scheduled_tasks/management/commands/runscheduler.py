@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
-from scheduled_tasks.management.base import OutputCommand
+from scheduled_tasks.management.base import OutputCommand, explaining_unusable_database
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
 from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
 from scheduled_tasks.models import Worker
@@ -78,10 +78,11 @@ class Command(OutputCommand):
 
     def work(self, scheduler: Scheduler, *, once: bool) -> None:
         try:
-            (scheduler.run_once if once else scheduler.run)()
-        except (WorkerLostError, ExecutorBrokenError) as error:
+            with explaining_unusable_database():
+                (scheduler.run_once if once else scheduler.run)()
+        except (WorkerLostError, ExecutorBrokenError, CommandError) as error:
             exit_despite_threads(scheduler, f"CommandError: {error}\n")
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error)) from error
         exit_despite_threads(scheduler)
         if scheduler.unfinished:
             sys.exit(1)

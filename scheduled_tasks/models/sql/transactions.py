@@ -49,6 +49,10 @@ CONFLICTS = (
     IDLE_FOR_TOO_LONG,
 )
 MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
+UNDEFINED_TABLE, UNDEFINED_COLUMN, INSUFFICIENT_PRIVILEGE = "42P01", "42703", "42501"
+#: What SQLite says, without a code of its own, of tables and columns that are not there.
+SQLITE_MISSING = ("no such table", "no such column")
+SQLITE_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: What PostgreSQL ends by itself, each with its limit in seconds and as a part of a lease.
 LIMITS = (
     ("lock_timeout", 5.0, 1 / 12),
@@ -190,3 +194,14 @@ def is_conflict(error: DatabaseError) -> bool:
         case _, cause if cause is not None and cause.args:
             return cause.args[0] in (MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK)
     return False
+
+
+def is_unusable(error: BaseException) -> bool:
+    """Whether waiting does not help: tables or privileges are missing, or a file is damaged."""
+    match error.__cause__:
+        case sqlite3.DatabaseError() as cause:
+            damaged = getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_DAMAGED
+            return damaged or str(cause).startswith(SQLITE_MISSING)
+        case cause:
+            state = getattr(cause, "sqlstate", None)
+            return state in (UNDEFINED_TABLE, UNDEFINED_COLUMN, INSUFFICIENT_PRIVILEGE)

@@ -102,9 +102,8 @@ class RunReporter:
     def kill_orphans(self) -> list[int]:
         """Kill the processes that dead runs have left behind. Return those that were found."""
         children = operating_system.children_of(os.getpid())
-        self._spared.intersection_update(
-            children
-        )  # the number of one that has ended may come again
+        # The number of a process that has ended may be given to another one.
+        self._spared.intersection_update(children)
         found = [pid for pid in children if pid not in self.known and pid not in self._spared]
         return [pid for pid in found if self._kill(pid)]
 
