@@ -17,6 +17,7 @@ from scheduled_tasks.exceptions import (
     UnknownOption,
 )
 from scheduled_tasks.handlers.payloads.json_values import MAX_DEPTH, MAX_JSON_LENGTH, type_name
+from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
@@ -132,7 +133,7 @@ def as_json(option: str, value: Any) -> Any:
     refused = partial(refused_json, option)
     try:
         # NaN passes here: the check of the values has a better sentence for it.
-        text = json.dumps(value, cls=ExactJSONEncoder)
+        text = json.dumps(as_plain(value), cls=ExactJSONEncoder)
         read = json.loads(text)
     except RecursionError:
         raise refused(f"is nested more than {MAX_DEPTH} levels deep.") from None

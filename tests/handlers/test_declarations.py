@@ -237,9 +237,10 @@ def test_what_json_cannot_hold_is_refused_at_once(registry: HandlerRegistry) -> 
         deep = [deep]
     for value, said in (
         (object(), "cannot be written as JSON: Object of type object"),
-        (circular, "cannot be written as JSON: Circular reference"),
+        (circular, "is nested more than 100 levels deep"),
         (deep, "is nested more than 100 levels deep"),
-        ({1, 2}, "cannot be written as JSON: Object of type set"),
+        ({object: 1}, "cannot be written as JSON: Object of type type"),
+        ({1: "a", "1": "b"}, "cannot be written as JSON: two of its keys are the same text"),
         (10**5000, "has too large a number"),
         ("x" * 1_000_000, "has 1000009 characters as JSON"),
     ):

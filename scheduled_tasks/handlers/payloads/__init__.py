@@ -4,7 +4,7 @@ A function goes in, a ``PayloadSpec`` comes out. It turns JSON into the argument
 (``clean``, in the process of a run and wherever a payload is stored) and builds the form in which
 a person fills them in (``form``, in the web process).
 
-Read ``payload_spec`` first, then ``signature`` and ``argument_types``.
+Read ``payload_spec`` first, then ``signature``, ``annotations`` and ``argument_types``.
 """
 
 from __future__ import annotations

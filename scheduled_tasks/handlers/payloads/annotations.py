@@ -5,60 +5,74 @@ from __future__ import annotations
 import types
 from collections import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from functools import partial
+from dataclasses import is_dataclass
+from enum import Enum, Flag
 from inspect import Parameter
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, is_typeddict
-from uuid import UUID
 
-from django.utils.dateparse import parse_duration
+from django.db.models import Model
 
 from scheduled_tasks.handlers.payloads.argument_types import (
     ArgumentType,
-    DatetimeType,
-    DecimalType,
-    FloatType,
-    IntegerType,
     JsonType,
-    ParsedType,
     TextType,
-    aware,
 )
-from scheduled_tasks.handlers.payloads.choices import ChoiceOption, ChoiceType, choice_type
-from scheduled_tasks.handlers.payloads.json_values import flaw
+from scheduled_tasks.handlers.payloads.choices import (
+    ChoiceOption,
+    ChoiceType,
+    choice_type,
+    flag_type,
+)
+from scheduled_tasks.handlers.payloads.containers import (
+    AnnotationMeaning,
+    ListType,
+    MappingType,
+    RecordType,
+    TupleType,
+    UnionType,
+    each,
+)
+from scheduled_tasks.handlers.payloads.plain_types import PLAIN
+from scheduled_tasks.handlers.payloads.python_values import is_scalar, stored_member
+from scheduled_tasks.handlers.payloads.records import fields_of, is_named_tuple
+
+ANY_JSON = AnnotationMeaning(JsonType(), nullable=True)
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotationMeaning:
-    """The type of an argument, and whether it may be null."""
-
-    kind: ArgumentType
-    nullable: bool
+class NoJsonFormError(Exception):
+    """An annotation that no JSON value can fill; the message is a part of a sentence."""
 
 
-def read_annotation(annotation: Any) -> AnnotationMeaning:
-    """Return the argument type of an annotation, and whether it allows null."""
+#: Aliases and records that an annotation is inside.
+Inside = tuple[Any, ...]
+
+
+def read_annotation(annotation: Any, inside: Inside = ()) -> AnnotationMeaning:
+    """Return the argument type of an annotation, and whether it allows null.
+
+    Raise NoJsonFormError with a sentence for an annotation that JSON cannot fill.
+    """
     bare = unwrap(annotation)
-    match bare:
-        case Parameter.empty | None | types.NoneType:
-            return AnnotationMeaning(JsonType(), nullable=True)
-        case _ if bare is Any or bare is object:
-            return AnnotationMeaning(JsonType(), nullable=True)
+    if bare is not annotation or is_record(bare):
+        if annotation in inside:
+            raise NoJsonFormError("it refers to itself; annotate that part with dict or Any")
+        inside = (*inside, annotation)
+    if bare in {Parameter.empty, None, types.NoneType, Any, object}:
+        return ANY_JSON
     origin = get_origin(bare)
     if origin is Union or origin is types.UnionType:
-        return read_union(get_args(bare))
+        return read_union(get_args(bare), inside)
     if origin is Literal:
         values = get_args(bare)
         return AnnotationMeaning(choice_type_of(values), nullable=None in values)
-    return AnnotationMeaning(argument_type_of(bare, origin), nullable=False)
+    return AnnotationMeaning(argument_type_of(bare, origin or bare, inside), nullable=False)
 
 
 def unwrap(annotation: Any) -> Any:
     """Return the type inside Annotated, NewType and ``type`` statements."""
-    while True:
+    seen: list[Any] = []
+    while annotation not in seen:
+        seen.append(annotation)
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         elif isinstance(annotation, NewType):
@@ -66,37 +80,116 @@ def unwrap(annotation: Any) -> Any:
         elif type(annotation).__name__ == "TypeAliasType":
             # By name, because ``typing`` has this class only from Python 3.12 on.
             annotation = annotation.__value__
-        else:
-            return annotation
+    return annotation
 
 
-def read_union(members: tuple[Any, ...]) -> AnnotationMeaning:
-    """Return the type of an Optional. Other unions are JSON: the handler tells them apart."""
+def read_union(members: tuple[Any, ...], inside: Inside) -> AnnotationMeaning:
+    """Return the type of an Optional, or of several types that JSON tells apart."""
     others = [member for member in members if member is not types.NoneType]
-    readings = [read_annotation(member) for member in others]
+    readings = [read_annotation(member, inside) for member in others]
     nullable = len(others) < len(members) or any(reading.nullable for reading in readings)
-    return AnnotationMeaning(
-        readings[0].kind if len(readings) == 1 else JsonType(), nullable=nullable
+    if any(reading.is_any for reading in readings):
+        return AnnotationMeaning(JsonType(), nullable=nullable)
+    kinds = [reading.kind for reading in readings]
+    return AnnotationMeaning(kinds[0] if len(kinds) == 1 else union_of(kinds), nullable=nullable)
+
+
+def union_of(kinds: list[ArgumentType]) -> UnionType:
+    if any(sum(map(is_alike, kinds)) > 1 for is_alike in ALIKE):
+        raise NoJsonFormError("JSON cannot tell its types apart; keep one of them")
+    return UnionType(
+        name="JSON",
+        expected=" or ".join(kind.expected for kind in kinds),
+        members=tuple(sorted(kinds, key=exactness)),
     )
 
 
-def argument_type_of(annotation: Any, origin: Any) -> ArgumentType:
+def exactness(kind: ArgumentType) -> int:
+    """Return the place of a type in a union. JSON lists and objects are unlike all others."""
+    return BY_EXACTNESS.index(kind.name) if kind.name in BY_EXACTNESS else len(BY_EXACTNESS)
+
+
+def argument_type_of(annotation: Any, outer: Any, inside: Inside) -> ArgumentType:
     if annotation in PLAIN:
         return PLAIN[annotation]()
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return choice_type_of(tuple(annotation))
-    outer = origin or annotation
-    if is_typeddict(outer):
-        return an_object()
+    if is_record(outer):
+        return record_type(annotation, inside)
+    if outer is tuple:
+        return tuple_type(get_args(annotation), inside)
     if outer in LISTS:
-        return a_list()
-    if outer in CONVERTED:
-        return a_list(convert=CONVERTED[outer])
-    return an_object() if outer in OBJECTS else JsonType()
+        return list_type(get_args(annotation), LISTS[outer], inside)
+    if outer in OBJECTS:
+        return mapping_type(get_args(annotation), inside)
+    if isinstance(annotation, type):
+        if issubclass(annotation, Flag):
+            return flag_type(annotation)
+        if issubclass(annotation, Enum):
+            return choice_type_of(tuple(annotation))
+        if issubclass(annotation, Model):
+            raise NoJsonFormError(
+                "a row has no JSON form; take its primary key and read it yourself"
+            )
+    raise NoJsonFormError(
+        "it has no JSON form; use a dataclass, a TypedDict, or Any for any JSON value"
+    )
 
 
-def a_list(*, convert: Callable[[Any], Any] | None = None) -> JsonType:
-    return JsonType(name="JSON list", expected="a list", outer=list, convert=convert)
+def is_record(annotation: Any) -> bool:
+    is_class = isinstance(annotation, type)
+    return is_class and (
+        is_typeddict(annotation) or is_named_tuple(annotation) or is_dataclass(annotation)
+    )
+
+
+def record_type(annotation: Any, inside: Inside) -> RecordType:
+    try:
+        hints, required = fields_of(annotation)
+    except (NameError, TypeError) as error:
+        raise NoJsonFormError(f"its fields cannot be resolved ({error})") from None
+    fields = {}
+    for name, hint in hints.items():
+        try:
+            fields[name] = read_annotation(hint, inside)
+        except NoJsonFormError as error:
+            raise NoJsonFormError(f"its field {name}: {error}") from None
+    return RecordType(
+        name=f"JSON object with {', '.join(fields) or 'no keys'}",
+        expected="an object",
+        outer=dict,
+        make=dict if is_typeddict(annotation) else annotation,
+        fields=fields,
+        required=required,
+        positional=is_named_tuple(annotation),
+    )
+
+
+def list_type(arguments: tuple[Any, ...], make: Callable[[Any], Any], inside: Inside) -> ListType:
+    item = read_annotation(arguments[0], inside) if arguments else ANY_JSON
+    return ListType(
+        name=each(item, "JSON list"), expected="a list", outer=list, item=item, make=make
+    )
+
+
+def tuple_type(arguments: tuple[Any, ...], inside: Inside) -> ListType | TupleType:
+    if not arguments or arguments[-1] is Ellipsis:
+        return list_type(arguments[:1], tuple, inside)
+    items = tuple(read_annotation(argument, inside) for argument in arguments)
+    return TupleType(name=f"JSON list of {len(items)}", expected="a list", outer=list, items=items)
+
+
+def mapping_type(arguments: tuple[Any, ...], inside: Inside) -> MappingType:
+    key, item = (read_annotation(argument, inside) for argument in arguments or (str, Any))
+    if key.is_any:
+        key = AnnotationMeaning(TextType(), nullable=False)
+    if key.nullable or (isinstance(key.kind, JsonType)):
+        raise NoJsonFormError("the keys of an object are text; use str or a type that is one text")
+    return MappingType(
+        name=each(item, "JSON object", "each value"),
+        expected="an object",
+        outer=dict,
+        key=key.kind,
+        item=item,
+    )
 
 
 def an_object() -> JsonType:
@@ -109,76 +202,48 @@ def choice_type_of(values: tuple[Any, ...]) -> ChoiceType:
 
 
 def option_of(value: Any) -> ChoiceOption:
-    """Return the option of a value.
-
-    Members of an Enum are stored by value if all values of that Enum are JSON scalars, so that a
-    member can be renamed; otherwise by name.
-    """
+    """Return the option of a value of a Literal or a member of an Enum."""
     if not isinstance(value, Enum):
+        if not is_scalar(value):
+            raise NoJsonFormError(f"{value!r} has no JSON form; use text or a number")
         return ChoiceOption(label=str(value), stored=value, value=value)
-    by_value = all(is_scalar(member.value) for member in type(value))
-    label = str(getattr(value, "label", value.value if by_value else value.name))
-    return ChoiceOption(label=label, stored=value.value if by_value else value.name, value=value)
+    stored = stored_member(value)
+    label = str(getattr(value, "label", stored))
+    return ChoiceOption(label=label, stored=stored, value=value)
 
 
-def is_scalar(value: Any) -> bool:
-    """Whether a value of an Enum is the same after a round trip through JSON."""
-    return type(value) in {str, int, bool, float} and flaw(value) is None
-
-
-def clock_time(text: str) -> time | None:
-    """Return the time of day of an ISO text, None if it has an offset, which means nothing."""
-    found = time.fromisoformat(text)
-    return found if found.tzinfo is None else None
-
-
-def finite(text: str) -> Decimal | None:
-    """Return the decimal number of a text, None if it is not finite."""
-    found = Decimal(text)
-    return found if found.is_finite() else None
-
-
-def flag() -> ChoiceType:
-    """Return the choice between true and false."""
-    return choice_type(
-        [
-            ChoiceOption("Yes", stored=True, value=True),
-            ChoiceOption("No", stored=False, value=False),
-        ],
-        name="yes or no",
-        expected="true or false",
-    )
-
-
-LISTS = {list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection}
-OBJECTS = {dict, abc.Mapping, abc.MutableMapping}
-CONVERTED: Mapping[Any, Callable[[Any], Any]] = {
-    tuple: tuple,
+LISTS: Mapping[Any, Callable[[Any], Any]] = {
+    list: list,
+    abc.Sequence: list,
+    abc.MutableSequence: list,
+    abc.Iterable: list,
+    abc.Collection: list,
     set: set,
     frozenset: frozenset,
     abc.Set: set,
     abc.MutableSet: set,
 }
-PLAIN: Mapping[Any, Callable[[], ArgumentType]] = {
-    bool: flag,
-    int: IntegerType,
-    float: FloatType,
-    str: TextType,
-    date: partial(ParsedType, "date", 'a date such as "2026-01-31"', date.fromisoformat, "date"),
-    datetime: partial(
-        DatetimeType,
-        "date and time",
-        'a date and time such as "2026-01-31T09:00:00+00:00"; without an offset, '
-        "one that comes exactly once in the current time zone",
-        aware,
-        "datetime-local",
-    ),
-    time: partial(ParsedType, "time of day", 'a time of day such as "09:30"', clock_time),
-    timedelta: partial(
-        ParsedType, "duration", 'a duration such as "1 02:30:00" or "P1DT2H30M"', parse_duration
-    ),
-    Decimal: partial(
-        DecimalType, "decimal number", 'a decimal number such as "1.10"', finite, "number"
-    ),
-    UUID: partial(ParsedType, "UUID", "a UUID such as 00000000-0000-4000-8000-000000000000", UUID),
-}
+OBJECTS = {dict, abc.Mapping, abc.MutableMapping}
+#: The order in which a union tries its types, by name: one that reads fewer texts comes first.
+BY_EXACTNESS = (
+    "yes or no",
+    "choice",
+    "sum of flags",
+    "whole number",
+    "number",
+    "UUID",
+    "decimal number",
+    "date",
+    "time of day",
+    "date and time",
+    "duration",
+    "bytes",
+    "path",
+    "text",
+)
+#: At most one of a group can be in a union: all of them read the same JSON.
+ALIKE = (
+    lambda kind: kind.name in {"text", "path", "bytes"},
+    lambda kind: isinstance(kind, (ListType, TupleType)),
+    lambda kind: isinstance(kind, (MappingType, RecordType)),
+)

@@ -4,11 +4,12 @@
     ├── IntegerType       int
     ├── FloatType         float
     ├── TextType          str
-    ├── ParsedType        what is text in JSON: date, time, timedelta, UUID
+    │   └── PathType          Path
+    ├── ParsedType        what is text in JSON: date, time, timedelta, UUID, bytes
     │   ├── DecimalType       Decimal, which may be a number in JSON, too
     │   └── DatetimeType      datetime, always aware
     ├── ChoiceType        bool, Literal, Enum; see choices.py
-    └── JsonType          everything else
+    └── JsonType          any JSON; the bases of lists, objects and unions, see containers.py
 
 ``parse`` turns what a person typed into a JSON value, ``read`` a JSON value into the Python value
 of the call, ``render`` a JSON value into what a person sees. The first two raise ValueError with a
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from django import forms
@@ -33,6 +35,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from scheduled_tasks.handlers.payloads.json_values import type_name
+from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
@@ -62,7 +65,7 @@ class ArgumentType(ABC):
         if value is None:
             return "none"
         try:
-            return self.render(json.loads(json.dumps(value, cls=ExactJSONEncoder)))
+            return self.render(json.loads(json.dumps(as_plain(value), cls=ExactJSONEncoder)))
         except (TypeError, ValueError):
             return ""
 
@@ -150,6 +153,21 @@ class TextType(ArgumentType):
 
 
 @dataclass(frozen=True, slots=True)
+class PathType(TextType):
+    """Paths of files, as text."""
+
+    name: str = "path"
+    expected: str = 'a path such as "/srv/reports"'
+    make: Callable[[str], PurePath] = Path
+
+    def read(self, value: Any) -> Any:
+        """Return the path of the text."""
+        if not isinstance(value, str):
+            ArgumentType.refuse(self, value)
+        return self.make(value)
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedType(ArgumentType):
     """Values that are text in JSON. ``convert`` raises, or returns None, for invalid text."""
 
@@ -214,21 +232,17 @@ class DatetimeType(ParsedType):
 
 @dataclass(frozen=True, slots=True)
 class JsonType(ArgumentType):
-    """Any JSON value, or those of one outer type. ``convert`` makes a list a tuple or a set."""
+    """Any JSON value, or those of one outer type."""
 
     name: str = "JSON"
     expected: str = "a JSON value"
     outer: type[Any] = object
-    convert: Callable[[Any], Any] | None = None
 
     def read(self, value: Any) -> Any:
         """Return the value, if it has the right outer type."""
         if not isinstance(value, self.outer):
             self.refuse(value)
-        try:
-            return value if self.convert is None else self.convert(value)
-        except TypeError:
-            raise ValueError("must hold plain values only, no lists or objects.") from None
+        return value
 
     def parse(self, text: str) -> Any:
         """Return the JSON value of the text."""
@@ -248,11 +262,8 @@ class JsonType(ArgumentType):
         """Return a default as JSON in one line."""
         if value is None:
             return "none"
-        if isinstance(value, (set, frozenset)):
-            # The order of a set may differ between processes.
-            value = sorted(value, key=str)
         try:
-            return json.dumps(value, ensure_ascii=False, cls=ExactJSONEncoder)
+            return json.dumps(as_plain(value), ensure_ascii=False, cls=ExactJSONEncoder)
         except (TypeError, ValueError):
             return ""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Flag
 from typing import Any
 
-from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
+from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, IntegerType, shorten
 
 SHOWN_OPTIONS = 20
 
@@ -65,6 +66,30 @@ class ChoiceType(ArgumentType):
     def choices(self) -> Mapping[str, ChoiceOption]:
         """The options by their text in the page."""
         return {self.render(option.stored): option for option in self.options}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagType(IntegerType):
+    """Members of a Flag, combined: stored as the number that their bits make."""
+
+    flag: type[Flag]
+
+    def read(self, value: Any) -> Any:
+        """Return the members of the number."""
+        try:
+            return self.flag(IntegerType.read(self, value))
+        except ValueError:
+            raise ValueError(f"must be {self.expected}.") from None
+
+    def show(self, value: Any) -> str:
+        return str(value.name) if isinstance(value, Flag) else ArgumentType.show(self, value)
+
+
+def flag_type(flag: type[Flag]) -> FlagType:
+    """Return the sum of the members of a Flag."""
+    bits = " ".join(f"{member.name}={member.value}" for member in flag)
+    expected = f"a whole number, the sum of {shorten(bits)}"
+    return FlagType(name="sum of flags", expected=expected, flag=flag)
 
 
 def choice_type(

@@ -33,7 +33,7 @@ class PayloadSpec:
         cls, function: Callable[..., Any], *, form: type[forms.Form] | None = None
     ) -> Self:
         """Return the spec of a function. Raise InvalidHandler if it cannot be a handler."""
-        signature = read_signature(function)
+        signature = read_signature(function, from_form=form is not None)
         if form is not None:
             check_custom_form(function, form, signature)
         return cls(signature, form)

@@ -11,7 +11,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from django.utils.text import capfirst
 
 from scheduled_tasks.exceptions import InvalidHandler
-from scheduled_tasks.handlers.payloads.annotations import read_annotation, unwrap
+from scheduled_tasks.handlers.payloads.annotations import (
+    ANY_JSON,
+    NoJsonFormError,
+    read_annotation,
+    unwrap,
+)
 from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
 from scheduled_tasks.runtime.context import TaskContext
 
@@ -72,14 +77,17 @@ class Signature:
     kwargs_name: str | None
 
 
-def read_signature(function: Any) -> Signature:
-    """Return the parameters of the function that a payload can hold, or raise InvalidHandler."""
+def read_signature(function: Any, *, from_form: bool = False) -> Signature:
+    """Return the parameters of the function that a payload can hold, or raise InvalidHandler.
+
+    With ``from_form``, a form of its own makes the values, so annotations may be of any kind.
+    """
     refuse_non_function(function)
     declared = parameters_of(function)
     context = context_among(function, declared)
     return Signature(
         parameters=tuple(
-            read_parameter(function, declaration)
+            read_parameter(function, declaration, from_form=from_form)
             for declaration in declared
             if declaration.kind is not declaration.VAR_KEYWORD and declaration.name != context
         ),
@@ -147,11 +155,20 @@ def asks_for_context(function: Callable[..., Any], declaration: inspect.Paramete
     return annotation is TaskContext
 
 
-def read_parameter(function: Callable[..., Any], declaration: inspect.Parameter) -> Parameter:
+def read_parameter(
+    function: Callable[..., Any], declaration: inspect.Parameter, *, from_form: bool
+) -> Parameter:
     try:
         reading = read_annotation(resolve(function, declaration))
     except TypeError as error:
         raise unresolved(function, declaration, error) from None
+    except NoJsonFormError as error:
+        if not from_form:
+            raise InvalidHandler(
+                f"the annotation {written(declaration.annotation)!r} of parameter "
+                f"{declaration.name!r} of {name_of(function)} cannot be filled from JSON: {error}."
+            ) from None
+        reading = ANY_JSON
     return Parameter(
         name=declaration.name,
         kind=reading.kind,

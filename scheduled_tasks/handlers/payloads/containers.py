@@ -1,0 +1,178 @@
+"""Arguments that hold others: lists, tuples, sets, objects, records, and unions of types."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from scheduled_tasks.handlers.payloads.argument_types import (
+    ArgumentType,
+    FloatType,
+    IntegerType,
+    JsonType,
+    shorten,
+)
+from scheduled_tasks.handlers.payloads.choices import ChoiceType
+from scheduled_tasks.handlers.payloads.json_values import type_name
+
+MAX_EXPECTED_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationMeaning:
+    """The type of an argument, and whether it may be null."""
+
+    kind: ArgumentType
+    nullable: bool
+
+    def read(self, value: Any) -> Any:
+        """Return the Python value of a JSON value, or raise ValueError with a sentence."""
+        if value is not None:
+            return self.kind.read(value)
+        if not self.nullable:
+            raise ValueError("may not be null.")
+        return None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it holds any JSON value."""
+        return type(self.kind) is JsonType and self.kind.outer is object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListType(JsonType):
+    """A JSON list whose items have one type. ``make`` turns it into a tuple or a set."""
+
+    item: AnnotationMeaning
+    make: Callable[[Any], Any] = list
+
+    def read(self, value: Any) -> Any:
+        """Return the items in the declared container."""
+        items = read_items(JsonType.read(self, value), lambda _: self.item)
+        try:
+            return self.make(items)
+        except TypeError:
+            raise ValueError("must hold plain values only, no lists or objects.") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TupleType(JsonType):
+    """A JSON list of a fixed length, each of whose items has its own type."""
+
+    items: tuple[AnnotationMeaning, ...]
+
+    def read(self, value: Any) -> Any:
+        found = JsonType.read(self, value)
+        if len(found) != len(self.items):
+            raise ValueError(f"must be a list of {len(self.items)}, not of {len(found)}.")
+        return tuple(read_items(found, self.items.__getitem__))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingType(JsonType):
+    """A JSON object whose values have one type, and whose keys are read from their text."""
+
+    key: ArgumentType
+    item: AnnotationMeaning
+
+    def read(self, value: Any) -> Any:
+        found = {}
+        for text, item in JsonType.read(self, value).items():
+            with within(f"key {shorten(text)!r}"):
+                key = read_key(self.key, text)
+            with within(f"value of {shorten(text)!r}"):
+                found[key] = self.item.read(item)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordType(JsonType):
+    """A JSON object with known keys: a dataclass, a TypedDict, or a NamedTuple.
+
+    A NamedTuple may also be a list, which is what JSON makes of it.
+    """
+
+    make: Callable[..., Any]
+    fields: Mapping[str, AnnotationMeaning]
+    required: frozenset[str]
+    positional: bool = False
+
+    def read(self, value: Any) -> Any:
+        if self.positional and isinstance(value, list):
+            if len(value) > len(self.fields):
+                raise ValueError(f"must be a list of {len(self.fields)}, not of {len(value)}.")
+            value = dict(zip(self.fields, value, strict=False))
+        given = JsonType.read(self, value)
+        if refusal := self.refusal_of_keys(given):
+            raise ValueError(refusal)
+        found = {}
+        for name, item in given.items():
+            with within(name):
+                found[name] = self.fields[name].read(item)
+        try:
+            return self.make(**found)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"is refused by {self.make.__name__}: {error}.") from None
+
+    def refusal_of_keys(self, given: Mapping[str, Any]) -> str:
+        """Return what is wrong with the keys, "" if nothing is."""
+        for name in given:
+            if name not in self.fields:
+                near = difflib.get_close_matches(name, self.fields, n=1)
+                advice = f"did you mean {near[0]}?" if near else f"there are {self.listed}."
+                return f"has an unknown key {shorten(name)!r}; {advice}"
+        missing = [name for name in self.fields if name in self.required and name not in given]
+        return f"lacks {', '.join(missing)}." if missing else ""
+
+    @property
+    def listed(self) -> str:
+        return ", ".join(self.fields) or "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnionType(JsonType):
+    """One of several types. The first that can read a value does, so the order is by exactness."""
+
+    members: tuple[ArgumentType, ...]
+
+    def read(self, value: Any) -> Any:
+        for member in self.members:
+            try:
+                return member.read(value)
+            except ValueError:
+                continue
+        raise ValueError(f"must be {self.expected}, not {type_name(value)}.")
+
+
+@contextmanager
+def within(part: str) -> Iterator[None]:
+    """Say of an error in a part of a value which part it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{part}: {error}") from None
+
+
+def read_items(items: list[Any], meaning_at: Callable[[int], AnnotationMeaning]) -> list[Any]:
+    found = []
+    for number, item in enumerate(items):
+        with within(f"item {number + 1}"):
+            found.append(meaning_at(number).read(item))
+    return found
+
+
+def read_key(kind: ArgumentType, text: str) -> Any:
+    """Return the Python value of the key of an object, which is text for numbers, too."""
+    if isinstance(kind, (IntegerType, FloatType, ChoiceType)):
+        return kind.read(kind.parse(text))
+    return kind.read(text)
+
+
+def each(meaning: AnnotationMeaning, what: str, part: str = "each") -> str:
+    """Return the name of a container for help texts: "JSON list, each a whole number"."""
+    if meaning.is_any or len(meaning.kind.expected) > MAX_EXPECTED_LENGTH:
+        return what
+    return f"{what}, {part} {meaning.kind.expected}{' or null' if meaning.nullable else ''}"
