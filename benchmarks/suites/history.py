@@ -32,8 +32,8 @@ from benchmarks.measure import NotMeasuredError, percentile
 from benchmarks.stored_history import DELETED_TASK, store
 from benchmarks.suites.base import Case, Figures, Plan
 from scheduled_tasks import task_history
-from scheduled_tasks.admin.base import CappedPaginator
 from scheduled_tasks.admin.executions.admin import ExecutionAdmin
+from scheduled_tasks.admin.pagination import CappedPaginator
 from scheduled_tasks.models import Execution, Task
 
 #: Executions.
@@ -90,8 +90,8 @@ def fetch(lists: Callable[[], list[QuerySet[Any]]], size: int) -> Figures:
         rows = next(in_turn).all()
         if rows.model is Execution:
             rows = admin.for_lists(rows)
-        count = CappedPaginator(rows, admin.list_per_page).count
-        return count + len(rows[: admin.list_per_page])
+        paginator = CappedPaginator(rows, admin.list_per_page)
+        return paginator.count + len(paginator.page(1))
 
     return timed(page, LIST_TIMES)
 
@@ -155,10 +155,27 @@ def by_status(**which: Any) -> list[QuerySet[Execution]]:
     return [Execution.objects.filter(**which)]
 
 
+#: Filters and searches that find little, or nothing.
+RARE = (
+    "status=missed",
+    "status__exact=cancelled",
+    "trigger__exact=manual",
+    "test_mode__exact=1",
+    "q=zzz",
+    f"q={DELETED_TASK}",
+    "q=task-17",
+)
 PAGES = {
     "executions": lambda: list_url("execution"),
     "executions that failed": lambda: list_url("execution", "?status__exact=failed"),
     "executions of one task": lambda: list_url("execution", f"?task={busy_task().pk}"),
+    **{
+        f"executions, ?{query}": functools.partial(list_url, "execution", f"?{query}")
+        for query in RARE
+    },
+    "executions cancelled, of one task": lambda: list_url(
+        "execution", f"?task={busy_task().pk}&status=cancelled"
+    ),
     "one execution": lambda: page_url(newest()),
     "tasks": lambda: list_url("task"),
     "one task": lambda: page_url(busy_task()),

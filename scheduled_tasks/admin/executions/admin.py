@@ -20,8 +20,10 @@ from scheduled_tasks.admin.executions.columns import (
 )
 from scheduled_tasks.admin.executions.log import log_of
 from scheduled_tasks.admin.executions.log_download import LogDownload
+from scheduled_tasks.admin.executions.search import named
 from scheduled_tasks.admin.filters import CauseFilter, DeadFilter, OneTaskFilter, QueueFilter
 from scheduled_tasks.admin.links import url
+from scheduled_tasks.admin.query_string import can_be_searched
 from scheduled_tasks.admin.retrying import RetryingAdmin
 from scheduled_tasks.models import Execution
 
@@ -125,6 +127,15 @@ class ExecutionAdmin(
         if obj is not None and obj.status == Execution.Status.RUNNING:
             return False
         return super().has_delete_permission(request, obj)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by way of the tasks, of which there are few."""
+        if not can_be_searched(search_term):
+            return queryset.none(), False
+        prefix = search_term.strip()
+        return (named(queryset, prefix) if prefix else queryset), False
 
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Defer long columns, except for the beginning of the reason and the error."""
