@@ -52,11 +52,8 @@ def test_terminals_without_unicode_show_everything() -> None:
     for run in runs:
         assert (run.status, run.error) == ("success", "")
         assert run.log_lines.get().message == GREEK
-    for arguments in (
-        ["pausescheduler", f"--reason={GREEK}"],
-        ["listtasks"],
-        ["runtask", "answer"],
-    ):
+    pause_all_tasks(reason=GREEK)
+    for arguments in (["listtasks"], ["runtask", "answer"]):
         with command(*arguments, **ASCII) as ran:
             output = ran.wait()
             assert ran.process.returncode == 0, output
