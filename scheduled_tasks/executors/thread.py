@@ -8,7 +8,7 @@ import threading
 from contextvars import copy_context
 from typing import Any
 
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connections, reset_queries
 
 from scheduled_tasks.exceptions import WorkerStopping
 from scheduled_tasks.executors.base import Executor
@@ -182,6 +182,7 @@ class ThreadExecutor(Executor):
         try:
             drop_open_transactions()
             close_old_connections()
+            reset_queries()  # which Django keeps under DEBUG
         except Exception:
             logger.exception(
                 "the connections of a run could not be closed; the next run gets new ones"

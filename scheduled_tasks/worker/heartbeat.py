@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connections, reset_queries
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Worker
@@ -111,6 +111,7 @@ class Heartbeat:
     def _try_to_beat(self) -> None:
         try:
             close_old_connections()
+            reset_queries()  # which Django keeps under DEBUG
             self.beat()
         except Exception as error:  # noqa: BLE001 -- without it, the worker is taken for lost
             if is_unusable(error):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from django.db import connections
+from django.db import connections, reset_queries
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import Executor
@@ -99,7 +99,7 @@ class Scheduler:
         try:
             self.engine.watchdog.start()
             while not self.stopping:
-                self.engine.watchdog.rounds.begin()
+                self.begin_round()
                 try:
                     self.start()
                     if self._stops_requested:  # while it started: nothing is claimed any more
@@ -128,7 +128,7 @@ class Scheduler:
             engine.start()
             engine.heartbeat.start()
             while not self.stopping:
-                engine.watchdog.rounds.begin()
+                self.begin_round()
                 tick = self.tick(engine.clock.now())
                 if tick.idle and engine.executor.free == engine.executor.concurrency:
                     break
@@ -137,6 +137,11 @@ class Scheduler:
             self.shut_down()
         finally:
             self.close()
+
+    def begin_round(self) -> None:
+        """Let the watchdog count, and forget the queries that Django keeps under DEBUG."""
+        self.engine.watchdog.rounds.begin()
+        reset_queries()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Ask the loop to stop; ``at_once`` or a second call: without waiting for runs."""
@@ -230,7 +235,7 @@ class Scheduler:
             return  # the database was away from the start
         deadline = time.monotonic() + self.shutdown_timeout
         while not self.try_to_stop(deadline):
-            self.engine.watchdog.rounds.begin()
+            self.begin_round()
             left = deadline - time.monotonic()
             self.sleep(min(left, self.poll_interval) if left > 0 else self.poll_interval)
 

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import pytest
@@ -117,6 +119,38 @@ def works(**surroundings: Any) -> None:
 def after(commands: str) -> list[str]:
     """Return a wrapper that runs shell commands first."""
     return ["sh", "-ec", f'{commands}\nexec "$@"', "sh"]
+
+
+@contextmanager
+def control_group(**limits: int) -> Iterator[list[str]]:
+    """Make a group with limits; return a wrapper that starts a command in it.
+
+    A limit is named like its file, with ``__`` for a dot, in version 1 or 2 of control groups.
+    Skip the test where no group can be made.
+    """
+    [controller] = {name.partition("__")[0] for name in limits}
+    version_1 = Path("/sys/fs/cgroup") / controller
+    parent = version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")
+    group = parent / f"scheduled-tasks-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+        for name, number in limits.items():
+            (group / name.replace("__", ".")).write_text(str(number))
+    except OSError as error:
+        pytest.skip(f"needs a control group with a limit: {error}")
+    try:
+        yield after(f"echo $$ > {group}/cgroup.procs")
+    finally:
+        # The kernel lets go of the last process a moment after its end.
+        wait_until(lambda: removed(group), within=LONG)
+
+
+def removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except OSError:
+        return not group.exists()
+    return True
 
 
 def mounted(commands: str) -> list[str]:

@@ -13,8 +13,10 @@ import pytest
 
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines
 from tests.environment.surroundings import (
+    EXECUTORS,
     WITHOUT_RIGHT_TO_KILL,
     after,
+    control_group,
     needs_setpriv,
     worker,
 )
@@ -23,6 +25,12 @@ from tests.support.processes import LONG, options, wait_until, written
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MEGABYTE = 1 << 20
+#: In bytes, for version 1 of control groups and for version 2.
+MEMORY = (
+    {"memory__limit_in_bytes": 400 * MEGABYTE}
+    if Path("/sys/fs/cgroup/memory").is_dir()
+    else {"memory__max": 400 * MEGABYTE, "memory__swap__max": 0}
+)
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
@@ -78,6 +86,25 @@ def no_more_threads(pid: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_AS, UNLIMITED)
+
+
+def test_a_run_that_fills_the_container_dies_alone(tmp_path: Path) -> None:
+    """The kernel kills the run before the worker, and it is the run that is told why."""
+    marks, release = tmp_path / "marks", tmp_path / "release"
+    neighbours = [queue_a_run("hold", name=f"hold-{name}", executor=name) for name in EXECUTORS]
+    with (
+        control_group(**MEMORY) as wrapper,
+        worker(wrapper=wrapper, MARK_FILE=str(marks), RELEASE_FILE=str(release)) as contained,
+    ):
+        wait_for_lines(marks, len(neighbours))
+        hog = queue_a_run("hog", {"megabytes": 1000})
+        wait_for(hog, "failed")
+        release.touch()
+        wait_until(lambda: all(fresh(run).finished for run in neighbours), within=LONG)
+        contained.stop()
+    assert (hog.error_category, hog.attempt) == ("memory", 1)
+    assert hog.error == "Killed by the kernel: the machine was out of memory."
+    assert {(run.status, run.attempt, run.losses) for run in neighbours} == {("success", 1, 0)}
 
 
 @pytest.fixture

@@ -186,6 +186,28 @@ def test_a_read_only_database_is_waited_for(
     assert [type(error) for error in failures] == [InternalError]
 
 
+@pytest.mark.parametrize("run", ["run", "run_once"])
+def test_the_loop_keeps_no_queries_under_debug(
+    scheduler: MakeScheduler, settings: Any, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    settings.DEBUG = True
+    worker = scheduler(poll_interval=0.01)
+    tick, kept = worker.tick, []
+
+    def ticked(now: datetime, **options: Any) -> Tick:
+        kept.append(len(connection.queries_log))
+        if len(kept) == 5:
+            worker.stop()
+        tick(now, **options)
+        return Tick(ended=1)
+
+    monkeypatch.setattr(worker, "tick", ticked)
+    monkeypatch.setattr(worker.engine.heartbeat, "start", lambda: None)
+    monkeypatch.setattr(worker.listener, "start", lambda: None)
+    getattr(worker, run)()
+    assert len(set(kept[1:])) == 1, kept
+
+
 def test_a_beat_after_an_outage_wakes_the_loop(scheduler: MakeScheduler, now: datetime) -> None:
     worker = scheduler()
     worker.engine.start(now)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from django.db import connections
+from django.db import connections, reset_queries
 
 from scheduled_tasks.exceptions import (
     LeaseLost,
@@ -91,6 +91,7 @@ class ChildProcess:
             while runs and (frame := self.receive("run")) is not None:
                 operating_system.set_name(f"run-{frame['run']['execution_id']}")
                 self.make_run(frame)
+                reset_queries()  # which Django keeps under DEBUG
                 runs -= 1
             connections.close_all()
             logging.shutdown()
