@@ -21,6 +21,7 @@ from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
 from scheduled_tasks.worker.maintenance import Maintenance
+from scheduled_tasks.worker.recycling import Recycling
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.waiter import Waiter
 from scheduled_tasks.worker.watchdog import Watchdog
@@ -81,6 +82,7 @@ class Engine:
         worker_name: str = "",
         executor: type[Executor] | None = None,
         syncs: bool = True,
+        recycling: Recycling | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Clock | None = None,
     ) -> None:
@@ -107,6 +109,7 @@ class Engine:
             watching=self.watchdog.watching,
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
+        self.recycling = recycling or Recycling()
         #: What ``find_next_work`` found last; None when that is out of date.
         self.next_work: NextWork | None = None
         #: Whether the last claim left executions that are due, although there were free places.
@@ -157,6 +160,7 @@ class Engine:
         self.maintenance.run_due(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
+        self.begin_to_stop_if_worn()
         return Tick(ended + self.write_results(), fired, claimed)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:
@@ -194,14 +198,19 @@ class Engine:
     @property
     def capacity(self) -> Capacity:
         """What the executor can still run, in the form that firing takes."""
-        free = self.executor.free if self.accepts_runs else 0
+        free = self.free if self.accepts_runs else 0
         handlers, past_held_back = self.worker.handlers, self._rest_is_held_back
         return Capacity(self.worker, free, handlers, self.queues, past_held_back)
 
     @property
     def accepts_runs(self) -> bool:
         """Whether there is a free place for an execution, and room for its messages."""
-        return self.executor.free > 0 and not self.executor.stuck and not self.result_writer.full
+        return self.free > 0 and not self.executor.stuck and not self.result_writer.full
+
+    @property
+    def free(self) -> int:
+        """The number of further executions that may be claimed now."""
+        return self.recycling.room(self.executor.free)
 
     def fire(
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
@@ -223,7 +232,7 @@ class Engine:
         claimed = claiming.claim(
             self.worker,
             now,
-            limit=min(self.executor.free, app_settings.BATCH_SIZE),
+            limit=min(self.free, app_settings.BATCH_SIZE),
             handlers=self.worker.handlers,
             queues=self.queues,
         )
@@ -235,6 +244,7 @@ class Engine:
     def start_all(self, claimed: Iterable[Run]) -> None:
         """Hand claimed runs to the executor."""
         for run in claimed:
+            self.recycling.claimed += 1
             announce_start(run)
             self.executor.submit(run)
         time.sleep(0)  # gives way to the threads that have just been handed a run
@@ -244,6 +254,17 @@ class Engine:
         """Whether all runs in hand neither end nor can be killed."""
         stuck = self.executor.stuck
         return bool(stuck) and len(stuck) == len(self.executor.in_hand)
+
+    def begin_to_stop_if_worn(self) -> None:
+        """Show that this worker claims nothing more, once its limit is reached."""
+        if (reason := self.recycling.reason) and self.worker.state != Worker.State.STOPPING:
+            self.worker.move_to(Worker.State.STOPPING)
+            logger.info("worker stops when its runs have ended: %s", reason)
+
+    @property
+    def worn(self) -> bool:
+        """Whether its limit is reached and its runs have ended."""
+        return bool(self.recycling.reason) and not self.executor.in_hand
 
     @property
     def messages_due(self) -> float:

@@ -19,6 +19,7 @@ from scheduled_tasks.models.sql.transactions import AWAY, is_unusable
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, Tick
 from scheduled_tasks.worker.listener import Listener
+from scheduled_tasks.worker.recycling import Recycling
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,9 @@ MAX_ABANDON_SECONDS = 10.0
 class Scheduler:
     """One worker: ``tick(now)`` does all its work once, ``run()`` calls it in a loop.
 
-    ``poll_interval`` and ``shutdown_timeout`` are in seconds and default to the settings; the other
-    options are those of ``Engine``. ``stop`` may be called from any thread and in a signal handler,
+    ``poll_interval`` and ``shutdown_timeout`` are in seconds and default to the settings;
+    ``max_executions`` and ``max_age`` are those of ``Recycling``, and the other options those of
+    ``Engine``. ``stop`` may be called from any thread and in a signal handler,
     everything else from one thread only.
     """
 
@@ -62,6 +64,8 @@ class Scheduler:
         worker_name: str = "",
         executor: type[Executor] | None = None,
         syncs: bool = True,
+        max_executions: int | None = None,
+        max_age: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Clock | None = None,
     ) -> None:
@@ -71,6 +75,9 @@ class Scheduler:
             worker_name=worker_name,
             executor=executor,
             syncs=syncs,
+            recycling=Recycling(
+                max_executions=max_executions, max_age=max_age, monotonic=monotonic
+            ),
             monotonic=monotonic,
             clock=clock,
         )
@@ -150,8 +157,9 @@ class Scheduler:
 
     @property
     def stopping(self) -> bool:
-        """Whether the loop has to end: it was asked to, or has nothing but stuck runs."""
-        return self._stops_requested > 0 or self.engine.only_stuck_runs_left
+        """Whether the loop has to end: it was asked to, is worn, or has nothing but stuck runs."""
+        engine = self.engine
+        return self._stops_requested > 0 or engine.worn or engine.only_stuck_runs_left
 
     def start(self) -> None:
         """Register this worker and start its threads, unless that has succeeded before."""
@@ -202,6 +210,7 @@ class Scheduler:
         longest = min(
             self.poll_interval * (POLL_FACTOR_WHILE_LISTENING if notified else 1),
             app_settings.LEASE * MAX_SLEEP_LEASES,
+            max(engine.recycling.seconds_left, 0),
         )
         slot = next_work.slot and next_work.slot - self.lead
         run = next_work.run if engine.accepts_runs else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from scheduled_tasks import declare, register_task, run_task_now, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from tests.commands.conftest import Command
-from tests.support.processes import LONG, ended, manage, running
+from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
+from tests.support.processes import LONG, ended, manage, options, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,11 +92,14 @@ def test_the_worker_row_records_the_options(command: Command) -> None:
         *([f"--concurrency={value}"] for value in ("0", "-1", "x", "", "1.5", "nan", "9" * 20)),
         *([f"--poll-interval={value}"] for value in ("0", "-1", "x", "nan", "inf", "1e300")),
         *([f"--shutdown-timeout={value}"] for value in ("-1", "-0.1", "x", "", "nan", "inf")),
+        *([f"--max-executions={value}"] for value in ("0", "-1", "1.5", "x", "nan", "9" * 20)),
+        *([f"--max-age={value}"] for value in ("0", "-1", "x", "nan", "inf", "1h")),
+        *(["--queues", value] for value in ("", ",", " , ,")),
         ["--worker-name", "x" * 201],
         ["--nonsense"],
         ["extra"],
     ],
-    ids=lambda options: options[0][:30],
+    ids=lambda options: " ".join(options)[:30],
 )
 def test_options_out_of_range_are_refused_by_name(command: Command, options: list[str]) -> None:
     ran = command("runscheduler", "--once", *options)
@@ -128,6 +133,30 @@ def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
     assert Worker.objects.get().state == Worker.State.STOPPED
     assert "worker started label=blue" in output
     assert "worker stopped label=blue" in output
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_a_worn_worker_lets_its_runs_end(tmp_path: Path, executor: str) -> None:
+    held = {"MARK_FILE": str(tmp_path / "marks"), "RELEASE_FILE": str(tmp_path / "release")}
+    runs = [queue_a_run("hold", name=name) for name in ("first", "second", "third")]
+    slow = {"TEST_OPTIONS": options(EXECUTOR=executor), **held}
+    with running("--max-executions=2", "--shutdown-timeout=0", **slow) as process:
+        wait_for_lines(held["MARK_FILE"], 2)
+        wait_until(Worker.objects.filter(state="stopping").exists, within=LONG)
+        assert process.poll() is None
+        Path(held["RELEASE_FILE"]).touch()
+        code, output = ended(process)
+    assert code == 0, output
+    assert "stops when its runs have ended: it has claimed 2 executions" in output
+    assert [fresh(run).status for run in runs] == ["success", "success", "queued"]
+    assert Worker.objects.get().state == Worker.State.STOPPED
+
+
+def test_an_idle_worker_ends_at_its_age() -> None:
+    with running("--max-age=0.5", "--poll-interval=600") as process:
+        code, output = ended(process)
+    assert code == 0, output
+    assert "stops when its runs have ended: it is older than 0.5 s" in output
 
 
 def test_a_worker_given_up_exits_with_1() -> None:

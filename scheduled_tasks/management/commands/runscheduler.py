@@ -34,7 +34,10 @@ class Command(OutputCommand):
             help="Maximum number of executions to run at the same time.",
         )
         parser.add_argument(
-            "--queues", default="", help="Queues to serve, separated by commas. Default: all."
+            "--queues",
+            type=queue_names,
+            default=[],
+            help="Queues to serve, separated by commas. Default: all.",
         )
         parser.add_argument(
             "--poll-interval", type=positive(float), help="Seconds between checks for work."
@@ -58,16 +61,30 @@ class Command(OutputCommand):
         parser.add_argument(
             "--no-sync", action="store_true", help="Do not write declared tasks to the database."
         )
+        parser.add_argument(
+            "--max-executions",
+            type=positive(int),
+            metavar="N",
+            help="Exit when N executions have been claimed and have ended, to be started again.",
+        )
+        parser.add_argument(
+            "--max-age",
+            type=positive(float),
+            metavar="SECONDS",
+            help="Claim nothing more after this time, and exit when all runs have ended.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         log_to_console(options["verbosity"])
         scheduler = Scheduler(
             concurrency=options["concurrency"],
-            queues=[name.strip() for name in options["queues"].split(",") if name.strip()],
+            queues=options["queues"],
             poll_interval=options["poll_interval"],
             shutdown_timeout=options["shutdown_timeout"],
             worker_name=options["worker_name"],
             syncs=not options["no_sync"],
+            max_executions=options["max_executions"],
+            max_age=options["max_age"],
         )
 
         def stop(number: signal.Signals) -> None:
@@ -96,6 +113,13 @@ def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
         sys.stderr.flush()
         # sys.exit() would join the threads of the executor, which may never end.
         os._exit(1)
+
+
+def queue_names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("must name at least one queue, or be left out for all")
+    return names
 
 
 def worker_label(text: str) -> str:
