@@ -52,10 +52,10 @@ def missing() -> list[str]:
     ]
 
 
-def die_with(parent: int) -> None:
-    """Have this process killed when its parent dies; exit if it has died already."""
+def die_with(parent: int, number: int | None = None) -> None:
+    """Have this process killed, or sent a signal, when its parent dies; exit if it is dead."""
     if LINUX:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL if number is None else number)
     # A parent that died before the call above sends no signal.
     if os.getppid() != parent:
         os._exit(1)

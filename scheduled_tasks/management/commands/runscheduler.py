@@ -14,6 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.management.base import OutputCommand, explaining_unusable_database
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
+from scheduled_tasks.management.reloading import Reloader, works_here
 from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
 from scheduled_tasks.models import Worker
 from scheduled_tasks.worker.engine import WorkerLostError
@@ -62,6 +63,11 @@ class Command(OutputCommand):
             "--no-sync", action="store_true", help="Do not write declared tasks to the database."
         )
         parser.add_argument(
+            "--reload",
+            action="store_true",
+            help="For development: start the worker again whenever code changes.",
+        )
+        parser.add_argument(
             "--max-executions",
             type=positive(int),
             metavar="N",
@@ -76,6 +82,8 @@ class Command(OutputCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         log_to_console(options["verbosity"])
+        if options["reload"] and not works_here():
+            sys.exit(Reloader().run(last=self.ends_process))
         scheduler = Scheduler(
             concurrency=options["concurrency"],
             queues=options["queues"],
