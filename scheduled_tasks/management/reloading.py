@@ -51,7 +51,7 @@ class Reloader:
                 child = self.start()
                 changed = self.wait_for_change(child, times)
                 if changed is None:
-                    return child.wait()
+                    return exit_code(child)
                 logger.info("%s has changed, so the worker starts again", changed)
                 end(child)
 
@@ -86,6 +86,12 @@ class Reloader:
             if changed := set(times.items()) ^ set(self.files.times().items()):
                 return min(changed)[0]
         return None
+
+
+def exit_code(child: subprocess.Popen[bytes]) -> int:
+    """Wait for a child to end; return its exit code, as a shell gives it if a signal ended it."""
+    code = child.wait()
+    return code if code >= 0 else 128 - code
 
 
 def wait(child: subprocess.Popen[bytes]) -> int | None:

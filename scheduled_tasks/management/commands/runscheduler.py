@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -116,9 +117,10 @@ class Command(OutputCommand):
 def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
     """Exit if threads of runs are still alive, since the interpreter would wait for them."""
     if scheduler.engine.executor.leaves_code_running:
-        sys.stderr.write(message)
         logging.shutdown()
-        sys.stderr.flush()
+        with suppress(OSError):  # its reader may be gone
+            sys.stderr.write(message)
+            sys.stderr.flush()
         # sys.exit() would join the threads of the executor, which may never end.
         os._exit(1)
 
