@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.links import url
-from scheduled_tasks.admin.permissions import may_view
+from scheduled_tasks.admin.permissions import may_change_tasks, may_view
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.registry import registry
@@ -51,11 +51,17 @@ class PayloadPage(FormPage, ABC):
         """Return the form for the arguments, filled with the payload of the subject."""
         stored = self.subject.payload if isinstance(self.subject.payload, dict) else {}
         form = spec.form(self.request.POST if posted else None, initial=stored)
+        if self.hides_secrets():
+            form.hide_secrets()
         if spec.custom_form is None:
             # The admin renders help texts as HTML; these quote defaults from the code.
             for field in form.fields.values():
                 field.help_text = conditional_escape(field.help_text)
         return form
+
+    def hides_secrets(self) -> bool:
+        """Whether stored secrets are masked: who may not change a task does not read them."""
+        return not may_change_tasks(self.request)
 
     def submit(self, spec: PayloadSpec, form: Form) -> HttpResponse | None:
         """Queue the run and redirect to it. Return None if the payload was refused."""

@@ -26,6 +26,13 @@ class RunPermission(admin.ModelAdmin):
         return bool(request.user.has_perm(f"{opts.app_label}.{codename}"))
 
 
+def may_change_tasks(request: HttpRequest) -> bool:
+    """Whether the user may change tasks, and so read their payloads in clear."""
+    opts = Task._meta  # noqa: SLF001
+    codename = get_permission_codename("change", opts)
+    return bool(request.user.has_perm(f"{opts.app_label}.{codename}"))
+
+
 def may(action: str, site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
     """Whether the site has pages for the model and the user may ``view``, ``add`` … there."""
     if not site.is_registered(model):

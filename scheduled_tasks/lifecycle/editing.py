@@ -17,6 +17,7 @@ from scheduled_tasks.lifecycle.firing import decide_slots
 from scheduled_tasks.lifecycle.parking import park, restart_clock, set_next_slot, unpark
 from scheduled_tasks.lifecycle.stopping import cancel_waiting, withdraw
 from scheduled_tasks.lifecycle.transitions import DISABLED
+from scheduled_tasks.models.pause import MAX_REASON_LENGTH
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import in_transaction
@@ -24,6 +25,7 @@ from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import TaskChange
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState, TaskStateQuerySet
+from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.schedules import Interval
 
 Result = TypeVar("Result")
@@ -45,6 +47,9 @@ def save_task(
 ) -> None:
     """Call ``write`` and write what follows from it, in one transaction; see ``Task.save``."""
     refuse_unstorable(by=by)
+    if update_fields is None or "pause_reason" in update_fields:
+        # Whoever may look reads it, with the task and with each skipped slot.
+        task.pause_reason = redacted_text(task.pause_reason, limit=MAX_REASON_LENGTH)
     edit = Edit(task, now, by, using, is_new=is_new, anchor_given=anchor_given)
     fields = None if update_fields is None else frozenset(update_fields)
     in_transaction(partial(edit.save, write, fields), using=using)

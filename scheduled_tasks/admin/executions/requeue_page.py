@@ -41,6 +41,10 @@ class RequeuePage(PayloadPage):
             return self.refuse(error)
         return super().respond()
 
+    def hides_secrets(self) -> bool:
+        """Mask for everybody: these are the secrets of an earlier run, not of a definition."""
+        return True
+
     def queue(self, payload: dict[str, Any]) -> Execution:
         return self.requeue(payload)
 

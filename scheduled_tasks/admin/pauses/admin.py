@@ -67,7 +67,8 @@ class PauseAdmin(RetryingAdmin, StyledAdmin):
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: Any) -> None:
         """Start the pause. It replaces an active one."""
         pause = pause_all_tasks(until=obj.until, reason=obj.reason, by=user_of(request))
-        obj.pk = pause.pk
+        # The log entry and the message name the pause as it is stored, without secrets.
+        obj.pk, obj.reason = pause.pk, pause.reason
 
     def response_add(
         self, request: HttpRequest, obj: Pause, post_url_continue: str | None = None

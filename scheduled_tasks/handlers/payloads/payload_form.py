@@ -19,8 +19,10 @@ from scheduled_tasks.handlers.payloads.custom_form import (
     keep_empty_json,
     stored_json,
 )
+from scheduled_tasks.handlers.payloads.hidden_secrets import has_secrets, masked_text, unmasked
 from scheduled_tasks.handlers.payloads.json_values import flaw
 from scheduled_tasks.handlers.payloads.signature import Parameter
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 BLANK = "---------"
 
@@ -45,6 +47,7 @@ class PayloadForm(forms.Form):
         self.stored = stored
         self.clean_payload = clean_payload
         self.payload: dict[str, Any] = {}
+        self.secrets_are_hidden = False
         for name, field in self.fields.items():
             adapt(field, parameters.get(name))
             if name in stored:
@@ -66,6 +69,20 @@ class PayloadForm(forms.Form):
         if stored:
             self.initial[name] = initial_for(self.fields[name], dict(stored))
 
+    def hide_secrets(self) -> None:
+        """Show masks in place of stored secrets. A mask that is left as it is keeps the secret."""
+        self.secrets_are_hidden = True
+        shown = mask_secrets_in_json(dict(self.stored))
+        for name, field in self.fields.items():
+            if isinstance(field, ExtraArgumentsField) and name in self.initial:
+                extra = {key: shown[key] for key in shown if key not in self.fields}
+                self.initial[name] = masked_text(extra)
+            elif name in self.stored and has_secrets(name, self.stored[name]):
+                # A number or a choice cannot show a mask.
+                one_line = not isinstance(field.widget, forms.Textarea)
+                field.widget = forms.TextInput() if one_line else textarea()
+                self.initial[name] = masked_text(shown[name])
+
     def _clean_fields(self) -> None:
         self.payload = {}
         for name, field in self.fields.items():
@@ -75,6 +92,8 @@ class PayloadForm(forms.Form):
                 self.add_error(name, error)
         if self.errors:
             return
+        if self.secrets_are_hidden:
+            self.payload = unmasked(self.payload, dict(self.stored))
         try:
             self.cleaned_data = self.clean_payload(self.payload)
         except InvalidPayload as error:

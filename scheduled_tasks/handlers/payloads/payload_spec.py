@@ -12,6 +12,7 @@ from django import forms
 
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.handlers.payloads.custom_form import check_custom_form, clean_given
+from scheduled_tasks.handlers.payloads.hidden_secrets import REFUSED, has_secrets
 from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
 from scheduled_tasks.handlers.payloads.payload_form import PayloadForm
 from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, read_signature
@@ -139,7 +140,8 @@ class PayloadSpec:
             try:
                 cleaned[name] = by_name[name].read(value) if name in by_name else value
             except ValueError as error:
-                errors[name] = [str(error)]
+                # A sentence may quote the value, and is shown to whoever may look.
+                errors[name] = [REFUSED if has_secrets(name, value) else str(error)]
         return cleaned
 
     def read_by_custom_form(

@@ -18,7 +18,9 @@ from scheduled_tasks.handlers.payloads.annotations import (
     unwrap,
 )
 from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
+from scheduled_tasks.handlers.payloads.hidden_secrets import has_secrets
 from scheduled_tasks.runtime.context import TaskContext
+from scheduled_tasks.runtime.redaction import MARK
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -48,8 +50,11 @@ class Parameter:
 
     @property
     def default_text(self) -> str:
-        """The default as short text, "" if it has no readable form."""
-        return "" if self.required else shorten(self.kind.show(self.default))
+        """The default as short text without secrets, "" if it has no readable form."""
+        if self.required:
+            return ""
+        text = self.kind.show(self.default)
+        return MARK if has_secrets(self.name, text) else shorten(text)
 
     @property
     def help_text(self) -> str:
