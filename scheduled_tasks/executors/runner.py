@@ -60,7 +60,7 @@ def perform(
     # The clock may be set to the database's time meanwhile, so it does not measure durations.
     started_at, begun = clock(), time.perf_counter()
     context = context_of(run, recorder, cancellation, DatabaseAttemptStore(run, clock))
-    log = RunLog(run, recorder)
+    log = RunLog(run, recorder, clock)
     try:
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:

@@ -56,7 +56,8 @@ def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
                 cancellation=Cancellation(),
             )
         assert (outcome.execution_id, outcome.attempt) == (7, 2)
-        assert (outcome.started_at, outcome.finished_at) == (now, now + timedelta(seconds=1))
+        # Lines of the log ask for the time, too.
+        assert outcome.started_at == now < outcome.finished_at
         assert outcome.duration_ms >= 0
         for text in (outcome.error, outcome.traceback, outcome.reason):
             assert "\0" not in text

@@ -47,7 +47,7 @@ class LogCapture(logging.Handler):
         try:
             if (log := current_log()) is not None:
                 name = record.name.removeprefix(OUTPUT_PREFIX)
-                log.add(name, record.levelno, message_of(record), at=record.created)
+                log.add(name, record.levelno, message_of(record))
         except Exception:  # noqa: BLE001 -- a log line never fails the run
             self.handleError(record)
         # Logging uses its last resort only where there is no handler, and ours is one.

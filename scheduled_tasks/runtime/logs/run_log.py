@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
+
+from django.utils import timezone
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import RunInterrupted
@@ -25,11 +26,17 @@ OWN_NAME = "scheduled_tasks"
 
 
 class RunLog:
-    """Receives the lines of one attempt, from any thread, and sends them to its recorder."""
+    """Receives the lines of one attempt, from any thread, and sends them to its recorder.
 
-    def __init__(self, run: Run, recorder: Recorder) -> None:
+    ``clock`` dates them, like all that happens in a run: the host's wall clock may be wrong.
+    """
+
+    def __init__(
+        self, run: Run, recorder: Recorder, clock: Callable[[], datetime] = timezone.now
+    ) -> None:
         self.run = run
         self.recorder = recorder
+        self.clock = clock
         self._remaining = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
         self._longest = app_settings.MAX_LOG_LINE_LENGTH
         self._omitted = 0
@@ -38,17 +45,11 @@ class RunLog:
         # Re-entrant: a handler of signals may log while the thread that it interrupts does.
         self._lock = threading.RLock()
 
-    def add(
-        self, name: str, level: int, text: str, *, at: float | None = None, unlogged: bool = False
-    ) -> None:
-        """Send a line. Beyond the limit, keep it in case it is one of the last.
-
-        ``at`` is a Unix timestamp, by default now.
-        """
+    def add(self, name: str, level: int, text: str, *, unlogged: bool = False) -> None:
+        """Send a line. Beyond the limit, keep it in case it is one of the last."""
         if len(text) > self._longest:
             text = text_of_line(text)
-        # The host's wall clock, by which logging dates its records, too.
-        pending = PendingLine(name, level, text, at or time.time(), unlogged)
+        pending = PendingLine(name, level, text, self.clock(), unlogged)
         with self._lock:
             if self._remaining > 0:
                 self._remaining -= 1
@@ -97,7 +98,7 @@ class RunLog:
             self._omitted = 0
 
     def _mark(self, text: str) -> None:
-        mark = PendingLine(OWN_NAME, logging.WARNING, text, time.time(), unlogged=False)
+        mark = PendingLine(OWN_NAME, logging.WARNING, text, self.clock(), unlogged=False)
         self.recorder.send(mark.line())
 
 
@@ -107,12 +108,12 @@ class PendingLine(NamedTuple):
     name: str
     level: int
     text: str
-    at: float
+    at: datetime
     unlogged: bool
 
     def line(self) -> LogLine:
         return LogLine(
-            logged_at=datetime.fromtimestamp(self.at, UTC),
+            logged_at=self.at,
             level=self.level,
             logger=self.name,
             message=text_of_line(self.text),

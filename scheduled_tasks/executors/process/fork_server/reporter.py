@@ -13,6 +13,7 @@ from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
 from scheduled_tasks.executors.process.memory import MEGABYTE
 from scheduled_tasks.executors.process.wire import Channel, Frame, packed_message, unpacked
+from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.logs.printed_output import LEVELS
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Message
@@ -57,7 +58,9 @@ class RunReporter:
             sys.stderr.writelines(f"{line}\n" for line in lines)
             return
         if lines and child.log is None:
-            child.log = RunLog(unpacked(Run, child.run["run"]), ChildRecorder(self, child))
+            clock = Clock.at(child.run["clock"])
+            run = unpacked(Run, child.run["run"])
+            child.log = RunLog(run, ChildRecorder(self, child), clock.now)
         if child.log is not None:
             child.log.add_all(stream, LEVELS[stream], lines)
 
