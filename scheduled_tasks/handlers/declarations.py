@@ -16,11 +16,12 @@ from scheduled_tasks.exceptions import (
     InvalidTask,
     UnknownOption,
 )
-from scheduled_tasks.handlers.payloads.json_values import MAX_DEPTH, MAX_JSON_LENGTH, type_name
+from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, TOO_DEEP, type_name
 from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
+from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
 
 
@@ -136,7 +137,7 @@ def as_json(option: str, value: Any) -> Any:
         text = json.dumps(as_plain(value), cls=ExactJSONEncoder)
         read = json.loads(text)
     except RecursionError:
-        raise refused(f"is nested more than {MAX_DEPTH} levels deep.") from None
+        raise refused(TOO_DEEP) from None
     except (TypeError, ValueError) as error:
         too_large = "integer string conversion" in str(error)
         said = "has too large a number" if too_large else f"cannot be written as JSON: {error}"
@@ -205,5 +206,7 @@ def as_whole(option: str, value: Any) -> Any:
 
 def aware(option: str, moment: Any) -> datetime:
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise InvalidTask({option: [f"must be a datetime with a time zone, not {moment!r}."]})
+        raise InvalidTask(
+            {option: [f"must be a datetime with a time zone, not {safe_repr(moment)[:100]}."]}
+        )
     return moment

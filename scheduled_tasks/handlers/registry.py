@@ -21,6 +21,10 @@ from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.payloads.signature import refuse_non_function
 from scheduled_tasks.handlers.retries import Retry
+from scheduled_tasks.runtime.sanitizing import safe_repr
+
+#: Of what was given as a name, in characters.
+MAX_SHOWN_LENGTH = 220
 
 
 class Handler:
@@ -126,6 +130,9 @@ class HandlerRegistry:
 
         Raise UnknownHandler with similar names.
         """
+        shown = safe_repr(name)[:MAX_SHOWN_LENGTH]
+        if not isinstance(name, str):
+            raise UnknownHandler(f"A handler is named with text, not {shown}.")
         if handler := self.handlers.get(name):
             return handler
         named = [handler for handler in self.handlers.values() if handler.short_name == name]
@@ -133,10 +140,10 @@ class HandlerRegistry:
             case [handler]:
                 return handler
             case []:
-                raise UnknownHandler(f"No handler is called {name!r}. {self.advice(name)}")
+                raise UnknownHandler(f"No handler is called {shown}. {self.advice(name[:200])}")
             case _:
                 keys = ", ".join(sorted(handler.key for handler in named))
-                raise UnknownHandler(f"Several handlers are called {name!r}: use one of {keys}.")
+                raise UnknownHandler(f"Several handlers are called {shown}: use one of {keys}.")
 
     def handler_of(self, function: Callable[..., Any]) -> Handler:
         """Return the handler of a function. Raise UnknownHandler if it is not registered."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from scheduled_tasks.models.pause import MAX_REASON_LENGTH, Pause
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
 
@@ -21,8 +22,9 @@ def begin_pause(
 ) -> Pause:
     """Pause everything from now on, until a moment or until ``end_pauses``; return the pause.
 
-    It replaces one that is in force.
+    It replaces one that is in force. Raise InvalidTask for what cannot be recorded.
     """
+    refuse_unstorable(reason=reason, by=by, limit=MAX_REASON_LENGTH)
     pauses = Pause.objects.using(using)
     pauses.in_force(now).update(ended_at=now, ended_by=by)
     wake_workers(using)
@@ -33,6 +35,7 @@ def begin_pause(
 @transactional
 def end_pauses(now: datetime, *, by: str = "", using: str = "") -> int:
     """End the pauses that are in force; return how many."""
+    refuse_unstorable(by=by)
     ended = Pause.objects.using(using).in_force(now).update(ended_at=now, ended_by=by)
     if ended:
         wake_workers(using)

@@ -15,6 +15,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
+from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_state import TaskState
 
 #: The columns that a requeued execution has in common with the failed one.
@@ -46,6 +47,7 @@ def requeue(
     This resolves the failed one. Return None if it is no dead letter, perhaps since another
     transaction was faster, or if its task is deleted.
     """
+    refuse_unstorable(by=by)
     rows = lock_dead([execution_id], using=using)
     return next(iter(queue_again(rows, now, by=by, payload=payload, using=using)), None)
 
@@ -55,6 +57,7 @@ def requeue_all(ids: Collection[int], now: datetime, *, by: str = "") -> Requeue
 
     One whose handler is not registered, or does not accept the payload, is refused.
     """
+    refuse_unstorable(by=by)
     using = write_alias()
     all_done = Requeued()
     for batch in batches(ids):

@@ -24,6 +24,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
+from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.runtime.sanitizing import redacted_text
@@ -37,8 +38,9 @@ def cancel(
     """Cancel executions, one batch per transaction; return the ids of those that this has changed.
 
     Queued executions end at once. Running ones are asked to stop by their worker, and end when they
-    have stopped. ``reason`` and ``by`` are recorded at once.
+    have stopped. ``reason`` and ``by`` are recorded at once. Raise InvalidTask if they cannot be.
     """
+    refuse_unstorable(reason=reason, by=by)
     using, why = using or write_alias(), why_cancelled(reason, by)
     done = (cancel_batch(batch, now, reason=why, using=using) for batch in batches(ids))
     return [pk for stopped in done for pk in stopped]

@@ -14,11 +14,15 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from scheduled_tasks.conf import MAX_NUMBER
+from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
 from scheduled_tasks.models import Pause
 from scheduled_tasks.runtime.logs.console import show_on_console
+from scheduled_tasks.runtime.sanitizing import sanitized_text
 
 Number = TypeVar("Number", int, float)
 
+#: With ``cli:`` before it, it fits into every column that holds the name of a person.
+MAX_USER_LENGTH = 190
 LEVELS = {0: logging.ERROR, 1: logging.INFO}
 
 
@@ -50,9 +54,13 @@ def bounded(
 
 def json_object(text: str) -> dict[str, Any]:
     """Parse a JSON object from the command line. Raise CommandError for anything else."""
+    if not text.strip():
+        raise CommandError("--payload is empty: leave it out for the task's own, or give '{}'.")
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise CommandError(f"--payload {TOO_DEEP}") from None
+    except ValueError as error:
         raise CommandError(f"--payload is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CommandError("--payload must be a JSON object, such as '{\"max_age_days\": 30}'.")
@@ -60,9 +68,9 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def user_name() -> str:
-    """Return the name of the user who runs the command, or ``unknown``."""
+    """Return the name of the user who runs the command, as it is recorded, or ``unknown``."""
     try:
-        return getpass.getuser()
+        return sanitized_text(getpass.getuser(), limit=MAX_USER_LENGTH)
     except (KeyError, OSError):  # a user id without a name, as in containers
         return "unknown"
 

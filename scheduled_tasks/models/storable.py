@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, flaw, is_storable
 from scheduled_tasks.models.task_change import MAX_NAME_LENGTH
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Of a text without a limit of its own, in characters.
 MAX_TEXT_LENGTH = 100_000
+#: Of a value in a sentence, in characters.
+MAX_SHOWN_LENGTH = 100
+MAX_BITS_OF_FLOAT = 1023
 
 
 def flaws_of_fields(
@@ -40,12 +46,30 @@ def flaw_of(field: models.Field[Any, Any], value: Any) -> str | None:
             return None if field.null else _("may not be empty (None).")
         case models.JSONField(), _value:
             return flaw_of_json(value)
-        case models.IntegerField(), float() if not value.is_integer():
-            return _("must be a whole number, not %s.") % value
-        case models.CharField() | models.TextField(), _value:
+        case models.CharField() | models.TextField(), str() | Promise():
             # Columns with a limit have a validator for it.
             return flaw_of_text(str(value), MAX_TEXT_LENGTH)
+        case models.CharField() | models.TextField(), _value:
+            return _("must be text, not %s.") % shown(value)
+    return flaw_of_kind(field, value)
+
+
+def flaw_of_kind(field: models.Field[Any, Any], value: Any) -> str | None:
+    """Return a sentence for a value on which Django's own check of such a field would fail."""
+    match field, value:
+        case models.BooleanField(), _value if not isinstance(value, bool):
+            return _("must be True or False, not %s.") % shown(value)
+        case models.DateTimeField(), _value if not isinstance(value, datetime | str):
+            return _("must be a date and time with a time zone, not %s.") % shown(value)
+        case models.IntegerField(), float() if not value.is_integer():
+            return _("must be a whole number, not %s.") % value
+        case models.FloatField(), int() if value.bit_length() > MAX_BITS_OF_FLOAT:
+            return _("is too large a number.")
     return None
+
+
+def shown(value: Any) -> str:
+    return safe_repr(value)[:MAX_SHOWN_LENGTH]
 
 
 def flaw_of_json(value: Any) -> str | None:
@@ -82,5 +106,5 @@ def refuse_unstorable(*, limit: int = MAX_TEXT_LENGTH, **texts: Any) -> None:
 
 def flaw_of_record(text: Any, limit: int) -> str | None:
     if not isinstance(text, str):
-        return _("must be text, not %s.") % repr(text)[:100]
+        return _("must be text, not %s.") % shown(text)
     return flaw_of_text(text, limit)

@@ -16,6 +16,10 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import is_name
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.refusals import why_not_cancelled, why_not_settled
+from scheduled_tasks.operations.tasks import shortened
+
+#: Of a BigAutoField.
+MAX_ID = 2**63 - 1
 
 
 def cancel_execution(execution_id: int, *, reason: str = "", by: str = BY_CODE) -> Execution:
@@ -24,6 +28,7 @@ def cancel_execution(execution_id: int, *, reason: str = "", by: str = BY_CODE) 
     ``reason`` and ``by`` are recorded. Raise UnknownExecution, or TooLate if it has ended or was
     cancelled before.
     """
+    execution_id = as_id(execution_id)
     if stopping.cancel([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
     raise TooLate(why_not_cancelled(get_execution(execution_id)))
@@ -58,9 +63,10 @@ def refuse_unless_dead(execution: Execution) -> None:
 def resolve_execution(execution_id: int, reason: str, *, by: str = BY_CODE) -> Execution:
     """Mark a failed execution as resolved, without another run, and return it.
 
-    ``reason`` and ``by`` are recorded. Raise UnknownExecution, ValueError without a reason, or
+    ``reason`` and ``by`` are recorded. Raise UnknownExecution, InvalidTask without a reason, or
     TooLate if the execution has not failed, or was requeued or resolved before.
     """
+    execution_id = as_id(execution_id)
     if resolving.resolve([execution_id], timezone.now(), reason=reason, by=by):
         return get_execution(execution_id)
     raise TooLate(why_not_settled(get_execution(execution_id)))
@@ -85,7 +91,7 @@ def requeue_executions(ids: Collection[int], *, by: str = BY_CODE) -> Requeued:
 def resolve_executions(ids: Collection[int], reason: str, *, by: str = BY_CODE) -> list[int]:
     """Mark failed executions as resolved; return the ids of those that were unresolved.
 
-    Raise ValueError without a reason.
+    Raise InvalidTask without a reason.
     """
     return resolving.resolve(ids, timezone.now(), reason=reason, by=by)
 
@@ -97,9 +103,21 @@ def dead_letters() -> QuerySet[Execution]:
 
 def get_execution(execution_id: int) -> Execution:
     """Return the execution with that id. Raise UnknownExecution."""
-    if row := Execution.objects.on_primary().filter(pk=execution_id).first():
+    if row := Execution.objects.on_primary().filter(pk=as_id(execution_id)).first():
         return row
     raise UnknownExecution(f"There is no execution {execution_id}. It may have been deleted.")
+
+
+def as_id(given: object) -> int:
+    """Return an id, also if it is given as text. Raise UnknownExecution for what cannot be one."""
+    digits = isinstance(given, str) and given.isdecimal() and len(given) <= len(str(MAX_ID))
+    number = int(given) if isinstance(given, str) and digits else given
+    number = number if type(number) is int else 0
+    if not 0 < number <= MAX_ID:
+        raise UnknownExecution(
+            f"There is no execution {shortened(given)}: ids are positive whole numbers."
+        )
+    return number
 
 
 def task_history(name: str) -> QuerySet[Execution]:

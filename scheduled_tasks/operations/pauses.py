@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from scheduled_tasks.handlers.declarations import aware
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.task_change import BY_CODE
@@ -15,11 +16,15 @@ def pause_all_tasks(*, until: datetime | None = None, reason: str = "", by: str 
     """Pause all tasks, until a moment or until ``resume_all_tasks``; return the pause.
 
     Scheduled runs are skipped, and queued executions wait. Running executions continue. The pause
-    replaces one that is in force.
+    replaces one that is in force. Raise InvalidTask for what cannot be recorded.
     """
+    if until is not None:
+        aware("until", until)
     return begin_pause(timezone.now(), until=until, reason=reason, by=by)
 
 
 def resume_all_tasks(*, by: str = BY_CODE, now: datetime | None = None) -> int:
     """End the global pauses that are in force; return how many."""
+    if now is not None:
+        aware("now", now)
     return end_pauses(now or timezone.now(), by=by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import FloatField, IntegerField
 from django.utils import timezone
 
+from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import HandlerRegistry, registry
 from scheduled_tasks.lifecycle.parking import park, unpark
@@ -87,11 +88,13 @@ class Synchronization:
     def run(self) -> list[SyncChange]:
         """Lock every task, then write the differences."""
         # All of them, so that two syncs run one after the other.
-        list(TaskState.objects.all().locked())
-        for clockless in Task.objects.filter(state=None):
+        list(TaskState.objects.using(self.using).locked())
+        # From the database that is written: a replica may lag behind, or lack the tables.
+        tasks = Task.objects.using(self.using)
+        for clockless in tasks.filter(state=None):
             # Made by a bulk_create, for example: it would never fire.
             clockless.save(now=self.now, by=BY_SYNC)
-        self.rows = {task.name: task for task in Task.objects.select_related("state")}
+        self.rows = {task.name: task for task in tasks.select_related("state")}
         matches = [self.match(declaration) for declaration in self.declarations]
         for declaration, (name, task) in zip(self.declarations, matches, strict=True):
             if task is None:
@@ -132,6 +135,8 @@ class Synchronization:
 
     def create(self, name: str, declaration: Declaration) -> None:
         task = new_task(name, declaration)
+        if self.refuses(task, {field.name for field in Task._meta.concrete_fields}):  # noqa: SLF001
+            return
         try:
             with transaction.atomic(using=self.using):
                 task.save(now=self.now, by=BY_SYNC)
@@ -153,11 +158,26 @@ class Synchronization:
         if declaration.anchor and declaration.anchor != before.get("anchor"):
             task.anchor = datetime.fromisoformat(declaration.anchor)
             changed["anchor"] = (before.get("anchor"), declaration.anchor)
+        if self.refuses(task, changed):
+            task.refresh_from_db(using=self.using, fields=list(changed))
+            return
         if changed:
             self.changes.append(SyncChange(task.name, "update", changed))
         if changed or values != before:
             task.declared = values
             task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
+
+    def refuses(self, task: Task, names: Collection[str]) -> bool:
+        """Whether these fields cannot be stored as declared: that is reported, and changes nothing.
+
+        System checks find it too, but ``migrate`` does not run them.
+        """
+        try:
+            task.validate_fields(names)
+        except InvalidTask as error:
+            self.changes.append(SyncChange(task.name, "refuse", reason=str(error)))
+            return True
+        return False
 
     def park_or_unpark(self, task: Task, *, declared: bool) -> None:
         parked = task.state.parked_at is not None

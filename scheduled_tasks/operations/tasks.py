@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import UnknownHandler, UnknownTask
+from scheduled_tasks.exceptions import InvalidTask, UnknownHandler, UnknownTask
 from scheduled_tasks.handlers.declarations import as_object, aware
 from scheduled_tasks.handlers.registry import Handler, registry
 from scheduled_tasks.lifecycle import claiming
@@ -21,6 +21,7 @@ from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task import is_name
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: What the pause of a task is made of.
 PAUSE_FIELDS = ("paused_until", "pause_reason")
@@ -34,7 +35,7 @@ def get_task(name: str) -> Task:
     if is_name(name) and (task := primary().filter(name=name).first()):
         return task
     names = primary().values_list("name", flat=True)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(shortened(name), names, n=3, cutoff=0.5)
     advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
     raise UnknownTask(f"No task is called {shortened(name)}. {advice}")
 
@@ -160,6 +161,8 @@ def prepare(
 ) -> Execution:
     """Build an unsaved execution for ``run_task_now``, with a valid payload."""
     refuse_unstorable(by=by)
+    if trigger not in Execution.Trigger.values:
+        raise InvalidTask({"trigger": [f"must be one of {', '.join(Execution.Trigger.values)}."]})
     if now is not None:
         aware("now", now)
     task = as_task(name)
@@ -177,8 +180,8 @@ def prepare(
 
 def shortened(name: object) -> str:
     """Return what was given as a name, for a message."""
-    shown = repr(name)
-    return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}…"
+    text = safe_repr(name)
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
 
 
 def list_handlers() -> list[Handler]:

@@ -7,8 +7,9 @@ from types import TracebackType
 
 from asgiref.sync import sync_to_async
 
+from scheduled_tasks.exceptions import InvalidName
 from scheduled_tasks.runtime.attempt_store import Key
-from scheduled_tasks.runtime.sanitizing import sanitized_text
+from scheduled_tasks.runtime.sanitizing import safe_repr, sanitized_text
 
 #: The maximum length of a key.
 KEY_LENGTH = 200
@@ -58,11 +59,11 @@ class OnceBlock:
 
 
 def checked_text(what: str, text: str) -> str:
-    """Return a key or a name that every database can store. Raise ValueError for another."""
+    """Return a key or a name that every database can store. Raise InvalidName for another."""
     fits = isinstance(text, str) and 0 < len(text) <= KEY_LENGTH and sanitized_text(text) == text
     if not fits:
-        shown = repr(text)[:100]
-        raise ValueError(f"A {what} is text of 1 to {KEY_LENGTH} characters, not {shown}.")
+        shown = safe_repr(text)[:100]
+        raise InvalidName(f"A {what} is text of 1 to {KEY_LENGTH} characters, not {shown}.")
     return text
 
 

@@ -131,10 +131,10 @@ def test_a_given_payload_replaces_the_tasks_own(command: Command) -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ("", "is not JSON"),
+        ("", "--payload is empty"),
         ("{", "is not JSON"),
         ("{'days': 3}", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
+        ("[" * 100_000, "is nested more than 100 levels deep"),
         ('{"days": ' + "9" * 10_000 + "}", "is not JSON"),
         ("[]", "must be a JSON object"),
         ("null", "must be a JSON object"),

@@ -13,9 +13,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
+from scheduled_tasks.models.storable import flaw_of_json
 from scheduled_tasks.schedules import zone_names
 
 BLANK = ("", "---------")
@@ -33,16 +35,21 @@ class JSONObjectField(forms.JSONField):
         """Return the parsed text, {} for no text."""
         try:
             cleaned = super().to_python(value)
-        except (ValueError, RecursionError):
+            json.dumps(cleaned)  # Django does the same later, and may fail then
+        except RecursionError:
+            raise ValidationError(TOO_DEEP, code="invalid") from None
+        except ValueError:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from None
         return {} if cleaned is None and not value else cleaned
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Return the submitted text, unchanged if it is invalid."""
         try:
-            return super().bound_data(data, initial)
+            bound = super().bound_data(data, initial)
         except (ValueError, RecursionError):
             return InvalidJSONInput(data)
+        # Half a surrogate pair cannot be written into a page, except as it was typed.
+        return InvalidJSONInput(data) if flaw_of_json(bound) else bound
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, InvalidJSONInput):

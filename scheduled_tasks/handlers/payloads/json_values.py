@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 MAX_DEPTH = 100
+TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
 #: Of the whole value as text, in characters.
 MAX_JSON_LENGTH = 1_000_000
 # About 1200 digits. Python refuses to convert integers of more than 4300 digits to text.
@@ -58,7 +59,7 @@ def flaw_of_number(number: float) -> str | None:
 def flaw_of_container(container: list[Any] | dict[Any, Any], depth: int) -> str | None:
     """Return what is wrong with a list or an object, apart from its parts."""
     if depth > MAX_DEPTH:
-        return f"is nested more than {MAX_DEPTH} levels deep."
+        return TOO_DEEP
     if isinstance(container, dict) and not all(isinstance(key, str) for key in container):
         return "has a key that is not text."
     return None

@@ -9,16 +9,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.exceptions import InvalidSchedule, InvalidTask
 from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
-from scheduled_tasks.models.pause import MAX_REASON_LENGTH
 from scheduled_tasks.models.policies import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 from scheduled_tasks.schedules.interval import read_length
-
-MAX_NAME_LENGTH = Pause._meta.get_field("begun_by").max_length or 0  # noqa: SLF001
 
 
 class Command(OutputCommand):
@@ -52,7 +49,7 @@ class Command(OutputCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Start or end a pause, or return whether there is one."""
-        by = f"cli:{user_name()}"[:MAX_NAME_LENGTH]
+        by = f"cli:{user_name()}"
         if options["reason"] is not None and (options["resume"] or options["status"]):
             raise CommandError("--reason can only be given when a pause starts.")
         if options["status"]:
@@ -61,8 +58,11 @@ class Command(OutputCommand):
         if options["resume"]:
             ended = resume_all_tasks(by=by)
             return "All tasks resumed." if ended else "There was no global pause."
-        reason = checked_reason(options["reason"] or "")
-        pause = pause_all_tasks(until=options["until"], reason=reason, by=by)
+        reason = options["reason"] or ""
+        try:
+            pause = pause_all_tasks(until=options["until"], reason=reason, by=by)
+        except InvalidTask as error:
+            raise CommandError(f"--{error}") from None
         return f"{describe_pause(pause)}\nTo resume, run pausescheduler --resume."
 
 
@@ -100,10 +100,3 @@ def time_from_now(text: str) -> datetime:
             f"{text[:40]} is too long; leave it out to pause until --resume"
         )
     return now + length
-
-
-def checked_reason(reason: str) -> str:
-    """Return the reason. Raise CommandError if it is too long."""
-    if len(reason) > MAX_REASON_LENGTH:
-        raise CommandError(f"--reason can have at most {MAX_REASON_LENGTH} characters.")
-    return reason
