@@ -215,7 +215,7 @@ def test_a_declaration_that_cannot_be_stored_is_reported(settings: Any) -> None:
     assert set(Task.objects.values_list("name", flat=True)) == {"shop.cleanup", "good"}
 
 
-def test_a_declared_change_that_cannot_be_stored_changes_nothing(registry: HandlerRegistry) -> None:
+def test_an_unstorable_declared_change_changes_nothing(registry: HandlerRegistry) -> None:
     declare("shop.cleanup", name="good", category="old")
     sync()
     registry._declared.pop()
