@@ -36,6 +36,8 @@ class Executor(ABC):
 
     #: Can it end a run that does not stop when it is asked to?
     can_kill: ClassVar[bool] = False
+    #: Does it send ``Begun``, and call the handler only when that is written, where it is awaited?
+    sends_begun: ClassVar[bool] = False
     #: Can it measure the memory of a run, and end one that uses too much?
     can_limit_memory: ClassVar[bool] = False
 

@@ -106,11 +106,21 @@ class Dispatcher:
         """When, by the monotonic clock, messages must be written."""
         return min((executor.messages_due for executor in self.executors.values()), default=NEVER)
 
+    def sends_begun(self, run: Run) -> bool:
+        """Whether the executor of a run reports when it begins."""
+        try:
+            return self.class_for(run).sends_begun
+        except InvalidSettings:
+            return True  # it does not begin
+
+    def class_for(self, run: Run) -> type[Executor]:
+        """Return the class of the executor of a run. Raise InvalidSettings."""
+        return executor_class(run.executor) if run.executor else self.default
+
     def submit(self, run: Run) -> None:
         """Submit a run. It fails if its executor does not exist or cannot be opened."""
         try:
-            kind = executor_class(run.executor) if run.executor else self.default
-            executor = self.opened(kind)
+            executor = self.opened(self.class_for(run))
         except (InvalidSettings, ExecutorBrokenError) as error:
             now = self.options["clock"]()
             self._undeliverable.put(

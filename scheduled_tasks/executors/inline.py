@@ -20,6 +20,8 @@ class InlineExecutor(Executor):
     (``has_writer``). ``observer`` is called with each message as it is sent.
     """
 
+    sends_begun = True
+
     def __init__(
         self,
         *,

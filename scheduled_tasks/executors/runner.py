@@ -27,7 +27,7 @@ from scheduled_tasks.runtime.failures import failure_of, failure_of_undescribabl
 from scheduled_tasks.runtime.logs.capture import logged_to
 from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
-from scheduled_tasks.runtime.messages import Counts, Recorder, StartedOver
+from scheduled_tasks.runtime.messages import Begun, Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, safe_str
 from scheduled_tasks.runtime.statuses import WELL_ENDED
@@ -65,7 +65,7 @@ def perform(
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
                 recorder.send(StartedOver())
-            ending = ended_well(cancellation.call(lambda: call(run, context)), context)
+            ending = ended_well(cancellation.call(lambda: begin(run, context, call)), context)
     except Skip as skip:
         ending = {"status": "skipped", "reason": redacted_text(safe_str(skip))}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
@@ -84,6 +84,13 @@ def perform(
         duration_ms=round((time.perf_counter() - begun) * 1000),
         **ending,
     )
+
+
+def begin(run: Run, context: TaskContext, call: Call) -> Any:
+    """Call the handler; where the begin is awaited, only once it is on record."""
+    if run.begin_awaited:
+        context.recorder.confirm(Begun())
+    return call(run, context)
 
 
 def call_handler(run: Run, context: TaskContext) -> Any:

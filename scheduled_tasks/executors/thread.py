@@ -39,6 +39,8 @@ class ThreadExecutor(Executor):
     has ended, it counts towards ``concurrency``.
     """
 
+    sends_begun = True
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._threads: list[threading.Thread] = []

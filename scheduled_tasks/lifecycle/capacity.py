@@ -31,9 +31,10 @@ class SlotRow:
         return self.values["task_id"], self.values["slot"]
 
     @property
-    def exclusive(self) -> dict[str, int | None]:
-        """The column that keeps other executions of its task from running, once it is claimed."""
-        return {"exclusive": None if self.task.may_overlap else self.task.pk}
+    def claimed(self) -> dict[str, Any]:
+        """The columns that differ from row to row, once it is claimed."""
+        exclusive = None if self.task.may_overlap else self.task.pk
+        return {"exclusive": exclusive, "begin_awaited": self.task.started_once}
 
     def as_run(self, pk: int) -> Run:
         """Return what an executor needs to make its first attempt."""
@@ -41,6 +42,7 @@ class SlotRow:
         return Run(
             execution_id=pk,
             attempt=1,
+            begin_awaited=task.started_once,
             task_name=task.name,
             handler=task.handler,
             scheduled_for=self.values["slot"],
@@ -70,6 +72,8 @@ class Capacity:
     #: Whether a claim has just seen that all that is due is held back, so that a slot overtakes
     #: nothing.
     past_held_back: bool = False
+    #: Whether suspects are due that the worker may not claim yet.
+    past_suspects: bool = False
 
     @property
     def serves(self) -> dict[str, Any]:

@@ -11,6 +11,12 @@ from django.db import IntegrityError, models
 
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.lifecycle.stopping import end_queued
+from scheduled_tasks.lifecycle.suspecting import (
+    Suspects,
+    has_suspect_alone,
+    innocent_first,
+    without_suspects,
+)
 from scheduled_tasks.lifecycle.transitions import (
     CLAIMED_MEANWHILE,
     apply_claim,
@@ -36,22 +42,56 @@ MAX_PASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was claimed, and which suspects were not.
+
+    ``awaited`` is a suspect for which the worker has to become empty: nothing after it was claimed.
+    ``left`` says that suspects are due that were not claimed alone.
+    """
+
+    rows: list[Execution]
+    awaited: Execution | None = None
+    left: bool = False
+
+
+@dataclass(slots=True)
+class Choice:
+    """Which of some queued executions end without running, and which are claimed.
+
+    ``suspect`` may be claimed as well, but not together with others.
+    """
+
+    over: list[Execution]
+    chosen: list[Execution]
+    suspect: Execution | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one transaction of a claim claimed, read, and moved: claimed or ended."""
 
-    claimed: list[Execution]
+    claimed: Claimed
     read: int
     moved: int
 
 
-def claim(
+def claim(worker: Worker, now: datetime, **options: Any) -> list[Execution]:
+    """Claim for a worker that has no runs, with the options of ``claim_beside``; return the rows.
+
+    One suspect is claimed alone.
+    """
+    return claim_beside(worker, now, suspects=Suspects.ALONE, **options).rows
+
+
+def claim_beside(
     worker: Worker,
     now: datetime,
     *,
     limit: int,
     handlers: Collection[str],
     queues: Collection[str] = (),
-) -> list[Execution]:
+    suspects: Suspects,
+) -> Claimed:
     """Claim up to ``limit`` executions for a worker: highest priority first, then the oldest.
 
     A task that may not overlap gets at most one, and none while another of its executions runs.
@@ -62,27 +102,47 @@ def claim(
     using = write_alias()
     serves = {"handlers": list(handlers), "queues": tuple(queues)}
     claimed: list[Execution] = []
+    left = False
     for number in range(MAX_PASSES):
         # Hundreds of slots that are too late to run may stand in front of one that is not.
         at_most = max(limit, min(MIN_READ * 2**number, MAX_READ))
         # ``choose`` leaves out what is held back. Leaving it out in the query costs more than all
         # the rest, so only a second pass does.
         due = {"now": now, **serves, "at_most": at_most, "without_held_back": number > 0}
-        done = claim_first_due(due, worker, limit=limit - len(claimed), using=using)
-        claimed += done.claimed
+        due["without_suspects"] = number > 0 and suspects is Suspects.LEAVE
+        # One suspect is claimed alone, so not after anything else.
+        mode = Suspects.AWAIT if claimed and suspects is not Suspects.LEAVE else suspects
+        room = limit - len(claimed)
+        done = claim_first_due(due, worker, limit=room, suspects=mode, using=using)
+        claimed += done.claimed.rows
+        left = left or done.claimed.left
+        if done.claimed.awaited or any(row.is_suspect for row in claimed):
+            return Claimed(claimed, done.claimed.awaited, left)
         # If a later pass moves nothing, other transactions hold the states of all that it has read.
         if done.read < at_most or len(claimed) == limit or (number and not done.moved):
             break
-    return claimed
+    return Claimed(claimed, left=left)
 
 
 @transactional
-def claim_first_due(due: Mapping[str, Any], worker: Worker, *, limit: int, using: str) -> Batch:
+def claim_first_due(
+    due: Mapping[str, Any], worker: Worker, *, limit: int, suspects: Suspects, using: str
+) -> Batch:
+    now = due["now"]
     rows = FIRST_DUE.rows(Execution.objects.using(using), **due)
-    over, chosen = choose(rows, due["now"], limit=limit, using=using)
-    over = end_over(over, using=using)
-    hand_over(chosen, worker, due["now"], using=using)
-    return Batch(chosen, len(rows), len(over) + len(chosen))
+    there = any(row.is_suspect for row in rows)
+    if there and (suspects is Suspects.LEAVE or has_suspect_alone(worker.host, using=using)):
+        choice = choose(without_suspects(rows), now, limit=limit, using=using)
+    else:
+        choice = choose(innocent_first(rows), now, limit=limit, using=using, up_to_suspect=True)
+    chosen, awaited, alone_on = choice.chosen, choice.suspect, ""
+    if awaited and not chosen and suspects is not Suspects.AWAIT:
+        chosen, awaited = [awaited], None
+        alone_on = worker.host if suspects is Suspects.ALONE else ""
+    over = end_over(choice.over, using=using)
+    hand_over(chosen, worker, now, alone_on=alone_on, using=using)
+    claimed = Claimed(chosen, awaited, there and not alone_on)
+    return Batch(claimed, len(rows), len(over) + len(chosen))
 
 
 def first_due(
@@ -93,12 +153,14 @@ def first_due(
     queues: Collection[str],
     at_most: int,
     without_held_back: bool,
+    without_suspects: bool,
 ) -> ExecutionQuerySet:
     """Return a query that locks and reads the first executions that a worker may claim."""
     # Only here are executions locked before states. That closes no circle of waiting transactions,
     # since what another transaction holds is skipped.
     due = everything.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
     due = due.not_held_back(now) if without_held_back else due.not_paused(now)
+    due = due.filter(probation_seconds=None) if without_suspects else due
     read = due.select_related("task").only(*Execution.READ_TO_CLAIM).locked(skip=True)
     return read.order_by("-priority", "pk")[:at_most]
 
@@ -125,7 +187,7 @@ def create_claimed(execution: Execution, worker: Worker, now: datetime) -> None:
 def insert_and_claim(execution: Execution, worker: Worker, now: datetime, *, using: str) -> None:
     # In the same transaction as the claim, so no other worker ever sees it queued.
     insert(execution, using=using)
-    _, chosen = choose([execution], now, limit=1, using=using)
+    chosen = choose([execution], now, limit=1, using=using).chosen
     if not chosen:
         raise AlreadyRunning(
             f"The task {execution.task_name!r} is running already, and its executions "
@@ -149,31 +211,40 @@ def insert(execution: Execution, *, using: str) -> None:
         execution.task = found
         if not locked:
             found.save(using=using, now=execution.created_at)  # it was made without a clock
+        else:
+            execution.probation_seconds = locked[task.pk].probation_seconds
     execution.save(force_insert=True, using=using)
 
 
 def choose(
-    rows: Sequence[Execution], now: datetime, *, limit: int, using: str
-) -> tuple[list[Execution], list[Execution]]:
-    """Return which of these queued executions end without running, and which are claimed."""
+    rows: Sequence[Execution],
+    now: datetime,
+    *,
+    limit: int,
+    using: str,
+    up_to_suspect: bool = False,
+) -> Choice:
+    """Choose what is claimed of queued executions, perhaps only up to the first suspect."""
     alone = {row.task_id for row in rows if row.task_id is not None and not row.may_overlap}
     busy = lock_to_run_alone(alone, using=using)
-    over: list[Execution] = []
-    chosen: list[Execution] = []
+    choice = Choice([], [])
     for row in rows:
-        if len(chosen) == limit:
+        if len(choice.chosen) == limit:
             break
         # The query of a first pass leaves out global pauses only.
         if row.is_paused(now) or (not row.may_overlap and row.task_id in busy):
             continue
         if end := over_before_start(row, now):
             end_unrun(row, *end, now)
-            over.append(row)
+            choice.over.append(row)
             continue
-        chosen.append(row)
+        if up_to_suspect and row.is_suspect:
+            choice.suspect = row
+            break
+        choice.chosen.append(row)
         if row.task_id is not None:
             busy.add(row.task_id)
-    return over, chosen
+    return choice
 
 
 def lock_to_run_alone(task_ids: set[int], *, using: str) -> set[int]:
@@ -219,9 +290,12 @@ def end_over(over: Sequence[Execution], *, using: str) -> list[Execution]:
     return ended
 
 
-def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using: str) -> None:
+def hand_over(
+    rows: Sequence[Execution], worker: Worker, now: datetime, *, using: str, alone_on: str = ""
+) -> None:
     """Give queued executions to a worker, in the database and in the given rows.
 
+    ``alone_on`` is the host on which a suspect runs alone: no other one does at the same time.
     Raise LostRaceError, and so retry the transaction, if another worker was faster.
     """
     changes = []
@@ -229,11 +303,14 @@ def hand_over(rows: Sequence[Execution], worker: Worker, now: datetime, *, using
         # With the attempt: the row may have been claimed and queued again since it was read.
         guard = {"id": row.pk, "attempt": row.attempt, "status": row.Status.QUEUED}
         apply_claim(row, worker, now)
-        own = {"attempt": row.attempt, "exclusive": row.exclusive}
+        own: dict[str, Any] = {"attempt": row.attempt, "exclusive": row.exclusive}
+        own["begin_awaited"] = row.begin_awaited
+        if alone_on:
+            own["alone_on"] = row.alone_on = alone_on
         changes.append((claimed_values(worker, now) | own, guard))
     try:
         claimed = update_each(Execution, changes, using=using)
-    except IntegrityError as error:  # two of one task, claimed at once without a lock
+    except IntegrityError as error:  # two of one task, or two suspects of one host, at once
         raise LostRaceError(CLAIMED_MEANWHILE) from error
     if claimed != len(changes):
         raise LostRaceError(CLAIMED_MEANWHILE)

@@ -11,7 +11,13 @@ from django.db.models import prefetch_related_objects
 
 from scheduled_tasks.lifecycle.recording import Claim, claim_of
 from scheduled_tasks.lifecycle.results import count_results
-from scheduled_tasks.lifecycle.transitions import ENDING_FIELDS, apply_ending, write
+from scheduled_tasks.lifecycle.suspecting import spread_suspicion, suspects_among
+from scheduled_tasks.lifecycle.transitions import (
+    ENDING_FIELDS,
+    SUSPECT_FIELDS,
+    apply_ending,
+    write,
+)
 from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
@@ -52,19 +58,17 @@ def end_held(
 @transactional
 def give_back(
     workers: Collection[str], now: datetime, *, reason: str, charged: bool, using: str = ""
-) -> int:
-    """Take back the executions of these workers, by each task's ``on_lost``; return the count.
+) -> list[Execution]:
+    """Take back the executions of these workers, by each task's ``on_lost``; return them.
 
-    ``retry`` queues it again, up to ``max_losses`` times where the loss is ``charged``; otherwise
-    it ends failed with the category ``lost``. Rows that another transaction holds are left for the
-    next time.
+    Rows that another transaction holds are left for the next time.
     """
     states, rows = lock_held(skip=True, using=using, workers=list(workers))
     losses = {
         row: Loss(execution_id=row.pk, attempt=row.attempt, reason=reason, charged=charged)
         for row in rows
     }
-    return len(write_endings(losses, states, now, using=using))
+    return write_endings(losses, states, now, using=using)
 
 
 def lock_held(
@@ -114,10 +118,12 @@ def write_endings(
     """
     # Most runs succeed, and then the task is not read.
     prefetch_related_objects([row for row in endings if endings[row].may_be_retried], "task")
+    fields = (*ENDING_FIELDS, *SUSPECT_FIELDS) if suspects_among(endings) else ENDING_FIELDS
     made = [apply_ending(row, ending, now) for row, ending in endings.items()]
     # The last status and the failures in a row follow from the order in which runs ended.
     rows = sorted(endings, key=lambda row: (row.finished_at or now, row.pk))
-    write(rows, ENDING_FIELDS, before=Execution.Status.RUNNING, using=using)
+    write(rows, fields, before=Execution.Status.RUNNING, using=using)
+    spread_suspicion(endings, states, using=using)
     attempts = [attempt for attempt in made if attempt is not None]
     Attempt.objects.using(using).bulk_create(attempts)
     count_results([row for row in rows if row.finished], states, using=using)

@@ -30,7 +30,6 @@ from scheduled_tasks.models.sql.compiled import BoundQuery, CompiledQuery, first
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.row_values import Returned
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
-from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.runs import Run
@@ -174,7 +173,9 @@ def decisions_of(
         decision = decision_of(state, now, pauses, others, using=using)
         if decision is not None:
             # What a newest slot replaces was not counted above: a claim has to look.
-            free = not (paused or others or state.task.newest_slot_counts)
+            # A suspect only begins in a claim.
+            suspect = state.probation_seconds is not None
+            free = not (paused or others or suspect or state.task.newest_slot_counts)
             decided.append(Fired(state, decision, free))
             left -= len(decision.verdicts)
         if left <= 0:
@@ -270,7 +271,7 @@ def insert_taken(
     A slot that has an execution already keeps that one.
     """
     rows = [
-        SlotRow(item, slot_values(item.state.task, taken))
+        SlotRow(item, slot_values(item.state, taken))
         for item in fired
         for taken in item.decision.taken
     ]
@@ -284,8 +285,9 @@ def insert_taken(
     return claimed
 
 
-def slot_values(task: Task, taken: Taken) -> dict[str, Any]:
+def slot_values(state: TaskState, taken: Taken) -> dict[str, Any]:
     """Return the columns of the queued execution of one slot, which runs after its jitter."""
+    task = state.task
     return {
         "task_id": task.pk,
         "trigger": taken.trigger,
@@ -293,6 +295,7 @@ def slot_values(task: Task, taken: Taken) -> dict[str, Any]:
         "scheduled_for": taken.slot,
         # Only this moves: otherwise a change of the jitter would move the slots.
         "run_after": taken.slot + task.jitter_at(taken.slot),
+        "probation_seconds": state.probation_seconds,
     }
 
 
@@ -319,7 +322,7 @@ def insert_claimed(
     task runs, which can only be where rows cannot be locked.
     """
     shared = claimed_values(worker, now) | {"created_at": now, "attempt": 1}
-    values = [row.values | row.exclusive for row in rows]
+    values = [row.values | row.claimed for row in rows]
     returning = ("task_id", "slot", "id")
     inserted = insert_slots(values, shared, using=using, returning=returning)
     of_tasks = Execution.objects.using(using).filter(AnyOf("task", {row.task.pk for row in rows}))

@@ -38,7 +38,8 @@ def past_held_back(
     if run is None or run > now or not capacity.past_held_back:
         return run
     everything = Execution.objects.using(using or write_alias())
-    return NEXT_WAITING.bind(everything, **capacity.serves, free_at=now).first
+    past = {"free_at": now, "past_suspects": capacity.past_suspects}
+    return NEXT_WAITING.bind(everything, **capacity.serves, **past).first
 
 
 def next_due(everything: TaskStateQuerySet) -> models.QuerySet[TaskState, datetime | None]:
@@ -53,13 +54,18 @@ def next_waiting(
     handlers: Collection[str],
     queues: Collection[str],
     free_at: datetime | None = None,
+    past_suspects: bool = False,
 ) -> models.QuerySet[Execution, datetime]:
     """Return a query for when a worker may claim the first execution.
 
-    With ``free_at``, leave out what is held back at that moment.
+    With ``free_at``, leave out what is held back at that moment, and with ``past_suspects`` what
+    only the worker itself knows when to claim.
     """
-    waiting = everything.waiting_for(handlers=handlers, queues=queues)
-    free = waiting if free_at is None else waiting.not_held_back(free_at)
+    free = everything.waiting_for(handlers=handlers, queues=queues)
+    if free_at is not None:
+        free = free.not_held_back(free_at)
+    if past_suspects:
+        free = free.filter(probation_seconds=None)
     return free.order_by("run_after").values_list("run_after", flat=True)[:1]
 
 

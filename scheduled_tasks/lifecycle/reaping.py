@@ -29,8 +29,8 @@ def mark_lost(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[W
     return lost
 
 
-def reap(now: datetime) -> int:
-    """Take back the executions of workers that are gone or have no row; return the count."""
+def reap(now: datetime) -> list[Execution]:
+    """Take back the executions of workers that are gone or have no row; return them."""
     # The holders are read first: a worker that starts in between must not be taken for one that
     # has no row.
     running = Execution.objects.on_primary().running().order_by()
@@ -38,5 +38,5 @@ def reap(now: datetime) -> int:
     here = Worker.objects.on_primary().exclude(state__in=Worker.GONE)
     gone = holders.difference(map(str, here.values_list("pk", flat=True)))
     if not gone:
-        return 0
+        return []
     return give_back(gone, now, reason="The worker was lost.", charged=True)

@@ -21,6 +21,7 @@ from scheduled_tasks.models.sql.transactions import (
 )
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.runtime.messages import (
+    Begun,
     Checkpoint,
     Counts,
     Envelope,
@@ -29,7 +30,7 @@ from scheduled_tasks.runtime.messages import (
     Progress,
     StartedOver,
 )
-from scheduled_tasks.runtime.runs import Ending
+from scheduled_tasks.runtime.runs import Ending, Run
 from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ MAX_COUNT, MAX_LEVEL = 2**63 - 1, 2**15 - 1
 Claim = tuple[int, int]
 
 
-def claim_of(said: Ending | Envelope) -> Claim:
+def claim_of(said: Ending | Envelope | Run) -> Claim:
     """Return the claim under which a worker writes something of an execution."""
     return said.execution_id, said.attempt
 
@@ -56,6 +57,13 @@ def leave_checkpoint(claim: Claim, value: Any) -> bool:
     # The attempt is guard enough: each claim adds one, and what was given back is not running.
     mine = Execution.objects.on_primary().running().filter(pk=pk, attempt=attempt)
     return bool(mine.update(checkpoint=value))
+
+
+def record_begin(claim: Claim) -> None:
+    """Write that a claimed attempt begins, for an executor that does not send ``Begun``."""
+    pk, attempt = claim
+    mine = Execution.objects.on_primary().running().filter(pk=pk, attempt=attempt)
+    mine.update(begin_awaited=False)
 
 
 def record(sent: Sequence[Envelope], worker: Worker, *, skip: bool = False) -> dict[Claim, bool]:
@@ -151,6 +159,8 @@ def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
             case Counts():
                 values["processed_count"] = bounded(message.processed)
                 values["error_count"] = bounded(message.errors)
+            case Begun():
+                values["begin_awaited"] = False
             case StartedOver():
                 values |= {"progress": None, "processed_count": 0, "error_count": 0}
     return values

@@ -19,7 +19,15 @@ from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_state import TaskState
 
 #: The columns that a requeued execution has in common with the failed one.
-KEPT = ("task_id", "task_name", "handler", "queue", "priority", "scheduled_for")
+KEPT = (
+    "task_id",
+    "task_name",
+    "handler",
+    "queue",
+    "priority",
+    "scheduled_for",
+    "probation_seconds",
+)
 
 
 @dataclass(slots=True)
@@ -88,7 +96,12 @@ def lock_dead(ids: Collection[int], *, using: str) -> list[Execution]:
     # A deletion of the task holds its state: it either cancels the new execution or comes first.
     states = TaskState.objects.using(using).lock_tasks(tasks) if tasks else {}
     rows = dead.filter(task__in=states).only(*KEPT, "payload", "status")
-    return list(rows.locked()) if states else []
+    found = list(rows.locked()) if states else []
+    for row in found:
+        # What was lost is a suspect still, and so is everything of a task that is one.
+        state = states[row.task_id or 0]
+        row.probation_seconds = row.probation_seconds or state.probation_seconds
+    return found
 
 
 def queue_again(

@@ -9,6 +9,7 @@ from typing import Any
 from scheduled_tasks.handlers.retries import NEVER_RETRIED
 from scheduled_tasks.lifecycle import aftermath
 from scheduled_tasks.lifecycle.aftermath import StatusChange
+from scheduled_tasks.lifecycle.suspecting import is_acquitted, is_charged, next_probation
 from scheduled_tasks.models.attempt import Attempt, AttemptOutcome
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
@@ -42,6 +43,8 @@ ENDING_FIELDS = (
     "error_fingerprint",
     "peak_memory_mb",
 )
+#: What ``apply_ending`` changes as well where there are suspects or losses.
+SUSPECT_FIELDS = ("probation_seconds", "alone_on")
 #: What ``end_unrun`` changes.
 GIVING_UP_FIELDS = ("status", "reason", "finished_at", "started_at")
 
@@ -70,7 +73,7 @@ def changes_of(rows: Iterable[Execution], before: str) -> list[StatusChange]:
 
 
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
-    """Return what a claim writes, except ``attempt`` and ``exclusive``.
+    """Return what a claim writes, except what differs from row to row.
 
     The error of the previous attempt leaves this row; the row of that attempt keeps it.
     """
@@ -89,6 +92,7 @@ def apply_claim(row: Execution, worker: Worker, now: datetime) -> None:
     """Set on a row what a claim of this worker writes."""
     for name, value in claimed_values(worker, now).items():
         setattr(row, name, value)
+    row.begin_awaited = row.awaits_begin
     row.attempt += 1
     row.exclusive = None if row.may_overlap else row.task_id
 
@@ -96,7 +100,7 @@ def apply_claim(row: Execution, worker: Worker, now: datetime) -> None:
 def apply_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | None:
     """Copy how an attempt ended onto its row; return the attempt if there will be another.
 
-    The caller writes ENDING_FIELDS.
+    The caller writes ENDING_FIELDS, and SUSPECT_FIELDS of suspects and losses.
     """
     row.exclusive = None
     match ending:
@@ -118,6 +122,9 @@ def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | 
     row.traceback = outcome.traceback
     row.error_fingerprint = outcome.error_fingerprint
     row.peak_memory_mb = outcome.peak_memory_mb
+    row.alone_on = ""
+    if is_acquitted(outcome):
+        row.probation_seconds = None
     if row.status != row.Status.FAILED:
         return None
     # What was cancelled is not run again, however it failed.
@@ -135,7 +142,12 @@ def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | 
 
 def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     """Copy that an attempt was lost onto its row."""
-    row.losses += loss.charged
+    begun = not row.begin_awaited
+    charged = loss.charged and begun and is_charged(row)
+    row.losses += charged
+    if loss.charged and begun:
+        row.probation_seconds = next_probation(row.probation_seconds)
+    row.alone_on = ""
     if row.cancel_requested_at is None:
         row.reason = ""  # it described an attempt that was still running
     row.error_category, row.error = "lost", loss.reason
@@ -148,9 +160,10 @@ def apply_loss(row: Execution, loss: Loss, now: datetime) -> Attempt | None:
     if row.cancel_requested_at is not None:
         row.status, row.error_category, row.error_fingerprint = row.Status.CANCELLED, "", ""
         return None
+    if task and not begun:
+        return queue_retry(row, now, 0, AttemptOutcome.GIVEN_BACK)
     # A loss that costs nothing is within the budget, whatever losses came before.
-    within_budget = not loss.charged or (task is not None and row.losses <= task.max_losses)
-    if task and task.on_lost == task.OnLost.RETRY and within_budget:
+    if task and not task.started_once and (not charged or row.losses <= task.max_losses):
         outcome = AttemptOutcome.LOST if loss.charged else AttemptOutcome.GIVEN_BACK
         return queue_retry(row, now, 0, outcome)
     row.status = row.Status.FAILED

@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                 ('retry_backoff', models.FloatField(default=2.0, help_text='Each retry delay is the previous one multiplied by this number.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000), scheduled_tasks.models.policies.refuse_nan], verbose_name='retry backoff')),
                 ('retry_max_delay', models.PositiveIntegerField(default=3600, help_text='Seconds. Retry delays grow up to this limit.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='maximum retry delay')),
                 ('on_lost', models.CharField(choices=[('retry', 'Run again'), ('fail', 'Mark as failed')], default='retry', max_length=10, verbose_name='if the worker dies')),
-                ('max_losses', models.PositiveIntegerField(default=3, help_text='After that, the execution fails.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='max. times rerun after a lost worker')),
+                ('max_losses', models.PositiveIntegerField(default=3, help_text='Counts only runs that ran alone. After that, the execution fails.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='max. times rerun after a lost worker')),
                 ('misfire_policy', models.CharField(choices=[('once', 'Run the latest only'), ('skip', 'Run none'), ('all', 'Run all, up to the catch-up limit')], default='once', help_text='What to do about scheduled times that passed while no scheduler was running.', max_length=20, verbose_name='misfire policy')),
                 ('misfire_grace', models.PositiveIntegerField(blank=True, help_text='Seconds. A run that is later than this is missed. Leave empty for no limit.', null=True, validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='grace period')),
                 ('catch_up_limit', models.PositiveIntegerField(default=100, help_text='Maximum number of runs that are caught up or queued.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(5000)], verbose_name='catch-up limit')),
@@ -159,6 +159,9 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveIntegerField(default=0, verbose_name='attempt')),
                 ('failures', models.PositiveIntegerField(default=0, verbose_name='failures')),
                 ('losses', models.PositiveIntegerField(default=0, verbose_name='lost workers')),
+                ('probation_seconds', models.PositiveIntegerField(null=True, verbose_name='probation in seconds')),
+                ('alone_on', models.CharField(blank=True, max_length=255, verbose_name='runs alone on')),
+                ('begin_awaited', models.BooleanField(default=False, verbose_name='begin awaited')),
                 ('worker', models.CharField(blank=True, max_length=36, verbose_name='worker id')),
                 ('worker_label', models.CharField(blank=True, max_length=200, verbose_name='worker')),
                 ('exclusive', models.BigIntegerField(null=True, unique=True, verbose_name='exclusive')),
@@ -283,6 +286,7 @@ class Migration(migrations.Migration):
                 ('last_status', models.CharField(blank=True, max_length=10, verbose_name='last status')),
                 ('execution_count', models.PositiveBigIntegerField(default=0, verbose_name='executions')),
                 ('consecutive_failures', models.PositiveIntegerField(default=0, verbose_name='failures in a row')),
+                ('probation_seconds', models.PositiveIntegerField(null=True, verbose_name='probation in seconds')),
                 ('parked_at', models.DateTimeField(null=True, verbose_name='parked at')),
                 ('parked_reason', models.TextField(blank=True, verbose_name='reason for parking')),
             ],
@@ -368,6 +372,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='execution',
             constraint=models.UniqueConstraint(fields=('task', 'slot'), name='scheduled_tasks_one_per_slot'),
+        ),
+        migrations.AddConstraint(
+            model_name='execution',
+            constraint=models.UniqueConstraint(condition=models.Q(('alone_on', ''), _negated=True), fields=('alone_on',), name='scheduled_tasks_one_suspect_per_host'),
         ),
         migrations.AddConstraint(
             model_name='execution',

@@ -68,6 +68,12 @@ class Execution(models.Model):
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     failures = models.PositiveIntegerField(_("failures"), default=0)
     losses = models.PositiveIntegerField(_("lost workers"), default=0)
+    # Set while the execution is a suspect: a run of its task was lost with its worker.
+    probation_seconds = models.PositiveIntegerField(_("probation in seconds"), null=True)
+    # The host on which it runs as a suspect with nothing next to it; empty otherwise.
+    alone_on = models.CharField(_("runs alone on"), max_length=255, blank=True)
+    # Whether it is on record when the handler is called, and that has not come yet.
+    begin_awaited = models.BooleanField(_("begin awaited"), default=False)
     # No foreign key: rows of workers are deleted a day after they are gone.
     worker = models.CharField(_("worker id"), max_length=36, blank=True)
     worker_label = models.CharField(_("worker"), max_length=200, blank=True)
@@ -126,6 +132,8 @@ class Execution(models.Model):
         "message_count",
         "log_count",
         "attempt",
+        "losses",
+        "probation_seconds",
         "worker",
         "claimed_at",
         "task__name",
@@ -143,6 +151,9 @@ class Execution(models.Model):
         "attempt",
         "failures",
         "losses",
+        "probation_seconds",
+        "alone_on",
+        "begin_awaited",
         "run_after",
         "reason",
         "worker",
@@ -165,6 +176,12 @@ class Execution(models.Model):
         constraints = (
             # NULLs never conflict: what has no slot, or no task any more, is not limited.
             models.UniqueConstraint(fields=["task", "slot"], name="scheduled_tasks_one_per_slot"),
+            # All workers of one host may die together, in one container: one suspect at a time.
+            models.UniqueConstraint(
+                fields=["alone_on"],
+                name="scheduled_tasks_one_suspect_per_host",
+                condition=~models.Q(alone_on=""),
+            ),
             # A finished row that still excludes others would make every claim of its task fail.
             models.CheckConstraint(
                 condition=models.Q(exclusive=None) | models.Q(status="running"),
@@ -298,6 +315,16 @@ class Execution(models.Model):
         """Whether it may run at the same time as others of its task."""
         return self.task is None or self.task.may_overlap
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may have ended its worker, and so has to run apart from others."""
+        return self.probation_seconds is not None
+
+    @property
+    def awaits_begin(self) -> bool:
+        """Whether the next attempt has to be on record before its handler is called."""
+        return self.is_suspect or (self.task is not None and self.task.started_once)
+
     def is_paused(self, now: datetime) -> bool:
         """Whether it has to wait for the end of its task's pause."""
         return self.task is not None and self.of_slot and self.task.is_paused(now)
@@ -312,6 +339,7 @@ class Execution(models.Model):
         return Run(
             execution_id=self.pk,
             attempt=self.attempt,
+            begin_awaited=self.begin_awaited,
             task_name=self.task_name,
             handler=self.handler,
             scheduled_for=self.scheduled_for,

@@ -140,7 +140,7 @@ class Policies(models.Model):
         _("max. times rerun after a lost worker"),
         default=3,
         validators=[MaxValueValidator(MAX_INTEGER)],
-        help_text=_("After that, the execution fails."),
+        help_text=_("Counts only runs that ran alone. After that, the execution fails."),
     )
 
     misfire_policy = models.CharField(
@@ -222,7 +222,7 @@ class Policies(models.Model):
     #: What runs are told, as fields of a Run of the same names.
     TOLD_TO_RUNS = ("executor", "timeout", "memory_limit_mb")
     #: What a claim reads.
-    READ_TO_CLAIM = (*TOLD_TO_RUNS, "overlap_policy", "paused_until", "misfire_grace")
+    READ_TO_CLAIM = (*TOLD_TO_RUNS, "overlap_policy", "paused_until", "misfire_grace", "on_lost")
     #: What deciding slots reads, a claim at once included.
     READ_TO_FIRE = (
         *READ_TO_CLAIM,
@@ -275,6 +275,11 @@ class Policies(models.Model):
     def may_overlap(self) -> bool:
         """Whether its executions may run at the same time."""
         return self.overlap_policy == self.OverlapPolicy.ALLOW
+
+    @property
+    def started_once(self) -> bool:
+        """Whether a run that has begun is not started again if its worker is lost."""
+        return self.on_lost == self.OnLost.FAIL
 
     @property
     def counts_unfinished(self) -> bool:

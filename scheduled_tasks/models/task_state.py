@@ -65,6 +65,8 @@ class TaskState(models.Model):
     last_status = models.CharField(_("last status"), max_length=10, blank=True)
     execution_count = models.PositiveBigIntegerField(_("executions"), default=0)
     consecutive_failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    # What new executions begin with: set by a lost run, until a run has ended by itself.
+    probation_seconds = models.PositiveIntegerField(_("probation in seconds"), null=True)
     parked_at = models.DateTimeField(_("parked at"), null=True)
     parked_reason = models.TextField(_("reason for parking"), blank=True)
 
@@ -77,6 +79,7 @@ class TaskState(models.Model):
         "covering",
         "last_success_at",
         "execution_count",
+        "probation_seconds",
         "parked_at",
         "task__name",
         "task__handler",
@@ -88,7 +91,12 @@ class TaskState(models.Model):
         *(f"task__{name}" for name in Policies.READ_TO_FIRE),
     )
     #: The columns that the end of an execution reads; it sets all the others that it writes.
-    READ_TO_COUNT = ("last_success_at", "execution_count", "consecutive_failures")
+    READ_TO_COUNT = (
+        "last_success_at",
+        "execution_count",
+        "consecutive_failures",
+        "probation_seconds",
+    )
     #: The columns that runs are told, as fields of a Run.
     RUN_HISTORY = ("execution_count", "last_success_at")
     #: The columns that the end of an execution writes.

@@ -60,6 +60,11 @@ class StartedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The handler is about to be called: from now on, this attempt may have had effects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseCheck:
     """Carries nothing: its answer says whether the execution still belongs to this attempt."""
 
@@ -71,7 +76,7 @@ class ExecutorNote:
     text: str
 
 
-Message = LogLine | Progress | Checkpoint | Counts | StartedOver | LeaseCheck | ExecutorNote
+Message = LogLine | Progress | Checkpoint | Counts | StartedOver | Begun | LeaseCheck | ExecutorNote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

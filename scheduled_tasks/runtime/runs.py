@@ -15,7 +15,8 @@ class Run:
 
     ``executor`` "" means the worker's default; ``timeout`` is in seconds. ``execution_count`` and
     ``last_success_at`` belong to the task at the time of the claim. The counts, and the numbers of
-    messages and log lines, are those of previous attempts.
+    messages and log lines, are those of previous attempts. With ``begin_awaited``, a ``Begun`` is
+    written before the handler is called.
     """
 
     execution_id: int
@@ -38,6 +39,7 @@ class Run:
     executor: str = ""
     timeout: float | None = None
     memory_limit_mb: int | None = None
+    begin_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ class Outcome:
 class Loss:
     """An attempt that did not end by itself: it was killed, or abandoned.
 
-    The task's ``on_lost`` decides what happens to its execution. ``charged`` says whether the loss
-    counts towards ``max_losses``.
+    The task's ``on_lost`` decides what happens to its execution. ``charged`` is False where the run
+    cannot have been the cause: its worker was stopped. Any other loss makes it a suspect.
     """
 
     execution_id: int

@@ -24,9 +24,10 @@ def announce_end(execution: Execution) -> None:
     if not execution.finished:
         log(
             logging.WARNING,
-            "queued again task=%s execution=%s attempt=%s: %s",
+            "queued again task=%s execution=%s attempt=%s: %s%s",
             *name_of(execution),
             execution.error,
+            " It runs alone next time." if execution.is_suspect else "",
         )
         return
     if execution.status == execution.Status.FAILED:

@@ -13,13 +13,17 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import NEVER, Executor
 from scheduled_tasks.executors.dispatch import Dispatcher
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.lifecycle import claiming, firing, lookahead, stopping
+from scheduled_tasks.lifecycle import claiming, firing, lookahead, recording, stopping, suspecting
 from scheduled_tasks.lifecycle.capacity import Capacity
+from scheduled_tasks.lifecycle.claiming import Claimed
+from scheduled_tasks.lifecycle.recording import claim_of
+from scheduled_tasks.lifecycle.suspecting import Suspects
 from scheduled_tasks.models import Worker
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
+from scheduled_tasks.worker.isolation import Isolation
 from scheduled_tasks.worker.maintenance import Maintenance
 from scheduled_tasks.worker.recycling import Recycling
 from scheduled_tasks.worker.result_writer import ResultWriter
@@ -100,6 +104,7 @@ class Engine:
             on_message=self.waiter.recheck,
         )
         self.result_writer = ResultWriter(self.executor, self.worker, self.clock)
+        self.isolation = Isolation()
         self.watchdog = Watchdog()
         self.heartbeat = Heartbeat(
             self.worker,
@@ -157,6 +162,7 @@ class Engine:
             raise WorkerLostError("This worker was given up as lost, so it exits.")
         self.executor.check()
         ended = self.write_results()  # first, since endings free places and allow the next run
+        self.follow_suspect(now)
         self.maintenance.run_due(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
@@ -193,18 +199,31 @@ class Engine:
         slot, run = lookahead.next_work_times(capacity)
         if not capacity.count:
             return NextWork(slot)
-        return NextWork(slot, lookahead.past_held_back(run, now, capacity))
+        recheck_at = self.isolation.recheck_at
+        if self.isolation.keeps_places_free:
+            return NextWork(slot, recheck_at)
+        run = lookahead.past_held_back(run, now, capacity)
+        runs = [moment for moment in (run, recheck_at) if moment is not None]
+        return NextWork(slot, min(runs, default=None))
 
     @property
     def capacity(self) -> Capacity:
         """What the executor can still run, in the form that firing takes."""
         free = self.free if self.accepts_runs else 0
-        handlers, past_held_back = self.worker.handlers, self._rest_is_held_back
-        return Capacity(self.worker, free, handlers, self.queues, past_held_back)
+        return Capacity(
+            self.worker,
+            free,
+            self.worker.handlers,
+            self.queues,
+            past_held_back=self._rest_is_held_back,
+            past_suspects=self.isolation.recheck_at is not None,
+        )
 
     @property
     def accepts_runs(self) -> bool:
         """Whether there is a free place for an execution, and room for its messages."""
+        if self.isolation.holds_worker:
+            return False
         return self.free > 0 and not self.executor.stuck and not self.result_writer.full
 
     @property
@@ -216,8 +235,10 @@ class Engine:
         self, now: datetime, *, before_commit: Callable[[], None] | None = None
     ) -> tuple[int, int]:
         """Fire what is due, and claim it for free places; return both counts."""
+        # While suspects wait, only a claim knows what comes first.
+        claims = self.accepts_runs and self.isolation.recheck_at is None
         fired, claimed = firing.fire_and_claim(
-            self.capacity if self.accepts_runs else None,
+            self.capacity if claims else None,
             now,
             limit=app_settings.BATCH_SIZE,
             before_commit=before_commit,
@@ -229,23 +250,45 @@ class Engine:
         """Claim and start executions for the free places; return the count."""
         if not self.accepts_runs:
             return 0
-        claimed = claiming.claim(
+        suspects = self.isolation.suspects_to_claim(now, self.executor.in_hand)
+        claimed = self.claim_beside(suspects, now)
+        if suspects is Suspects.LEAVE and claimed.left and not claimed.rows:
+            self.isolation.stop_resting()
+            suspects = self.isolation.suspects_to_claim(now, self.executor.in_hand)
+            claimed = self.claim_beside(suspects, now)
+        # The claim took what it could, so if places are free, the rest is held back.
+        self._rest_is_held_back = self.accepts_runs
+        return len(claimed.rows)
+
+    def claim_beside(self, suspects: Suspects, now: datetime) -> Claimed:
+        """Claim and start executions, suspects as the isolation says."""
+        claimed = claiming.claim_beside(
             self.worker,
             now,
             limit=min(self.free, app_settings.BATCH_SIZE),
             handlers=self.worker.handlers,
             queues=self.queues,
+            suspects=suspects,
         )
-        self.start_all(execution.as_run() for execution in claimed)
-        # The claim took what it could, so if places are free, the rest is held back.
-        self._rest_is_held_back = self.accepts_runs
-        return len(claimed)
+        self.isolation.follow(claimed, now)
+        self.start_all(execution.as_run() for execution in claimed.rows)
+        return claimed
+
+    def follow_suspect(self, now: datetime) -> None:
+        """Let others run again next to a suspect that has passed its probation."""
+        in_hand = self.executor.in_hand
+        suspect = self.isolation.suspect
+        if suspect is not None and self.isolation.has_passed(now, in_hand):
+            suspecting.end_probation(suspect)
+        self.isolation.update(now, in_hand)
 
     def start_all(self, claimed: Iterable[Run]) -> None:
         """Hand claimed runs to the executor."""
         for run in claimed:
             self.recycling.claimed += 1
             announce_start(run)
+            if run.begin_awaited and not self.executor.sends_begun(run):
+                recording.record_begin(claim_of(run))
             self.executor.submit(run)
         time.sleep(0)  # gives way to the threads that have just been handed a run
 

@@ -14,6 +14,7 @@ from scheduled_tasks.lifecycle.parking import park, restart_clock
 from scheduled_tasks.models import Lock, OnceKey, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.worker.announcements import announce_end
 from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 logger = logging.getLogger(__name__)
@@ -84,8 +85,10 @@ class Maintenance:
 
     def reap(self, now: datetime) -> None:
         """Take back the executions of workers that are lost or deleted."""
-        if count := reaping.reap(now):
-            logger.error("took back %s executions of lost workers", count)
+        if rows := reaping.reap(now):
+            logger.error("took back %s executions of lost workers", len(rows))
+            for row in rows:
+                announce_end(row)
 
     def prune(self, now: datetime) -> None:
         """Delete some expired keys and expired locks."""

@@ -214,7 +214,7 @@ class Scheduler:
         )
         slot = next_work.slot and next_work.slot - self.lead
         run = next_work.run if engine.accepts_runs else None
-        moments = [moment for moment in (slot, run) if moment is not None]
+        moments = [moment for moment in (slot, run, engine.isolation.until) if moment is not None]
         if not moments:
             return longest
         first = min(moments)

@@ -46,6 +46,16 @@ def test_a_running_execution_shows_its_progress(admin_client: Client, execution:
         assert part in said
 
 
+def test_a_suspect_says_why_it_runs_alone(admin_client: Client, execution: Execution) -> None:
+    change(execution, status="queued", attempt=1, probation_seconds=30)
+    said = shown(admin_client, execution)
+    assert "runs alone at first: a run of this task ended together with its worker" in said
+    change(execution, status="running", alone_on="host")
+    assert "runs alone: an earlier run ended together with its worker" in shown(
+        admin_client, execution
+    )
+
+
 def test_empty_fields_are_left_out(admin_client: Client, execution: Execution) -> None:
     said = shown(admin_client, execution)
     for name in ("reason", "progress_text", "counts", "checkpoint_text"):

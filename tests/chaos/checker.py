@@ -32,6 +32,8 @@ RAN = ("success", "partial", "failed")
 NEVER_RETRIED = ("permanent", "payload")
 #: Outcomes of attempts that came to no end of their own.
 TAKEN_BACK = ("lost", "given_back")
+#: The losses in company that cost nothing: with no probation, the first, and the second.
+MAX_FREE_LOSSES = 3
 
 
 def violations(history: History) -> list[str]:
@@ -49,6 +51,7 @@ def violations(history: History) -> list[str]:
         pauses_are_kept,
         nothing_overlaps_that_may_not,
         attempts_are_consecutive,
+        losses_are_charged_at_last,
         what_succeeded_has_returned,
         what_has_returned_has_not_failed,
         checkpoints_are_kept,
@@ -134,12 +137,14 @@ def what_must_not_be_repeated_is_not(history: History) -> Iterator[str]:
     """Hold that with ``on_lost=fail`` only what has failed, or asked for it, begins again."""
     allowed = Counter(one.execution for one in history.tried if one.outcome not in TAKEN_BACK)
     begun = Counter(line.execution for line in history.journal if line.what == BEGUN)
+    attempts = {(line.execution, line.attempt) for line in history.journal if line.what == BEGUN}
     never = {row.id for row in history.rows if history.tasks[row.task].on_lost == "fail"}
     for execution, times in begun.items():
         if execution in never and times > 1 + allowed[execution]:
             yield f"#{execution} must not be repeated, and was begun {times} times"
     for one in history.tried:
-        if one.execution in never and one.outcome in TAKEN_BACK:
+        begun_before = one.outcome == "lost" or (one.execution, one.number) in attempts
+        if one.execution in never and one.outcome in TAKEN_BACK and begun_before:
             yield f"#{one.execution} must not be repeated, was {one.outcome}, and queued again"
 
 
@@ -196,9 +201,21 @@ def attempts_are_consecutive(history: History) -> Iterator[str]:
         ):
             yield f"{row.task}: #{row.id}, of {row.attempt} attempts, has {found} on record"
         last = len(found) < row.attempt
-        for outcome, count in (("failed", row.failures), ("lost", row.losses)):
-            if not 0 <= count - outcomes[row.id][outcome] <= last:
-                yield f"{row.task}: #{row.id} counts {count} times {outcome}"
+        if not 0 <= row.failures - outcomes[row.id]["failed"] <= last:
+            yield f"{row.task}: #{row.id} counts {row.failures} times failed"
+
+
+def losses_are_charged_at_last(history: History) -> Iterator[str]:
+    """Hold that no loss counts that was none, and few cost nothing: else nothing would end."""
+    outcomes = defaultdict(Counter)
+    for one in history.tried:
+        outcomes[one.execution][one.outcome] += 1
+    for row in history.rows:
+        found = outcomes[row.id]
+        # An end of its own makes it an ordinary run again.
+        free = MAX_FREE_LOSSES * (1 + found["failed"] + found["postponed"])
+        if not found["lost"] - free <= row.losses <= found["lost"] + 1:
+            yield f"{row.task}: #{row.id} counts {row.losses} of {found['lost']} losses"
 
 
 def what_succeeded_has_returned(history: History) -> Iterator[str]:

@@ -175,6 +175,12 @@ WRONG: dict[str, tuple[History, str]] = {
         history(tried=[tried(1, 1, "failed")]),
         "t: #1 counts 0 times failed",
     ),
+    "losses that never count": (
+        with_first(
+            row(1, attempt=5), tried=[tried(1, each, "lost", worker="b1") for each in range(1, 5)]
+        ),
+        "t: #1 counts 0 of 4 losses",
+    ),
     "a success without an end": (
         history(journal=history().journal[:3]),
         "t: #1 is called a success, and has not returned",

@@ -49,9 +49,11 @@ def lost(history: History) -> Iterator[Tried | Row]:
         given_back = one.outcome == "given_back" and (one.execution, one.number) in begun
         if one.outcome == "lost" or given_back:
             yield one
+    kept = {(one.execution, one.number) for one in history.tried}
     for row in history.rows:
-        given_back = row.failed and row.category == "lost" and (row.id, row.attempt) in begun
-        if row.losses > charged[row.id] or given_back:
+        # What was given up while it waited has its last attempt among those above.
+        at_last = row.failed and row.category == "lost" and (row.id, row.attempt) not in kept
+        if row.losses > charged[row.id] or (at_last and (row.id, row.attempt) in begun):
             yield row
 
 

@@ -295,11 +295,11 @@ def test_lost_executions_are_reaped_unless_locked(make_task: Make, now: datetime
     with elsewhere() as other:
         with transaction.atomic():
             Execution.objects.filter(pk=held.pk).locked().get()
-            assert other.submit(reaping.reap, now).result(timeout=LONG) == 1
+            assert other.submit(reaping.reap, now).result(timeout=LONG) == [free]
         assert [row.pk for row in Execution.objects.running()] == [held.pk]
-        assert other.submit(reaping.reap, now).result(timeout=LONG) == 1
+        assert other.submit(reaping.reap, now).result(timeout=LONG) == [held]
     free.refresh_from_db()
-    assert free.losses == 1
+    assert (free.status, free.probation_seconds) == ("queued", 30)
 
 
 @pytest.mark.usefixtures("short_lease")

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.db import connections
 
 from scheduled_tasks import TaskContext, scheduled_task
@@ -33,6 +34,23 @@ def wait_for(path: str, release: str) -> str:
     while not Path(release).exists():
         time.sleep(0.01)
     return "released"
+
+
+@scheduled_task
+def kill_container(
+    context: TaskContext, path: str, seconds: float, *, server_only: bool = False
+) -> None:
+    """Kill the fork server and the worker after a while, as an out-of-memory kill does."""
+    append(path, f"{context.execution_id} {context.attempt}")
+    time.sleep(seconds)
+    if "run-" in threading.current_thread().name:
+        os.kill(os.getpid(), signal.SIGKILL)  # a thread of the worker
+    server = os.getppid()
+    worker = psutil.Process(server).ppid()
+    os.kill(server, signal.SIGKILL)
+    if not server_only:
+        os.kill(worker, signal.SIGKILL)
+    time.sleep(60)
 
 
 @scheduled_task

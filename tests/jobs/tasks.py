@@ -176,6 +176,13 @@ def hog_in_child(megabytes: int) -> None:
 
 
 @scheduled_task
+def nap(seconds: float) -> str:
+    """Sleep."""
+    time.sleep(seconds)
+    return "rested"
+
+
+@scheduled_task
 def spin(seconds: float) -> int:
     """Compute in pure Python without a pause."""
     end, turns = time.monotonic() + seconds, 0

@@ -18,7 +18,7 @@ from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.signals import execution_finished, slot_missed
-from tests.support.attempts import NOTHING, claim, loss, outcome
+from tests.support.attempts import NOTHING, begin, claim, loss, outcome
 from tests.support.status_writes import parts_of_package, writes_status
 
 Make = Callable[..., Task]
@@ -48,6 +48,7 @@ NO_ROWS = {
     "operations.records.execution_record",
     "operations.refusals.sentence",
     "runtime.failures.failure_of",
+    "runtime.failures.failure_of_undescribable",
     "runtime.statuses",
     "testing.clock.TaskClock.next_moment",
     "testing.handlers.HandlerRun.of",
@@ -179,10 +180,10 @@ def test_giving_up_a_lost_run_is_announced(
 ) -> None:
     make("one", NOTHING, on_lost="fail")
     run_task_now("one", now=now)
-    claim(worker, now)
+    begin(worker, now)
     with committed():
         reaping.mark_lost({worker.pk: worker.heartbeat_at})
-        assert reaping.reap(now) == 1
+        assert len(reaping.reap(now)) == 1
     assert received.finished == [("one", "failed")]
 
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from scheduled_tasks.lifecycle import claiming, ending
+from scheduled_tasks.lifecycle import claiming, ending, recording
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.support.attempts import claim, loss, make_worker, outcome
+from tests.support.attempts import begin, claim, loss, make_worker, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -111,8 +111,8 @@ def test_an_unstorable_end_is_stored_without_its_texts(
 def test_a_loss_requeues_until_its_budget_is_spent(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    for attempt in (1, 2, 3, 4):
-        assert claim(worker, now).attempt == attempt
+    for attempt in (1, 2, 3, 4, 5):
+        assert begin(worker, now).attempt == attempt
         ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
     queued.refresh_from_db()
     assert (queued.status, queued.error_category, queued.error) == ("failed", "lost", "gone")
@@ -124,7 +124,7 @@ def test_on_lost_fail_makes_a_lost_run_fail(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     Task.objects.update(on_lost=Task.OnLost.FAIL)
-    claim(worker, now)
+    begin(worker, now)
     ending.give_back([str(worker.pk)], now, reason="gone", charged=False)
     queued.refresh_from_db()
     assert (queued.status, queued.attempt) == ("failed", 1)
@@ -139,7 +139,7 @@ def test_a_lost_attempt_is_requeued_with_its_checkpoint(
     Execution.objects.update(progress=progress, checkpoint=[4], reason="It was asked to stop.")
     assert ended([loss(claimed)], worker, now + MINUTE) == [queued.pk]
     queued.refresh_from_db()
-    assert (queued.status, queued.losses, queued.run_after) == ("queued", 1, now + MINUTE)
+    assert (queued.status, queued.losses, queued.run_after) == ("queued", 0, now + MINUTE)
     assert (queued.progress, queued.checkpoint) == (progress, [4])
     assert (queued.reason, queued.error, queued.finished_at) == ("", "It was killed.", None)
     assert queued.attempts.get().outcome == "lost"
@@ -151,8 +151,8 @@ def test_a_lost_attempt_is_requeued_with_its_checkpoint(
 def test_lost_attempts_fail_once_their_budget_is_spent(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    for _ in range(4):
-        ended([loss(claim(worker, now))], worker, now)
+    for _ in range(5):
+        ended([loss(begin(worker, now))], worker, now)
     queued.refresh_from_db()
     assert (queued.status, queued.error_category) == ("failed", "lost")
     assert (queued.error, queued.losses, queued.finished_at) == ("It was killed.", 4, now)
@@ -171,7 +171,8 @@ def test_a_loss_that_is_not_charged_costs_nothing(
 def test_an_uncharged_loss_costs_nothing_despite_budget_cuts(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    ended([loss(claim(worker, now))], worker, now)
+    for _ in range(2):
+        ended([loss(begin(worker, now))], worker, now)
     Task.objects.update(max_losses=0)
     ended([loss(claim(worker, now), charged=False)], worker, now)
     queued.refresh_from_db()
@@ -209,6 +210,7 @@ def test_losses_and_outcomes_pass_the_gate_together(
     for task in (kept, once, kept, once):
         Execution.for_task(task, trigger="manual", now=now).save()
     first, second, third, fourth = claiming.claim(worker, now, limit=4, handlers=["jobs.nothing"])
+    recording.record_begin((second.pk, second.attempt))
     later = now + MINUTE
     endings = [
         loss(second),
@@ -261,7 +263,7 @@ def test_a_silent_worker_is_reaped_after_a_lease(
         assert queued.status == "running"
     reaper.tick(now + timedelta(seconds=LEASE))
     queued.refresh_from_db()
-    assert (queued.status, queued.attempt, queued.losses) == ("success", 2, 1)
+    assert (queued.status, queued.attempt, queued.losses) == ("success", 2, 0)
     worker.refresh_from_db()
     assert worker.state == Worker.State.LOST
 
@@ -290,7 +292,7 @@ def test_reaping_goes_on_after_the_clock_moves_back(
     worker.delete()
     reaper.tick(now - timedelta(hours=1))
     queued.refresh_from_db()
-    assert (queued.status, queued.losses) == ("success", 1)
+    assert (queued.status, queued.losses) == ("success", 0)
 
 
 def test_only_a_running_execution_may_be_exclusive(
@@ -310,4 +312,4 @@ def test_an_execution_without_its_workers_row_is_reaped(
     worker.delete()
     scheduler().tick(now)
     queued.refresh_from_db()
-    assert (queued.status, queued.losses) == ("success", 1)
+    assert (queued.status, queued.losses) == ("success", 0)

@@ -143,7 +143,7 @@ def insert(tasks: list[Task], slot: datetime) -> None:
     """Insert an execution of a slot for each task."""
     insert_copies(
         KEY,
-        [slot_values(task, Taken(slot)) for task in tasks],
+        [slot_values(task.state, Taken(slot)) for task in tasks],
         copied=Execution.SNAPSHOTS,
         shared={"created_at": slot},
         using="default",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from socket import gethostname
 from typing import Any
 
 from django.db.models import Q
@@ -28,6 +29,8 @@ COLUMNS = (
     "attempt",
     "failures",
     "losses",
+    "probation_seconds",
+    "alone_on",
     "queue",
     "priority",
     "worker",
@@ -145,6 +148,8 @@ class AttemptStore:
             "attempt": item.attempt,
             "failures": item.failures,
             "losses": item.losses,
+            "probation_seconds": item.probation,
+            "alone_on": gethostname() if item.alone else "",
             "queue": item.queue,
             "priority": item.priority,
             "stop_asked": item.stop_asked,
@@ -231,6 +236,7 @@ def counts(execution: Execution) -> dict[str, int | bool]:
         "attempt": execution.attempt,
         "failures": execution.failures,
         "losses": execution.losses,
+        "probation": execution.probation or 0,
         "asked to stop": execution.stop_asked,
     }
 

@@ -49,6 +49,8 @@ class Task:
     deleted: bool = field(default=False, repr=False)
     #: Was it disabled by a bulk update, which the engine sees only when it looks?
     quietly_off: bool = field(default=False, repr=False)
+    #: What its new executions begin with, while it is a suspect.
+    probation: int | None = field(default=None, repr=False)
     alive: list[Execution] = field(default_factory=list, repr=False)
     known_next: tuple[Any, datetime | None] | None = field(default=None, repr=False)
     history: list[str] = field(default_factory=list, repr=False)
@@ -122,6 +124,9 @@ class Execution:
     attempt: int = 0
     failures: int = 0
     losses: int = 0
+    probation: int | None = None
+    #: Does it run with nothing next to it, because it is a suspect?
+    alone: bool = False
     stop_asked: bool = False
     requeued: bool = False
     worker: str = ""
@@ -144,11 +149,13 @@ class Execution:
         """Wait for the next attempt, no earlier and no later than so long after this one."""
         self.attempts.append((self.attempt, ending.outcome))
         self.status, self.worker, self.run_after = "queued", "", None
+        self.alone = False
         self.earliest = now + least
         self.latest = now + (least if most is None else most)
 
     def finish(self, status: str, reason: str = "") -> None:
         self.status, self.reason, self.worker = status, reason, ""
+        self.alone = False
 
     def __str__(self) -> str:
         slot = f"{self.slot:%m-%d %H:%M:%S}" if self.slot else "by hand"

@@ -12,7 +12,9 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.policies.formulas import caught_up, overlap_policy, retry_delay, too_late
 from tests.policies.records import SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
+from tests.policies.turns import PROBATIONS, Turns, acquits, innocent_first, longer
 
 MISFIRE_THRESHOLD = timedelta(seconds=60)
 NO_RETRY = ("payload", "permanent")
@@ -26,6 +28,8 @@ class Rules:
         self.executions: list[Execution] = []
         self.covers: list[Cover] = []
         self.pauses: list[Pause] = []
+        #: By the name of a worker.
+        self.turns: dict[str, Turns] = {}
         #: The executions that are queued or running, and some that were.
         self.alive: list[Execution] = []
         #: What may have changed since somebody compared.
@@ -91,6 +95,7 @@ class Rules:
         failed.requeued = True
         again = self.queue(failed.task, "requeue", now, None, now)
         again.queue, again.priority = failed.queue, failed.priority
+        again.probation = failed.probation or failed.task.probation
         return again
 
     def cancel(self, execution: Execution) -> None:
@@ -195,6 +200,7 @@ class Rules:
             latest=latest,
             queue=task.queue,
             priority=task.priority,
+            probation=task.probation,
         )
         self.executions.append(execution)
         self.alive.append(execution)
@@ -220,8 +226,28 @@ class Rules:
         self, now: datetime, worker: str, limit: int, queues: Collection[str] | None = None
     ) -> list[Execution]:
         """Let a worker claim what it may, and end what comes to nothing when its turn comes."""
-        claimed: list[Execution] = []
-        for execution in self.waiting(queues):
+        turns = self.turns.setdefault(worker, Turns())
+        turns.update(now)
+        if not limit or turns.suspect is not None:
+            return []
+        empty = not any(each.worker == worker for each in self.alive)
+        waiting = [each for each in self.waiting(queues) if self.is_due(each, now)]
+        rule = turns.rule(now, empty=empty)
+        claimed = self.claim_by(rule, waiting, now, worker, limit)
+        suspects_wait = any(e.probation is not None and e.status == "queued" for e in waiting)
+        if rule == "leave" and suspects_wait and not claimed:
+            turns.others_until = None
+            claimed = self.claim_by(turns.rule(now, empty=empty), waiting, now, worker, limit)
+        return claimed
+
+    def claim_by(
+        self, rule: str, waiting: list[Execution], now: datetime, worker: str, limit: int
+    ) -> list[Execution]:
+        """Let a worker claim in order, by what the rule says about suspects."""
+        turns, claimed = self.turns[worker], []
+        if rule == "leave" or any(each.alone for each in self.alive):
+            waiting = [each for each in waiting if each.probation is None]
+        for execution in innocent_first(waiting):
             task = execution.task
             if len(claimed) == limit:
                 break
@@ -233,11 +259,19 @@ class Rules:
                 self.end_disabled(execution)
             elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
                 self.finish(execution, "missed", f"grace {task.misfire_grace}")
+            elif execution.probation is not None and (claimed or rule == "wait"):
+                turns.waits_for(execution, now)
+                return claimed
             else:
                 execution.status, execution.worker = "running", worker
                 execution.attempt += 1
                 claimed.append(execution)
                 self.touched.append(execution)
+                if execution.probation is not None:
+                    execution.alone = rule == "alone"
+                    turns.claimed(execution, now)
+                    return claimed
+        turns.end(now)
         return claimed
 
     def waiting(self, queues: Collection[str] | None) -> list[Execution]:
@@ -251,8 +285,7 @@ class Rules:
     def may_start(self, execution: Execution, now: datetime) -> bool:
         """Say whether the turn of an execution has come."""
         task = execution.task
-        assert execution.run_after is not None
-        if execution.run_after > now or any(pause.covers(now) for pause in self.pauses):
+        if not self.is_due(execution, now):
             return False
         if task.deleted:
             return True
@@ -262,9 +295,15 @@ class Rules:
         running = any(other.status == "running" for other in self.of(task))
         return task.overlap_policy == "allow" or not running
 
+    def is_due(self, execution: Execution, now: datetime) -> bool:
+        assert execution.run_after is not None
+        return execution.run_after <= now and not any(pause.covers(now) for pause in self.pauses)
+
     def end(self, execution: Execution, ending: Ending, now: datetime) -> None:
         """End the attempt that runs."""
         self.touched.append(execution)
+        if acquits(ending):
+            execution.probation = None
         match ending.kind:
             case "failed" | "later":
                 self.fail(execution, ending, now)
@@ -291,8 +330,13 @@ class Rules:
     def lose(self, execution: Execution, ending: Ending, now: datetime) -> None:
         """Go on after a loss, by ``on_lost``."""
         task = execution.task
-        execution.losses += ending.charged
-        spent = ending.charged and execution.losses > task.max_losses
+        final = task.deleted or task.on_lost == "fail"
+        apart = execution.alone or execution.probation == PROBATIONS[-1]
+        charged = ending.charged and (final or apart)
+        execution.losses += charged
+        if ending.charged:
+            execution.probation = longer(execution.probation)
+        spent = charged and execution.losses > task.max_losses
         if execution.stop_asked:
             execution.finish("cancelled")
         elif task.deleted or task.on_lost == "fail" or spent:
@@ -316,33 +360,3 @@ class Rules:
     def finish(self, execution: Execution, status: str, reason: str) -> None:
         execution.finish(status, reason)
         self.touched.append(execution)
-
-
-def caught_up(task: Task, misfires: list[datetime]) -> list[datetime]:
-    """Return the misfires that go on to the overlap policy."""
-    match task.misfire_policy:
-        case "once":
-            return misfires[-1:]
-        case "all":
-            return misfires[-task.catch_up_limit :]
-    return []
-
-
-def overlap_policy(task: Task, trigger: str) -> str:
-    """Return the policy that a slot goes by: what "all" catches up was asked for."""
-    asked_for = trigger == "catch_up" and task.misfire_policy == "all"
-    if asked_for and task.overlap_policy in ("skip", "buffer_one"):
-        return "buffer_all"
-    return task.overlap_policy
-
-
-def too_late(execution: Execution, now: datetime) -> bool:
-    grace = execution.task.misfire_grace
-    assert execution.run_after is not None
-    return grace is not None and now - execution.run_after > timedelta(seconds=grace)
-
-
-def retry_delay(task: Task, failures: int) -> timedelta:
-    """Return the least time before the next attempt after so many failures."""
-    seconds = task.retry_delay * task.retry_backoff ** (failures - 1)
-    return timedelta(seconds=min(seconds, task.retry_max_delay))

@@ -18,6 +18,7 @@ from tests.policies.ledger import AttemptStore
 from tests.policies.records import Ending, Execution, Task
 from tests.policies.rules import Rules
 from tests.policies.scripted import ScriptedWorker
+from tests.policies.turns import spread_suspicion
 
 HANDLER = "policies.held"
 #: More due tasks than any world has.
@@ -152,10 +153,12 @@ class World:
         """Let runs of a worker end, then let it end, fire and claim."""
         if sum(len(task.undecided(now)) for task in self.rules.tasks.values()) > LARGE:
             self.look(now)
+        endings = list(endings)
         for execution, ending in endings:
             worker.deliver(execution, ending, now)
             execution.task.history.append(f"{now:%m-%d %H:%M:%S} {execution} ends: {ending}")
             self.rules.end(execution, ending, now)
+        self.rules.touched += spread_suspicion(endings)
         self.rules.look(now)
         worker.tick(now)
         self.ledger.adopt()
@@ -165,8 +168,10 @@ class World:
 
     def lose(self, worker: ScriptedWorker, now: datetime, *, charged: bool) -> None:
         """Let a worker be lost, or give back what it holds because it stops."""
-        for execution in self.held(worker):
-            self.rules.end(execution, Ending(kind="lost", charged=charged), now)
+        endings = [(each, Ending(kind="lost", charged=charged)) for each in self.held(worker)]
+        for execution, ending in endings:
+            self.rules.end(execution, ending, now)
+        self.rules.touched += spread_suspicion(endings)
         give_back([str(worker.pk)], now, reason="It was lost.", charged=charged)
         del self.workers[worker.name]
         self.ledger.compare(f"{worker.name} lost" if charged else f"{worker.name} stops", now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from scheduled_tasks.lifecycle import claiming
+from scheduled_tasks.lifecycle import claiming, recording
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.runtime.runs import Loss, Outcome
 
@@ -22,6 +22,13 @@ def make_worker(label: str, now: datetime) -> Worker:
 def claim(worker: Worker, now: datetime) -> Execution:
     """Claim the one execution that waits."""
     [claimed] = claiming.claim(worker, now, limit=1, handlers=[NOTHING])
+    return claimed
+
+
+def begin(worker: Worker, now: datetime) -> Execution:
+    """Claim the one execution that waits; its begin is on record where that is awaited."""
+    claimed = claim(worker, now)
+    recording.record_begin((claimed.pk, claimed.attempt))
     return claimed
 
 

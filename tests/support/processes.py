@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import psutil
@@ -42,13 +42,15 @@ def options(**given: Any) -> str:
     return json.dumps({**quick, **given})
 
 
-def manage(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+def manage(
+    *arguments: str, output: IO[str] | int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[str]:
     """Start a management command on the test database, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=environment_of(**environment),
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,

@@ -16,6 +16,7 @@ from scheduled_tasks.admin.executions.buttons import ExecutionButtons
 from scheduled_tasks.admin.executions.columns import (
     ExecutionColumns,
     next_attempt,
+    why_apart,
     without_long_columns,
 )
 from scheduled_tasks.admin.executions.log import log_of
@@ -30,6 +31,7 @@ from scheduled_tasks.models import Execution
 #: When the page of an execution shows a field; it always shows the others.
 SHOWN_IF: dict[str, Callable[[Execution], bool]] = {
     "next_attempt_text": lambda execution: bool(next_attempt(execution)),
+    "apart_text": lambda execution: bool(why_apart(execution)),
     "stop_moment": lambda execution: execution.cancel_requested_at is not None,
     "requeue_link": lambda execution: execution.requeue_of_id is not None,
     "resolution_text": lambda execution: execution.resolved_at is not None,
@@ -80,6 +82,7 @@ class ExecutionAdmin(
         "task_link",
         "status_badge",
         "next_attempt_text",
+        "apart_text",
         "stop_moment",
         "reason",
         "resolution_text",

@@ -55,6 +55,10 @@ class ExecutionColumns(HistoryAdmin):
     def next_attempt_text(self, execution: Execution) -> str:
         return next_attempt(execution)
 
+    @admin.display(description=_("apart"))
+    def apart_text(self, execution: Execution) -> str:
+        return why_apart(execution)
+
     @admin.display(description=_("asked to stop"))
     def stop_moment(self, execution: Execution) -> str:
         return display.moment(execution.cancel_requested_at)
@@ -186,14 +190,24 @@ def next_attempt(execution: Execution) -> str:
 
 
 def reasons(execution: Any) -> list[str]:
-    """Return the lines below the status: the next attempt, a cancellation, reason or error."""
+    """Return the lines below the status, from the next attempt to the reason or error."""
     stopping = execution.status == Execution.Status.RUNNING and execution.cancel_requested_at
     lines = [
         next_attempt(execution),
+        why_apart(execution),
         _g("asked to stop") if stopping else "",
         display.truncated(execution.short_reason or execution.short_error),
     ]
     return list(filter(None, lines))
+
+
+def why_apart(execution: Execution) -> str:
+    """Return why an unfinished execution runs apart from others, "" if it does not."""
+    if execution.alone_on:
+        return _g("runs alone: an earlier run ended together with its worker")
+    if execution.is_suspect and execution.status == Execution.Status.QUEUED:
+        return _g("runs alone at first: a run of this task ended together with its worker")
+    return ""
 
 
 def started_at(execution: Execution) -> datetime | None:

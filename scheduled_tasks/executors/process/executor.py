@@ -55,6 +55,7 @@ class ProcessExecutor(Executor):
     """
 
     can_kill = True
+    sends_begun = True
     can_limit_memory = operating_system.LISTS_PROCESSES
 
     def __init__(self, **options: Any) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from scheduled_tasks.runtime.messages import (
+    Begun,
     Checkpoint,
     Counts,
     ExecutorNote,
@@ -40,7 +41,16 @@ CHUNK_BYTES = 1 << 18
 
 MESSAGE_CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (LogLine, Progress, Checkpoint, Counts, StartedOver, LeaseCheck, ExecutorNote)
+    for kind in (
+        LogLine,
+        Progress,
+        Checkpoint,
+        Counts,
+        StartedOver,
+        Begun,
+        LeaseCheck,
+        ExecutorNote,
+    )
 }
 
 

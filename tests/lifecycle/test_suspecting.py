@@ -1,0 +1,228 @@
+"""What was lost with its worker runs apart; docs/runs.md has the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from scheduled_tasks import requeue_execution, run_task_now
+from scheduled_tasks.lifecycle import claiming, ending, firing, recording, suspecting
+from scheduled_tasks.lifecycle.suspecting import Suspects
+from scheduled_tasks.models import Execution, Task, Worker
+from tests.support.attempts import NOTHING, begin, loss, make_worker, outcome
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+SECOND = timedelta(seconds=1)
+Make = Callable[..., Task]
+
+
+@pytest.fixture
+def rows(make_task: Make, now: datetime) -> list[Execution]:
+    """Return queued executions of three tasks."""
+    for name in ("one", "two", "three"):
+        make_task(name, NOTHING)
+    return [run_task_now(name, now=now) for name in ("one", "two", "three")]
+
+
+def claim_all(worker: Worker, now: datetime, suspects: Suspects) -> claiming.Claimed:
+    return claiming.claim_beside(worker, now, limit=10, handlers=[NOTHING], suspects=suspects)
+
+
+def lose_all(worker: Worker, now: datetime) -> None:
+    """Let a worker claim everything, and be lost with it."""
+    claim_all(worker, now, Suspects.LEAVE)
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+
+
+def states(*names: str) -> set[tuple[str, int, int | None]]:
+    found = Execution.objects.filter(task__name__in=names) if names else Execution.objects.all()
+    return set(found.values_list("status", "losses", "probation_seconds"))
+
+
+def test_a_loss_in_company_costs_nothing(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    lose_all(worker, now)
+    assert states() == {("queued", 0, 30)}
+    assert set(Task.objects.values_list("state__probation_seconds", flat=True)) == {30}
+
+
+def test_a_suspect_is_claimed_alone(rows: list[Execution], worker: Worker, now: datetime) -> None:
+    lose_all(worker, now)
+    done = claim_all(worker, now, Suspects.ALONE)
+    assert [row.pk for row in done.rows] == [rows[0].pk]
+    assert done.rows[0].alone_on == worker.host
+    assert done.rows[0].as_run().begin_awaited
+
+
+def test_one_suspect_of_a_host_at_once(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    lose_all(worker, now)
+    [first] = claim_all(worker, now, Suspects.ALONE).rows
+    done = claim_all(make_worker("second", now), now, Suspects.ALONE)
+    assert (done.rows, done.left) == ([], True)
+    suspecting.end_probation((first.pk, first.attempt))
+    assert len(claim_all(make_worker("third", now), now, Suspects.ALONE).rows) == 1
+
+
+def test_two_hosts_run_a_suspect_each(rows: list[Execution], worker: Worker, now: datetime) -> None:
+    lose_all(worker, now)
+    other = make_worker("other", now)
+    other.host = "elsewhere"
+    claimed = [claim_all(each, now, Suspects.ALONE).rows for each in (worker, other)]
+    assert [len(each) for each in claimed] == [1, 1]
+
+
+def test_what_has_not_begun_is_never_charged(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    Execution.objects.exclude(pk=rows[0].pk).delete()
+    lose_all(worker, now)
+    for _ in range(9):
+        claim_all(worker, now, Suspects.ALONE)
+        ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    assert states() == {("queued", 0, 30)}
+    outcomes = rows[0].attempts.order_by("number").values_list("outcome", flat=True)
+    assert list(outcomes) == ["lost", *["given_back"] * 9]
+
+
+def test_a_loss_alone_is_charged(rows: list[Execution], worker: Worker, now: datetime) -> None:
+    Execution.objects.exclude(pk=rows[0].pk).delete()
+    lose_all(worker, now)
+    found = []
+    for _ in range(4):
+        begin(worker, now)
+        ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+        found.append(*states())
+    assert found == [
+        ("queued", 1, 120),
+        ("queued", 2, 480),
+        ("queued", 3, 480),
+        ("failed", 4, 480),
+    ]
+
+
+def test_a_loss_after_the_probation_costs_nothing(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    Execution.objects.exclude(pk=rows[0].pk).delete()
+    lose_all(worker, now)
+    found = []
+    for _ in range(6):
+        row = begin(worker, now)
+        suspecting.end_probation((row.pk, row.attempt))
+        ending.end([loss(row)], worker, now)
+        found.append(*states())
+    # So that something ends even if it is never alone, the longest probation is the last.
+    assert [losses for _, losses, _ in found] == [0, 0, 1, 2, 3, 4]
+    assert found[-1][0] == "failed"
+
+
+def test_what_ended_a_worker_comes_last(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    lose_all(worker, now)
+    for _ in range(2):
+        [row] = claim_all(worker, now, Suspects.ALONE).rows
+        assert row.pk == rows[0].pk or row.losses == 0
+        recording.record_begin((row.pk, row.attempt))
+        ending.end([loss(row)], worker, now)
+    [row] = claim_all(worker, now, Suspects.ALONE).rows
+    assert row.pk == rows[2].pk
+
+
+def test_a_busy_worker_awaits_or_leaves_suspects(
+    rows: list[Execution], worker: Worker, now: datetime, make_task: Make
+) -> None:
+    lose_all(worker, now)
+    make_task("four", NOTHING)
+    fresh = run_task_now("four", now=now)
+    waits = claim_all(worker, now, Suspects.AWAIT)
+    assert (waits.rows, waits.awaited) == ([], rows[0])
+    leaves = claim_all(worker, now, Suspects.LEAVE)
+    assert ([row.pk for row in leaves.rows], leaves.left) == ([fresh.pk], True)
+    [beside] = claim_all(worker, now, Suspects.IN_COMPANY).rows
+    assert (beside.pk, beside.alone_on) == (rows[0].pk, "")
+
+
+def test_many_suspects_do_not_hide_other_work(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    for number in range(30):
+        make_task(f"task-{number}", NOTHING)
+        run_task_now(f"task-{number}", now=now)
+    Execution.objects.update(probation_seconds=30)
+    make_task("fresh", NOTHING)
+    fresh = run_task_now("fresh", now=now)
+    assert [row.pk for row in claim_all(worker, now, Suspects.LEAVE).rows] == [fresh.pk]
+
+
+def test_new_executions_of_suspects_are_suspects(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("one", NOTHING, "every 1 minute", overlap_policy="buffer_all")
+    waiting = [run_task_now("one", now=now) for _ in range(2)]
+    claim_all(worker, now, Suspects.LEAVE)
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    firing.fire(now + 60 * SECOND, limit=1)
+    run_task_now("one", now=now)
+    assert states() == {("queued", 0, 30)}
+    [lost] = claim_all(worker, now, Suspects.ALONE).rows
+    assert lost.pk == waiting[0].pk
+    ending.end([outcome(lost, now)], worker, now)
+    assert states() == {("success", 0, None), ("queued", 0, None)}
+    assert Task.objects.get().state.probation_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("category", "probation"), [("logic", None), ("memory", 30), ("crash", 30)]
+)
+def test_only_an_end_of_its_own_acquits(
+    category: str, probation: int | None, make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("one", NOTHING)
+    run_task_now("one", now=now)
+    lose_all(worker, now)
+    row = begin(worker, now)
+    ending.end([outcome(row, now, "failed", error_category=category)], worker, now)
+    assert states() == {("failed", 0, probation)}
+    assert Task.objects.get().state.probation_seconds == probation
+
+
+def test_a_requeued_culprit_is_a_suspect(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("one", NOTHING, max_losses=0)
+    execution = run_task_now("one", now=now)
+    lose_all(worker, now)
+    begin(worker, now)
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    again = requeue_execution(execution.pk)
+    again.refresh_from_db()
+    assert again.probation_seconds == 120
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_started_once_means_once_begun(
+    make_task: Make, worker: Worker, now: datetime, *, begun: bool
+) -> None:
+    make_task("one", NOTHING, on_lost="fail")
+    run_task_now("one", now=now)
+    [row] = claim_all(worker, now, Suspects.LEAVE).rows
+    if begun:
+        recording.record_begin((row.pk, row.attempt))
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    assert states() == {("failed", 1, 30) if begun else ("queued", 0, None)}
+
+
+def test_on_lost_changed_meanwhile_repeats_nothing(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("one", NOTHING)
+    run_task_now("one", now=now)
+    claim_all(worker, now, Suspects.LEAVE)
+    Task.objects.update(on_lost="fail")
+    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    assert states() == {("failed", 1, 30)}
