@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from scheduled_tasks.exceptions import InvalidSchedule
+from scheduled_tasks.schedules.cron_expansion import expand
 from scheduled_tasks.schedules.cron_fields import (
     DAY,
     FIELDS,
@@ -67,11 +68,8 @@ def never_reached(fields: Fields, words: list[str]) -> str:
 # Fields repeat among the schedules of a project far more often than whole expressions do.
 @lru_cache(maxsize=2048)
 def read_field(field: Field, text: str) -> Values:
-    if text in field.numbers:
-        number = field.numbers[text]
-        number = number % 7 if field is WEEKDAY else number
-        return Values(field, (range(number, number + 1),), (number,), starred=False)
     ranges: list[range] = []
+    numbers: set[int] = set()
     nth_weekdays: list[NthWeekday] = []
     last = False
     for item in text.split(","):
@@ -81,14 +79,16 @@ def read_field(field: Field, text: str) -> Values:
             weekday = read_number(field, match["weekday"], item) % 7
             nth_weekdays.append(NthWeekday(weekday, int(match["nth"] or 0)))
         elif item:
-            ranges.append(read_range(field, item))
+            found = read_range(field, item)
+            ranges.append(found)
+            # To croniter, a range of one number, as 5-5, is the whole field.
+            numbers.update(expand(field, item if len(found) > 1 else str(found[0])))
         else:
             raise empty_refusal(field, text)
-    every = {number for numbers in ranges for number in numbers}
     return Values(
         field=field,
         items=tuple(ranges),
-        numbers=tuple(sorted({number % 7 for number in every} if field is WEEKDAY else every)),
+        numbers=tuple(sorted(numbers)),
         starred=text.startswith("*"),
         last=last,
         nth_weekdays=tuple(dict.fromkeys(nth_weekdays)),
