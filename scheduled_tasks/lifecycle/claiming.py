@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, models
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
 from scheduled_tasks.lifecycle.stopping import end_queued
 from scheduled_tasks.lifecycle.suspecting import (
@@ -189,11 +190,23 @@ def insert_and_claim(execution: Execution, worker: Worker, now: datetime, *, usi
     insert(execution, using=using)
     chosen = choose([execution], now, limit=1, using=using).chosen
     if not chosen:
-        raise AlreadyRunning(
-            f"The task {execution.task_name!r} is running already, and its executions "
-            "may not overlap: wait until it has ended, or cancel it."
-        )
+        raise AlreadyRunning(why_not_claimed(execution, using=using))
     hand_over(chosen, worker, now, using=using)
+
+
+def why_not_claimed(execution: Execution, *, using: str) -> str:
+    """Return the reason: an execution of the same task is running."""
+    others = Execution.objects.using(using).filter(task=execution.task_id).running()
+    # The first runs: later ones are those that may overlap.
+    which = "".join(
+        f", as execution {number} on {worker}"
+        for number, worker in others.order_by("pk").values_list("pk", "worker_label")[:1]
+    )
+    return (
+        f"The task {execution.task_name!r} is running already{which}, and its executions may not "
+        "overlap: wait until it has ended, or cancel it. If its process has died, a worker takes it "
+        f"back {app_settings.LEASE:g} s later (LEASE)."
+    )
 
 
 def insert(execution: Execution, *, using: str) -> None:

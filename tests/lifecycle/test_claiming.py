@@ -189,7 +189,7 @@ def test_beginning_at_once_is_refused_beside_another_run(
     first, second = prepare("one", now=now), prepare("one", now=now)
     claiming.create_claimed(first, worker, now)
     assert (first.status, first.attempt, first.exclusive) == ("running", 1, first.task_id)
-    with pytest.raises(AlreadyRunning, match="'one' is running already"):
+    with pytest.raises(AlreadyRunning, match=f"as execution {first.pk} on first, and"):
         claiming.create_claimed(second, worker, now)
     assert Execution.objects.count() == 1
 
