@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.models import Sum
 
 from example_project.shop.models import Order, SalesReport
-from scheduled_tasks import Retry, TaskContext, scheduled_task
+from scheduled_tasks import Partial, Retry, Skip, TaskContext, scheduled_task
 
 
 @scheduled_task("every 5 seconds", misfire_policy="skip", category="demo")
@@ -53,6 +53,53 @@ def report_sales(context: TaskContext, *, seconds: int = 15) -> dict[str, str | 
         until=until, defaults={"orders": paid.count(), "revenue": revenue}
     )
     return {"orders": paid.count(), "revenue": str(revenue)}
+
+
+@scheduled_task(
+    "every 20 seconds",
+    retry=Retry(max_retries=3, delay=5, retry_on=(ConnectionError,)),
+    misfire_policy="skip",
+    category="payments",
+)
+def charge_cards(context: TaskContext) -> dict[str, int]:
+    """Charge the cards of open orders, at a bank that does not answer every time.
+
+    The first attempt fails, and a retry five seconds later succeeds: its page shows both attempts.
+    """
+    orders = Order.objects.filter(status=Order.Status.OPEN).order_by("-created_at")[:20]
+    for done, order in enumerate(orders, start=1):
+        if done == (len(orders) + 1) // 2 and context.attempt == 1:
+            raise ConnectionError("The bank did not answer.")
+        context.progress(done, len(orders), order.customer)
+    context.record(processed=len(orders))
+    return {"charged": len(orders)}
+
+
+@scheduled_task("every 25 seconds", misfire_policy="skip", category="purchasing")
+def import_prices() -> int:
+    """Import the price list of a supplier, who has renamed a column.
+
+    It fails for good, so each of its executions waits under Failures, as one cause.
+    """
+    rows = [{"article": "chair", "net_price": "49.90"}]
+    return sum(round(float(row["price"])) for row in rows)
+
+
+@scheduled_task("every 20 seconds", misfire_policy="skip", category="mail")
+def send_receipts(context: TaskContext) -> Partial | dict[str, int]:
+    """Send receipts for the orders that were paid since the last time.
+
+    Without such orders it is skipped. Receipts to one customer come back, so the rest is a partial
+    success.
+    """
+    since = context.scheduled_for - timedelta(seconds=20)
+    orders = Order.objects.filter(status=Order.Status.PAID, created_at__gt=since)
+    if not orders:
+        raise Skip("no order was paid")
+    returned = sum(order.customer == "Donald" for order in orders)
+    context.record(processed=len(orders), errors=returned)
+    result = {"sent": len(orders) - returned}
+    return Partial(result, reason=f"{returned} receipts came back") if returned else result
 
 
 @scheduled_task("* * * * *", category="cleanup")

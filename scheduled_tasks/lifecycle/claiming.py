@@ -204,8 +204,8 @@ def why_not_claimed(execution: Execution, *, using: str) -> str:
     )
     return (
         f"The task {execution.task_name!r} is running already{which}, and its executions may not "
-        "overlap: wait until it has ended, or cancel it. If its process has died, a worker takes it "
-        f"back {app_settings.LEASE:g} s later (LEASE)."
+        "overlap: wait until it has ended, or cancel it. If its process has died, a worker takes "
+        f"it back {app_settings.LEASE:g} s later (LEASE)."
     )
 
 

@@ -1,0 +1,71 @@
+"""The demo: what it shows, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from django.utils import timezone
+
+from example_project.shop import tasks
+from example_project.shop.models import Order
+from scheduled_tasks.testing import run_handler
+from tests.support.processes import LONG, ROOT, alive
+
+
+@pytest.mark.without_database
+def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+    environment |= {"DJANGO_SETTINGS_MODULE": "example_project.settings", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "demo"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        try:
+            assert demo.stdout is not None
+            shown = ""
+            while "success task=take_orders" not in shown:
+                line = demo.stdout.readline()
+                assert line, shown
+                shown += line
+            family = psutil.Process(demo.pid).children(recursive=True)
+            demo.send_signal(signal.SIGINT)
+            demo.send_signal(signal.SIGTERM)
+            shown += demo.communicate(timeout=LONG)[0]
+        finally:
+            demo.kill()
+    assert demo.returncode == 0, shown
+    [database] = re.findall(r"Database: +(\S+)", shown)
+    assert Path(database).is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not any(alive(process.pid) for process in family)
+    assert not re.search("skipped|missed", shown)
+
+
+@pytest.mark.django_db
+@pytest.mark.any_database
+def test_each_kind_of_end_has_an_example() -> None:
+    assert run_handler(tasks.send_receipts).status == "skipped"
+    for customer in ("Ada", "Donald"):
+        Order.objects.create(
+            customer=customer, total=1, status=Order.Status.PAID, created_at=timezone.now()
+        )
+    receipts = run_handler(tasks.send_receipts)
+    assert (receipts.status, receipts.result) == ("partial", {"sent": 1})
+    Order.objects.update(status=Order.Status.OPEN)
+    charged = [run_handler(tasks.charge_cards, attempt=attempt) for attempt in (1, 2)]
+    assert [(run.status, run.error_category) for run in charged] == [
+        ("failed", "network"),
+        ("success", ""),
+    ]
+    assert run_handler(tasks.import_prices).error == "KeyError: 'price'"
