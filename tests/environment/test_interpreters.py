@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scheduled_tasks.operations.pauses import pause_all_tasks
 from tests.concurrency.runs import fresh, make_task_of, queue_a_run
 from tests.environment.surroundings import EXECUTORS, command, worker, works
 from tests.support.processes import LONG, wait_until
