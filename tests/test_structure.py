@@ -100,6 +100,19 @@ def test_the_admin_and_the_commands_write_through_operations(room: str) -> None:
     assert written == set()
 
 
+@pytest.mark.parametrize("room", ["runtime", "worker"])
+def test_no_handler_can_replace_the_clocks_of_others(room: str) -> None:
+    """In threads, a handler that replaces ``time.monotonic`` replaces it for its worker."""
+    looked_up = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "time" and node.attr in {"monotonic", "perf_counter", "sleep", "time"}
+    }
+    assert looked_up == set(), "write `from time import monotonic`"
+
+
 def circles_of(imports: dict[str, set[str]]) -> set[frozenset[str]]:
     """Return the sets of modules that import each other, directly or through others."""
     reached = {name: reachable(name, imports) for name in imports}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 from typing import ClassVar
 
+from scheduled_tasks.executors.endings import failed
 from scheduled_tasks.runtime.messages import Envelope, Message
-from scheduled_tasks.runtime.runs import Ending, Run
+from scheduled_tasks.runtime.runs import Ending, Outcome, Run
+from scheduled_tasks.runtime.validation import (
+    InvalidReportError,
+    checked_message,
+    checked_outcome,
+)
 
 #: A message is written at most this long after it was sent.
 MESSAGE_DELAY_SECONDS = 0.5
@@ -54,6 +60,8 @@ class Executor(ABC):
         self.on_finished = on_finished
         self.on_message = on_message
         self.in_hand: dict[int, Run] = {}
+        #: When each run in hand was accepted, by the clock.
+        self._accepted: dict[int, datetime] = {}
         #: When, by the monotonic clock, the first unwritten message must be written.
         self.messages_due = NEVER
         self._endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
@@ -86,6 +94,7 @@ class Executor(ABC):
     def submit(self, run: Run) -> None:
         """Accept a run. ``finished`` returns its ending later."""
         self.in_hand[run.execution_id] = run
+        self._accepted[run.execution_id] = self.clock()
         self.begin(run)
 
     @abstractmethod
@@ -111,7 +120,7 @@ class Executor(ABC):
         self.on_finished()
 
     def finished(self) -> list[Ending]:
-        """Return the endings since the last call, at most one for each run in hand."""
+        """Return the endings since the last call, checked, at most one for each run in hand."""
         endings = []
         while not self._endings.empty():
             ending = self._endings.get()
@@ -120,8 +129,19 @@ class Executor(ABC):
             if run is not None and run.attempt == ending.attempt:
                 del self.in_hand[ending.execution_id]
                 self._numbers.pop((ending.execution_id, ending.attempt), None)
-                endings.append(ending)
+                endings.append(self._checked(run, ending))
         return endings
+
+    def _checked(self, run: Run, ending: Ending) -> Ending:
+        """Return an ending that can be stored; a run that has reported nonsense has failed."""
+        accepted, now = self._accepted.pop(run.execution_id), self.clock()
+        if not isinstance(ending, Outcome):
+            return ending
+        try:
+            return checked_outcome(ending, earliest=accepted, now=now)
+        except InvalidReportError as error:
+            reason = f"The run reported an invalid end: {error}."
+            return failed(run, "crash", reason, started_at=accepted, finished_at=now)
 
     @property
     def all_ended(self) -> bool:
@@ -134,8 +154,11 @@ class Executor(ABC):
         return self._messages.qsize() >= MAX_UNWRITTEN_MESSAGES
 
     def receive(self, run: Run, message: Message, answer: Callable[[bool], None]) -> None:
-        """Receive a message of a run, from any thread. Callers wait while ``backlogged``."""
-        claim = run.execution_id, run.attempt
+        """Receive a message of a run, from any thread. Callers wait while ``backlogged``.
+
+        Raise InvalidReportError for what is no message of a run.
+        """
+        claim, message = (run.execution_id, run.attempt), checked_message(message)
         # Held until it is queued: a number below the row's count is taken as written.
         with self._numbering:
             number = self._numbers[claim] = self._numbers.get(claim, run.message_count) + 1
@@ -148,7 +171,7 @@ class Executor(ABC):
             )
             self._messages.put(sent)
         if self.messages_due == NEVER:
-            self.messages_due = time.monotonic() + MESSAGE_DELAY_SECONDS
+            self.messages_due = monotonic() + MESSAGE_DELAY_SECONDS
             self.on_message()
 
     def messages(self) -> list[Envelope]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from scheduled_tasks.exceptions import InvalidSettings
@@ -30,7 +30,7 @@ class Dispatcher:
         default: type[Executor] | str,
         *,
         concurrency: int,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic,
         **options: Any,
     ) -> None:
         self.concurrency = concurrency

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.exceptions import RunCancelled, RunInterrupted, TimeLimitExceeded
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import sanitized_text
+from scheduled_tasks.runtime.statuses import WELL_ENDED
 
 LEASE_LOST = "This worker no longer holds the execution."
 WORKER_STOPPED = "The worker was stopped before the run finished."
 RUN_CANCELLED = "The run was cancelled."
 INTERRUPTED = "Interrupted from the keyboard."
+#: The exit code of a process that could not report how its run ended: one that nothing else uses.
+BROKEN = 243
+#: Seconds in which a process has to report how its run ended, once the handler has.
+FINISH_SECONDS = 60.0
 #: Signals that come from outside the process; any other shows a fault of its own.
 KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
@@ -35,6 +41,11 @@ def ignored_timeout_reason(run: Run) -> str:
     return f"Timed out after {run.timeout:g} s and did not stop within {grace:g} s"
 
 
+def broken_reason(flaw: str) -> str:
+    """Return the reason of a run that has reported what no run reports."""
+    return f"The run broke its connection to the worker: it has sent {flaw}."
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessExit:
     """How the process of a run ended: by a signal, or with a code. ``str()`` is a sentence."""
@@ -43,6 +54,8 @@ class ProcessExit:
     signal: int = 0
 
     def __str__(self) -> str:
+        if self.code == BROKEN:
+            return "The run left its process unable to report how it ended; see the end of its log."
         if not self.signal:
             return f"Process exited with code {self.code} before the run ended."
         try:
@@ -66,6 +79,32 @@ def failed(run: Run, category: str, reason: str, **fields: Any) -> Outcome:
         error=reason,
         error_fingerprint=fingerprint(f"{category} {run.handler}"),
         **fields,
+    )
+
+
+def interrupted(run: Run, outcome: Outcome, error: type[RunInterrupted], reason: str) -> Outcome:
+    """Return the outcome of a run that was asked to stop, as that changes it.
+
+    A run that reached its timeout has failed, even if it returned; its result is kept. A run that
+    was cancelled is not a failure; the error that it raised itself is kept.
+    """
+    if error is RunCancelled:
+        if outcome.status in WELL_ENDED:
+            return outcome
+        return replace(
+            outcome, status="cancelled", reason=reason, error_category="", error_fingerprint=""
+        )
+    timed_out = error is TimeLimitExceeded
+    if not (timed_out or outcome.status == "failed"):
+        return outcome
+    return replace(
+        outcome,
+        status="failed",
+        error=reason,
+        error_category="timeout" if timed_out else "lost",
+        error_fingerprint=fingerprint(f"{error} {run.handler}"),
+        retryable=True,
+        retry_after=None,
     )
 
 

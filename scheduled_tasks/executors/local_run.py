@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from time import sleep
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
@@ -109,7 +109,7 @@ class LocalRun:
         # The worker cannot write while this thread holds the only write lock, nor log while it
         # holds the lock of a logging handler.
         while self.executor.backlogged and not (holds_the_only_write_lock() or called_by_handler()):
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
             self._raise_if_refused()
 
     def _raise_if_refused(self) -> None:

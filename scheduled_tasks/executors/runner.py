@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import perf_counter  # the function: a handler may replace it in the module
 from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from scheduled_tasks.exceptions import (
-    RetryLater,
-    RunCancelled,
-    RunInterrupted,
-    Skip,
-    TimeLimitExceeded,
-)
+from scheduled_tasks.exceptions import RetryLater, RunInterrupted, Skip
 from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
+from scheduled_tasks.executors.endings import interrupted
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.attempt_store import AttemptStore
 from scheduled_tasks.runtime.cancellation import Cancellation
@@ -28,14 +25,13 @@ from scheduled_tasks.runtime.logs.capture import logged_to
 from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Begun, Counts, Recorder, StartedOver
-from scheduled_tasks.runtime.runs import Outcome, Partial, Run, fingerprint
+from scheduled_tasks.runtime.runs import Outcome, Partial, Run
 from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, safe_str
-from scheduled_tasks.runtime.statuses import WELL_ENDED
+from scheduled_tasks.runtime.validation import MAX_RETRY_AFTER_SECONDS
 from scheduled_tasks.signals import execution_started
 
 Call = Callable[[Run, TaskContext], Any]
 
-MAX_RETRY_AFTER_SECONDS = RetryLater.MAX_DELAY.total_seconds()
 #: What a handler raises that was asked to stop; otherwise an exception like any other.
 INTERRUPTIONS = (RunInterrupted, asyncio.CancelledError, KeyboardInterrupt)
 
@@ -48,24 +44,31 @@ def perform(
     cancellation: Cancellation,
     call: Call | None = None,
     alone: bool = False,
+    on_returned: Callable[[], None] = lambda: None,
     on_error: Callable[[BaseException], None] = lambda error: None,
 ) -> Outcome:
     """Make one attempt and return its outcome, which holds whatever the handler raises.
 
     Messages of the handler go to ``recorder``. A stop that ``cancellation`` receives after the
-    handler has ended has no effect. ``call`` replaces the handler; ``on_error`` receives the
-    exception that failed it. ``alone`` means that everything in this process is part of the run.
+    handler has ended has no effect. ``call`` replaces the handler; ``on_returned`` is called when
+    it has ended, before anything is made of its end, and ``on_error`` receives the exception that
+    failed it. ``alone`` means that everything in this process is part of the run.
     """
     call = call or call_handler
-    # The clock may be set to the database's time meanwhile, so it does not measure durations.
-    started_at, begun = clock(), time.perf_counter()
+    started_at, stopwatch = clock(), Stopwatch()
     context = context_of(run, recorder, cancellation, DatabaseAttemptStore(run, clock))
     log = RunLog(run, recorder, clock)
     try:
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
                 recorder.send(StartedOver())
-            ending = ended_well(cancellation.call(lambda: begin(run, context, call)), context)
+            try:
+                with kept_recursion_limit():
+                    result = cancellation.call(lambda: begin(run, context, call))
+            finally:
+                stopwatch.stop()
+                on_returned()
+            ending = ended_well(result, context)
     except Skip as skip:
         ending = {"status": "skipped", "reason": redacted_text(safe_str(skip))}
     except BaseException as error:  # noqa: BLE001 -- sys.exit() in a handler ends the run only
@@ -75,15 +78,44 @@ def perform(
             ending["error"] = ""  # the reason says the same
     context.send_pending()
     log.close()
-    ending |= interruption_of(cancellation, run, ending)
-    return Outcome(
+    outcome = Outcome(
         execution_id=run.execution_id,
         attempt=run.attempt,
         started_at=started_at,
         finished_at=clock(),
-        duration_ms=round((time.perf_counter() - begun) * 1000),
+        duration_ms=stopwatch.milliseconds,
         **ending,
     )
+    if cancellation.error is None:
+        return outcome
+    return interrupted(run, outcome, cancellation.error, cancellation.reason)
+
+
+class Stopwatch:
+    """Measures a duration. The clock of ``perform`` may be set to the database's time meanwhile."""
+
+    def __init__(self) -> None:
+        self._begun = self._ended = perf_counter()
+
+    def stop(self) -> None:
+        """Measure up to now."""
+        self._ended = perf_counter()
+
+    @property
+    def milliseconds(self) -> int:
+        """The duration that was measured last."""
+        return round((self._ended - self._begun) * 1000)
+
+
+@contextmanager
+def kept_recursion_limit() -> Iterator[None]:
+    """Raise the recursion limit again if a handler has lowered it for its whole process."""
+    limit = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        if sys.getrecursionlimit() < limit:
+            sys.setrecursionlimit(limit)
 
 
 def begin(run: Run, context: TaskContext, call: Call) -> Any:
@@ -167,31 +199,3 @@ def seconds_of(delay: Any) -> float | None:
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
     valid = isinstance(seconds, (int, float)) and 0 <= seconds <= MAX_RETRY_AFTER_SECONDS
     return float(seconds) if valid else None
-
-
-def interruption_of(cancellation: Cancellation, run: Run, ending: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of the Outcome that change because the run was asked to stop.
-
-    A run that reached its timeout has failed, even if it returned; its result is kept. A run that
-    was cancelled is not a failure; the error that it raised itself is kept.
-    """
-    if cancellation.error is RunCancelled:
-        if ending["status"] in WELL_ENDED:
-            return {}
-        return {
-            "status": "cancelled",
-            "reason": cancellation.reason,
-            "error_category": "",
-            "error_fingerprint": "",
-        }
-    timed_out = cancellation.error is TimeLimitExceeded
-    if not cancellation.requested or not (timed_out or ending["status"] == "failed"):
-        return {}
-    return {
-        "status": "failed",
-        "error": cancellation.reason,
-        "error_category": "timeout" if timed_out else "lost",
-        "error_fingerprint": fingerprint(f"{cancellation.error} {run.handler}"),
-        "retryable": True,
-        "retry_after": None,
-    }

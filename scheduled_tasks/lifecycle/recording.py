@@ -35,10 +35,6 @@ from scheduled_tasks.runtime.sanitizing import sanitized_json, sanitized_text
 
 logger = logging.getLogger(__name__)
 
-#: The largest numbers that the columns for counts and levels hold on every database.
-MAX_COUNT, MAX_LEVEL = 2**63 - 1, 2**15 - 1
-
-
 #: An execution's id and one of its attempts: who may write for it, and end it.
 Claim = tuple[int, int]
 
@@ -157,8 +153,8 @@ def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
             case ExecutorNote():
                 values["reason"] = sanitized_text(message.text)
             case Counts():
-                values["processed_count"] = bounded(message.processed)
-                values["error_count"] = bounded(message.errors)
+                values["processed_count"] = message.processed
+                values["error_count"] = message.errors
             case Begun():
                 values["begin_awaited"] = False
             case StartedOver():
@@ -167,12 +163,7 @@ def changes(row: Execution, sent: Sequence[Envelope]) -> dict[str, Any]:
 
 
 def progress(said: Progress) -> Any:
-    text = sanitized_text(said.text)
-    return {"done": sanitized_json(said.done), "total": sanitized_json(said.total), "text": text}
-
-
-def bounded(count: int) -> int:
-    return min(max(int(count), 0), MAX_COUNT)
+    return {"done": said.done, "total": said.total, "text": sanitized_text(said.text)}
 
 
 def log_line(sent: Envelope) -> ExecutionLog | None:
@@ -183,7 +174,7 @@ def log_line(sent: Envelope) -> ExecutionLog | None:
                 execution_id=sent.execution_id,
                 attempt=sent.attempt,
                 logged_at=line.logged_at,
-                level=min(max(line.level, 0), MAX_LEVEL),
+                level=line.level,
                 logger=sanitized_text(line.logger)[:MAX_LOGGER_LENGTH],
                 message=sanitized_text(line.message),
             )

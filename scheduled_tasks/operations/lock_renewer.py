@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
+from time import monotonic
 from typing import Protocol
 
 from django.db import Error, connections, router
@@ -55,7 +55,7 @@ class ThreadLockRenewer:
         self.lease = app_settings.LEASE
         self.settled, self.ended = threading.Event(), threading.Event()
         self.error: Exception | None = None
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = None if timeout is None else monotonic() + timeout
         self._stop = threading.Event()
         self._gone = False
         self._until = 0.0
@@ -105,7 +105,7 @@ class ThreadLockRenewer:
         return False
 
     def _time_left(self) -> float:
-        return float("inf") if self._deadline is None else self._deadline - time.monotonic()
+        return float("inf") if self._deadline is None else self._deadline - monotonic()
 
     def _renew_until_stopped(self) -> None:
         pause = self.lease / 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import datetime, timedelta
+from time import monotonic, sleep  # the functions: a handler may replace them in the module
 
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ def boottime() -> float:
     """Return a monotonic time that includes sleep of the machine, the same in all processes."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return monotonic()
 
 
 class Clock:
@@ -25,7 +26,7 @@ class Clock:
 
     def __init__(self) -> None:
         # One tuple, replaced as a whole: other threads read it without a lock.
-        self._base = (timezone.now(), time.monotonic())
+        self._base = (timezone.now(), monotonic())
         self._warned = False
 
     @classmethod
@@ -42,16 +43,16 @@ class Clock:
         return moment.isoformat(), then
 
     def set(self, moment: datetime) -> None:
-        self._base = (moment, time.monotonic())
+        self._base = (moment, monotonic())
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
         moment, then = self._base
-        return moment + timedelta(seconds=time.monotonic() - then)
+        return moment + timedelta(seconds=monotonic() - then)
 
     def wait(self, until: datetime, at_most: timedelta) -> None:
         """Sleep until a moment, but no longer than ``at_most``."""
-        time.sleep(max(min(until - self.now(), at_most).total_seconds(), 0))
+        sleep(max(min(until - self.now(), at_most).total_seconds(), 0))
 
     def follow(self, database_time: datetime) -> None:
         """Set the clock to the database's time. Warn once if the host's clock is far from it."""

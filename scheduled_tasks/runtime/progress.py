@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
+from time import monotonic
 from typing import Generic, TypeVar
 
 from scheduled_tasks.exceptions import RunInterrupted
@@ -41,7 +41,7 @@ class Throttle:
         """Send what a function returns, now or as soon as the next message may be sent."""
         with self._lock:
             self._latest = latest
-            wait = self._sent_at + SEND_SECONDS - time.monotonic()
+            wait = self._sent_at + SEND_SECONDS - monotonic()
             if wait <= 0:
                 self._send()
             elif self._timer is None:
@@ -74,7 +74,7 @@ class Throttle:
         message = latest() if latest else self._sent
         if message is not None and message != self._sent:
             # Kept until it is sent: an interruption may come in between.
-            self._latest, self._sent_at = latest, time.monotonic()
+            self._latest, self._sent_at = latest, monotonic()
             self.recorder.send(message)
             self._latest, self._sent = None, message
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic, sleep
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import NEVER, Executor
@@ -87,7 +87,7 @@ class Engine:
         executor: type[Executor] | None = None,
         syncs: bool = True,
         recycling: Recycling | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic,
         clock: Clock | None = None,
     ) -> None:
         self.queues = list(queues)
@@ -290,7 +290,7 @@ class Engine:
             if run.begin_awaited and not self.executor.sends_begun(run):
                 recording.record_begin(claim_of(run))
             self.executor.submit(run)
-        time.sleep(0)  # gives way to the threads that have just been handed a run
+        sleep(0)  # gives way to the threads that have just been handed a run
 
     @property
     def only_stuck_runs_left(self) -> bool:

@@ -7,8 +7,8 @@ import random
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import NoReturn
 
 from django.db import connections, transaction
@@ -70,7 +70,7 @@ class Listener:
     @property
     def verified(self) -> bool:
         """Whether notifications arrive; it expires, since the thread may wait for ever."""
-        return time.monotonic() < self._verified_until
+        return monotonic() < self._verified_until
 
     def start(self) -> None:
         """Start the thread where the database can notify."""
@@ -129,8 +129,8 @@ class Listener:
         self, connection: ListenConnection, seconds: float, *, until: str | None = None
     ) -> bool:
         """Wake the worker when notified; stop at a message, and return whether it came."""
-        end = time.monotonic() + seconds
-        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+        end = monotonic() + seconds
+        while not self._stop.is_set() and (left := end - monotonic()) > 0:
             messages = connection.receive(left)
             if WAKE in messages:
                 self.on_wake()
@@ -142,7 +142,7 @@ class Listener:
 
     def _mark_verified(self) -> None:
         was_verified = self.verified
-        self._verified_until = time.monotonic() + VERIFY_SECONDS + 2 * MAX_VERIFY_SECONDS
+        self._verified_until = monotonic() + VERIFY_SECONDS + 2 * MAX_VERIFY_SECONDS
         if not was_verified:
             logger.info("worker is notified of new work")
             self._failures = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from time import monotonic
 from uuid import UUID
 
 
@@ -17,7 +17,7 @@ class LostWorkerDetector:
     """
 
     def __init__(
-        self, *, lease: float, max_gap: float, monotonic: Callable[[], float] = time.monotonic
+        self, *, lease: float, max_gap: float, monotonic: Callable[[], float] = monotonic
     ) -> None:
         self.lease = lease
         self.max_gap = max_gap

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import monotonic
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.handlers.registry import registry
@@ -27,7 +27,7 @@ class Maintenance:
     """Syncs declarations, takes back executions of lost workers, parks tasks, deletes old rows."""
 
     def __init__(
-        self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = time.monotonic
+        self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = monotonic
     ) -> None:
         self.worker = worker
         self.detector = LostWorkerDetector(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import monotonic
 
 
 class Recycling:
@@ -18,7 +18,7 @@ class Recycling:
         *,
         max_executions: int | None = None,
         max_age: float | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic,
     ) -> None:
         self.max_executions = max_executions
         self.max_age = max_age

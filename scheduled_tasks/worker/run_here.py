@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from time import monotonic, sleep
 
 from django.db import Error, connections
 
@@ -148,19 +148,19 @@ def write_end(result_writer: ResultWriter, interruption: Interruption) -> None:
     Give up after a lease, when a worker has taken the execution over, and when asked to stop.
     """
     asked_before = interruption.requests
-    deadline = time.monotonic() + app_settings.LEASE
+    deadline = monotonic() + app_settings.LEASE
     while True:
         try:
             result_writer.flush()
             if not result_writer.unwritten:
                 return
         except AWAY:
-            if time.monotonic() > deadline or interruption.requests > asked_before:
+            if monotonic() > deadline or interruption.requests > asked_before:
                 raise
             logger.warning("database error, trying again to write the end of the run")
             connections.close_all()
-        time.sleep(RETRY_SECONDS)
-        if time.monotonic() > deadline:
+        sleep(RETRY_SECONDS)
+        if monotonic() > deadline:
             return
 
 

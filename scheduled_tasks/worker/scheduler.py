@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
+from time import monotonic, sleep
 
 from django.db import connections, reset_queries
 
@@ -66,7 +66,7 @@ class Scheduler:
         syncs: bool = True,
         max_executions: int | None = None,
         max_age: float | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic,
         clock: Clock | None = None,
     ) -> None:
         self.engine = Engine(
@@ -111,9 +111,9 @@ class Scheduler:
                     self.start()
                     if self._stops_requested:  # while it started: nothing is claimed any more
                         break
-                    now, begun = self.engine.clock.now(), time.monotonic()
+                    now, begun = self.engine.clock.now(), monotonic()
                     tick = self.tick(now, lead=self.lead)
-                    self._tick_seconds = time.monotonic() - begun
+                    self._tick_seconds = monotonic() - begun
                     pause = self.seconds_until_next(tick, now)
                 except AWAY as error:
                     if is_unusable(error):
@@ -170,7 +170,7 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, or there is something to do or to write."""
-        engine, soonest = self.engine, time.monotonic() + MIN_SLEEP_SECONDS
+        engine, soonest = self.engine, monotonic() + MIN_SLEEP_SECONDS
         if engine.waiter.sleep(seconds, until=lambda: max(engine.messages_due, soonest)):
             self.gather_endings()
         engine.waiter.clear()
@@ -180,14 +180,14 @@ class Scheduler:
         seconds = min(
             max(GATHER_FACTOR * self._tick_seconds, MIN_GATHER_SECONDS), MAX_GATHER_SECONDS
         )
-        end = time.monotonic() + seconds
-        while not self.engine.executor.all_ended and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, MIN_GATHER_SECONDS))
+        end = monotonic() + seconds
+        while not self.engine.executor.all_ended and (left := end - monotonic()) > 0:
+            sleep(min(left, MIN_GATHER_SECONDS))
 
     def wait_for_database(self, seconds: float) -> None:
         """Leave the database alone, at most until a heartbeat reaches it; endings do not count."""
-        engine, end = self.engine, time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        engine, end = self.engine, monotonic() + seconds
+        while (left := end - monotonic()) > 0:
             if self._stops_requested or engine.database_answers or engine.heartbeat.lost:
                 break
             engine.waiter.sleep(left, until=lambda: end)
@@ -242,18 +242,16 @@ class Scheduler:
         """
         if not self.engine.registered:
             return  # the database was away from the start
-        deadline = time.monotonic() + self.shutdown_timeout
+        deadline = monotonic() + self.shutdown_timeout
         while not self.try_to_stop(deadline):
             self.begin_round()
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             self.sleep(min(left, self.poll_interval) if left > 0 else self.poll_interval)
 
     def try_to_stop(self, deadline: float) -> bool:
         """Write what has ended; sign off if nothing is left or the time is over."""
         engine = self.engine
-        over = (
-            time.monotonic() >= deadline or self._stops_requested > 1 or engine.only_stuck_runs_left
-        )
+        over = monotonic() >= deadline or self._stops_requested > 1 or engine.only_stuck_runs_left
         if over and self._abandoned_at is None:
             self.abandon()
         try:
@@ -275,7 +273,7 @@ class Scheduler:
 
     def abandon(self) -> None:
         """End the runs: those that have not succeeded are queued again, or fail."""
-        self._abandoned_at = time.monotonic()
+        self._abandoned_at = monotonic()
         if in_hand := self.engine.executor.in_hand:
             logger.error("worker stops with %s executions unfinished", len(in_hand))
             self.engine.executor.abandon()
@@ -284,7 +282,7 @@ class Scheduler:
     def waited_for_abandoned(self) -> bool:
         """Whether the wait for abandoned runs is over."""
         since = self._abandoned_at
-        return since is not None and time.monotonic() - since > MAX_ABANDON_SECONDS
+        return since is not None and monotonic() - since > MAX_ABANDON_SECONDS
 
     def close(self) -> None:
         """End the threads and processes of this worker, whatever they are doing."""

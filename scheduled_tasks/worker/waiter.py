@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 
 class Waiter:
@@ -26,10 +26,10 @@ class Waiter:
 
     def sleep(self, seconds: float, *, until: Callable[[], float]) -> bool:
         """Sleep for seconds, or until ``until()`` by the monotonic clock; return whether woken."""
-        end = time.monotonic() + seconds
+        end = monotonic() + seconds
         woken = False
         with suppress(queue.Empty):
-            while not woken and (left := min(end, until()) - time.monotonic()) > 0:
+            while not woken and (left := min(end, until()) - monotonic()) > 0:
                 woken = self._calls.get(timeout=left)
         return woken
 

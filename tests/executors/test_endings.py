@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.process.executor import address_of
 from scheduled_tasks.executors.process.exit_reports import ending_of
-from scheduled_tasks.executors.process.wire import packed
-from scheduled_tasks.runtime.runs import Ending, Loss, Outcome
+from scheduled_tasks.executors.process.wire import outcome_body
+from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
 from tests.executors.runs import NOW, run_of
 
 TRIED = "The run did not begin in 3 tries."
@@ -25,7 +27,7 @@ SUCCESS = Outcome(
 
 def ending(outcome: Outcome | None = None, **facts: Any) -> Ending:
     frame = {
-        "outcome": packed(outcome) if outcome else None,
+        "body": outcome_body(outcome) if outcome else b"",
         "stopped": "",
         "peak_mb": 7,
         "code": 0,
@@ -54,9 +56,10 @@ def test_a_stopped_run_is_lost_unless_it_succeeded() -> None:
 
 def test_a_cancelled_run_is_no_failure_unless_finished() -> None:
     why = {"stopped": "cancelled", "reason": "No longer wanted."}
+    assert ending(SUCCESS, **why) == replace(SUCCESS, peak_memory_mb=7)
     failed = replace(SUCCESS, status="failed", error_category="logic", error="KeyError: 1")
-    for own in (SUCCESS, failed):
-        assert ending(own, **why) == replace(own, peak_memory_mb=7)
+    cancelled = replace(failed, status="cancelled", error_category="", reason="No longer wanted.")
+    assert ending(failed, **why) == replace(cancelled, peak_memory_mb=7)
     stopped = replace(SUCCESS, status="cancelled", reason="The run was cancelled.", traceback="x")
     assert ending(stopped, **why) == replace(stopped, reason="No longer wanted.", peak_memory_mb=7)
     killed = ending(**why, signal=signal.SIGKILL, trace="in job")
@@ -113,21 +116,40 @@ def test_a_process_that_ended_without_a_word(
         {"finished_at": None},
         {"error": 5},
         {"traceback": None},
+        {"error_category": "x" * 21},
+        {"error_fingerprint": "x" * 33},
+        {"complete": 1},
     ],
     ids=str,
 )
 def test_an_impossible_outcome_is_a_crash(forged: dict[str, Any]) -> None:
-    said = ending(replace(SUCCESS, **forged))
+    executor = OneEnding(replace(SUCCESS, **forged))
+    said = executor.finished()[0]
     assert isinstance(said, Outcome)
     assert (said.status, said.error_category) == ("failed", "crash")
+    assert said.error.startswith(("The run reported an invalid end: ", "The run broke its conn"))
+    assert next(iter(forged)) in said.error or "it is no outcome" in said.error
+
+
+class OneEnding(Executor):
+    """An executor whose one run has sent an outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(concurrency=1, clock=lambda: NOW)
+        self.outcome = outcome
+        self.submit(RUN)
+
+    def begin(self, run: Run) -> None:
+        self.deliver(ending(self.outcome))
 
 
 @pytest.mark.parametrize("outcome", [[], "x", 5, {"nothing": 1}, {"execution_id": 1}])
 def test_an_outcome_that_is_none_is_a_crash(outcome: Any) -> None:
-    frame = {"outcome": outcome, "stopped": "", "code": 0, "signal": 0}
+    frame = {"body": json.dumps(outcome).encode(), "stopped": "", "code": 0, "signal": 0}
     said = ending_of(RUN, frame, NOW, NOW)
     assert isinstance(said, Outcome)
     assert said.error_category == "crash"
+    assert "an invalid end" in said.error
 
 
 def test_missing_parts_of_a_database_address_stay_missing(

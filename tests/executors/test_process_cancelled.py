@@ -70,7 +70,8 @@ def test_a_handler_swallowing_exceptions_is_killed_after_grace(
     assert is_cancelled(outcome)
     assert "in swallow" in outcome.traceback
     assert path.read_text().split().count("caught") == 2, "asked twice, the second time as a group"
-    assert outcome.duration_ms >= LONG_GRACE * 1000
+    # By the clock of the worker, which may learn late that the run has begun.
+    assert outcome.duration_ms >= LONG_GRACE * 900
     assert not any(alive(pid) for pid in pids_in(path))
 
 

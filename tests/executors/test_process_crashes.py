@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from scheduled_tasks.executors.process.wire import LENGTHS
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand, pids_in
 from tests.support.processes import alive
@@ -101,45 +103,88 @@ def test_a_handler_that_closes_all_descriptors_has_failed(hand: Hand) -> None:
     assert hand.run("answer", value=1).result == 1
 
 
-def frame(text: str) -> bytes:
-    return len(text).to_bytes(4) + text.encode()
+def frame(header: str, body: str = "") -> bytes:
+    return LENGTHS.pack(len(header), len(body)) + header.encode() + body.encode()
 
 
+def message(body: str) -> bytes:
+    return frame('{"kind":"message"}', body)
+
+
+RETURNED = frame('{"kind":"returned"}')
+#: What a run writes into its connection, and what is on record of it; "" if it does no harm.
 GARBAGE = {
-    "noise": b"\xff" * 100,
-    "no JSON": frame("{]"),
-    "no object": frame("[]"),
-    "nothing": frame("{}"),
-    "half a frame": frame('{"a":1}')[:-1],
-    "a promise": frame("")[:2] + b"\1\0",
-    "too deep": frame("[" * 200_000),
-    "no number": frame('{"kind":"outcome","outcome":{"execution_id":' + "1" * 5000 + "}}"),
-    "an empty message": frame('{"kind":"message"}'),
-    "an unknown message": frame('{"kind":"message","message":{"kind":"No","fields":{}}}'),
-    "a message of another's": frame(
-        '{"kind":"message","execution_id":1,"attempt":1,'
-        '"message":{"kind":"Progress","fields":{"done":5}}}'
+    "noise": (b"\xff" * 100, "a frame of 4294967295 + 4294967295 bytes"),
+    "no JSON": (frame("{]"), "no JSON"),
+    "no object": (frame("[]"), "no JSON object"),
+    "nothing": (frame("{}"), "an unexpected frame, None"),
+    "a huge header": (frame("1" * 300), "a frame of 300 + 0 bytes"),
+    "a huge kind": (frame('{"kind":"' + "x" * 200 + '"}'), "an unexpected frame, 'xxx"),
+    "too deep": (frame("[" * 250), "no JSON"),
+    "a kind of no text": (frame('{"kind":{"kind":[]}}'), "an unexpected frame, of the kind dict"),
+    "half a frame": (frame('{"kind":"message"}')[:-1], ""),
+    "a promise": (LENGTHS.pack(20, 100_000), ""),
+    "a promise of too much": (LENGTHS.pack(20, 1 << 30), "a frame of 20 + 1073741824 bytes"),
+    "many frames": (frame("{}") * 1000, "an unexpected frame, None"),
+    "an empty message": (message(""), "an unexpected frame, 'message'"),
+    "no message": (message("[]"), "an invalid message: it is no message"),
+    "a deep message": (message("[" * 50_000), "an invalid message: it is no message"),
+    "a huge number": (
+        message('{"kind":"Counts","fields":{"errors":' + "1" * 5000 + "}}"),
+        "an invalid message: it is no message",
     ),
-    "an empty outcome": frame('{"kind":"outcome"}'),
-    "an odd outcome": frame('{"kind":"outcome","outcome":1}'),
-    "half an outcome": frame('{"kind":"outcome","outcome":{}}'),
-    "a second beginning": frame('{"kind":"begun"}'),
+    "an unknown message": (message('{"kind":"No","fields":{}}'), "an invalid message"),
+    "the note of an executor": (
+        message('{"kind":"ExecutorNote","fields":{"text":"a"}}'),
+        "an invalid message",
+    ),
+    "a message of the wrong kind": (
+        message('{"kind":"Progress","fields":{"done":"x"}}'),
+        "an invalid message: done is 'x'",
+    ),
+    "a message of another's": (
+        frame(
+            '{"kind":"message","execution_id":1,"attempt":1}',
+            '{"kind":"Counts","fields":{"errors":5}}',
+        ),
+        "",
+    ),
+    "an early outcome": (frame('{"kind":"outcome"}', "{}"), "an unexpected frame, 'outcome'"),
+    "an empty outcome": (RETURNED + frame('{"kind":"outcome"}'), "an unexpected frame, 'outcome'"),
+    "half an outcome": (RETURNED + frame('{"kind":"outcome"}', "{}"), "an invalid end"),
+    "two outcomes": (RETURNED + frame('{"kind":"outcome"}', "{}") * 2, "an invalid end"),
+    "a second return": (RETURNED * 2, "an unexpected frame, 'returned'"),
+    "a second beginning": (frame('{"kind":"begun","resident":1}'), "an unexpected frame, 'begun'"),
 }
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
-def test_garbage_in_the_stream_harms_its_run_only(hand: Hand, garbage: str, tmp_path: Path) -> None:
-    release = tmp_path / "release"
-    server = hand.server
+def test_garbage_in_the_stream_harms_its_run_only(hand: Hand, tmp_path: Path) -> None:
+    release, server = tmp_path / "release", hand.server
     other = hand.start("wait_for", path=str(tmp_path / "other"), release=str(release))
-    number = hand.start("write_into_stream", data=GARBAGE[garbage].hex())
-    outcome = hand.outcome_of(number)
-    assert outcome.result == "written" or outcome.error_category == "crash"
+    for name, (data, flaw) in GARBAGE.items():
+        outcome = hand.run("write_into_stream", data=data.hex())
+        if flaw:
+            assert (outcome.status, outcome.error_category) == ("failed", "crash"), name
+            assert outcome.error.startswith("The run broke its connection to the worker: "), name
+            assert flaw in outcome.error, name
+        else:
+            assert outcome.result == "written" or "broke its connection" in outcome.error, name
+    assert hand.run("answer", value=1).result == 1
+    assert hand.server == server
     release.touch()
     assert hand.outcome_of(other).result == "released"
     assert hand.said[other] == []
+
+
+def test_many_messages_of_one_run_slow_no_other(hand: Hand) -> None:
+    """Each message is answered, and the run reads no answer."""
+    counts = frame('{"kind":"message","number":1}', '{"kind":"Counts","fields":{"errors":5}}')
+    flood = hand.start("write_into_stream", data=(counts * 200).hex(), times=1000)
+    begun = time.monotonic()
     assert hand.run("answer", value=1).result == 1
-    assert hand.server == server
+    assert time.monotonic() - begun < 10
+    outcome = hand.outcome_of(flood)
+    assert "messages whose answers it does not read" in outcome.error
 
 
 @pytest.mark.parametrize("raises", [False, True])

@@ -21,7 +21,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         self.timers: list[FakeTimer] = []
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(module, "monotonic", lambda: self.now)
         monkeypatch.setattr(module.threading, "Timer", self.timer)
 
     def timer(self, seconds: float, function: Callable[[], None]) -> FakeTimer:

@@ -20,7 +20,7 @@ from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.exit_reports import ending_of
 from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
-from scheduled_tasks.executors.process.wire import Frame, packed, unpacked_message
+from scheduled_tasks.executors.process.wire import Frame, message_in, packed
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.logs.capture import log_for_run
 from scheduled_tasks.runtime.logs.console import level_on_console
@@ -69,6 +69,8 @@ class ProcessExecutor(Executor):
         # The first beat sets it, and comes before the first claim.
         self._lease_until = float("inf")
         self._begun: dict[int, datetime] = {}
+        #: The executions whose runs are being killed because what they sent is invalid.
+        self._broken: set[int] = set()
         self._unlogged: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
 
     def open(self) -> None:
@@ -187,6 +189,7 @@ class ProcessExecutor(Executor):
                 self.receive(run, note, partial(self._answer, run, None))
             case "ended":
                 begun = self._begun.pop(run.execution_id, None)
+                self._broken.discard(run.execution_id)
                 self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))
 
     def _handle_ready(self, threads: list[str]) -> None:
@@ -200,17 +203,25 @@ class ProcessExecutor(Executor):
         self.on_finished()
 
     def _handle_message(self, run: Run, frame: Frame) -> None:
+        if run.execution_id in self._broken:
+            return
         number = frame.get("number")
         try:
-            message = unpacked_message(frame["message"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            logger.warning("a run sent an invalid message execution=%s", run.execution_id)
+            message = message_in(frame["body"])
+            self.receive(run, message, partial(self._answer, run, number))
+        except ValueError as error:
+            self._break_off(run, f"an invalid message: {error}")
             return
         if isinstance(message, LogLine) and message.unlogged:
             self._unlogged.put((run, message))
-        self.receive(run, message, partial(self._answer, run, number))
         if number is not None:
             self.on_finished()
+
+    def _break_off(self, run: Run, flaw: str) -> None:
+        """Have a run killed that has sent what no run sends."""
+        self._broken.add(run.execution_id)
+        claim = {"execution_id": run.execution_id, "attempt": run.attempt}
+        self._post({**claim, "kind": "break", "reason": flaw})
 
     def _answer(self, run: Run, number: int | None, accepted: bool) -> None:  # noqa: FBT001
         if number is not None or not accepted:
@@ -242,6 +253,7 @@ class ProcessExecutor(Executor):
         """Start another server. It gets the runs that were never sent to the first."""
         logger.error("the fork server has ended and is restarted; its runs were killed")
         self._begun.clear()
+        self._broken.clear()
         runs = [frame["run"] for frame in unsent if frame["kind"] == "run"]
         kept = {(run["execution_id"], run["attempt"]) for run in runs}
         for run in list(self.in_hand.values()):

@@ -7,37 +7,48 @@ from datetime import datetime
 from signal import SIGKILL
 from typing import Any
 
-from scheduled_tasks.exceptions import RetryLater
+from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
 from scheduled_tasks.executors.endings import (
+    FINISH_SECONDS,
+    LEASE_LOST,
     WORKER_STOPPED,
     ProcessExit,
+    broken_reason,
     cancelled,
     failed,
     ignored_timeout_reason,
+    interrupted,
     lost,
     timeout_reason,
 )
-from scheduled_tasks.executors.process.wire import Frame, unpacked
+from scheduled_tasks.executors.process.wire import Frame, outcome_in
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
-from scheduled_tasks.runtime.statuses import HANDLER_STATUSES
+from scheduled_tasks.runtime.validation import check_kinds
 
-#: The longest delay that a handler may ask for with RetryLater.
-MAX_RETRY_AFTER_SECONDS = RetryLater.MAX_DELAY.total_seconds()
+UNFINISHED = (
+    f"The handler ended, but its process did not report how within {FINISH_SECONDS:g} s; killed."
+)
 OUT_OF_MEMORY = "Killed by the kernel: the machine was out of memory."
 
 
 def ending_of(run: Run, frame: Frame, started_at: datetime, finished_at: datetime) -> Ending:
     """Return the ending of a run, from the fork server's report on its process."""
-    outcome = outcome_in(frame)
     facts: dict[str, Any] = {
         "started_at": started_at,
         "finished_at": finished_at,
         "peak_memory_mb": frame.get("peak_mb"),
         "traceback": frame.get("trace", ""),
     }
-    # A failure after the worker began to stop is probably due to the interruption, so it is a loss.
-    if outcome is not None and (outcome.status != "failed" or frame["stopped"] != "abandoned"):
-        return own_ending(run, frame, outcome)
+    if frame["stopped"] == "broken":
+        return failed(run, "crash", broken_reason(frame["reason"]), **facts)
+    if body := frame.get("body"):
+        try:
+            outcome = own_outcome(run, frame, outcome_in(body))
+        except ValueError as error:
+            return failed(run, "crash", broken_reason(f"an invalid end: {error}"), **facts)
+        # A failure after the worker began to stop is probably due to the interruption: a loss.
+        if outcome.status != "failed" or frame["stopped"] != "abandoned":
+            return outcome
     match frame["stopped"]:
         case "cancelled":
             return cancelled(run, frame["reason"], **facts)
@@ -64,6 +75,8 @@ def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
         case "unforked":
             tried = f"no process could be started for it within {frame['seconds']:g} s"
             return "crash", f"The run did not begin: {tried} ({frame['reason']})."
+        case "unfinished":
+            return "crash", UNFINISHED
     if frame.get("out_of_memory"):
         return "memory", OUT_OF_MEMORY
     return "crash", f"{exit_of(frame)}"
@@ -79,48 +92,28 @@ def failure_to_begin(frame: Frame) -> tuple[str, str]:
     return "crash", f"{tried} {exit_of(frame)}"
 
 
-def own_ending(run: Run, frame: Frame, outcome: Outcome) -> Outcome:
-    """Return the outcome that a run has sent, with the reason of a cancel that it did not know."""
+def own_outcome(run: Run, frame: Frame, outcome: Outcome) -> Outcome:
+    """Return the outcome that a run has sent, as its fork server knows that it was interrupted.
+
+    The run itself may not: its handler may have replaced the handlers of signals. Raise
+    InvalidReportError.
+    """
     own = replace(
         outcome,
         execution_id=run.execution_id,
         attempt=run.attempt,
         peak_memory_mb=frame.get("peak_mb"),
     )
-    if (own.status, frame["stopped"]) == ("cancelled", "cancelled"):
-        return replace(own, reason=frame["reason"])
+    check_kinds(own)
+    match frame["stopped"]:
+        case "timeout":
+            return interrupted(run, own, TimeLimitExceeded, timeout_reason(run))
+        case "cancelled":
+            return interrupted(run, own, RunCancelled, frame["reason"])
+        case "refused":
+            return interrupted(run, own, LeaseLost, LEASE_LOST)
     return own
 
 
 def exit_of(frame: Frame) -> ProcessExit:
     return ProcessExit(code=frame.get("code", 0), signal=frame.get("signal", 0))
-
-
-def outcome_in(frame: Frame) -> Outcome | None:
-    """Return the outcome that the run itself has sent, None if there is no valid one."""
-    given = frame.get("outcome")
-    try:
-        outcome = unpacked(Outcome, given) if given else None
-        return outcome if outcome and is_plausible(outcome) else None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def is_plausible(outcome: Outcome) -> bool:
-    """Whether a run can have made this outcome: what a run's process sends is not trusted."""
-    moments = (outcome.started_at, outcome.finished_at)
-    texts = (
-        outcome.reason,
-        outcome.error_category,
-        outcome.error,
-        outcome.traceback,
-        outcome.error_fingerprint,
-    )
-    return (
-        outcome.status in HANDLER_STATUSES
-        and isinstance(outcome.duration_ms, int)
-        and isinstance(outcome.retryable, bool)
-        and (outcome.retry_after is None or 0 <= outcome.retry_after <= MAX_RETRY_AFTER_SECONDS)
-        and all(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
-        and all(isinstance(text, str) for text in texts)
-    )

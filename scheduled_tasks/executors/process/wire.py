@@ -1,6 +1,8 @@
-"""Frames on a stream socket: JSON objects, each preceded by its length.
+"""Frames on a stream socket: a header, which is a JSON object, and a body of any bytes.
 
-JSON and not pickle, because the worker reads what a run's process sends and must not trust it.
+JSON and not pickle, because the worker reads what a run's process sends and must not trust it. What
+a run reports is in the body, which the fork server passes on without reading it: nothing that a run
+writes takes the server any time.
 """
 
 from __future__ import annotations
@@ -8,17 +10,17 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.messages import (
     Begun,
     Checkpoint,
     Counts,
-    ExecutorNote,
     LeaseCheck,
     LogLine,
     Message,
@@ -27,81 +29,106 @@ from scheduled_tasks.runtime.messages import (
 )
 from scheduled_tasks.runtime.runs import Outcome, Run
 
+#: The header of a frame. ``body`` is not part of the header: it holds the bytes of the body.
 Frame = dict[str, Any]
 Value = TypeVar("Value")
 
 #: One encoder for all frames: creating one takes as long as encoding a short frame.
 AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 
-LENGTH = struct.Struct("!I")
-#: No valid frame is longer: everything that is sent is cut to MAX_STORED_LENGTH before.
-MAX_FRAME_BYTES = 1 << 28
-#: The number of bytes that are read or written at once.
-CHUNK_BYTES = 1 << 18
-
-MESSAGE_CLASSES: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        LogLine,
-        Progress,
-        Checkpoint,
-        Counts,
-        StartedOver,
-        Begun,
-        LeaseCheck,
-        ExecutorNote,
-    )
-}
+#: The lengths of the header and of the body, before both.
+LENGTHS = struct.Struct("!II")
+#: The number of bytes that are read or written at once, and how often one call reads.
+CHUNK_BYTES, MAX_READS = 1 << 18, 4
+#: JSON has at most this many bytes for a character: two escapes like \\ud83d.
+MAX_BYTES_PER_CHARACTER = 12
+#: What a report may have besides its texts: names of fields, numbers, short texts.
+MAX_EXTRA_BYTES = 1 << 16
 
 
-class BrokenStreamError(Exception):
-    """Invalid data instead of a frame; nothing after it can be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The longest header and body that are accepted, in bytes."""
+
+    header: int
+    body: int
+
+
+#: Between the worker and its fork server, which trust each other.
+TRUSTED = Limits(header=1 << 28, body=1 << 28)
+
+
+def limits_of_run() -> Limits:
+    """Return what a run's process may send: its texts are cut before they are sent."""
+    longest = 3 * app_settings.MAX_STORED_LENGTH + app_settings.MAX_LOG_LINE_LENGTH
+    return Limits(header=256, body=MAX_BYTES_PER_CHARACTER * longest + MAX_EXTRA_BYTES)
 
 
 def encode(frame: Mapping[str, Any]) -> bytes:
-    text = AS_JSON(frame).encode()
-    return LENGTH.pack(len(text)) + text
+    header = AS_JSON({name: item for name, item in frame.items() if name != "body"}).encode()
+    body: bytes = frame.get("body", b"")
+    return LENGTHS.pack(len(header), len(body)) + header + body
 
 
 class Decoder:
-    """Receives bytes and returns complete frames."""
+    """Receives bytes and returns complete frames.
 
-    def __init__(self) -> None:
+    ``flaw`` says what is wrong with the bytes, "" as long as nothing is. Nothing that follows a
+    flaw can be read.
+    """
+
+    def __init__(self, limits: Limits = TRUSTED) -> None:
+        self.limits = limits
+        self.flaw = ""
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Receive bytes. Return the frames that are complete now. Raise BrokenStreamError."""
-        self._buffer += data
-        while len(self._buffer) >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(self._buffer)
-            if length > MAX_FRAME_BYTES:
-                raise BrokenStreamError(f"a frame of {length} bytes")
-            end = LENGTH.size + length
+    @property
+    def incomplete(self) -> bool:
+        """Whether a frame has arrived in part."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Receive bytes. Return the frames that are complete now."""
+        frames: list[Frame] = []
+        if not self.flaw:
+            self._buffer += data
+        while not self.flaw and len(self._buffer) >= LENGTHS.size:
+            header, body = LENGTHS.unpack_from(self._buffer)
+            if header > self.limits.header or body > self.limits.body:
+                self.flaw = f"a frame of {header} + {body} bytes"
+                break
+            begin, end = LENGTHS.size + header, LENGTHS.size + header + body
             if len(self._buffer) < end:
-                return
-            text = bytes(self._buffer[LENGTH.size : end])
+                break
+            with memoryview(self._buffer) as view:
+                text, rest = bytes(view[LENGTHS.size : begin]), bytes(view[begin:end])
             del self._buffer[:end]
-            yield loaded(text)
+            try:
+                frames.append(loaded(text) | ({"body": rest} if rest else {}))
+            except ValueError as error:
+                self.flaw = str(error)
+        return frames
 
 
 def loaded(text: bytes) -> Frame:
+    """Return the JSON object in a text. Raise ValueError with what it is instead."""
     try:
         frame = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BrokenStreamError(str(error)) from None
-    if not isinstance(frame, dict):
-        raise BrokenStreamError(f"a {type(frame).__name__} instead of an object")
+    except (ValueError, RecursionError):
+        raise ValueError("no JSON") from None
+    if not isinstance(frame, dict) or "body" in frame:
+        raise ValueError("no JSON object with a body of its own")
     return frame
 
 
 class Channel:
     """A non-blocking stream socket: frames are sent as fast as the other side reads them."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: socket.socket, limits: Limits = TRUSTED) -> None:
         self.stream = stream
         self.stream.setblocking(False)
         self.unsent = bytearray()
-        self._decoder = Decoder()
+        self.decoder = Decoder(limits)
 
     def fileno(self) -> int:
         return self.stream.fileno()
@@ -118,25 +145,27 @@ class Channel:
                 del self.unsent[:sent]
 
     def receive(self) -> list[Frame] | None:
-        """Return the frames that have arrived, None if the other side is gone.
+        """Return frames that have arrived, None if the other side is gone.
 
-        Raise BrokenStreamError.
+        ``decoder.flaw`` says why no other frames will come.
         """
         frames: list[Frame] = []
-        while True:
+        # Not without end: the other side may write as fast as this one reads.
+        for _ in range(MAX_READS):
             try:
                 data = self.stream.recv(CHUNK_BYTES)
             except BlockingIOError:
-                return frames
+                break
             except ConnectionError:
                 data = b""
             if not data:
                 # What was sent before the end is handled first; the next call returns None.
                 return frames or None
-            frames += self._decoder.feed(data)
+            frames += self.decoder.feed(data)
             # Less than asked for: there is no more yet, and another call would only say so.
             if len(data) < CHUNK_BYTES:
-                return frames
+                break
+        return frames
 
     def close(self) -> None:
         self.stream.close()
@@ -146,6 +175,11 @@ def holds_datetime(hint: Any) -> bool:
     return hint is datetime or datetime in get_args(hint)
 
 
+#: What a run may send while it is in progress. The notes of executors are not among it.
+MESSAGE_CLASSES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (LogLine, Progress, Checkpoint, Counts, StartedOver, Begun, LeaseCheck)
+}
 #: The fields of each class that may hold a datetime.
 DATETIME_FIELDS: dict[Any, frozenset[str]] = {
     kind: frozenset(name for name, hint in get_type_hints(kind).items() if holds_datetime(hint))
@@ -174,11 +208,27 @@ def unpacked(kind: type[Value], given: Mapping[str, Any]) -> Value:
     return value
 
 
-def packed_message(message: Message) -> Frame:
-    return {"kind": type(message).__name__, "fields": packed(message)}
+def outcome_body(outcome: Outcome) -> bytes:
+    return AS_JSON(packed(outcome)).encode()
 
 
-def unpacked_message(given: Mapping[str, Any]) -> Message:
-    """Return the message that ``packed_message`` was called with."""
-    message: Message = unpacked(MESSAGE_CLASSES[given["kind"]], given["fields"])
+def outcome_in(body: bytes) -> Outcome:
+    """Return the outcome that ``outcome_body`` was called with. Raise ValueError for any other."""
+    try:
+        return unpacked(Outcome, loaded(body))
+    except Exception as error:  # noqa: BLE001 -- whatever is wrong with what a run has sent
+        raise ValueError(f"it is no outcome ({type(error).__name__})") from None
+
+
+def message_body(message: Message) -> bytes:
+    return AS_JSON({"kind": type(message).__name__, "fields": packed(message)}).encode()
+
+
+def message_in(body: bytes) -> Message:
+    """Return the message that ``message_body`` was called with. Raise ValueError for any other."""
+    try:
+        given = loaded(body)
+        message: Message = unpacked(MESSAGE_CLASSES[given["kind"]], given["fields"])
+    except Exception as error:  # noqa: BLE001 -- whatever is wrong with what a run has sent
+        raise ValueError(f"it is no message ({type(error).__name__})") from None
     return message

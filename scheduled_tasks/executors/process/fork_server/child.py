@@ -30,6 +30,7 @@ from scheduled_tasks.executors.connections import (
     holds_the_only_write_lock,
 )
 from scheduled_tasks.executors.endings import (
+    BROKEN,
     LEASE_LOST,
     RUN_CANCELLED,
     WORKER_STOPPED,
@@ -43,8 +44,9 @@ from scheduled_tasks.executors.process.wire import (
     Decoder,
     Frame,
     encode,
+    message_body,
+    outcome_body,
     packed,
-    packed_message,
     unpacked,
 )
 from scheduled_tasks.executors.runner import Call, perform
@@ -52,15 +54,13 @@ from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
+from scheduled_tasks.runtime.validation import checked_message
 
 #: Why a child is asked to stop: one byte in its stop pipe, written before the SIGTERM.
 TIMEOUT, REFUSED, ABANDONED, CANCELLED = b"T", b"R", b"A", b"C"
 
 #: How often a thread that waits for an answer checks whether the run has to stop.
 POLL_SECONDS = 0.2
-
-#: The exit code of a child in which our own code failed.
-BROKEN = 70
 
 
 class ChildProcess:
@@ -70,6 +70,8 @@ class ChildProcess:
         self.stream = stream
         self.stop_pipe = stop_pipe
         self.trace = trace
+        self.pid = os.getpid()
+        self.prepared = False
         self._decoder = Decoder()
         self._frames: list[Frame] = []
         self._sending = threading.Lock()
@@ -109,21 +111,29 @@ class ChildProcess:
 
     def prepare(self, server: int) -> None:
         """Install the signal handlers, and arrange to die with the server."""
-        # It would write into the server's pipe, or into whatever has its number by now.
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in operating_system.STOP_SIGNALS:
-            # Not SIG_IGN, which programs that the handler starts would inherit.
-            signal.signal(number, lambda number, frame: None)
-        signal.signal(signal.SIGTERM, self.on_sigterm)
+        self.handle_signals()
+        self.prepared = True
         operating_system.die_with(server)
         operating_system.adopt_orphans()
         operating_system.raise_oom_score()
         # A signal handler reads it, and must not wait: a SIGTERM may come without a byte.
         os.set_blocking(self.stop_pipe, False)
+        restore_signals_in_forks()
+
+    def handle_signals(self) -> None:
+        """Install the signal handlers, also in place of those that a handler has left behind."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        # It would write into the server's pipe, or into whatever has its number by now.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in operating_system.STOP_SIGNALS:
+            # Not SIG_IGN, which programs that the handler starts would inherit.
+            signal.signal(number, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, self.on_sigterm)
         faulthandler.enable(self.trace)
         faulthandler.register(operating_system.DUMP_SIGNAL, self.trace)
-        restore_signals_in_forks()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def make_run(self, frame: Frame, *, call: Call | None = None) -> None:
         """Make one run, of its handler or of ``call``, and send how it ended."""
@@ -147,6 +157,7 @@ class ChildProcess:
             cancellation=self._cancellation,
             call=call,
             alone=True,
+            on_returned=self.end_handler,
         )
         # A request from here on stays in the pipe, for the next run.
         self._reasons = {}
@@ -158,7 +169,17 @@ class ChildProcess:
         flush_buffers()
         # Before the outcome, too: an open transaction may hold the row to write.
         drop_open_transactions()
-        self.send({"kind": "outcome", "outcome": packed(outcome)})
+        self.send({"kind": "outcome", "body": outcome_body(outcome)})
+
+    def end_handler(self) -> None:
+        """Tell the server that the handler has ended: the rest does not count as its time."""
+        # A process that the handler has forked may return from the handler, too.
+        if os.getpid() != self.pid:
+            return
+        if self.prepared:
+            self.handle_signals()
+        with suppress(OSError):  # sending the outcome fails as well, and ends the process
+            self.send({"kind": "returned"})
 
     def on_sigterm(self, number: int, frame: FrameType | None) -> None:
         """Interrupt the handler if the server has said why.
@@ -206,7 +227,7 @@ class ChildProcess:
             with self._cancellation.shielded():
                 data = self.stream.recv(CHUNK_BYTES)
                 self._frames += self._decoder.feed(data)
-            if not data:
+            if not data or self._decoder.flaw:
                 return None
 
 
@@ -269,7 +290,7 @@ class PipeRecorder:
         """Send a message; those of a process that the handler has forked are dropped."""
         if os.getpid() == self.owner:
             self.raise_if_refused()
-            self.child.send({"kind": "message", "message": packed_message(message)})
+            self.child.send({"kind": "message", "body": message_body(checked_message(message))})
 
     def confirm(self, message: Message) -> None:
         """Send a message and wait until it is written."""
@@ -284,8 +305,8 @@ class PipeRecorder:
             self.raise_if_refused()
             self._confirmed += 1
             number = self._confirmed
-            frame = {"kind": "message", "message": packed_message(message), "number": number}
-            self.child.send(frame)
+            body = message_body(checked_message(message))
+            self.child.send({"kind": "message", "number": number, "body": body})
             while True:
                 answer = self.child.receive("answer", poll=poll)
                 if answer is None or not answer["accepted"]:

@@ -40,9 +40,10 @@ class ChildHandle:
     """The process of a run, or a spare that waits for one.
 
     - ``loading`` says that it is a fresh interpreter, which loads the project before its first run.
-    - ``run`` is the frame of its run, None while it is a spare; ``begun`` and ``outcome`` say how
-      far the run has come.
-    - ``stop_cause`` is the first cause for stopping it; ``cancel_reason`` explains a cancel.
+    - ``run`` is the frame of its run, None while it is a spare; ``begun``, ``returned`` and
+      ``outcome`` say how far the run has come.
+    - ``stop_cause`` is the first cause for stopping it; ``stop_reason`` explains a cancel, and what
+      is wrong with what it has sent.
     - ``deadline`` is the moment by which it must have begun its run, then the run's timeout.
     - ``overdue`` is the time, in seconds, in which it failed to begin, if it is killed for that.
     - ``escalation`` lists the moments at which it is terminated and killed.
@@ -57,10 +58,11 @@ class ChildHandle:
     loading: bool = False
     run: Frame | None = None
     begun: bool = False
-    outcome: Frame | None = None
+    returned: bool = False
+    outcome: bytes | None = None
     runs_made: int = 0
     stop_cause: str = ""
-    cancel_reason: str = ""
+    stop_reason: str = ""
     deadline: float | None = None
     overdue: float = 0
     escalation: list[tuple[float, str]] = field(default_factory=list)
@@ -77,8 +79,14 @@ class ChildHandle:
 
     @property
     def running(self) -> bool:
-        """Whether its handler may still be running."""
+        """Whether its run has not reported how it ended."""
         return self.run is not None and self.outcome is None
+
+    @property
+    def timeout(self) -> float | None:
+        """The timeout of its run, in seconds."""
+        timeout: float | None = self.run["run"]["timeout"] if self.run else None
+        return timeout
 
     @property
     def memory_limit(self) -> int | None:
@@ -88,21 +96,22 @@ class ChildHandle:
 
     def assign(self, run: Frame) -> None:
         """Send it a run, and measure what it uses before."""
-        self.run, self.begun, self.outcome, self.peak, self.log = run, False, None, 0, None
+        self.run, self.begun, self.returned, self.outcome = run, False, False, None
+        self.peak, self.log = 0, None
         if self.runs_made:
             operating_system.reset_peak_resident(self.pid)
         if not self.loading:
             self.measure_start()
         self.channel.send({"kind": "run", **run})
 
-    def begin(self, resident: object) -> None:
-        """Note that its handler runs from now on; it said how much memory it had, in bytes."""
+    def begin(self, resident: int) -> None:
+        """Record that its handler runs from now on; it said how much memory it had, in bytes."""
         self.begun = True
         if self.loading:  # what the project takes to load is not the run's
             self.loading = False
             self.measure_start()
             # A short run is over by now, and with it what could be measured.
-            self.resident_at_start = resident if isinstance(resident, int) else 0
+            self.resident_at_start = max(resident, 0)
 
     def measure_start(self) -> None:
         """Measure what it uses before its run."""
@@ -145,6 +154,15 @@ class ChildHandle:
         os.ftruncate(self.trace, 0)
         self.signal(operating_system.DUMP_SIGNAL, group=False)
         self.signal(signal.SIGTERM)
+        if not self.in_own_group:
+            self.signal(signal.SIGTERM, group=False)
+
+    @property
+    def in_own_group(self) -> bool:
+        """Whether it is in the process group that the server has made for it; it may leave that."""
+        with suppress(ProcessLookupError):
+            return os.getpgid(self.pid) == self.pid
+        return False
 
     def signal(self, number: int, *, group: bool = True) -> None:
         """Send a signal to its process group, or to itself alone."""

@@ -19,7 +19,7 @@ import psutil
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.interpreter import command
 from scheduled_tasks.executors.process.fork_server.liveness import LivenessMonitor
-from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
+from scheduled_tasks.executors.process.wire import Channel, Frame
 
 logger = logging.getLogger(__name__)
 
@@ -146,14 +146,14 @@ class ForkServerProcess:
         try:
             self._send()
             frames = self.channel.receive() if self._wait() else []
-        except (OSError, BrokenStreamError):
+        except OSError:
             return False
         for frame in frames or ():
             if frame["kind"] in ("ready", "lease"):
                 self.liveness.heard_from()
             if frame["kind"] != "lease":
                 self.on_frame(frame)
-        return frames is not None
+        return frames is not None and not self.channel.decoder.flaw
 
     def _send(self) -> None:
         """Send the posted frames one by one, so that it is known which were not sent."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from scheduled_tasks.executors.process import operating_system
-from scheduled_tasks.executors.process.wire import LENGTH, Channel, Frame, encode
+from scheduled_tasks.executors.process.wire import LENGTHS, Channel, Frame, encode, loaded
 from scheduled_tasks.runtime.logs.console import show_on_console
 
 #: The interpreter specializes code within this many calls. Code that is specialized only in the
@@ -66,9 +65,9 @@ def boot(
 
 
 def read_setup(stream: socket.socket) -> Frame:
-    """Read the first frame and nothing after it."""
-    (length,) = LENGTH.unpack(stream.recv(LENGTH.size, socket.MSG_WAITALL))
-    return dict(json.loads(stream.recv(length, socket.MSG_WAITALL)))
+    """Read the first frame, which has no body, and nothing after it."""
+    length, _ = LENGTHS.unpack(stream.recv(LENGTHS.size, socket.MSG_WAITALL))
+    return loaded(stream.recv(length, socket.MSG_WAITALL))
 
 
 def load_project(setup: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
 from scheduled_tasks.executors.process.memory import MEGABYTE
-from scheduled_tasks.executors.process.wire import Channel, Frame, packed_message, unpacked
+from scheduled_tasks.executors.process.wire import Channel, Frame, message_body, unpacked
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.logs.printed_output import LEVELS
 from scheduled_tasks.runtime.logs.run_log import RunLog
@@ -77,9 +77,9 @@ class RunReporter:
             {
                 **child.claim,
                 "kind": "ended",
-                "outcome": child.outcome,
+                "body": child.outcome or b"",
                 "stopped": child.stop_cause,
-                "reason": child.cancel_reason,
+                "reason": child.stop_reason,
                 # Rounded up, so that a peak above a limit is shown as more than the limit.
                 "peak_mb": -(-max(peak, 0) // MEGABYTE),
                 **facts,
@@ -134,6 +134,6 @@ class ChildRecorder:
         self.child = child
 
     def send(self, message: Message) -> None:
-        self.reporter.forward(self.child, {"kind": "message", "message": packed_message(message)})
+        self.reporter.forward(self.child, {"kind": "message", "body": message_body(message)})
 
     confirm = send

@@ -16,12 +16,13 @@ from scheduled_tasks.executors.process.fork_server.child_handle import ChildHand
 from scheduled_tasks.executors.process.fork_server.memory_limits import MemoryLimits
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.fork_server.pending_runs import PendingRuns
+from scheduled_tasks.executors.process.fork_server.protocol import RunProtocol
 from scheduled_tasks.executors.process.fork_server.reporter import RunReporter
 from scheduled_tasks.executors.process.fork_server.selector import Selector
 from scheduled_tasks.executors.process.fork_server.spawning import Spawn
 from scheduled_tasks.executors.process.fork_server.timeouts import Timeouts, stop_run
 from scheduled_tasks.executors.process.memory import UNIT_OF_PEAK
-from scheduled_tasks.executors.process.wire import BrokenStreamError, Channel, Frame
+from scheduled_tasks.executors.process.wire import Channel, Frame
 from scheduled_tasks.runtime.clock import boottime
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ForkServer:
             worker, on_child=self.receive_from_child, on_output=self.receive_output
         )
         self.reporter = RunReporter(worker, self.children)
+        self.protocol = RunProtocol(self.reporter, on_outcome=self.handle_outcome)
         self.pending = PendingRuns(self.reporter)
         self.lease_until = options.lease_until
         self.timeouts = Timeouts(self.children, on_deadline=self.handle_deadline)
@@ -123,6 +125,8 @@ class ForkServer:
                     self.cancel(claim_of(frame), frame["reason"])
                 case "abandon":
                     self.stop_all("abandoned", grace=frame["grace"])
+                case "break":
+                    self.break_off_claim(claim_of(frame), frame["reason"])
 
     def lose_worker(self) -> None:
         """Kill everything: the worker is not there to be told how it went."""
@@ -138,7 +142,7 @@ class ForkServer:
         claim = claim_of(frame)
         for child in self.children.values():
             if child.claim == claim:
-                child.channel.send(frame)
+                self.protocol.answer(child, frame)
                 if not (frame["accepted"] or child.stop_cause):
                     stop_run(child, "refused", grace=self.options.grace)
 
@@ -200,18 +204,10 @@ class ForkServer:
         if not self.children and now - self.fork_failing_since >= seconds:
             self.pending.stop_all("unforked", reason=str(error), seconds=seconds)
 
-    def receive_from_child(self, child: ChildHandle) -> bool:
-        """Handle the frames that a child has sent. Return whether there may be more."""
-        try:
-            frames = child.channel.receive()
-        except BrokenStreamError:
-            child.kill()
-            frames = None
-        if frames is None:
+    def receive_from_child(self, child: ChildHandle) -> None:
+        """Handle the frames that a child has sent."""
+        if not self.protocol.receive(child):
             self.selector.remove(child.channel)
-        for frame in frames or ():
-            self.handle_frame(child, frame)
-        return bool(frames)
 
     def receive_output(self, child: ChildHandle, pipe: OutputPipe) -> None:
         """Report what a child writes below Python."""
@@ -219,25 +215,13 @@ class ForkServer:
         if not pipe.open:
             self.selector.remove(pipe)
 
-    def handle_frame(self, child: ChildHandle, frame: Frame) -> None:
-        if child.run is None:
-            return
-        match frame.get("kind"):
-            case "begun" if not child.begun:
-                child.begin(frame.get("resident"))
-                self.reporter.begun(child)
-                if not child.stop_cause:  # one that is already stopping ends within the grace
-                    timeout = child.run["run"]["timeout"]
-                    child.deadline = time.monotonic() + timeout if timeout else None
-            case "message":
-                self.reporter.forward(child, frame)
-            case "outcome" if isinstance(frame.get("outcome"), dict):
-                child.outcome = frame["outcome"]
-                child.deadline, child.runs_made = None, child.runs_made + 1
-                # Closing its connections or its log handlers may hang.
-                child.escalation = [(time.monotonic() + self.options.grace, "kill")]
-                if child.runs_made < self.options.executions_per_child:
-                    self.reuse(child)
+    def handle_outcome(self, child: ChildHandle) -> None:
+        """Let a child exit whose run has reported how it ended, or use it again."""
+        child.deadline, child.runs_made = None, child.runs_made + 1
+        # Closing its connections or its log handlers may hang.
+        child.escalation = [(time.monotonic() + self.options.grace, "kill")]
+        if child.runs_made < self.options.executions_per_child:
+            self.reuse(child)
 
     def reuse(self, child: ChildHandle) -> None:
         """Report a run and make its child a spare again, unless processes of the run are left."""
@@ -258,24 +242,33 @@ class ForkServer:
         for child in self.children.values():
             stop_run(child, why, grace=grace)
 
+    def break_off_claim(self, claim: Frame, flaw: str) -> None:
+        """Kill a run whose messages the worker cannot read."""
+        for child in self.children.values():
+            if child.claim == claim:
+                self.protocol.break_off(child, flaw)
+
     def cancel(self, claim: Frame, reason: str) -> None:
         """Stop one run, also if it has not begun. One that is already stopping is left alone."""
         self.pending.cancel(claim, reason)
         for child in self.children.values():
-            if child.claim == claim and child.running and not child.stop_cause:
-                child.cancel_reason = reason
+            if child.claim != claim:
+                continue
+            self.receive_from_child(child)  # it may have returned just now
+            if child.running and not (child.returned or child.stop_cause):
+                child.stop_reason = reason
                 stop_run(child, "cancelled", grace=self.options.grace)
 
     def handle_deadline(self, child: ChildHandle) -> None:
         """Stop a run that has timed out; kill a child that has not begun its run in time."""
-        if child.begun:
-            self.reporter.timed_out(child)
-            stop_run(child, "timeout", grace=self.options.grace)
-            return
-        self.receive_from_child(child)  # it may have begun while children were paused
+        had_begun = child.begun
+        self.receive_from_child(child)  # it may have begun or returned, also while paused
         if not child.begun:
             child.overdue, child.deadline = self.options.start_timeout, None
             child.kill()
+        elif had_begun and not child.returned:
+            self.reporter.timed_out(child)
+            stop_run(child, "timeout", grace=self.options.grace)
 
     def reap_children(self) -> None:
         """Reap the children that have ended, and kill what they have left behind."""
@@ -296,8 +289,7 @@ class ForkServer:
         """Kill a dead child's process group, read what it has sent, and report how it ended."""
         # First, so that nothing of the run writes while the rest is read.
         child.signal(signal.SIGKILL)
-        while self.receive_from_child(child):
-            pass
+        self.protocol.finish(child)
         self.reporter.flush_output(child)
         with suppress(ValueError):
             self.spares.remove(child)

@@ -14,7 +14,7 @@ from scheduled_tasks.executors.process.fork_server.child import ChildProcess
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, trace_file
 from scheduled_tasks.executors.process.fork_server.interpreter import command
 from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
-from scheduled_tasks.executors.process.wire import Channel, Frame
+from scheduled_tasks.executors.process.wire import Channel, Frame, limits_of_run
 from scheduled_tasks.runtime.logs.printed_output import DESCRIPTORS
 
 
@@ -42,7 +42,8 @@ class ChildEndpoints:
 
     def child(self, pid: int) -> ChildHandle:
         pipes = [OutputPipe(name, descriptor) for name, descriptor in self.pipes.items()]
-        return ChildHandle(pid, Channel(self.stream), self.stop_pipe, self.trace, pipes)
+        channel = Channel(self.stream, limits_of_run())
+        return ChildHandle(pid, channel, self.stop_pipe, self.trace, pipes)
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class Timeouts:
                     case "terminate":
                         child.terminate()
                     case _:
+                        if child.running:  # its handler had ended, unless it was to stop
+                            child.stop_cause = child.stop_cause or "unfinished"
                         child.kill()
 
     def due(self) -> Iterator[float]:
