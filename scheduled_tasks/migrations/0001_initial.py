@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ('pause_reason', models.CharField(blank=True, max_length=255, verbose_name='pause reason')),
                 ('name', models.CharField(max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9_.-]{0,99}\\Z', "Use lowercase letters, digits, '_', '.' and '-'. Start with a letter or digit.")], verbose_name='name')),
                 ('handler', models.CharField(help_text='The function to run.', max_length=200, verbose_name='handler')),
-                ('schedule', models.CharField(blank=True, help_text='A cron expression (0 2 * * *), an interval (every 15 minutes) or a date and time (at 2030-01-01 09:00). Leave empty to run the task manually only.', max_length=255, verbose_name='schedule')),
+                ('schedule', models.CharField(blank=True, help_text='A cron expression (0 2 * * *, or 0 9 * * MON#1 for the first Monday of the month), an interval (every 15 minutes) or a date and time (at 2030-01-01 09:00). Leave empty to run the task manually only.', max_length=255, verbose_name='schedule')),
                 ('timezone', models.CharField(default=scheduled_tasks.models.task.project_timezone, max_length=64, verbose_name='time zone')),
                 ('anchor', models.DateTimeField(blank=True, help_text='Start of the first interval. By default, the time when the interval was set.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='anchor')),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),

@@ -75,8 +75,9 @@ class Task(Policies):
         max_length=255,
         blank=True,
         help_text=_(
-            "A cron expression (0 2 * * *), an interval (every 15 minutes) or a date and time "
-            "(at 2030-01-01 09:00). Leave empty to run the task manually only."
+            "A cron expression (0 2 * * *, or 0 9 * * MON#1 for the first Monday of the month), an "
+            "interval (every 15 minutes) or a date and time (at 2030-01-01 09:00). Leave empty "
+            "to run the task manually only."
         ),
     )
     timezone = models.CharField(_("time zone"), max_length=64, default=project_timezone)

@@ -32,6 +32,8 @@ BAD_INPUT = [
     ({"schedule": "whenever"}, "schedule", "whenever"),
     ({"schedule": "0 0 30 2 *"}, "schedule", "never"),
     ({"schedule": "every 0 seconds"}, "schedule", "second"),
+    ({"schedule": "*/10 * * * * *"}, "schedule", "every 10 seconds"),
+    ({"schedule": "at 2020-01-01 09:00"}, "schedule", "in the past"),
     ({"schedule": "<script>alert(1)</script>"}, "schedule", "script"),
     ({"schedule": "*" * 300}, "schedule", "255"),
     ({"timezone": "Mars/Base"}, "timezone", "Mars/Base"),
@@ -237,6 +239,13 @@ def test_a_refused_change_leaves_the_task_unchanged(
     assert says in errors[wrong][0]
     task = Task.objects.get()
     assert (task.name, task.schedule, task.category) == ("kept", "0 3 * * *", "")
+
+
+def test_a_moment_that_has_passed_may_stay(admin_client: Client, make_task: Make) -> None:
+    task = make_task("once", "shop.cleanup", "at 2020-01-01 09:00")
+    unchanged = {"schedule": task.schedule, "timezone": task.timezone}
+    assert change(admin_client, task, description="Done.", **unchanged).status_code == 302
+    assert Task.objects.get().description == "Done."
 
 
 def test_a_name_that_is_taken_is_refused(admin_client: Client, make_task: Make) -> None:

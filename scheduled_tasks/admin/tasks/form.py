@@ -9,16 +9,17 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.exceptions import InvalidSchedule, ScheduledTasksError
 from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.storable import flaw_of_json
-from scheduled_tasks.schedules import zone_names
+from scheduled_tasks.schedules import Once, parse, zone_names
 
 BLANK = ("", "---------")
 
@@ -113,7 +114,21 @@ class TaskForm(forms.ModelForm):
         for name in {"anchor", *Policies.MOMENTS}.intersection(cleaned):
             if name not in self.changed_data:
                 cleaned[name] = getattr(self.instance, name)
+        self.refuse_past_moment(cleaned)
         return cleaned
+
+    def refuse_past_moment(self, cleaned: dict[str, Any]) -> None:
+        """Refuse to enter a single moment that has passed; one that was stored may stay."""
+        text, zone = (cleaned.get(name) or "" for name in ("schedule", "timezone"))
+        if (text, zone) == (self.instance.schedule, self.instance.timezone):
+            return
+        try:
+            schedule = parse(text, zone)
+        except InvalidSchedule:
+            return  # the model says why
+        if isinstance(schedule, Once) and schedule.next_after(timezone.now()) is None:
+            said = _("“%s” is in the past: enter a later moment, or nothing, and run the task now.")
+            self.add_error("schedule", said % schedule)
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Add errors of the model, each once and at a field of the form."""
