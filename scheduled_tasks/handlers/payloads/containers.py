@@ -16,7 +16,7 @@ from scheduled_tasks.handlers.payloads.argument_types import (
     shorten,
 )
 from scheduled_tasks.handlers.payloads.choices import ChoiceType
-from scheduled_tasks.handlers.payloads.json_values import type_name
+from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
 
 MAX_EXPECTED_LENGTH = 60
 
@@ -83,6 +83,8 @@ class MappingType(JsonType):
         for text, item in JsonType.read(self, value).items():
             with within(f"key {shorten(text)!r}"):
                 key = read_key(self.key, text)
+            if key in found:
+                raise ValueError(f"has the key {shorten(text)!r} twice.")
             with within(f"value of {shorten(text)!r}"):
                 found[key] = self.item.read(item)
         return found
@@ -166,9 +168,12 @@ def read_items(items: list[Any], meaning_at: Callable[[int], AnnotationMeaning])
 
 def read_key(kind: ArgumentType, text: str) -> Any:
     """Return the Python value of the key of an object, which is text for numbers, too."""
-    if isinstance(kind, (IntegerType, FloatType, ChoiceType)):
-        return kind.read(kind.parse(text))
-    return kind.read(text)
+    if not isinstance(kind, (IntegerType, FloatType, ChoiceType)):
+        return kind.read(text)
+    stored = kind.parse(text)
+    if said := flaw(stored):
+        raise ValueError(said)
+    return kind.read(stored)
 
 
 def each(meaning: AnnotationMeaning, what: str, part: str = "each") -> str:

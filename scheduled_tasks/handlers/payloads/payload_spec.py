@@ -134,11 +134,12 @@ class PayloadSpec:
 
     def read(self, given: Mapping[str, Any], errors: dict[str, list[str]]) -> dict[str, Any]:
         """Return the given values, converted by the signature; add refusals to ``errors``."""
-        by_name = self.by_name
+        by_name, kwargs = self.by_name, self.signature.kwargs
         cleaned = {}
         for name, value in given.items():
+            parameter = by_name.get(name, kwargs)
             try:
-                cleaned[name] = by_name[name].read(value) if name in by_name else value
+                cleaned[name] = parameter.read(value) if parameter else value
             except ValueError as error:
                 # A sentence may quote the value, and is shown to whoever may look.
                 errors[name] = [REFUSED if has_secrets(name, value) else str(error)]

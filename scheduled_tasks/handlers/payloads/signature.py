@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -75,11 +76,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """The parameters of a handler. ``kwargs_name`` is the name of its ``**kwargs``, if any."""
+    """The parameters of a handler. ``kwargs`` are its ``**kwargs``, if any."""
 
     parameters: tuple[Parameter, ...]
     context: str | None
-    kwargs_name: str | None
+    kwargs: Parameter | None
+
+    @property
+    def kwargs_name(self) -> str | None:
+        """The name of the ``**kwargs``, if any."""
+        return self.kwargs.name if self.kwargs else None
 
 
 def read_signature(function: Any, *, from_form: bool = False) -> Signature:
@@ -90,14 +96,16 @@ def read_signature(function: Any, *, from_form: bool = False) -> Signature:
     refuse_non_function(function)
     declared = parameters_of(function)
     context = context_among(function, declared)
+    read = partial(read_parameter, function, from_form=from_form)
+    further = [read(each) for each in declared if each.kind is each.VAR_KEYWORD]
     return Signature(
         parameters=tuple(
-            read_parameter(function, declaration, from_form=from_form)
-            for declaration in declared
-            if declaration.kind is not declaration.VAR_KEYWORD and declaration.name != context
+            read(each)
+            for each in declared
+            if each.kind is not each.VAR_KEYWORD and each.name != context
         ),
         context=context,
-        kwargs_name=next((each.name for each in declared if each.kind is each.VAR_KEYWORD), None),
+        kwargs=further[0] if further else None,
     )
 
 

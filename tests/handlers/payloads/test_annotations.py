@@ -225,6 +225,8 @@ def test_a_named_tuple_may_be_an_object() -> None:
     [
         (dict[int, int], {"a": 1}, "key 'a': must be a whole number, in digits."),
         (dict[int, int], {"1": "2"}, "value of '1': must be a whole number, not text."),
+        (dict[int, int], {"1": 1, "01": 2}, "has the key '01' twice."),
+        (dict[float, int], {"nan": 1}, "key 'nan': must be finite"),
         (dict[date, int], {"x": 1}, "key 'x': must be a date such as"),
         (list[date], ["2026-01-31", "x"], "item 2: must be a date such as"),
         (list[Color], ["g"], 'item 1: must be "r" or "b", not g.'),
@@ -302,6 +304,23 @@ def test_what_json_cannot_hold_is_refused(annotation: Any, said: str) -> None:
         spec_of(annotation)
     assert f"of parameter 'value' of {__name__}" in str(refusal.value)
     assert f"cannot be filled from JSON: {said}" in str(refusal.value)
+
+
+def test_further_arguments_have_their_annotation() -> None:
+    def handler(first: int = 0, **days: date | None) -> None: ...
+
+    spec = PayloadSpec.from_function(handler)
+    given = {"first": 1, "start": "2026-01-31", "end": None}
+    assert spec.clean(given) == {"first": 1, "start": DAY, "end": None}
+    with pytest.raises(InvalidPayload, match="start: must be a date"):
+        spec.clean({"start": "soon"})
+
+
+def test_further_arguments_json_cannot_hold_are_refused() -> None:
+    def handler(**tasks: Task) -> None: ...
+
+    with pytest.raises(InvalidHandler, match=r"'tasks' of .* a row has no JSON form"):
+        PayloadSpec.from_function(handler)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 has no type statement")
