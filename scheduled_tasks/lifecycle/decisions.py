@@ -21,6 +21,7 @@ NOT_CAUGHT_UP = "No scheduler was running."
 TOO_MANY = "No scheduler was running; only the latest {} slots were run."
 UNFINISHED = "An earlier execution had not finished."
 ENOUGH_WAIT = "Too many executions were already queued."
+DECIDED_TOGETHER = "It was decided together with later slots, which were run instead."
 REPLACED = "Replaced by a later slot."
 
 
@@ -122,15 +123,15 @@ def decide(
             verdicts[slot] = Taken(slot)
     verdicts |= {verdict.slot: verdict for verdict in decide_misfires(task, misfires)}
     slots = due.slots
-    # Which misfires are kept depends on the newest ones. While more of them have come than are
-    # here, everything from the first that would be kept is left for the next time.
-    more_misfires = due.next is not None and due.next <= now and is_late(due.next, now)
-    kept = [slot for slot in misfires if isinstance(verdicts[slot], Taken)]
-    if more_misfires and kept:
+    # Which slots run depends on the newest ones. While more of them have come than are here,
+    # everything from the first that might run is left for the next time.
+    more = due.next is not None and due.next <= now
+    kept = [slot for slot in slots if isinstance(verdicts[slot], Taken)]
+    if more and kept:
         slots = slots[: slots.index(kept[0])]
     in_order = [verdicts[slot] for slot in slots]
     following = due.next if len(slots) == len(due.slots) else kept[0]
-    return Decision(list(limit_overlap(task, in_order, unfinished)), following)
+    return Decision(limit_overlap(task, in_order, unfinished), following)
 
 
 def covered_alone(
@@ -171,22 +172,29 @@ def decide_misfires(task: Task, slots: Sequence[datetime]) -> Iterator[Verdict]:
     yield from (Taken(slot, Trigger.CATCH_UP) for slot in slots[older:])
 
 
-def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> Iterator[Verdict]:
-    """Cover the slots that the overlap policy does not allow to run."""
-    newest = [verdict.slot for verdict in verdicts if isinstance(verdict, Taken)][-1:]
-    for verdict in verdicts:
-        match verdict:
-            case Covered():
-                yield verdict
-            case Taken() if task.newest_slot_counts:
-                replaced = verdict.slot not in newest
-                yield Covered(verdict.slot, Status.SKIPPED, REPLACED) if replaced else verdict
-            case Taken() if unfinished > room(task, verdict):
-                reason = UNFINISHED if room(task, verdict) == 0 else ENOUGH_WAIT
-                yield Covered(verdict.slot, Status.SKIPPED, reason)
-            case Taken():
-                unfinished += 1
-                yield verdict
+def limit_overlap(task: Task, verdicts: Sequence[Verdict], unfinished: int) -> list[Verdict]:
+    """Cover the slots that the overlap policy does not allow to run; the newest come first."""
+    count = unfinished
+    decided: list[Verdict] = []
+    for verdict in reversed(verdicts):
+        if isinstance(verdict, Covered):
+            decided.append(verdict)
+        elif task.newest_slot_counts and count > unfinished:
+            decided.append(Covered(verdict.slot, Status.SKIPPED, REPLACED))
+        elif not task.newest_slot_counts and count > room(task, verdict):
+            decided.append(
+                Covered(verdict.slot, Status.SKIPPED, why_no_room(task, verdict, unfinished))
+            )
+        else:
+            count += 1
+            decided.append(verdict)
+    return decided[::-1]
+
+
+def why_no_room(task: Task, taken: Taken, unfinished: int) -> str:
+    if unfinished <= room(task, taken):
+        return DECIDED_TOGETHER
+    return UNFINISHED if room(task, taken) == 0 else ENOUGH_WAIT
 
 
 def room(task: Task, taken: Taken) -> float:

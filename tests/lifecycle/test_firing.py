@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Execution, Task
@@ -27,6 +28,9 @@ def make(make_task: Make) -> Make:
         return make_task("one", "jobs.nothing", schedule, **fields)
 
     return make
+
+
+TOGETHER = "It was decided together with later slots, which were run instead."
 
 
 def fire(moment: datetime) -> int:
@@ -105,8 +109,45 @@ def test_caught_up_slots_count_against_the_queue(make: Make, now: datetime) -> N
     make(misfire_policy="all", catch_up_limit=2)
     fire(now + 11.5 * MINUTE)
     fire(now + 21.5 * MINUTE)
-    assert [row[3] for row in rows(now)] == ["queued", "queued", "queued", "skipped"]
-    assert reasons()[-1] == "Too many executions were already queued."
+    assert [row[3] for row in rows(now)] == ["queued", "queued", "skipped", "queued"]
+    assert reasons()[2] == TOGETHER
+
+
+@pytest.mark.parametrize(
+    ("policies", "waiting", "minutes", "reason"),
+    [
+        ({}, 0, [4], TOGETHER),
+        ({}, 1, [], "An earlier execution had not finished."),
+        ({"overlap_policy": "buffer_one"}, 0, [3, 4], TOGETHER),
+        ({"overlap_policy": "buffer_one"}, 1, [4], TOGETHER),
+        ({"overlap_policy": "buffer_all", "catch_up_limit": 2}, 0, [2, 3, 4], TOGETHER),
+        ({"overlap_policy": "cancel_other"}, 0, [4], "Replaced by a later slot."),
+    ],
+)
+def test_the_newest_slots_of_one_look_run(
+    policies: dict[str, Any],
+    waiting: int,
+    minutes: list[int],
+    reason: str,
+    make: Make,
+    now: datetime,
+    settings: Any,
+) -> None:
+    settings.SCHEDULED_TASKS = {"MISFIRE_THRESHOLD": 600}
+    make("every 1 minute", **policies)
+    for _ in range(waiting):
+        run_task_now("one", now=now)
+    fire(now + 4.5 * MINUTE)
+    queued = [row[0] for row in rows(now) if row[3] == "queued"]
+    assert queued == minutes
+    assert reasons()[0] == reason
+
+
+def test_a_timely_slot_comes_before_a_misfire(make: Make, now: datetime) -> None:
+    make()
+    fire(now + 20.5 * MINUTE)
+    assert rows(now) == [lost(5, 10, 2), lost(15, 15, 1, "skipped"), taken(20)]
+    assert reasons()[1] == TOGETHER
 
 
 def test_a_slot_later_than_its_grace_is_missed(make: Make, now: datetime) -> None:

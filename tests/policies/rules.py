@@ -115,19 +115,23 @@ class Rules:
         """Decide all slots of a task that have come, the oldest first."""
         slots = task.undecided(now)
         lost, go_on = self.sort_out(task, slots, now)
-        arriving = [slot for slot in slots if slot not in lost]
+        triggers = {slot: "catch_up" if slot in go_on else "schedule" for slot in slots}
+        taken: list[datetime] = []
+        for slot in reversed([slot for slot in slots if slot not in lost]):
+            policy = overlap_policy(task, triggers[slot])
+            if self.takes(task, policy, len(taken)):
+                taken.append(slot)
+            else:
+                by_itself = policy == "cancel_other" or not self.takes(task, policy, 0)
+                reason = policy if policy in ("skip", "cancel_other") else "enough wait"
+                lost[slot] = ("skipped", reason if by_itself else "together")
+        if taken and task.overlap_policy == "cancel_other":
+            self.cancel_others(task)
         for slot in slots:
-            trigger = "catch_up" if slot in go_on else "schedule"
-            policy = overlap_policy(task, trigger)
             if slot in lost:
                 self.cover(task, slot, *lost[slot])
-            elif self.takes(task, policy, is_newest=slot == arriving[-1]):
-                if policy == "cancel_other":
-                    self.cancel_others(task)
-                self.fire(task, slot, trigger, now)
             else:
-                reason = policy if policy in ("skip", "cancel_other") else "enough wait"
-                self.cover(task, slot, "skipped", reason)
+                self.fire(task, slot, triggers[slot], now)
             task.seen = task.last_decided = slot
 
     def sort_out(
@@ -160,9 +164,9 @@ class Rules:
                 return f"everything until {pause.until}"
         return ""
 
-    def takes(self, task: Task, policy: str, *, is_newest: bool) -> bool:
-        """Say whether the overlap policy takes one more."""
-        active = len(self.of(task))
+    def takes(self, task: Task, policy: str, more: int) -> bool:
+        """Say whether the overlap policy takes one more, next to later slots that it took."""
+        active = len(self.of(task)) + more
         match policy:
             case "skip":
                 return active == 0
@@ -171,7 +175,7 @@ class Rules:
             case "buffer_all":
                 return active <= task.catch_up_limit
             case "cancel_other":
-                return is_newest
+                return not more
         return True
 
     def cancel_others(self, task: Task) -> None:
