@@ -129,6 +129,7 @@ def test_the_newest_slots_of_one_look_run(
     waiting: int,
     minutes: list[int],
     reason: str,
+    *,
     make: Make,
     now: datetime,
     settings: Any,
