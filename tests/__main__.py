@@ -42,6 +42,7 @@ ENDURANCE = (
     "ROUNDS=100 python -m tests tests/concurrency/test_once.py",
     "REPLICA_SECONDS=600 python -m tests -m replicas",
     "ENDURANCE_RUNS=10000 python -m tests tests/executors/test_process_endurance.py",
+    "BREAK_EVERY=1 python -m tests tests/environment/test_broken_connections.py",
     "BULK_TASKS=10000 python -m tests tests/environment/test_bulk_edits.py",
     "CHAOS_SECONDS=3600 python -m tests -m chaos",
 )
