@@ -27,7 +27,7 @@ LIMITS = {"executor", "timeout", "memory_limit_mb"}
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check the SCHEDULED_TASKS setting."""
     try:
-        load()
+        refuse_address(load().LISTEN_DSN)
     except InvalidSettings as error:
         return [
             Error(
@@ -37,6 +37,20 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def refuse_address(address: str) -> None:
+    """Raise InvalidSettings for an address that psycopg cannot read, if psycopg is installed."""
+    try:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 -- an extra
+    except ImportError:
+        return
+    try:
+        conninfo.conninfo_to_dict(address)
+    except ProgrammingError:  # its text quotes the address, which may hold a password
+        raise InvalidSettings(
+            "SCHEDULED_TASKS['LISTEN_DSN'] is not a valid PostgreSQL address."
+        ) from None
 
 
 def check_time_zone_support(**_: Any) -> list[CheckMessage]:
@@ -57,6 +71,15 @@ def check_time_zone_support(**_: Any) -> list[CheckMessage]:
 
 def check_handlers(**_: Any) -> list[CheckMessage]:
     """Check that every handler has a unique key and can be called with a payload."""
+    if registry.problems:
+        return [
+            Error(
+                problem,
+                hint="Fix the declaration there. Until then no handler is known.",
+                id="scheduled_tasks.E010",
+            )
+            for problem in registry.problems
+        ]
     try:
         return list(handler_problems())
     except InvalidHandler as error:
@@ -91,7 +114,7 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
             )
         ]
     except InvalidHandler:
-        return []  # reported by E003
+        return []  # reported by E003 or E010
     for declaration in declarations:
         problems.extend(declaration_problems(declaration))
         if declaration.name in names:
@@ -103,7 +126,22 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
                 )
             )
         names.update(filter(None, [declaration.name]))
+    problems += shared_names(declarations)
     return problems
+
+
+def shared_names(declarations: list[Declaration]) -> Iterator[CheckMessage]:
+    """Yield the names that declare() gives and a decorated function would get."""
+    from scheduled_tasks.operations.sync import short_name  # noqa: PLC0415 -- needs loaded apps
+
+    own = {short_name(item): item.handler for item in declarations if item.name is None}
+    for name in sorted({item.name for item in declarations if item.name in own}):
+        yield Error(
+            f"declare() gives the task name {name!r}, which is that of the task that "
+            f"@scheduled_task declares for {own[name]}.",
+            hint="Pass another name= to declare().",
+            id="scheduled_tasks.E007",
+        )
 
 
 def declaration_problems(declaration: Declaration) -> Iterator[CheckMessage]:

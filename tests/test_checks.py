@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +27,7 @@ from scheduled_tasks.checks import (
     database_checks,
     static_checks,
 )
+from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
@@ -32,6 +36,10 @@ from scheduled_tasks.operations.sync import sync
 from tests.support.functions import function_of
 from tests.support.processes import ROOT
 from tests.support.registries import isolated
+
+
+class Unfinished(Executor):
+    """An executor without what begins a run."""
 
 
 def found(**settings: Any) -> list[CheckMessage]:
@@ -186,6 +194,36 @@ def test_a_manual_task_may_lack_required_arguments(registry: HandlerRegistry) ->
     assert ids() == []
 
 
+def test_e003_two_functions_of_one_name_in_a_module(
+    registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("shop.doubled")
+    module.__spec__ = ModuleSpec("shop.doubled", None)
+    monkeypatch.setitem(sys.modules, "shop.doubled", module)
+    code = (
+        "from scheduled_tasks import scheduled_task\n"
+        "@scheduled_task('@daily')\ndef cleanup(): ...\n"
+        "@scheduled_task('@hourly')\ndef cleanup(): ...\n"
+    )
+    exec(code, vars(module))
+    [message] = found()
+    assert message.id == "scheduled_tasks.E003"
+    assert "shop.doubled.cleanup (line 4) and shop.doubled.cleanup (line 2)" in message.msg
+
+
+def test_a_reload_defines_functions_again(
+    registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("shop.reloaded")
+    monkeypatch.setitem(sys.modules, "shop.reloaded", module)
+    for schedule in ("@daily", "@hourly"):
+        module.__spec__ = ModuleSpec("shop.reloaded", None)  # as importlib.reload() does
+        code = f"@scheduled_task({schedule!r})\ndef cleanup(): ...\n"
+        exec(f"from scheduled_tasks import scheduled_task\n{code}", vars(module))
+    assert found() == []
+    assert [item.schedule for item in registry.declarations] == ["@hourly"]
+
+
 def test_e007_two_tasks_of_one_name(registry: HandlerRegistry) -> None:
     @scheduled_task(name="shop.cleanup")
     def cleanup() -> None: ...
@@ -195,6 +233,63 @@ def test_e007_two_tasks_of_one_name(registry: HandlerRegistry) -> None:
     [message] = found()
     assert message.id == "scheduled_tasks.E007"
     assert "'twice'" in message.msg
+
+
+def test_e007_a_name_that_a_decorated_function_gets(registry: HandlerRegistry) -> None:
+    @scheduled_task("@daily", name=None)
+    def cleanup() -> None: ...
+
+    declare(cleanup, "0 1 * * *", name="cleanup")
+    [message] = found()
+    assert message.id == "scheduled_tasks.E007"
+    assert "'cleanup', which is that of the task that @scheduled_task declares" in message.msg
+
+
+def test_e008_an_executor_that_cannot_begin() -> None:
+    [message] = found(SCHEDULED_TASKS={"EXECUTOR": f"{__name__}.Unfinished"})
+    assert message.id == "scheduled_tasks.E008"
+    assert "Unfinished lacks begin" in message.msg
+
+
+@pytest.mark.parametrize("address", ["foo", "postgres://u:hunter2@[::1/db", "host=a bad"])
+def test_e001_an_address_that_is_none(address: str) -> None:
+    [message] = found(SCHEDULED_TASKS={"LISTEN_DSN": address})
+    assert (message.id, "LISTEN_DSN" in message.msg) == ("scheduled_tasks.E001", True)
+    assert "hunter2" not in message.msg
+
+
+def test_e010_a_refused_declaration_is_one_sentence(tmp_path: Path) -> None:
+    """No command ends in a traceback, and nothing is parked for it."""
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger/__init__.py").touch()
+    (tmp_path / "ledger/tasks.py").write_text(
+        "from scheduled_tasks import scheduled_task\n\n\n"
+        "@scheduled_task('0 25 * * *')\ndef close(): ...\n"
+    )
+    (tmp_path / "ledger_settings.py").write_text(
+        "from tests.settings import *\n"
+        "INSTALLED_APPS = [*INSTALLED_APPS, 'ledger']\nSCHEDULED_TASKS = {}\n"
+        f"DATABASES['default']['NAME'] = {str(tmp_path / 'db.sqlite3')!r}\n"
+    )
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "ledger_settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+        "PYTHONPATH": str(tmp_path),
+    }
+    for command in ("migrate", "runscheduler", "synctasks"):
+        done = subprocess.run(
+            [sys.executable, "manage.py", command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "ledger/tasks.py, line 4: " in done.stderr
+        assert "25" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("path", ["nowhere.Executor", "", "os", "os.path.join", "os.PathLike"])

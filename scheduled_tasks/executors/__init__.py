@@ -43,4 +43,6 @@ def executor_class(name: str) -> type[Executor]:
             f"{name!r} is not an executor: {path} is not a subclass of "
             "scheduled_tasks.executors.base.Executor."
         )
+    if missing := sorted(found.__abstractmethods__):
+        raise InvalidSettings(f"{name!r} is not an executor: {path} lacks {', '.join(missing)}.")
     return found

@@ -5,23 +5,36 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
+from inspect import unwrap
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from django import forms
-from django.apps import apps
-from django.utils.module_loading import autodiscover_modules
+from django.apps import AppConfig, apps
+from django.utils.module_loading import module_has_submodule
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownHandler
+from scheduled_tasks.exceptions import (
+    InvalidHandler,
+    InvalidSettings,
+    ScheduledTasksError,
+    UnknownHandler,
+)
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.payloads.signature import refuse_non_function
 from scheduled_tasks.handlers.retries import Retry
 from scheduled_tasks.runtime.sanitizing import safe_repr
+
+logger = logging.getLogger(__name__)
 
 #: Of what was given as a name, in characters.
 MAX_SHOWN_LENGTH = 220
@@ -70,6 +83,18 @@ class Registration:
     name: str | None
     form: type[forms.Form] | None
     retry: Retry | None
+    #: The import of the module that it comes from; None for what was typed into a shell.
+    imported: Any
+
+    def is_redefined_by(self, function: Callable[..., Any], name: str | None) -> bool:
+        """Whether a function of the same name and place takes its place, as after a reload."""
+        # By name too: a loop may register one function under many names.
+        if (where(self.function), self.name) != (where(function), name):
+            return False
+        at_the_top = "<locals>" not in function.__qualname__
+        same_import = self.imported is not None and self.imported is import_of(function)
+        # Of two functions in one import of a module, the second would hide the first.
+        return function is self.function or not (at_the_top and same_import)
 
 
 class HandlerRegistry:
@@ -79,6 +104,8 @@ class HandlerRegistry:
         self._registrations: list[Registration] = []
         self._declared: list[tuple[Callable[..., Any] | str, Declaration]] = []
         self._resolved: dict[str, Handler] | None = None
+        #: Why modules with handlers could not be imported.
+        self.problems: list[str] = []
 
     def register(
         self,
@@ -93,16 +120,12 @@ class HandlerRegistry:
         Raise InvalidHandler for anything but a function.
         """
         refuse_non_function(function)
-        again = [
-            known
-            for known in self._registrations
-            # By name too: a loop may register one function under many names.
-            if (where(known.function), known.name) == (where(function), name)
-        ]
+        again = [item for item in self._registrations if item.is_redefined_by(function, name)]
         for known in again:
             self._registrations.remove(known)
             self._declared = [item for item in self._declared if item[0] is not known.function]
-        self._registrations.append(Registration(function, name, form, retry))
+        imported = import_of(function)
+        self._registrations.append(Registration(function, name, form, retry, imported))
         self._resolved = None
 
     def declare(self, handler: Callable[..., Any] | str, declaration: Declaration) -> None:
@@ -111,15 +134,20 @@ class HandlerRegistry:
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """All handlers by key. Raise InvalidHandler if two functions have the same key."""
+        """All handlers by key.
+
+        Raise InvalidHandler if two functions have the same key, or code could not be imported.
+        """
+        if self.problems:
+            raise InvalidHandler(" ".join(self.problems))
         if self._resolved is None:
             resolved: dict[str, Handler] = {}
             for item in self._registrations:
                 key = item.name or default_key(item.function)
                 if key in resolved:
                     raise InvalidHandler(
-                        f"Two functions register the handler {key!r}: {where(item.function)} and "
-                        f"{where(resolved[key].function)}. Give one of them another name=."
+                        f"Two functions register the handler {key!r}: {place(item.function)} and "
+                        f"{place(resolved[key].function)}. Give one of them another name=."
                     )
                 resolved[key] = Handler(key, item.function, form=item.form, retry=item.retry)
             self._resolved = resolved
@@ -171,8 +199,10 @@ class HandlerRegistry:
     def declarations(self) -> list[Declaration]:
         """All declarations, with handlers by key and descriptions filled in.
 
-        Raise UnknownHandler for a declaration whose handler is not registered.
+        Raise UnknownHandler for a declaration whose handler is not registered, and whatever
+        ``handlers`` raises.
         """
+        _ = self.handlers  # also without declarations, or they would seem to be gone
         found = []
         for handler, declaration in self._declared:
             known = self.get(handler) if isinstance(handler, str) else self.handler_of(handler)
@@ -220,11 +250,50 @@ def where(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
+def place(function: Callable[..., Any]) -> str:
+    """Return where a function is defined, with the line if that is known."""
+    code = getattr(unwrap(function), "__code__", None)
+    return where(function) + (f" (line {code.co_firstlineno})" if code else "")
+
+
+def import_of(function: Callable[..., Any]) -> Any:
+    """Return what stands for one import of the module of a function; a reload makes another."""
+    return getattr(sys.modules.get(function.__module__ or ""), "__spec__", None)
+
+
 def autodiscover() -> None:
-    """Import DISCOVER_MODULES of every installed app."""
+    """Import DISCOVER_MODULES of every installed app.
+
+    What a decorator refuses is kept for system checks and for whoever needs handlers, so that a
+    command ends with a sentence and not in a traceback.
+    """
     try:
         modules = app_settings.DISCOVER_MODULES
     except InvalidSettings:
         return  # the check E001 reports it, as soon as the apps are loaded
-    for module in modules:
-        autodiscover_modules(module)
+    for app in apps.get_app_configs():
+        for module in modules:
+            import_handlers(app, module)
+
+
+def import_handlers(app: AppConfig, module: str) -> None:
+    try:
+        import_module(f"{app.name}.{module}")
+    except ScheduledTasksError as error:
+        problem = f"{line_of(error) or f'{app.name}.{module}'}: {error}"
+        logger.error("handlers could not be imported: %s", problem)  # noqa: TRY400 -- a sentence
+        registry.problems.append(problem)
+    except ImportError:
+        if app.module is not None and module_has_submodule(app.module, module):
+            raise
+
+
+def line_of(error: ScheduledTasksError) -> str:
+    """Return the file and line of the call that was refused, "" if only our own code is known."""
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if not frame.filename.startswith((ours, "<"))
+    ]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

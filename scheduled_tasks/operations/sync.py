@@ -96,11 +96,16 @@ class Synchronization:
             clockless.save(now=self.now, by=BY_SYNC)
         self.rows = {task.name: task for task in tasks.select_related("state")}
         matches = [self.match(declaration) for declaration in self.declarations]
-        for declaration, (name, task) in zip(self.declarations, matches, strict=True):
+        pairs = list(zip(self.declarations, matches, strict=True))
+        named_after_handlers = {name for each, (name, _) in pairs if each.name is None}
+        for declaration, (name, task) in pairs:
             if task is None:
                 self.create(name, declaration)
             elif task.origin != Task.Origin.CODE:
                 reason = "is a task that a person created: rename it, or pass another name= in code"
+                self.changes.append(SyncChange(name, "conflict", reason=reason))
+            elif declaration.name in named_after_handlers:
+                reason = "is the task of a decorated function: pass another name= to declare()"
                 self.changes.append(SyncChange(name, "conflict", reason=reason))
             else:
                 self.update(task, declaration)

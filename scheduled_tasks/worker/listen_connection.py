@@ -17,17 +17,20 @@ from scheduled_tasks.models.sql.notify import CHANNEL
 if TYPE_CHECKING:
     import psycopg
 
-#: Options of libpq and psycopg; times in seconds. Keepalives also keep routers from dropping a
-#: connection that is silent for hours.
-OWN_PARAMETERS = {
+#: Options of libpq, unless LISTEN_DSN gives others; times in seconds. Keepalives also keep routers
+#: from dropping a connection that is silent for hours.
+DEFAULTS = {
     "application_name": "scheduled-tasks listener",
-    # PostgreSQL delivers notifications only between transactions.
-    "autocommit": True,
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+}
+#: Options of psycopg.
+OWN_PARAMETERS = {
+    # PostgreSQL delivers notifications only between transactions.
+    "autocommit": True,
     # Behind a pooler, the next statement may reach a process that has not prepared it.
     "prepare_threshold": None,
 }
@@ -96,9 +99,10 @@ def parameters(using: str) -> dict[str, Any]:
 
     if not app_settings.LISTEN_DSN:
         given = connections[using].get_connection_params()
-        return {key: given[key] for key in given if key not in NOT_SHARED} | OWN_PARAMETERS
+        shared = {key: given[key] for key in given if key not in NOT_SHARED}
+        return DEFAULTS | shared | OWN_PARAMETERS
     try:
-        return conninfo.conninfo_to_dict(app_settings.LISTEN_DSN) | OWN_PARAMETERS
+        return DEFAULTS | conninfo.conninfo_to_dict(app_settings.LISTEN_DSN) | OWN_PARAMETERS
     except ProgrammingError:  # its text quotes the address, which may hold a password
         raise InvalidSettings(
             "SCHEDULED_TASKS['LISTEN_DSN'] is not a valid PostgreSQL address."

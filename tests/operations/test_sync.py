@@ -290,3 +290,17 @@ def announce(digest: str, at: datetime, *, state: str = Worker.State.RUNNING) ->
         heartbeat_at=at,
         state=state,
     )
+
+
+def test_declare_does_not_take_a_decorated_task() -> None:
+    with isolated(global_registry):
+
+        @scheduled_task("0 3 * * *")
+        def purge() -> None: ...
+
+        key = next(iter(global_registry.handlers))
+        sync()
+        declare(key, "0 4 * * *", name="purge", category="other")
+        assert [change.action for change in sync() if change.task == "purge"] == ["conflict"]
+    task = Task.objects.get(name="purge")
+    assert (task.schedule, task.category) == ("0 3 * * *", "")

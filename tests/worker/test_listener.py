@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from scheduled_tasks.models.sql.notify import CHANNEL, WAKE, notify, wake_workers
 from scheduled_tasks.worker import listener
-from scheduled_tasks.worker.listen_connection import OWN_PARAMETERS, ListenConnection
+from scheduled_tasks.worker.listen_connection import DEFAULTS, ListenConnection, parameters
 from tests.chaos.proxy import Proxy
 from tests.support.database_proxy import proxy_before_the_database
 from tests.support.listening import (
@@ -140,7 +140,7 @@ def test_a_connection_that_died_silently_is_detected(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: Proxy
 ) -> None:
     monkeypatch.setattr(listener, "VERIFY_SECONDS", 0.2)
-    monkeypatch.setitem(OWN_PARAMETERS, "connect_timeout", 2)  # the least that libpq takes
+    monkeypatch.setitem(DEFAULTS, "connect_timeout", 2)  # the least that libpq takes
     configure(settings, address(host="127.0.0.1", port=proxy.port))
     with listening_well() as heard:
         proxy.hold()
@@ -250,3 +250,12 @@ def others() -> int:
 def test_the_channel_is_one_that_needs_no_quotes() -> None:
     assert CHANNEL.isidentifier()
     assert CHANNEL.islower()
+
+
+def test_the_given_address_has_the_last_word(settings: Any) -> None:
+    given = "host=db.internal connect_timeout=3 keepalives_idle=7 application_name=mine"
+    settings.SCHEDULED_TASKS = {"LISTEN_DSN": given}
+    found = parameters("default")
+    assert (found["connect_timeout"], found["keepalives_idle"]) == ("3", "7")
+    assert (found["application_name"], found["keepalives_count"]) == ("mine", 3)
+    assert found["autocommit"] is True

@@ -48,7 +48,9 @@ CONFLICTS = (
     FOREIGN_KEY_VIOLATION,
     IDLE_FOR_TOO_LONG,
 )
-MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK = 1205, 1213
+#: What MySQL and MariaDB call a lock timeout, a deadlock, a row that changed since it was read, and
+#: a foreign key that another transaction has just broken.
+MYSQL_CONFLICTS = (1205, 1213, 1020, 1451, 1452)
 UNDEFINED_TABLE, UNDEFINED_COLUMN, INSUFFICIENT_PRIVILEGE = "42P01", "42703", "42501"
 #: What SQLite says, without a code of its own, of tables and columns that are not there.
 SQLITE_MISSING = ("no such table", "no such column")
@@ -192,7 +194,7 @@ def is_conflict(error: DatabaseError) -> bool:
         case _, cause if (state := getattr(cause, "sqlstate", None)) is not None:
             return state in CONFLICTS
         case _, cause if cause is not None and cause.args:
-            return cause.args[0] in (MYSQL_LOCK_TIMEOUT, MYSQL_DEADLOCK)
+            return cause.args[0] in MYSQL_CONFLICTS
     return False
 
 
