@@ -194,7 +194,7 @@ def test_a_manual_task_may_lack_required_arguments(registry: HandlerRegistry) ->
     assert ids() == []
 
 
-def test_e003_two_functions_of_one_name_in_a_module(
+def test_e003_two_functions_of_one_name(
     registry: HandlerRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("shop.doubled")
