@@ -114,7 +114,7 @@ def test_a_result_of_ten_megabytes_comes_back_cut(hand: Hand) -> None:
     result = hand.run("large_answer", megabytes=10).result
     assert len(result) <= 100_000
     assert "characters cut" in result
-    assert result.startswith('"xxx')
+    assert result.startswith("xxx")
 
 
 class Drain(threading.Thread):
