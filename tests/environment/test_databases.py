@@ -11,9 +11,9 @@ import pytest
 from django.db import connection
 
 from scheduled_tasks.models import Execution, Task
-from tests.concurrency.runs import fresh, queue_a_run
-from tests.environment.surroundings import command, worker, works
-from tests.support.processes import LONG, database_url, options, wait_until
+from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
+from tests.environment.surroundings import EXECUTORS, command, worker, works
+from tests.support.processes import LONG, database_url, options, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,3 +132,39 @@ def test_a_worker_leaves_a_file_that_was_removed(tmp_path: Path) -> None:
         output = left.wait()
     assert left.process.returncode == 1
     assert UNUSABLE in output
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Let the database refuse all writes meanwhile, as a standby does after a failover."""
+    name = connection.settings_dict["NAME"]
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with connection.cursor() as cursor:  # this session stays as it is
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cursor.execute(f"{others} AND datname = current_database()")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            cursor.execute(f"{others} AND datname = current_database()")
+
+
+@pytest.mark.usefixtures("postgresql")
+def test_a_database_that_is_read_only_for_a_while(tmp_path: Path) -> None:
+    marks, release = tmp_path / "marks", tmp_path / "release"
+    runs = [queue_a_run("hold", name=f"hold-{name}", executor=name) for name in EXECUTORS]
+    Task(name="often", handler="jobs.answer", schedule="every 1 second").save()
+    with worker(
+        TEST_OPTIONS=options(LEASE=60), MARK_FILE=str(marks), RELEASE_FILE=str(release)
+    ) as waits:
+        wait_for_lines(marks, len(runs))
+        with read_only():
+            refused = "in a read-only transaction"
+            wait_until(lambda: waits.output.count(refused) > 2, within=LONG)
+            release.touch()
+        wait_until(lambda: all(fresh(run).finished for run in runs), within=LONG)
+        fired = Execution.objects.of_slots().count()
+        wait_until(lambda: Execution.objects.of_slots().count() > fired, within=LONG)
+        waits.stop()
+    assert {(run.status, run.attempt, run.losses) for run in runs} == {("success", 1, 0)}
+    assert len(written(marks)) == len(runs)
