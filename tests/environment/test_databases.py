@@ -150,7 +150,7 @@ def read_only() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("postgresql")
-def test_a_database_that_is_read_only_for_a_while(tmp_path: Path) -> None:
+def test_a_database_read_only_for_a_while(tmp_path: Path) -> None:
     marks, release = tmp_path / "marks", tmp_path / "release"
     runs = [queue_a_run("hold", name=f"hold-{name}", executor=name) for name in EXECUTORS]
     Task(name="often", handler="jobs.answer", schedule="every 1 second").save()
