@@ -49,6 +49,9 @@ def described(fields: Fields, day: str, month: str, weekday: str) -> str:
     text = f"{shape(fields.minute)} {shape(fields.hour)} {day} {month} {weekday}"
     descriptor = ExpressionDescriptor(text, Options(**ARGUMENTS), **IN_ENGLISH)
     description: str = descriptor.get_description()
+    if description.startswith("Between") and fields.minute.numbers == (0,):
+        # Release 1 leaves the minute out, which reads like every minute.
+        description = f"At 0 minutes past the hour, b{description[1:]}"
     return description.replace("and L of", "and the last of")
 
 

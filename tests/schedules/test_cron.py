@@ -122,6 +122,10 @@ def test_text_parses_to_an_equal_described_value(expression: str) -> None:
         ("0 0 30 2 FRI", "At 00:00, only on Friday, only in February"),
         ("0 0 L * *", "At 00:00, on the last day of the month"),
         ("0 0 1,L * *", "At 00:00, on day 1 and the last of the month"),
+        (
+            "0 9-17 * * MON-FRI",
+            "At 0 minutes past the hour, between 09:00 and 17:59, Monday through Friday",
+        ),
         ("0 9 * * MON#1", "At 09:00, on the first Monday of the month"),
         ("0 9 * * 5L", "At 09:00, on the last Friday of the month"),
         (
