@@ -90,8 +90,13 @@ def read_union(members: tuple[Any, ...], inside: Inside) -> AnnotationMeaning:
     nullable = len(others) < len(members) or any(reading.nullable for reading in readings)
     if any(reading.is_any for reading in readings):
         return AnnotationMeaning(JsonType(), nullable=nullable)
-    kinds = [reading.kind for reading in readings]
+    kinds = [kind for reading in readings for kind in members_of(reading.kind)]
     return AnnotationMeaning(kinds[0] if len(kinds) == 1 else union_of(kinds), nullable=nullable)
+
+
+def members_of(kind: ArgumentType) -> tuple[ArgumentType, ...]:
+    """Return the types of a union, which an alias may hide, or the one type that this is."""
+    return kind.members if isinstance(kind, UnionType) else (kind,)
 
 
 def union_of(kinds: list[ArgumentType]) -> UnionType:

@@ -105,6 +105,9 @@ class Loose(TypedDict):
 
 ShopId = NewType("ShopId", int)
 Days = TypeAliasType("Days", list[date])
+Number = TypeAliasType("Number", int | float | None)
+Text = NewType("Text", str)
+Anything = TypeAliasType("Anything", Text | int)
 T = TypeVar("T")
 DAY, MOMENT = date(2026, 1, 31), datetime(2026, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
 
@@ -185,6 +188,9 @@ def came_back(annotation: Any, value: Any) -> Any:
         (Decimal | float, Decimal("1.5")),
         (Decimal | date, Decimal(20260131)),
         (UUID | int, UUID(int=3)),
+        (Number | str, None),
+        (Number | Decimal, Decimal("1.5")),
+        (Number | Decimal, 1.5),
         (Color | None, None),
         (Literal["all"] | list[int], [1]),
         (Point | list[Point], [Point(1)]),
@@ -294,6 +300,7 @@ class Odd:
         (dict[int | None, int], "the keys of an object are text"),
         (Literal[b"x"], "b'x' has no JSON form"),
         (str | Path, "JSON cannot tell its types apart"),
+        (Anything | Path, "JSON cannot tell its types apart"),
         (bytes | str, "JSON cannot tell its types apart"),
         (list[int] | set[int], "JSON cannot tell its types apart"),
         (Point | dict[str, int], "JSON cannot tell its types apart"),
