@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from scheduled_tasks.runtime.django_internals import open_blocks
+
 logger = logging.getLogger(__name__)
+
+#: The statuses ACTIVE, INTRANS and INERROR of libpq.
+POSTGRESQL_IN_TRANSACTION = (1, 2, 3)
 
 
 def drop_open_transactions() -> None:
@@ -20,10 +26,40 @@ def drop_open_transactions() -> None:
     """
     for connection in connections.all(initialized_only=True):
         # Without autocommit, any statement opens a transaction.
-        if connection.in_atomic_block or (is_open(connection) and not connection.autocommit):
-            logger.warning("rolled back a transaction that a handler left open")
+        manual = not connection.autocommit or in_transaction(connection)
+        if connection.in_atomic_block or (is_open(connection) and manual):
             connection.close()
             del connections[connection.alias]
+
+
+def open_transactions() -> dict[str, int]:
+    """Return how deep this thread is in transactions, by the alias of the database."""
+    return {
+        connection.alias: len(open_blocks(connection)) + in_transaction(connection)
+        for connection in connections.all(initialized_only=True)
+    }
+
+
+def warn_of_open_transactions(before: Mapping[str, int]) -> None:
+    """Log, as part of the run, on which databases its handler has left a transaction open."""
+    for alias, depth in open_transactions().items():
+        if depth > before.get(alias, 0):
+            logger.warning(
+                "The handler left a transaction open in the database %r. It is rolled back, with "
+                "all that was written in it. Commit it, or use `with transaction.atomic():`.",
+                alias,
+            )
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction is open, by what the driver says: BEGIN may have come as SQL."""
+    raw: Any = connection.connection
+    with suppress(Exception):  # a handler may have closed it, or replaced it
+        if connection.vendor == "sqlite":
+            return bool(raw.in_transaction)
+        if connection.vendor == "postgresql":
+            return raw.info.transaction_status in POSTGRESQL_IN_TRANSACTION
+    return is_open(connection) and not connection.autocommit
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable
 from time import monotonic
@@ -13,6 +14,9 @@ from scheduled_tasks.executors.base import NEVER, Executor, ExecutorBrokenError
 from scheduled_tasks.executors.endings import failed
 from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Run
+from scheduled_tasks.runtime.sanitizing import redacted_text
+
+logger = logging.getLogger(__name__)
 
 #: Seconds until an executor that could not be opened is tried again: a try takes long.
 REOPEN_SECONDS = 60.0
@@ -127,7 +131,19 @@ class Dispatcher:
                 failed(run, "permanent", str(error), started_at=now, finished_at=now)
             )
         else:
+            self._submit(run, executor)
+
+    def _submit(self, run: Run, executor: Executor) -> None:
+        """Submit a run to its executor. A row that this cannot bear fails its run, not the loop."""
+        try:
             executor.submit(run)
+        except Exception as error:
+            logger.exception("a run could not be submitted execution=%s", run.execution_id)
+            reason = f"It could not be handed to its executor: {type(error).__name__}: {error}"
+            now = self.options["clock"]()
+            executor.deliver(
+                failed(run, "permanent", redacted_text(reason), started_at=now, finished_at=now)
+            )
 
     def extend_lease(self, until: float) -> None:
         """Tell all executors until when the runs in hand may continue."""

@@ -15,6 +15,10 @@ from asgiref.sync import async_to_sync
 
 from scheduled_tasks.exceptions import RetryLater, RunInterrupted, Skip
 from scheduled_tasks.executors.attempt_store import DatabaseAttemptStore
+from scheduled_tasks.executors.connections import (
+    open_transactions,
+    warn_of_open_transactions,
+)
 from scheduled_tasks.executors.endings import interrupted
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.attempt_store import AttemptStore
@@ -62,12 +66,14 @@ def perform(
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
                 recorder.send(StartedOver())
+            before = open_transactions()
             try:
                 with kept_recursion_limit():
                     result = cancellation.call(lambda: begin(run, context, call))
             finally:
                 stopwatch.stop()
                 on_returned()
+            warn_of_open_transactions(before)
             ending = ended_well(result, context)
     except Skip as skip:
         ending = {"status": "skipped", "reason": redacted_text(safe_str(skip))}
@@ -175,7 +181,29 @@ def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
         reason = redacted_text(safe_str(result.reason))
         return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
+    if status == "success" and (denial := denial_of_success(result)):
+        context.logger.warning(
+            "The handler returned %s, which does not fail the run. Raise an exception if it has "
+            "failed, or return Partial(result, reason) if it did part of its work.",
+            denial,
+        )
     return {"status": status, "result": redacted_json(result)}
+
+
+def denial_of_success(result: Any) -> str:
+    """Return what in a result says that the run has failed, as other systems take it; "" if none.
+
+    Only the plainest forms, in a dictionary: ``success`` or ``ok`` is False, or there is an
+    ``error`` and neither of them is True.
+    """
+    if not isinstance(result, dict):
+        return ""
+    claims = {name: result[name] for name in ("success", "ok") if name in result}
+    if denied := [name for name, claim in claims.items() if claim is False]:
+        return f'{{"{denied[0]}": False}}'
+    error = result.get("error")
+    claimed = any(claim is True for claim in claims.values())
+    return '{"error": …}' if isinstance(error, str) and error and not claimed else ""
 
 
 def failure_from(error: BaseException, run: Run) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from scheduled_tasks.executors.endings import (
 )
 from scheduled_tasks.executors.local_run import LocalRun
 from scheduled_tasks.runtime.failures import failure_of
+from scheduled_tasks.runtime.logs.shared_logging import SharedLogging
 from scheduled_tasks.runtime.runs import Outcome, Run
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class ThreadExecutor(Executor):
         self._stuck: set[tuple[int, int]] = set()
         self._changing = threading.Lock()
         self._abandoned = False
+        self._logging = SharedLogging()
 
     @property
     def stuck(self) -> frozenset[int]:
@@ -169,6 +171,7 @@ class ThreadExecutor(Executor):
         """Make an attempt. One that cannot be made has failed; the thread goes on."""
         try:
             close_old_connections()
+            self._logging.restore()
             # A language or a time zone that a handler activates must not outlive its run.
             return copy_context().run(local.perform)
         except BaseException as error:  # noqa: BLE001 -- the thread must go on
@@ -182,6 +185,7 @@ class ThreadExecutor(Executor):
     def _clean_up(self) -> None:
         """Leave no transaction and no broken connection to the next run in this thread."""
         try:
+            self._logging.restore()  # for the worker's own log
             drop_open_transactions()
             close_old_connections()
             reset_queries()  # which Django keeps under DEBUG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _sitebuiltins
 import difflib
 import hashlib
 import json
@@ -236,6 +237,12 @@ class HandlerRegistry:
         return hashlib.sha256("\n".join(declared).encode()).hexdigest()[:32]
 
 
+#: What is wrong with a module that exits, and what to do about it.
+EXITS = "ends the process when it is imported"
+NO_EXIT = "Move what exits into a function, or below `if __name__ == '__main__':`."
+#: The file of ``exit()`` and ``quit()``.
+EXIT_FILE = _sitebuiltins.__file__
+
 registry = HandlerRegistry()
 
 
@@ -280,20 +287,26 @@ def import_handlers(app: AppConfig, module: str) -> None:
     try:
         import_module(f"{app.name}.{module}")
     except ScheduledTasksError as error:
-        problem = f"{line_of(error) or f'{app.name}.{module}'}: {error}"
-        logger.error("handlers could not be imported: %s", problem)  # noqa: TRY400 -- a sentence
-        registry.problems.append(problem)
+        keep_problem(f"{line_of(error) or f'{app.name}.{module}'}: {error}")
+    except SystemExit as error:
+        # It would end every command, and the web server, without a word.
+        keep_problem(f"{line_of(error)}: {app.name}.{module} {EXITS}: {error!r}. {NO_EXIT}")
     except ImportError:
         if app.module is not None and module_has_submodule(app.module, module):
             raise
 
 
-def line_of(error: ScheduledTasksError) -> str:
+def keep_problem(problem: str) -> None:
+    logger.error("handlers could not be imported: %s", problem)
+    registry.problems.append(problem)
+
+
+def line_of(error: BaseException) -> str:
     """Return the file and line of the call that was refused, "" if only our own code is known."""
     ours = str(Path(__file__).parents[1])
     frames = [
         frame
         for frame in extract_tb(error.__traceback__)
-        if not frame.filename.startswith((ours, "<"))
+        if not frame.filename.startswith((ours, "<")) and frame.filename != EXIT_FILE
     ]
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

@@ -8,8 +8,7 @@ from typing import Any
 
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import BY_ENGINE, MAX_NAME_LENGTH, TaskChange
-from scheduled_tasks.runtime.redaction import mask_secrets_in_json
-from scheduled_tasks.runtime.sanitizing import json_compatible, redacted_text
+from scheduled_tasks.runtime.sanitizing import json_compatible
 
 
 def record_change(
@@ -46,9 +45,6 @@ def change_row(
         action=action,
         changed_at=now,
         changed_by=by[:MAX_NAME_LENGTH],
-        # Unlike the task itself, nothing needs the secrets that a change replaces.
-        fields=mask_secrets_in_json(
-            {name: json_compatible(values) for name, values in fields.items()}
-        ),
-        reason=redacted_text(reason),
+        fields={name: json_compatible(values) for name, values in fields.items()},
+        reason=reason,
     )

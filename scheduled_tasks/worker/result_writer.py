@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from django.db import ProgrammingError
+
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.lifecycle import aftermath, recording
@@ -16,7 +18,6 @@ from scheduled_tasks.models.sql.transactions import AWAY, write_alias
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
-from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class ResultWriter:
         #: Endings that are committed and announced, but may come again: the database went away
         #: before it was known what to do with others of their batch.
         self._announced: set[Claim] = set()
+        #: Endings that the database refuses, and of which the log says so.
+        self._unwritable: set[Claim] = set()
 
     @property
     def unwritten(self) -> bool:
@@ -189,7 +192,24 @@ class ResultWriter:
             middle = len(endings) // 2
             return [*self.write_endings(endings[:middle]), *self.write_endings(endings[middle:])]
         ending = endings[0]
-        if not (isinstance(ending, Outcome) and ending.complete):
+        if isinstance(ending, Outcome) and ending.complete:
+            logger.error("the end of an execution could not be written in full: %s", error)
+            return self.write_endings([ending.without_texts(str(error))])
+        # Not a fault of this row: the tables are not as the models say.
+        if isinstance(error, ProgrammingError):
             raise error
-        logger.error("the end of an execution could not be written in full: %s", error)
-        return self.write_endings([ending.without_texts(redacted_text(str(error)))])
+        self.keep_unwritable(ending, error)
+        return []
+
+    def keep_unwritable(self, ending: Ending, error: Exception) -> None:
+        """Keep an ending that the database refuses: no row may end the loop, or be forgotten."""
+        self._endings_held_up.append(ending)
+        claim = claim_of(ending)
+        if claim not in self._unwritable:
+            self._unwritable.add(claim)
+            logger.error(
+                "the end of execution=%s attempt=%s cannot be written, trying again: %s",
+                *claim,
+                error,
+                exc_info=error,
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +226,20 @@ def test_autodiscover_imports_the_modules_in_the_settings(
     with isolated(registry), override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
         autodiscover()
         assert registry.handlers == {}
+
+
+@pytest.mark.parametrize("code", ["exit(2)", "raise SystemExit", "import sys; sys.exit('no')"])
+def test_a_module_that_exits_is_named(
+    registry: HandlerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    (tmp_path / "exiting.py").write_text(f"\n{code}\n")
+    monkeypatch.setattr("tests.jobs.__path__", [str(tmp_path)])
+    with override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": ["exiting"]}):
+        autodiscover()
+    [problem] = registry.problems
+    registry.problems.clear()
+    assert problem.startswith(f"{tmp_path}/exiting.py, line 2: tests.jobs.exiting ends the process")
+    assert "SystemExit(" in problem
 
 
 def test_bad_settings_are_left_to_the_check(registry: HandlerRegistry) -> None:

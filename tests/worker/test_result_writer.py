@@ -5,23 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import DataError, InternalError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.exceptions import LeaseLost
 from scheduled_tasks.executors.base import MAX_UNWRITTEN_MESSAGES
 from scheduled_tasks.executors.thread import ThreadExecutor
-from scheduled_tasks.lifecycle import recording
+from scheduled_tasks.lifecycle import claiming, ending, recording
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Envelope, ExecutorNote
+from scheduled_tasks.runtime.runs import Ending
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.attempts import NOTHING, outcome
 from tests.support.processes import LONG, wait_until
 from tests.support.tracing import untraced
 
@@ -300,6 +303,46 @@ def test_a_read_only_database_drops_nothing(
     assert (fresh(execution).status, worker.unfinished) == ("running", True)
     attend(worker, lambda: fresh(execution).finished)
     assert (execution.status, execution.checkpoint) == ("success", {"at": 1})
+
+
+class Given:
+    """An executor that has these endings, and nothing else."""
+
+    def __init__(self, *endings: Ending) -> None:
+        self.endings = list(endings)
+
+    def messages(self) -> list[Envelope]:
+        return []
+
+    def finished(self) -> list[Ending]:
+        given, self.endings = self.endings, []
+        return given
+
+
+@pytest.mark.usefixtures("nothing")
+def test_an_ending_that_is_refused_stops_nothing(
+    make_task: Make, worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that the database refuses in any form is kept, and the others are written."""
+    task = make_task("one", NOTHING, overlap_policy="allow")
+    for _ in range(3):
+        Execution.for_task(task, trigger="manual", now=now).save()
+    claimed = claiming.claim(worker, now, limit=3, handlers=[NOTHING])
+    write = ending.write_endings
+
+    def refuse(endings: Any, *arguments: Any, **options: Any) -> Any:
+        if any(row.pk == claimed[1].pk for row in endings):
+            raise DataError("out of range")
+        return write(endings, *arguments, **options)
+
+    monkeypatch.setattr(ending, "write_endings", refuse)
+    writer = ResultWriter(Given(*(outcome(each, now) for each in claimed)), worker, Clock())
+    assert [writer.flush() for _ in range(3)] == [2, 0, 0]
+    assert [fresh(each).status for each in claimed] == ["success", "running", "success"]
+    assert writer.unwritten
+    monkeypatch.undo()
+    assert (writer.flush(), writer.unwritten) == (1, False)
+    assert fresh(claimed[1]).reason.startswith("The result or error could not be stored: out of")
 
 
 def test_a_full_writer_fetches_nothing(

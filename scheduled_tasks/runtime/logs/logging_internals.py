@@ -20,6 +20,18 @@ def all_handlers() -> list[logging.Handler]:
     return [handler for reference in references if (handler := reference()) is not None]
 
 
+def all_loggers() -> list[logging.Logger]:
+    """Return every logger but the root logger."""
+    # A copy: another thread may create one meanwhile.
+    known = list(logging.root.manager.loggerDict.values())
+    return [logger for logger in known if isinstance(logger, logging.Logger)]
+
+
+def disabled_level() -> int:
+    """Return the level that was given to ``logging.disable``."""
+    return logging.root.manager.disable
+
+
 def called_by_logging(frame: FrameType | None) -> bool:
     """Whether these callers include logging that passes a record to its handlers."""
     return has_called(frame, CALL_HANDLERS, HANDLE)

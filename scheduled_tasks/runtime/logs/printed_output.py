@@ -63,14 +63,19 @@ class StreamReplacement:
 
     def __init__(self) -> None:
         self._runs = 0
+        #: The streams before the first of these runs.
+        self._before: dict[str, TextIO | None] = {}
         self._lock = threading.Lock()
 
     def begin(self) -> None:
         """Replace the streams for a run that begins."""
         with self._lock:
+            if not self._runs:
+                self._before = {name: getattr(sys, name) for name in LEVELS}
             self._runs += 1
             for name in LEVELS:
-                stream = getattr(sys, name)
+                # Another run may have removed it.
+                stream = getattr(sys, name) or self._before[name]
                 if stream is not None and not isinstance(stream, RunStream):
                     setattr(sys, name, RunStream(stream, name))
 
@@ -78,11 +83,10 @@ class StreamReplacement:
         """Restore the streams if this was the last run."""
         with self._lock:
             self._runs -= 1
-            for name in LEVELS:
-                stream = getattr(sys, name)
-                # A handler may have replaced the stream since.
-                if isinstance(stream, RunStream) and not self._runs:
-                    setattr(sys, name, stream.stream)
+            if not self._runs:
+                # Also in place of what a handler has left there.
+                for name, stream in self._before.items():
+                    setattr(sys, name, stream)
 
 
 stream_replacement = StreamReplacement()

@@ -52,6 +52,7 @@ from scheduled_tasks.executors.process.wire import (
 from scheduled_tasks.executors.runner import Call, perform
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.logs.shared_logging import SharedLogging
 from scheduled_tasks.runtime.messages import Message
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.runtime.validation import checked_message
@@ -90,7 +91,9 @@ class ChildProcess:
             redirect(pipes)
             if not self.has_frame():  # with a run already there, a rehearsal only delays it
                 rehearse()
+            shared = SharedLogging()
             while runs and (frame := self.receive("run")) is not None:
+                shared.restore()
                 operating_system.set_name(f"run-{frame['run']['execution_id']}")
                 self.make_run(frame)
                 reset_queries()  # which Django keeps under DEBUG
