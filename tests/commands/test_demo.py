@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        process_group=0,
     ) as demo:
         try:
             assert demo.stdout is not None
@@ -43,7 +45,8 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
             demo.send_signal(signal.SIGTERM)
             shown += demo.communicate(timeout=LONG)[0]
         finally:
-            demo.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(demo.pid, signal.SIGKILL)
     assert demo.returncode == 0, shown
     [database] = re.findall(r"Database: +(\S+)", shown)
     assert Path(database).is_relative_to(tmp_path)

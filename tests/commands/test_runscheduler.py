@@ -135,7 +135,7 @@ def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
     assert "worker stopped label=blue" in output
 
 
-@pytest.mark.parametrize("executor", ["process", "thread"])
+@pytest.mark.parametrize("executor", ["process", pytest.param("thread", marks=pytest.mark.long)])
 def test_a_worn_worker_lets_its_runs_end(tmp_path: Path, executor: str) -> None:
     held = {"MARK_FILE": str(tmp_path / "marks"), "RELEASE_FILE": str(tmp_path / "release")}
     runs = [queue_a_run("hold", name=name) for name in ("first", "second", "third")]

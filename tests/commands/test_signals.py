@@ -21,9 +21,9 @@ from tests.support.processes import (
     alive,
     ended,
     environment_of,
-    manage,
     options,
     running,
+    started,
     wait_until,
     written,
 )
@@ -77,15 +77,16 @@ def has_fork_server(worker: int) -> bool:
 @signals("SIGINT")
 def test_a_signal_while_it_starts_claims_nothing(pids: Path, number: signal.Signals) -> None:
     execution = queue_a_run("write_pid", {"path": str(pids)})
-    worker = manage("runscheduler", "--no-sync", TEST_OPTIONS=options())
-    # From when its handlers stand until its fork server has loaded.
-    wait_until(lambda: has_fork_server(worker.pid), within=LONG, pause=0.01)
-    worker.send_signal(number)
-    code, output = ended(worker)
+    with started("runscheduler", "--no-sync", TEST_OPTIONS=options()) as worker:
+        # From when its handlers stand until its fork server has loaded.
+        wait_until(lambda: has_fork_server(worker.pid), within=LONG, pause=0.01)
+        worker.send_signal(number)
+        code, output = ended(worker)
     assert code == 0, output
     assert (fresh(execution).status, execution.attempt) == ("queued", 0)
 
 
+@pytest.mark.long
 def test_nohup_keeps_a_worker_from_hanging_up() -> None:
     command = ["nohup", sys.executable, "manage.py", "runscheduler", "--no-sync"]
     environment = environment_of(TEST_OPTIONS=options())
@@ -100,13 +101,13 @@ def test_nohup_keeps_a_worker_from_hanging_up() -> None:
             worker.kill()
 
 
-@signals("SIGINT", "SIGTERM")
+@signals("SIGTERM")
 def test_signals_end_a_manual_run_as_cancelled(pids: Path, number: signal.Signals) -> None:
     task = make_task_of("clean_up", payload={"path": str(pids)})
-    command = manage("runtask", task.name)
-    wait_for_lines(pids, 1)
-    command.send_signal(number)
-    code, output = ended(command)
+    with started("runtask", task.name) as command:
+        wait_for_lines(pids, 1)
+        command.send_signal(number)
+        code, output = ended(command)
     execution = Execution.objects.get()
     assert (code, execution.status) == (1, "cancelled"), output
     keyboard = number == signal.SIGINT
@@ -119,22 +120,20 @@ def test_signals_end_a_manual_run_as_cancelled(pids: Path, number: signal.Signal
 
 def test_further_signals_interrupt_a_run_that_goes_on(pids: Path) -> None:
     task = make_task_of("swallow", payload={"path": str(pids)})
-    command = manage("runtask", task.name)
-    for caught in range(1, 4):
-        wait_for_lines(pids, 2 * caught - 1)
-        command.send_signal(signal.SIGINT)
-        wait_for_lines(pids, 2 * caught)
-    command.kill()
-    command.communicate()
-    assert "caught" in written(pids)
+    with started("runtask", task.name) as command:
+        for caught in range(1, 4):
+            wait_for_lines(pids, 2 * caught - 1)
+            command.send_signal(signal.SIGINT)
+            wait_for_lines(pids, 2 * caught)
+    assert written(pids)[1:6:2] == ["caught"] * 3
 
 
 def test_repeated_signals_lose_no_end(pids: Path) -> None:
     task = make_task_of("clean_up", payload={"path": str(pids)})
-    command = manage("runtask", task.name)
-    wait_for_lines(pids, 1)
-    while command.poll() is None:
-        command.send_signal(signal.SIGTERM)
-        time.sleep(0.002)
-    code, output = ended(command)
+    with started("runtask", task.name) as command:
+        wait_for_lines(pids, 1)
+        while command.poll() is None:
+            command.send_signal(signal.SIGTERM)
+            time.sleep(0.002)
+        code, output = ended(command)
     assert (code, Execution.objects.get().status) == (1, "cancelled"), output

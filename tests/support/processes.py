@@ -68,11 +68,21 @@ def environment_of(**environment: str) -> dict[str, str]:
 
 
 @contextmanager
+def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a management command, never leave it behind."""
+    process = manage(*arguments, **environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LONG)
+
+
+@contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run a scheduler, from when it has announced itself; never leave it behind."""
     environment = {"TEST_OPTIONS": options(), **environment}
-    process = manage("runscheduler", "--no-sync", *arguments, **environment)
-    try:
+    with started("runscheduler", "--no-sync", *arguments, **environment) as process:
         wait_until(
             lambda: (
                 process.poll() is not None
@@ -81,9 +91,6 @@ def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
             within=LONG,
         )
         yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=LONG)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
