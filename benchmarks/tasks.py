@@ -18,9 +18,10 @@ def mark(*, due: float) -> None:
 
 
 @scheduled_task
-def talk(*, lines: int) -> None:
-    """Log so many lines, and leave a mark of when it began and ended."""
+def talk(*, lines: int, length: int = 0) -> None:
+    """Log lines, of at least ``length`` characters, and leave a mark of when it began and ended."""
     begun = time.time()
+    filling = "word " * (length // 5)
     for number in range(lines):
-        logger.info("line %d of the many that this run has to say", number)
+        logger.info("line %d of the many that this run has to say%s", number, filling)
     marks.leave(begun)

@@ -19,6 +19,9 @@ MAX_NUMBER = 1_000_000_000
 #: The shortest lease, in heartbeat intervals. Workers observe each other once per interval, plus
 #: the longest sleep. A gap of half a lease breaks the observation, so these must be shorter.
 MIN_BEATS_PER_LEASE = 4
+#: What may be repeated in an expression of REDACT: nested repeats take exponential time.
+REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
+MAX_REPEATS = 3
 #: Regular expressions for the end of a name whose value is a secret. Each begins with a letter,
 #: which makes the search for them several times faster.
 SECRET_NAMES = (
@@ -123,6 +126,12 @@ def refuse_unusable(name: str) -> None:
     if expression.groupindex or re.search(r"\\[1-9]", name):
         raise InvalidSettings(
             f"SCHEDULED_TASKS['REDACT'] contains {name!r}, which refers to groups: use (?:…)."
+        )
+    # Names that are compared are short, so that a few repeats take no time whatever the text is.
+    if REPEATED_GROUP.search(name) or len(REPEAT.findall(name)) > MAX_REPEATS:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['REDACT'] contains {name!r}, which could take for ever: repeat "
+            f"single characters or sets only, not groups, and at most {MAX_REPEATS} of them."
         )
 
 

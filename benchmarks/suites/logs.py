@@ -1,6 +1,7 @@
-"""What it costs a run that its log is kept: many lines, beside the same code without.
+"""What it costs a run that its log is kept: many lines, or long ones, next to the same code alone.
 
-Both write each line to a file as well, as a project's own logging does.
+All write each line to a file as well, as a project's own logging does. Most lines of many are
+beyond what is kept.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ from scheduled_tasks import register_task, run_task_now
 
 #: Lines that one run logs.
 SIZE = 100_000
+#: Long lines that one run logs for each thousand short ones, and their length in characters.
+LONG_LINES, LONG_LENGTH = 1, 1_000_000
 SECONDS = 0.0
 WITH_PEERS = False
 
 
 class Talk(Ours):
-    """A worker that makes one run, which logs ``lines``."""
+    """A worker that makes one run, which logs lines of a length."""
 
-    def __init__(self, executor: str, lines: int) -> None:
+    def __init__(self, executor: str, lines: int, length: int) -> None:
         super().__init__(executor)
-        self.lines = lines
+        self.payload = {"lines": lines, "length": length}
 
     def start(self) -> None:
         """Ask for the run."""
-        register_task("talk", "benchmarks.talk", payload={"lines": self.lines})
+        register_task("talk", "benchmarks.talk", payload=self.payload)
         run_task_now("talk")
 
     def command(self) -> list[str]:
@@ -39,30 +42,35 @@ class Talk(Ours):
 class PlainTalk(Program):
     """The same code in a process with nothing round it."""
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int, length: int) -> None:
         super().__init__(name="the same code alone", runs_in="its process")
-        self.lines = lines
+        self.lines, self.length = lines, length
 
     def start(self) -> None:
         """Ask for nothing: it begins by itself."""
 
     def command(self) -> list[str]:
         """Return the command."""
-        return manage("plaintalk", str(self.lines))
+        return manage("plaintalk", str(self.lines), str(self.length))
 
     def empty(self) -> None:
         """Do nothing: it stores nothing."""
 
 
 def cases(plan: Plan) -> list[Case]:
-    """Return both executors and the code alone."""
-    programs = [Talk("process", plan.size), Talk("thread", plan.size), PlainTalk(plan.size)]
+    """Return both executors and the code alone, with many lines and with long ones."""
+    long_lines = max(plan.size * LONG_LINES // 1_000, 1)
     return [
         Case(
-            labels={"what": program.name, "run in": program.runs_in},
+            labels={"lines": f"{lines:,}", "what": program.name, "run in": program.runs_in},
             measure=partial(run, program),
         )
-        for program in programs
+        for lines, length in ((plan.size, 0), (long_lines, LONG_LENGTH))
+        for program in (
+            Talk("process", lines, length),
+            Talk("thread", lines, length),
+            PlainTalk(lines, length),
+        )
     ]
 
 

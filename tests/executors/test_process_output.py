@@ -121,3 +121,14 @@ def test_secrets_do_not_leave_the_process(hand: Hand) -> None:
     everything = f"{outcome} {hand.said[number]}"
     assert talkative.SECRET not in everything
     assert everything.count("[redacted]") >= 5
+
+
+def test_hostile_bytes_are_kept_without_harm(take_in_hand: TakeInHand) -> None:
+    hand = take_in_hand(2, MAX_LOG_LINES=100)
+    hostile = hand.start("write_hostile_bytes")
+    assert hand.run("answer").status == "success"
+    assert hand.outcome_of(hostile).result == "written"
+    lines = lines_of(hand, hostile)
+    assert lines[-1].message == "the last line"
+    assert all(len(line.message) <= 10_000 for line in lines)
+    assert talkative.SECRET not in str(lines)

@@ -79,6 +79,20 @@ def log_lines(context: TaskContext, count: int) -> int:
 
 
 @scheduled_task
+def write_hostile_bytes() -> str:
+    """Write what would stop a scan that reads the same characters again, and other bytes."""
+    write_all(b'password=\\"' + SECRET.encode() + b"\\" * 1_000_000 + b"\n")
+    write_all(b"password=(" * 50_000 + b"\n" + b"\r" * 500_000 + b"\n" * 500_000)
+    write_all(os.urandom(500_000) + b"\nthe last line\n")
+    return "written"
+
+
+def write_all(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+@scheduled_task
 def pour(megabytes: int) -> str:
     """Let a process write so much, line after line."""
     command = f"yes a line of the flood | head -c {megabytes}M"

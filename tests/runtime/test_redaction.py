@@ -111,7 +111,9 @@ def test_the_names_are_a_setting() -> None:
         assert mask_secrets("password=x") == "password=x"
 
 
-@pytest.mark.parametrize("name", ["pass(", "(?i)iban", "(?P<name>pin)", r"(a)\1"])
+@pytest.mark.parametrize(
+    "name", ["pass(", "(", "(?i)iban", "(?P<name>pin)", r"(a)\1", "(a+)+", "(a|a)*b", ".*.*.*.*x"]
+)
 def test_a_name_that_breaks_the_expression_is_refused(name: str) -> None:
     with (
         override_settings(SCHEDULED_TASKS={"REDACT": ["token", name]}),

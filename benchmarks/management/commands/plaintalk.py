@@ -13,16 +13,17 @@ from scheduled_tasks.runtime.logs.console import show_on_console
 
 
 class Command(BaseCommand):
-    """Log so many lines, which are written to standard error; then wait to be stopped."""
+    """Log lines, which are written to standard error; then wait to be stopped."""
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the argument."""
+        """Declare the arguments."""
         parser.add_argument("lines", type=int)
+        parser.add_argument("length", type=int)
 
-    def handle(self, *args: Any, lines: int, **options: Any) -> None:
+    def handle(self, *args: Any, lines: int, length: int, **options: Any) -> None:
         """Call the handler."""
         show_on_console(logging.INFO)
-        talk(lines=lines)
+        talk(lines=lines, length=length)
         signal.pause()

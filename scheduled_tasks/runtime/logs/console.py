@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.logs.capture import LogCapture, message_of
 from scheduled_tasks.runtime.logs.labels import LABELS
-from scheduled_tasks.runtime.redaction import mask_secrets
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 ROOT = logging.getLogger()
 OURS = logging.getLogger("scheduled_tasks")
@@ -26,7 +27,8 @@ class ConsoleHandler(logging.StreamHandler):
             line = super().format(record)
         except Exception:  # noqa: BLE001 -- a record whose arguments do not fit is shown all the same
             line = f"{record.levelname} {message_of(record)}"
-        return mask_secrets(f"{line} {getattr(record, 'run', '')}".rstrip())
+        shown = redacted_text(line, limit=app_settings.MAX_LOG_LINE_LENGTH)
+        return f"{shown} {getattr(record, 'run', '')}".rstrip()
 
 
 def show_on_console(level: int) -> None:
