@@ -153,8 +153,7 @@ def wait(processes: list[subprocess.Popen[bytes]], seconds: float | None) -> boo
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     for process in processes:
         process.terminate()
     for process in processes:
@@ -165,5 +164,12 @@ def stop(processes: list[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
+def ignore_signals() -> None:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Begin to stop; later signals change nothing."""
+    ignore_signals()
     raise KeyboardInterrupt
