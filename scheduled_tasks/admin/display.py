@@ -13,9 +13,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from scheduled_tasks.runtime.sanitizing import CUT, shown_json
+
 EMPTY, TO = "-", "\N{EN DASH}"
 #: Characters of an explanation that fit into a row of a list.
 MAX_SUMMARY_LENGTH = 160
+#: Characters of a JSON value, and of a text, that a page shows: as HTML, up to six times as many.
+MAX_JSON_LENGTH, MAX_TEXT_LENGTH = 8_000, 3_000
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
 
@@ -116,7 +120,7 @@ def progress(value: Any) -> str:
             amount = _("%(done)s of %(total)s") % {"done": number(done), "total": number(total)}
         case _:
             return EMPTY
-    return f"{amount}, {text}" if text else amount
+    return f"{amount}, {truncated(str(text), MAX_TEXT_LENGTH)}" if text else amount
 
 
 def progress_bar(value: Any, fraction: float | None) -> str | SafeString:
@@ -134,11 +138,29 @@ def number(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def pretty_json(value: Any) -> str | SafeString:
-    """Return a JSON value with indented lines, as HTML."""
+def pretty_json(value: Any, *, whole_url: str = "") -> str | SafeString:
+    """Return a JSON value in indented lines without secrets, as HTML; cut if it is long."""
     if value is None or value == {}:
         return EMPTY
-    return preformatted(json.dumps(value, indent=2, ensure_ascii=False))
+    text = shown_json(value, limit=MAX_JSON_LENGTH)
+    if not text.endswith(CUT):
+        return preformatted(text)
+    return format_html("{}{}", preformatted(text), size(len(json.dumps(value)), whole_url))
+
+
+def long_text(text: str, *, limit: int, whole_url: str = "", end: bool = False) -> str | SafeString:
+    """Return text as HTML; the beginning, or the end, if it is long."""
+    if len(text) <= limit:
+        return preformatted(text)
+    shown = f"… {text[-limit:]}" if end else f"{text[:limit]} …"
+    return format_html("{}{}", preformatted(shown), size(len(text), whole_url))
+
+
+def size(characters: int, whole_url: str) -> str | SafeString:
+    """Return how long something is of which a part is shown, with a link to all of it."""
+    said = _("Only a part is shown: it has %d characters.") % characters
+    link = format_html(' <a href="{}">{}</a>', whole_url, _("Download all")) if whole_url else ""
+    return format_html('<p class="st-size">{}{}</p>', said, link)
 
 
 def preformatted(text: str) -> str | SafeString:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from django.contrib.admin import ModelAdmin
@@ -9,6 +10,9 @@ from django.contrib.admin.helpers import AdminForm
 from django.forms import Form
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+
+#: Characters of a value that a form holds. As HTML it may be six times as long.
+MAX_FORM_LENGTH = 20_000
 
 
 class FormPage:
@@ -47,3 +51,7 @@ def as_fieldset(form: Form) -> AdminForm:
     """Return the visible fields of a form as the admin's templates expect them."""
     fields = [field.name for field in form.visible_fields()]
     return AdminForm(form, [(None, {"fields": fields})], {})  # type: ignore[arg-type]
+
+
+def json_length(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False))

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
 
-from scheduled_tasks.admin.form_page import FormPage
+from scheduled_tasks.admin.form_page import MAX_FORM_LENGTH, FormPage, json_length
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.admin.permissions import may_change_tasks, may_view
 from scheduled_tasks.exceptions import InvalidPayload, ScheduledTasksError
@@ -41,6 +41,8 @@ class PayloadPage(FormPage, ABC):
             spec = registry.get(self.subject.handler).spec
         except ScheduledTasksError as error:
             return self.refuse(error)
+        if (length := json_length(self.subject.payload)) > MAX_FORM_LENGTH:
+            return self.refuse(too_long_for_a_form(length))
         posted = self.request.method == "POST"
         form = self.form(spec, posted=posted)
         if posted and form.is_valid():
@@ -78,9 +80,9 @@ class PayloadPage(FormPage, ABC):
             return HttpResponseRedirect(url(self.site, "execution_change", execution.pk))
         return HttpResponseRedirect(self.back_url())
 
-    def refuse(self, error: ScheduledTasksError) -> HttpResponse:
+    def refuse(self, why: object) -> HttpResponse:
         """Redirect with a message that explains why nothing was queued."""
-        self.admin.message_user(self.request, str(error), messages.ERROR)
+        self.admin.message_user(self.request, str(why), messages.ERROR)
         return HttpResponseRedirect(self.back_url())
 
     @abstractmethod
@@ -100,3 +102,11 @@ class PayloadPage(FormPage, ABC):
 
 def queued_message(execution: Execution) -> str:
     return _("Queued as execution #%d. It runs as soon as a worker is free.") % execution.pk
+
+
+def too_long_for_a_form(length: int) -> str:
+    message = _(
+        "The payload is too long to be edited here: it has %d characters. The actions of the "
+        "lists run it as it is."
+    )
+    return message % length

@@ -8,7 +8,8 @@ from typing import Any
 
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import BY_ENGINE, MAX_NAME_LENGTH, TaskChange
-from scheduled_tasks.runtime.sanitizing import json_compatible
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
+from scheduled_tasks.runtime.sanitizing import json_compatible, redacted_text
 
 
 def record_change(
@@ -45,6 +46,9 @@ def change_row(
         action=action,
         changed_at=now,
         changed_by=by[:MAX_NAME_LENGTH],
-        fields={name: json_compatible(values) for name, values in fields.items()},
-        reason=reason,
+        # Unlike the task itself, nothing needs the secrets that a change replaces.
+        fields=mask_secrets_in_json(
+            {name: json_compatible(values) for name, values in fields.items()}
+        ),
+        reason=redacted_text(reason),
     )

@@ -11,6 +11,7 @@ from scheduled_tasks.lifecycle.stopping import withdraw
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task_change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.task_state import TaskState
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = 
     state.next_run_at = state.covering = None
     # A task that is parked again, for another reason, has been parked since the first.
     state.parked_at = state.parked_at or now
-    state.parked_reason = reason
+    state.parked_reason = reason = redacted_text(reason)
     fields = ["next_run_at", "covering", "parked_at", "parked_reason"]
     state.save(update_fields=fields, using=using)
     withdraw(state, now, reason=reason, using=using)

@@ -53,13 +53,13 @@ def task_record(task: Task) -> dict[str, Any]:
     state = getattr(task, "state", None) or TaskState()
     return {
         "id": str(task.pk),
-        **{camel_case(name): plain(getattr(task, name)) for name in TASK_FIELDS},
+        **{camel_case(name): shown(getattr(task, name)) for name in TASK_FIELDS},
         "payload": mask_secrets_in_json(task.payload),
         "metadata": mask_secrets_in_json(task.metadata),
         "nextRun": plain(state.next_run_at),
         "lastRun": plain(state.last_run_at),
         "lastStatus": state.last_status or None,
-        "parkedReason": state.parked_reason or None,
+        "parkedReason": shown(state.parked_reason) or None,
         "createdAt": plain(task.created_at),
         "updatedAt": plain(task.updated_at),
     }
@@ -131,6 +131,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value
+
+
+def shown(value: Any) -> Any:
+    """Return a field that people set: a moment as text, and a text without secrets."""
+    return mask_secrets(value) if isinstance(value, str) else plain(value)
 
 
 def camel_case(name: str) -> str:

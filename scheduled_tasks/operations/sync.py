@@ -25,6 +25,7 @@ from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional
 from scheduled_tasks.models.task import field_value, project_timezone
 from scheduled_tasks.models.task_state import UNDECLARED
+from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +43,10 @@ class SyncChange:
     reason: str = ""
 
     def __str__(self) -> str:
-        """Return the change as one line."""
+        """Return the change as one line, without secrets."""
         details = ", ".join(
-            f"{name}: {old!r} -> {new!r}" for name, (old, new) in self.fields.items()
+            f"{name}: {old!r} -> {new!r}"
+            for name, (old, new) in mask_secrets_in_json(dict(self.fields)).items()
         )
         return " ".join(filter(None, [self.action, self.task, details, self.reason]))
 

@@ -57,10 +57,21 @@ def redacted_text(text: str, *, limit: int | None = None) -> str:
     if len(text) <= 2 * searched:
         # Masked before it is cut: the cut may remove a name and leave its value.
         return sanitized_text(mask_secrets(text), limit=limit)
-    # As one text, so that a value that is cut in the middle ends in the second half.
-    halves = mask_secrets_in_halves(text[:searched] + text[-searched:], searched)
-    first, second = without_last_word(halves[0]), without_first_word(halves[1])
-    return without_refused(joined(first, second, limit=limit, length=len(text)))
+    return redacted_ends(text[:searched], text[-searched:], length=len(text), limit=limit)
+
+
+def redacted_ends(first: str, last: str, *, length: int, limit: int) -> str:
+    """Return the beginning and the end of a long text like ``redacted_text``."""
+    # As one text, so that a secret that is cut in the middle ends in the second half.
+    halves = mask_secrets_in_halves(first + last, len(first))
+    return without_refused(
+        joined(
+            without_last_word(halves[0]),
+            without_first_word(halves[1]),
+            limit=limit,
+            length=length,
+        )
+    )
 
 
 def joined(first: str, second: str, *, limit: int, length: int) -> str:

@@ -25,6 +25,8 @@ ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(.*)", re.IGNORECASE)
 YEAR = re.compile(r"\d{4}(?:-\d{4})?", re.ASCII)
 SECONDS = re.compile(r"\*(?:/([1-9]\d?))?", re.ASCII)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", re.ASCII)
+#: As Amazon's schedulers have it.
+CALL = re.compile(r"(?:cron|rate)\((.*)\)", re.IGNORECASE)
 #: Numbers of weekdays, not of weeks or steps.
 WEEKDAY_NUMBER = re.compile(r"(?<![#/\d])[1-7](?!\d)", re.ASCII)
 
@@ -55,8 +57,8 @@ def zone_among(words: list[str]) -> tuple[str, list[str]] | None:
     """Return a time zone that stands before or after the fields, and the rest of the words."""
     if (match := ZONE_PREFIX.fullmatch(words[0])) and words[1:]:
         return zone_in_any_case(match[1].strip("\"'")) or match[1], words[1:]
-    for word, rest in ((words[-1], words[:-1]), (words[0], words[1:])):
-        if rest and (name := zone_in_any_case(word)):
+    for some, rest in ((words[-1:], words[:-1]), (words[-2:], words[:-2]), (words[:1], words[1:])):
+        if rest and (name := zone_in_any_case("_".join(some))):
             return name, rest
     return None
 
@@ -64,6 +66,8 @@ def zone_among(words: list[str]) -> tuple[str, list[str]] | None:
 def advice_for(words: list[str], is_valid: Callable[[str], bool]) -> str:
     """Return what to write instead, "" if nothing comes to mind."""
     text = " ".join(words)
+    if match := CALL.fullmatch(text):
+        return advice_for(match[1].split(), is_valid)
     if (macro := f"@{text.lower()}") in MACROS:
         return f"write {macro!r}"
     if match := MOMENT.fullmatch(text):
@@ -71,23 +75,36 @@ def advice_for(words: list[str], is_valid: Callable[[str], bool]) -> str:
     if proposal := meaning(text):
         return f"write {proposal!r}"
     if FIELD_COUNT < len(words) <= FIELD_COUNT + 2:
-        if advice := advice_for_more_fields(without_quartz(words), is_valid):
-            return advice
-        return "seconds and years are not supported"
+        advice = advice_for_more_fields(without_question_marks(words), is_valid)
+        if not advice:
+            return "seconds and years are not supported"
+        return f"{advice}{advice_for_any_year(words, is_valid)}"
     alone = " ".join(words[:FIELD_COUNT])
     return f"write {quoted(alone)} alone" if words[FIELD_COUNT:] and is_valid(alone) else ""
 
 
-def without_quartz(words: list[str]) -> list[str]:
-    """Return the words as cron writes them, if they are those of Quartz.
+def advice_for_any_year(words: list[str], is_valid: Callable[[str], bool]) -> str:
+    """Return the other reading of six fields: the first may be a second, or the last a year."""
+    without = " ".join(words[:FIELD_COUNT])
+    both = len(words) == FIELD_COUNT + 1 and words[0].isdigit() and words[-1] == "*"
+    if not (both and "?" not in words and is_valid(without)):
+        return ""
+    return f", or {quoted(without)} if the last field is a year"
 
-    Quartz writes one of the day fields as ``?``, counts Sunday as 1, and begins with seconds.
+
+def without_question_marks(words: list[str]) -> list[str]:
+    """Return the words as cron writes them, if one of the day fields is ``?``.
+
+    Quartz and Amazon write so, and count Sunday as 1. Quartz begins with seconds, Amazon ends with
+    years; where the ``?`` stands tells them apart.
     """
     if "?" not in words:
         return words
+    weekday = 5 if words.index("?") in {3, 5} else 4
     plain = [word.replace("?", "*") for word in words]
-    plain[5] = WEEKDAY_NUMBER.sub(lambda match: WEEKDAYS[int(match[0]) - 1], plain[5])
-    return plain
+    plain[weekday] = WEEKDAY_NUMBER.sub(lambda match: WEEKDAYS[int(match[0]) - 1], plain[weekday])
+    # A year that is any year says nothing.
+    return plain[:FIELD_COUNT] if weekday < FIELD_COUNT and plain[FIELD_COUNT:] == ["*"] else plain
 
 
 def advice_for_more_fields(words: list[str], is_valid: Callable[[str], bool]) -> str:
@@ -117,7 +134,7 @@ def advice_for_seconds(
         step = int(match[1] or 1)
         every = "every second" if step == 1 else f"every {step} seconds"
         return f"for seconds write {every!r}{bounds}"
+    alone = " ".join([second, *fields[:-1]])
     if second.isdigit() and is_valid(proposal):
         return f"seconds are not supported, write {quoted(proposal)}{bounds}"
-    alone = " ".join([second, *fields[:-1]])
     return f"write {quoted(alone)} alone" if is_valid(alone) else ""

@@ -18,6 +18,7 @@ from scheduled_tasks.models.sql.transactions import AWAY, write_alias
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.messages import Envelope
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome, Run
+from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.worker.announcements import announce_dropped_end, announce_end
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class ResultWriter:
         ending = endings[0]
         if isinstance(ending, Outcome) and ending.complete:
             logger.error("the end of an execution could not be written in full: %s", error)
-            return self.write_endings([ending.without_texts(str(error))])
+            return self.write_endings([ending.without_texts(redacted_text(str(error)))])
         # Not a fault of this row: the tables are not as the models say.
         if isinstance(error, ProgrammingError):
             raise error

@@ -76,8 +76,12 @@ def test_only_the_list_truncates_a_long_change(admin_client: Client, make_task: 
         said = text(admin_client.get(page("taskchange_changelist")))
     assert "Too long to show here." in said
     assert not any('"scheduled_tasks_taskchange"."fields",' in query["sql"] for query in captured)
-    url = page("taskchange_change", TaskChange.objects.first().pk)
-    assert "y" * 100_000 in text(admin_client.get(url))
+    change = TaskChange.objects.first()
+    said = text(admin_client.get(page("taskchange_change", change.pk)))
+    assert "y" * 1_000 in said
+    whole = page("taskchange_download", change.pk)
+    assert f'<a href="{whole}">Download all</a>' in said
+    assert "y" * 100_000 in admin_client.get(whole).getvalue().decode()
 
 
 def test_of_many_fields_the_list_shows_the_first(admin_client: Client, make_task: Make) -> None:

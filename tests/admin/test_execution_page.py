@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from scheduled_tasks.admin.executions import log_download
+from scheduled_tasks.admin.executions import downloads
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from scheduled_tasks.models.attempt import AttemptOutcome
 from tests.admin.pages import change, page, say, shown, text
@@ -137,7 +137,7 @@ def test_the_full_log_is_a_text_file(
     execution: Execution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(log_download, "BATCH_SIZE", 3)
+    monkeypatch.setattr(downloads, "BATCH_SIZE", 3)
     say(execution, *(f"line {number}" for number in range(7)))
     say(execution, "<b>two\nlines</b>", level=logging.ERROR, attempt=2)
     said = shown(admin_client, execution)

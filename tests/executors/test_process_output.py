@@ -94,10 +94,9 @@ def test_it_is_seen_while_the_run_goes_on(hand: Hand, tmp_path: Path) -> None:
 
 
 def test_a_flood_is_cut_keeping_its_last_lines(
-    take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
+    take_in_hand: TakeInHand,
 ) -> None:
-    monkeypatch.setenv("TEST_OPTIONS", '{"MAX_LOG_LINES": 1000}')
-    hand = take_in_hand(2)
+    hand = take_in_hand(2, MAX_LOG_LINES=1000)
     number = hand.start("pour", megabytes=20)
     assert hand.outcome_of(number).result == "over"
     lines = lines_of(hand, number)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
@@ -14,7 +16,8 @@ from scheduled_tasks.admin import display
 from scheduled_tasks.admin.base import HistoryAdmin
 from scheduled_tasks.admin.changes import differences
 from scheduled_tasks.admin.filters import OneTaskFilter
-from scheduled_tasks.admin.links import task_link
+from scheduled_tasks.admin.links import task_link, url
+from scheduled_tasks.admin.text_files import text_file, whole_json
 from scheduled_tasks.models import TaskChange
 
 
@@ -55,4 +58,19 @@ class TaskChangeAdmin(HistoryAdmin):
 
     @admin.display(description=_("fields"))
     def values(self, change: TaskChange) -> str:
-        return differences.table(change)
+        whole = url(self.admin_site, "taskchange_download", change.pk)
+        return differences.table(change, whole)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.download_view)
+        own = path("<int:pk>/fields.txt", view, name="scheduled_tasks_taskchange_download")
+        return [own, *super().get_urls()]
+
+    def download_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """Return the fields in full without secrets. Raise Http404 or PermissionDenied."""
+        change: TaskChange | None = self.get_object(request, str(pk))
+        if change is None:
+            raise Http404
+        if not self.has_view_permission(request, change):
+            raise PermissionDenied
+        return text_file([whole_json(change.fields)], f"change-{change.pk}.txt")

@@ -65,9 +65,12 @@ def short_value(value: Any) -> str:
     return display.truncated(text, MAX_VALUE_LENGTH)
 
 
-def table(change: TaskChange) -> str | SafeString:
-    """Return all old and new values side by side, as HTML."""
-    rows = [(name, full_value(old), full_value(new)) for name, (old, new) in change.fields.items()]
+def table(change: TaskChange, whole_url: str) -> str | SafeString:
+    """Return all old and new values side by side, as HTML; long ones link to ``whole_url``."""
+    rows = [
+        (name, *(full_value(value, whole_url) for value in values))
+        for name, values in change.fields.items()
+    ]
     if not rows:
         return display.EMPTY
     return format_html(
@@ -81,9 +84,10 @@ def table(change: TaskChange) -> str | SafeString:
     )
 
 
-def full_value(value: Any) -> str | SafeString:
+def full_value(value: Any, whole_url: str) -> str | SafeString:
     if value is None or value == "":
         return display.EMPTY
+    if not isinstance(value, str):
+        return display.pretty_json(value, whole_url=whole_url)
     shown = mask_secrets_in_json(value)
-    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, indent=2)
-    return display.preformatted(text)
+    return display.long_text(shown, limit=display.MAX_TEXT_LENGTH, whole_url=whole_url)

@@ -19,8 +19,8 @@ from scheduled_tasks.admin.executions.columns import (
     why_apart,
     without_long_columns,
 )
+from scheduled_tasks.admin.executions.downloads import ExecutionDownloads
 from scheduled_tasks.admin.executions.log import log_of
-from scheduled_tasks.admin.executions.log_download import LogDownload
 from scheduled_tasks.admin.executions.search import named
 from scheduled_tasks.admin.filters import CauseFilter, DeadFilter, OneTaskFilter, QueueFilter
 from scheduled_tasks.admin.links import url
@@ -35,7 +35,7 @@ SHOWN_IF: dict[str, Callable[[Execution], bool]] = {
     "stop_moment": lambda execution: execution.cancel_requested_at is not None,
     "requeue_link": lambda execution: execution.requeue_of_id is not None,
     "resolution_text": lambda execution: execution.resolved_at is not None,
-    "reason": lambda execution: bool(execution.reason),
+    "reason_text": lambda execution: bool(execution.reason),
     "triggered_by": lambda execution: bool(execution.triggered_by),
     "progress_text": lambda execution: (
         execution.progress is not None or execution.status == Execution.Status.RUNNING
@@ -47,7 +47,7 @@ SHOWN_IF: dict[str, Callable[[Execution], bool]] = {
 
 @admin.register(Execution)
 class ExecutionAdmin(
-    ExecutionActions, ExecutionButtons, LogDownload, ExecutionColumns, RetryingAdmin
+    ExecutionActions, ExecutionButtons, ExecutionDownloads, ExecutionColumns, RetryingAdmin
 ):
     """The executions of all tasks, newest first."""
 
@@ -84,7 +84,7 @@ class ExecutionAdmin(
         "next_attempt_text",
         "apart_text",
         "stop_moment",
-        "reason",
+        "reason_text",
         "resolution_text",
         "progress_text",
         "counts",

@@ -11,8 +11,8 @@ from scheduled_tasks.admin import display
 from scheduled_tasks.models import Attempt, Execution
 
 MAX_ATTEMPTS = 50
-#: Characters at the end of each traceback that are shown.
-MAX_TRACEBACK_LENGTH = 20_000
+#: Characters at the end of each traceback that are shown, and of all errors and tracebacks.
+MAX_TRACEBACK_LENGTH, MAX_LENGTH = 5_000, 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +50,21 @@ def attempts_of(execution: Execution) -> EarlierAttempts:
     attempts = execution.attempts.defer("traceback").annotate(traceback_end=end)
     newest = list(attempts.order_by("-number")[: MAX_ATTEMPTS + 1])
     rows = list(reversed(newest[:MAX_ATTEMPTS]))
+    room = room_for_each(rows)
     return EarlierAttempts(
         rows=rows,
-        shown=[attempt_row(attempt, attempt.traceback_end) for attempt in rows],
+        shown=[attempt_row(attempt, attempt.traceback_end, room) for attempt in rows],
         truncated=len(newest) > MAX_ATTEMPTS,
     )
 
 
-def attempt_row(attempt: Attempt, traceback: str) -> AttemptRow:
-    truncated = len(traceback) > MAX_TRACEBACK_LENGTH
+def room_for_each(rows: Sequence[Attempt]) -> int:
+    """Return how many characters of its traceback, and of its error, each attempt may show."""
+    return min(MAX_TRACEBACK_LENGTH, MAX_LENGTH // (2 * max(1, len(rows))))
+
+
+def attempt_row(attempt: Attempt, traceback: str, room: int) -> AttemptRow:
+    truncated = len(traceback) > room
     return AttemptRow(
         number=attempt.number,
         outcome=display.badge(attempt.outcome, attempt.get_outcome_display()),
@@ -68,6 +74,6 @@ def attempt_row(attempt: Attempt, traceback: str) -> AttemptRow:
         duration=display.duration(attempt.duration_ms),
         worker=attempt.worker_label or display.EMPTY,
         category=attempt.error_category,
-        error=attempt.error,
-        traceback=f"… {traceback[-MAX_TRACEBACK_LENGTH:]}" if truncated else traceback,
+        error=display.truncated(attempt.error, room),
+        traceback=f"… {traceback[-room:]}" if truncated else traceback,
     )

@@ -19,7 +19,6 @@ from scheduled_tasks.admin.base import HistoryAdmin
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.estimates import part_done, remaining
-from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 #: Columns that may be long.
 LONG_COLUMNS = (
@@ -71,8 +70,9 @@ class ExecutionColumns(HistoryAdmin):
     @admin.display(description=_("resolved"))
     def resolution_text(self, execution: Execution) -> str:
         moment = display.moment(execution.resolved_at)
+        resolution = display.truncated(execution.resolution, display.MAX_TEXT_LENGTH)
         by = _g("by %s") % execution.resolved_by if execution.resolved_by else ""
-        return format_html("{} {} {}", execution.resolution, moment, by)
+        return format_html("{} {} {}", resolution, moment, by)
 
     @admin.display(description=_("task"))
     def task_link(self, execution: Execution) -> str:
@@ -123,28 +123,40 @@ class ExecutionColumns(HistoryAdmin):
         numbers = {"processed": execution.processed_count, "errors": execution.error_count}
         return _g("%(processed)d processed, %(errors)d with errors") % numbers
 
+    @admin.display(description=_("reason"))
+    def reason_text(self, execution: Execution) -> str:
+        return display.truncated(execution.reason, display.MAX_TEXT_LENGTH)
+
     @admin.display(description=_("checkpoint"))
     def checkpoint_text(self, execution: Execution) -> str:
         """Return where the next attempt may continue, without secrets."""
-        return display.pretty_json(mask_secrets_in_json(execution.checkpoint))
+        whole = self.whole_url(execution, "checkpoint")
+        return display.pretty_json(execution.checkpoint, whole_url=whole)
 
     @admin.display(description=_("payload"))
     def payload_text(self, execution: Execution) -> str:
         """Return the keyword arguments, without secrets."""
-        return display.pretty_json(mask_secrets_in_json(execution.payload))
+        whole = self.whole_url(execution, "payload")
+        return display.pretty_json(execution.payload, whole_url=whole)
 
     @admin.display(description=_("result"))
     def result_text(self, execution: Execution) -> str:
-        # Secrets were masked before it was stored, other than in payloads and checkpoints.
-        return display.pretty_json(execution.result)
+        return display.pretty_json(execution.result, whole_url=self.whole_url(execution, "result"))
 
     @admin.display(description=_("error"))
     def error_text(self, execution: Execution) -> str:
-        return display.preformatted(execution.error)
+        whole = self.whole_url(execution, "error")
+        return display.long_text(execution.error, limit=display.MAX_TEXT_LENGTH, whole_url=whole)
 
     @admin.display(description=_("traceback"))
     def traceback_text(self, execution: Execution) -> str:
-        return display.preformatted(execution.traceback)
+        """Return the end of the traceback: the exception stands there."""
+        whole = self.whole_url(execution, "traceback")
+        limit = display.MAX_TEXT_LENGTH
+        return display.long_text(execution.traceback, limit=limit, whole_url=whole, end=True)
+
+    def whole_url(self, execution: Execution, part: str) -> str:
+        return url(self.admin_site, "execution_download", execution.pk, part)
 
 
 def status_badge(execution: Execution) -> str:

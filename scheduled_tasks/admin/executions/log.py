@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from django.db.models.functions import Left
@@ -16,6 +17,8 @@ from scheduled_tasks.models import Attempt, Execution
 
 MAX_LINES = 200
 MAX_LINE_LENGTH = 10_000
+#: Characters of all lines together.
+MAX_LENGTH = 40_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +50,8 @@ def log_of(execution: Execution, earlier: Sequence[Attempt]) -> Log:
     beginning = Left("message", MAX_LINE_LENGTH + 1)
     rows = execution.log_lines.defer("message").annotate(short_message=beginning)
     newest = list(rows.order_by("-pk")[: MAX_LINES + 1])
-    shown = list(reversed(newest[:MAX_LINES]))
-    truncated = len(newest) > MAX_LINES
+    shown = list(reversed(newest[: fitting(newest[:MAX_LINES])]))
+    truncated = len(newest) > len(shown)
     # Attempts whose lines are all left out get no marks.
     first = shown[0].attempt if truncated else 1
     every = [*map(LoggedAttempt.of_attempt, earlier), LoggedAttempt.of_execution(execution)]
@@ -65,6 +68,12 @@ def log_of(execution: Execution, earlier: Sequence[Attempt]) -> Log:
         truncated=truncated,
         count=execution.log_count,
     )
+
+
+def fitting(newest: Sequence[Any]) -> int:
+    """Return how many of the newest lines have MAX_LENGTH characters together, at least one."""
+    lengths = accumulate(len(row.short_message) + len(row.logger) for row in newest)
+    return max(1, sum(length <= MAX_LENGTH for length in lengths))
 
 
 def lines_of(attempt: LoggedAttempt | None, rows: Sequence[Any]) -> Iterator[DisplayedLine]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -24,9 +25,10 @@ from scheduled_tasks.admin.permissions import RunPermission, may_view, user_of
 from scheduled_tasks.admin.retrying import RetryingAdmin
 from scheduled_tasks.admin.tasks.actions import TaskActions
 from scheduled_tasks.admin.tasks.columns import TaskColumns
-from scheduled_tasks.admin.tasks.form import TaskForm
+from scheduled_tasks.admin.tasks.form import TaskForm, too_long
 from scheduled_tasks.admin.tasks.recent import recent_changes, recent_executions
 from scheduled_tasks.admin.tasks.run_now_page import RunNowPage
+from scheduled_tasks.admin.text_files import text_file, whole_json
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, Worker
 from scheduled_tasks.operations.tasks import PAUSE_FIELDS
@@ -40,6 +42,12 @@ STATUS_FIELDS = (
 )
 
 PAUSE_TITLE = _("Pause")
+#: Fields of the form, and what is shown instead to who may not edit them, or if they are long.
+READ_ONLY = {
+    "payload": "redacted_payload",
+    "metadata": "redacted_metadata",
+    "description": "short_description",
+}
 
 
 @admin.register(Task)
@@ -94,7 +102,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Task | None = None) -> Any:
         """Return the identity of a task as read-only if it comes from code."""
-        fields = super().get_readonly_fields(request, obj)
+        fields = (*super().get_readonly_fields(request, obj), *READ_ONLY.values())
         if obj is not None and obj.origin == Task.Origin.CODE:
             return (*fields, "name", "handler")
         return fields
@@ -102,13 +110,13 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
         """Show the status of existing tasks, and open the pause of paused ones.
 
-        Users who may not change tasks see no secrets.
+        Users who may not change tasks see no secrets, and nobody edits megabytes in a form.
         """
         sets = super().get_fieldsets(request, obj)
         if obj is None:
             return sets[1:]
-        if not self.has_change_permission(request, obj):
-            sets = [(name, without_secrets(options)) for name, options in sets]
+        instead = READ_ONLY if not self.has_change_permission(request, obj) else too_long(obj)
+        sets = [(name, shown_instead(options, instead)) for name, options in sets]
         if obj.paused_until is None:
             return sets
         expanded = {"fields": PAUSE_FIELDS}
@@ -144,13 +152,24 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         obj.delete(by=user_of(request))
 
     def get_urls(self) -> list[URLPattern]:
-        run_now = path(
-            "<path:object_id>/run/",
-            self.admin_site.admin_view(self.run_now_view),
-            name=f"{self.opts.app_label}_{self.opts.model_name}_run",
-        )
-        # Before Django's patterns: the last of those matches every path.
-        return [run_now, *super().get_urls()]
+        view, name = self.admin_site.admin_view, "scheduled_tasks_task"
+        return [
+            path("<path:object_id>/run/", view(self.run_now_view), name=f"{name}_run"),
+            path("<int:pk>/<str:part>.txt", view(self.download_view), name=f"{name}_download"),
+            # The last of Django's patterns matches every path.
+            *super().get_urls(),
+        ]
+
+    def download_view(self, request: HttpRequest, pk: int, part: str) -> StreamingHttpResponse:
+        """Return a long field without secrets. Raise Http404 or PermissionDenied."""
+        task: Task | None = self.get_object(request, str(pk))
+        if task is None or part not in READ_ONLY:
+            raise Http404
+        if not self.has_view_permission(request, task):
+            raise PermissionDenied
+        value = getattr(task, part)
+        text = value if isinstance(value, str) else whole_json(value)
+        return text_file([text], f"{task.name}-{part}.txt")
 
     def run_now_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form for the arguments, and queue a run with what the user has entered."""
@@ -197,10 +216,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         return context
 
 
-def without_secrets(options: Any) -> Any:
-    """Return the options of a fieldset with redacted values for fields that may hold secrets."""
-    redacted = {"payload": "redacted_payload", "metadata": "redacted_metadata"}
-    fields = [
-        redacted.get(name, name) if isinstance(name, str) else name for name in options["fields"]
-    ]
+def shown_instead(options: Any, names: Collection[str]) -> Any:
+    """Return the options of a fieldset with the read-only form of some of its fields."""
+    fields = [READ_ONLY[name] if name in names else name for name in options["fields"]]
     return {**options, "fields": fields}

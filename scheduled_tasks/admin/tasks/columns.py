@@ -14,11 +14,11 @@ from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.base import StyledAdmin
+from scheduled_tasks.admin.links import url
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import MICROSECOND
-from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 MAX_NEXT_RUNS = 5
 #: Consecutive failures from which on the list shows their number.
@@ -132,11 +132,19 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("payload"))
     def redacted_payload(self, task: Task) -> str:
-        return display.pretty_json(mask_secrets_in_json(task.payload))
+        return display.pretty_json(task.payload, whole_url=self.whole_url(task, "payload"))
 
     @admin.display(description=_("metadata"))
     def redacted_metadata(self, task: Task) -> str:
-        return display.pretty_json(mask_secrets_in_json(task.metadata))
+        return display.pretty_json(task.metadata, whole_url=self.whole_url(task, "metadata"))
+
+    @admin.display(description=_("description"))
+    def short_description(self, task: Task) -> str:
+        whole = self.whole_url(task, "description")
+        return display.long_text(task.description, limit=display.MAX_TEXT_LENGTH, whole_url=whole)
+
+    def whole_url(self, task: Task, part: str) -> str:
+        return url(self.admin_site, "task_download", task.pk, part)
 
 
 def pause_end(task: Task, now: datetime) -> datetime | None:

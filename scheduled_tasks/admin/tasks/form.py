@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from scheduled_tasks.admin.form_page import MAX_FORM_LENGTH, json_length
 from scheduled_tasks.exceptions import InvalidSchedule, ScheduledTasksError
 from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
 from scheduled_tasks.handlers.registry import registry
@@ -148,6 +149,16 @@ class TaskForm(forms.ModelForm):
                 named = [f"{name}: {' '.join(reason.messages)}" for reason in reasons]
                 found.setdefault(NON_FIELD_ERRORS, []).extend(named)
         return found
+
+
+def too_long(task: Task) -> list[str]:
+    """Return the fields of a task that are too long to be edited in a form."""
+    lengths = {
+        "payload": json_length(task.payload),
+        "metadata": json_length(task.metadata),
+        "description": len(task.description),
+    }
+    return [name for name, length in lengths.items() if length > MAX_FORM_LENGTH]
 
 
 def handler_choices(current: str) -> list[tuple[str, str]]:

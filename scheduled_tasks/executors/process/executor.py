@@ -20,12 +20,13 @@ from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.exit_reports import ending_of
 from scheduled_tasks.executors.process.fork_server import liveness
 from scheduled_tasks.executors.process.fork_server.client import ForkServerProcess
+from scheduled_tasks.executors.process.run_output import RunOutput
 from scheduled_tasks.executors.process.wire import Frame, message_in, packed
 from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.logs.capture import log_for_run
 from scheduled_tasks.runtime.logs.console import level_on_console
 from scheduled_tasks.runtime.logs.labels import label_all
-from scheduled_tasks.runtime.messages import Envelope, ExecutorNote, LogLine
+from scheduled_tasks.runtime.messages import Envelope, ExecutorNote, LogLine, Message
 from scheduled_tasks.runtime.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class ProcessExecutor(Executor):
         self._begun: dict[int, datetime] = {}
         #: The executions whose runs are being killed because what they sent is invalid.
         self._broken: set[int] = set()
+        self._outputs: dict[int, RunOutput] = {}
         self._unlogged: queue.SimpleQueue[tuple[Run, LogLine]] = queue.SimpleQueue()
 
     def open(self) -> None:
@@ -184,12 +186,16 @@ class ProcessExecutor(Executor):
                 self._begun[run.execution_id] = self.clock()
             case "message":
                 self._handle_message(run, frame)
+            case "output":
+                self._handle_output(run, frame)
             case "timeout":
                 note = ExecutorNote(text=still_running_reason(run))
                 self.receive(run, note, partial(self._answer, run, None))
             case "ended":
                 begun = self._begun.pop(run.execution_id, None)
                 self._broken.discard(run.execution_id)
+                if output := self._outputs.pop(run.execution_id, None):
+                    output.end()
                 self.deliver(ending_of(run, frame, begun or self.clock(), self.clock()))
 
     def _handle_ready(self, threads: list[str]) -> None:
@@ -212,8 +218,6 @@ class ProcessExecutor(Executor):
         except ValueError as error:
             self._break_off(run, f"an invalid message: {error}")
             return
-        if isinstance(message, LogLine) and message.unlogged:
-            self._unlogged.put((run, message))
         if number is not None:
             self.on_finished()
 
@@ -222,6 +226,23 @@ class ProcessExecutor(Executor):
         self._broken.add(run.execution_id)
         claim = {"execution_id": run.execution_id, "attempt": run.attempt}
         self._post({**claim, "kind": "break", "reason": flaw})
+
+    def _handle_output(self, run: Run, frame: Frame) -> None:
+        """Log what a run writes below Python, and let the server read on."""
+        output = self._outputs.get(run.execution_id)
+        if output is None:
+            output = RunOutput(run, partial(self._send_output, run), self.clock)
+            self._outputs[run.execution_id] = output
+        data = frame.get("body", b"")
+        output.receive(frame["stream"], data, omitted=frame["omitted"])
+        claim = {"execution_id": run.execution_id, "attempt": run.attempt}
+        read = {"kind": "output_read", "stream": frame["stream"], "full": output.full}
+        self._post({**claim, **read})
+
+    def _send_output(self, run: Run, message: Message) -> None:
+        if isinstance(message, LogLine) and message.unlogged:
+            self._unlogged.put((run, message))
+        self.receive(run, message, partial(self._answer, run, None))
 
     def _answer(self, run: Run, number: int | None, accepted: bool) -> None:  # noqa: FBT001
         if number is not None or not accepted:
@@ -254,6 +275,7 @@ class ProcessExecutor(Executor):
         logger.error("the fork server has ended and is restarted; its runs were killed")
         self._begun.clear()
         self._broken.clear()
+        self._outputs.clear()
         runs = [frame["run"] for frame in unsent if frame["kind"] == "run"]
         kept = {(run["execution_id"], run["attempt"]) for run in runs}
         for run in list(self.in_hand.values()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from copy import copy
 from typing import Any
 
 from scheduled_tasks.runtime.logs.current_run import current_log, entered
@@ -14,6 +13,7 @@ from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import LogLine
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.runtime.sanitizing import safe_repr
+from scheduled_tasks.runtime.tracebacks import format_error
 
 #: Every ``context.logger`` is a child of this one.
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
@@ -55,19 +55,29 @@ class LogCapture(logging.Handler):
             logging.lastResort.handle(record)
 
 
-FORMATTER = logging.Formatter()
-
-
 def message_of(record: logging.LogRecord) -> str:
     """Return the message of a record; unformatted if its arguments do not fit."""
     try:
-        if record.exc_info or record.exc_text or record.stack_info:
-            # A copy: a formatter caches the text of an exception in the record.
-            return FORMATTER.format(copy(record))
-        return record.getMessage()  # as a Formatter would, only faster
+        return "\n".join(parts_of(record))
     except Exception as error:  # noqa: BLE001 -- a log line never fails the run
         why = f"[could not be formatted: {type(error).__name__}]"
         return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
+
+
+def parts_of(record: logging.LogRecord) -> Iterator[str]:
+    """Yield what a Formatter would join: the message, an exception, and a stack."""
+    yield record.getMessage()
+    if record.exc_text or record.exc_info:
+        yield record.exc_text or text_of_exception(record)
+    if record.stack_info:
+        yield record.stack_info
+
+
+def text_of_exception(record: logging.LogRecord) -> str:
+    """Return the exception of a record with its traceback, unlike a Formatter never all of it."""
+    if not isinstance(record.exc_info, tuple) or record.exc_info[1] is None:
+        return "NoneType: None"
+    return format_error(record.exc_info[1], record.exc_info[2]).rstrip("\n")
 
 
 def install() -> None:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
 
 from django.utils import timezone
 
@@ -17,7 +16,11 @@ from scheduled_tasks.exceptions import RunInterrupted
 from scheduled_tasks.runtime.logs.line_splitter import LineSplitter
 from scheduled_tasks.runtime.messages import LogLine, Recorder
 from scheduled_tasks.runtime.runs import Run
-from scheduled_tasks.runtime.sanitizing import redacted_text
+from scheduled_tasks.runtime.sanitizing import (
+    MIN_SEARCHED_LENGTH,
+    redacted_ends,
+    redacted_text,
+)
 
 #: The number of last lines that are kept until the run ends, beyond the limit.
 LAST_LINES = 100
@@ -38,7 +41,6 @@ class RunLog:
         self.recorder = recorder
         self.clock = clock
         self._remaining = max(app_settings.MAX_LOG_LINES - run.log_count, 0)
-        self._longest = app_settings.MAX_LOG_LINE_LENGTH
         self._omitted = 0
         self._last: deque[PendingLine] = deque(maxlen=LAST_LINES)
         self._printed: dict[str, LineSplitter] = {}
@@ -47,21 +49,15 @@ class RunLog:
 
     def add(self, name: str, level: int, text: str, *, unlogged: bool = False) -> None:
         """Send a line. Beyond the limit, keep it in case it is one of the last."""
-        if len(text) > self._longest:
-            text = text_of_line(text)
-        pending = PendingLine(name, level, text, self.clock(), unlogged)
+        at = self.clock()
         with self._lock:
             if self._remaining > 0:
                 self._remaining -= 1
-                self.recorder.send(pending.line())
+                self.recorder.send(log_line(name, level, text_of_line(text), at, unlogged=unlogged))
                 return
-            if not self._omitted:
-                self._mark(
-                    f"Log truncated: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines per "
-                    f"execution, and the last {LAST_LINES} of an attempt that ends by itself."
-                )
+            self._truncate()
             self._omitted += 1
-            self._last.append(pending)
+            self._last.append(PendingLine(name, level, text, at, unlogged))
 
     def add_all(self, name: str, level: int, texts: Sequence[str]) -> None:
         """Send lines that no logger has received; beyond the limit keep only the last ones.
@@ -77,6 +73,18 @@ class RunLog:
             self._omitted += dropped
             for text in texts[first + dropped :]:
                 self.add(name, level, text, unlogged=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether only the last lines are still kept."""
+        return self._remaining <= 0
+
+    def omit(self, count: int) -> None:
+        """Count lines that were not kept; those kept before are not the last ones any more."""
+        with self._lock:
+            self._truncate()
+            self._omitted += count
+            self._last.clear()
 
     def print(self, stream: str, text: str) -> list[str]:
         """Receive printed text. Return the lines that are complete now."""
@@ -97,28 +105,47 @@ class RunLog:
                 self.recorder.send(self._last.popleft().line())
             self._omitted = 0
 
+    def _truncate(self) -> None:
+        """Mark where the log is truncated, once."""
+        if not self._omitted:
+            self._mark(
+                f"Log truncated: MAX_LOG_LINES keeps {app_settings.MAX_LOG_LINES} lines per "
+                f"execution, and the last {LAST_LINES} of an attempt that ends by itself."
+            )
+
     def _mark(self, text: str) -> None:
-        mark = PendingLine(OWN_NAME, logging.WARNING, text, self.clock(), unlogged=False)
-        self.recorder.send(mark.line())
+        self.recorder.send(log_line(OWN_NAME, logging.WARNING, text, self.clock()))
 
 
-class PendingLine(NamedTuple):
-    """A line before it is formatted: most of the work is done only if it is kept."""
+class PendingLine:
+    """A line that is kept in case it is one of the last. Only then is more done than to cut it."""
 
-    name: str
-    level: int
-    text: str
-    at: datetime
-    unlogged: bool
+    def __init__(self, name: str, level: int, text: str, at: datetime, unlogged: bool) -> None:  # noqa: FBT001
+        self.fields = (name, level)
+        self.at, self.unlogged = at, unlogged
+        self.length = len(text)
+        longest = max(app_settings.MAX_LOG_LINE_LENGTH, MIN_SEARCHED_LENGTH)
+        self.whole = self.length <= 2 * longest
+        self.first, self.last = (text, "") if self.whole else (text[:longest], text[-longest:])
 
     def line(self) -> LogLine:
-        return LogLine(
-            logged_at=self.at,
-            level=self.level,
-            logger=self.name,
-            message=text_of_line(self.text),
-            unlogged=self.unlogged,
+        limit = app_settings.MAX_LOG_LINE_LENGTH
+        text = (
+            redacted_text(self.first, limit=limit)
+            if self.whole
+            else redacted_ends(self.first, self.last, length=self.length, limit=limit)
         )
+        return log_line(*self.fields, text, self.at, unlogged=self.unlogged)
+
+
+def log_line(name: str, level: int, text: str, at: datetime, *, unlogged: bool = False) -> LogLine:
+    return LogLine(
+        logged_at=at,
+        level=level,
+        logger=name,
+        message=text,
+        unlogged=unlogged,
+    )
 
 
 def text_of_line(text: str) -> str:

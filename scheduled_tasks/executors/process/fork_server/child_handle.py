@@ -18,7 +18,6 @@ from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.memory import Usage, resident_of, usage_of
 from scheduled_tasks.executors.process.wire import Channel, Frame
 from scheduled_tasks.runtime import cancellation
-from scheduled_tasks.runtime.logs.run_log import RunLog
 
 #: The most that is read of the traceback of a dying child.
 MAX_TRACE_BYTES = 1 << 18
@@ -47,7 +46,6 @@ class ChildHandle:
     - ``deadline`` is the moment by which it must have begun its run, then the run's timeout.
     - ``overdue`` is the time, in seconds, in which it failed to begin, if it is killed for that.
     - ``escalation`` lists the moments at which it is terminated and killed.
-    - ``log`` receives what comes out of its ``pipes`` during a run.
     """
 
     pid: int
@@ -70,7 +68,6 @@ class ChildHandle:
     usage_at_start: Usage = field(default_factory=Usage)
     oom_kills_at_start: int = 0
     peak: int = 0
-    log: RunLog | None = None
 
     @property
     def claim(self) -> Frame:
@@ -97,7 +94,7 @@ class ChildHandle:
     def assign(self, run: Frame) -> None:
         """Send it a run, and measure what it uses before."""
         self.run, self.begun, self.returned, self.outcome = run, False, False, None
-        self.peak, self.log = 0, None
+        self.peak = 0
         if self.runs_made:
             operating_system.reset_peak_resident(self.pid)
         if not self.loading:

@@ -7,17 +7,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container
 
 from scheduled_tasks.executors.process import operating_system
 from scheduled_tasks.executors.process.fork_server.child_handle import ChildHandle, claim_of
+from scheduled_tasks.executors.process.fork_server.output_pipe import OutputPipe
 from scheduled_tasks.executors.process.memory import MEGABYTE
-from scheduled_tasks.executors.process.wire import Channel, Frame, message_body, unpacked
-from scheduled_tasks.runtime.clock import Clock
-from scheduled_tasks.runtime.logs.printed_output import LEVELS
-from scheduled_tasks.runtime.logs.run_log import RunLog
-from scheduled_tasks.runtime.messages import Message
-from scheduled_tasks.runtime.runs import Run
+from scheduled_tasks.executors.process.wire import Channel, Frame
 
 logger = logging.getLogger(__name__)
 
@@ -51,25 +47,24 @@ class RunReporter:
     def forward(self, child: ChildHandle, frame: Frame) -> None:
         self.worker.send({**frame, **child.claim})
 
-    def output(self, child: ChildHandle, stream: str, lines: Sequence[str]) -> None:
-        """Report lines that a child, or a process that it has started, has written."""
-        # No log of a run can take what a spare writes.
-        if child.run is None:
-            sys.stderr.writelines(f"{line}\n" for line in lines)
+    def output(self, child: ChildHandle, pipe: OutputPipe, data: bytes) -> None:
+        """Report what a child, or a process that it has started, has written."""
+        if not (data or pipe.omitted):
             return
-        if lines and child.log is None:
-            clock = Clock.at(child.run["clock"])
-            run = unpacked(Run, child.run["run"])
-            child.log = RunLog(run, ChildRecorder(self, child), clock.now)
-        if child.log is not None:
-            child.log.add_all(stream, LEVELS[stream], lines)
+        if child.run is None:
+            # No log of a run can take what a spare writes.
+            sys.stderr.write(data.decode("utf-8", "replace"))
+            return
+        frame = {"kind": "output", "stream": pipe.name, "body": data}
+        self.worker.send({**frame, "omitted": pipe.omitted, **child.claim})
+        pipe.awaited = False
 
     def flush_output(self, child: ChildHandle) -> None:
         """Report the rest of a run's output when the run has ended."""
         for pipe in child.pipes:
-            self.output(child, pipe.name, pipe.drain())
-        if child.log is not None:
-            child.log.close()
+            data = pipe.drain()
+            self.output(child, pipe, data)
+            pipe.begin_run()
 
     def ended(self, child: ChildHandle, *, peak: int, **facts: object) -> None:
         """Report how a run ended, as soon as no orphan is left."""
@@ -124,16 +119,3 @@ class RunReporter:
             )
             return False
         return True
-
-
-class ChildRecorder:
-    """Records what the server itself has to add to the log of a child's run."""
-
-    def __init__(self, reporter: RunReporter, child: ChildHandle) -> None:
-        self.reporter = reporter
-        self.child = child
-
-    def send(self, message: Message) -> None:
-        self.reporter.forward(self.child, {"kind": "message", "body": message_body(message)})
-
-    confirm = send

@@ -75,10 +75,15 @@ class Selector:
             return
         on_frames = partial(self.on_child, child)
         self.selector.register(child.channel, selectors.EVENT_READ, on_frames)
+        self.watch_pipes(child)
+
+    def watch_pipes(self, child: ChildHandle) -> None:
+        """Watch the pipes of a child that are awaited, unless children are paused."""
         for pipe in child.pipes:
-            if pipe.open:
+            if pipe.open and pipe.awaited and not self.paused:
                 on_output = partial(self.on_output, child, pipe)
-                self.selector.register(pipe, selectors.EVENT_READ, on_output)
+                with suppress(KeyError):  # it is watched already
+                    self.selector.register(pipe, selectors.EVENT_READ, on_output)
 
     def unwatch(self, child: ChildHandle) -> None:
         sources: tuple[Channel | OutputPipe, ...] = (child.channel, *child.pipes)

@@ -121,6 +121,8 @@ class ForkServer:
                     )  # the echo shows that this server does not hang
                 case "answer":
                     self.forward_answer(frame)
+                case "output_read":
+                    self.resume_output(frame)
                 case "cancel":
                     self.cancel(claim_of(frame), frame["reason"])
                 case "abandon":
@@ -145,6 +147,15 @@ class ForkServer:
                 self.protocol.answer(child, frame)
                 if not (frame["accepted"] or child.stop_cause):
                     stop_run(child, "refused", grace=self.options.grace)
+
+    def resume_output(self, frame: Frame) -> None:
+        """Read on what a run writes: the worker has read what was sent of it."""
+        claim = claim_of(frame)
+        for child in self.children.values():
+            if child.claim == claim:
+                pipe = next(pipe for pipe in child.pipes if pipe.name == frame["stream"])
+                pipe.awaited, pipe.full = True, frame["full"]
+                self.selector.watch_pipes(child)
 
     # Runs and the children that make them.
 
@@ -211,8 +222,8 @@ class ForkServer:
 
     def receive_output(self, child: ChildHandle, pipe: OutputPipe) -> None:
         """Report what a child writes below Python."""
-        self.reporter.output(child, pipe.name, pipe.read())
-        if not pipe.open:
+        self.reporter.output(child, pipe, pipe.read())
+        if not (pipe.open and pipe.awaited):
             self.selector.remove(pipe)
 
     def handle_outcome(self, child: ChildHandle) -> None:
@@ -232,6 +243,7 @@ class ForkServer:
         self.reporter.flush_output(child)
         self.reporter.ended(child, peak=child.peak_of(child.peak_resident()))
         child.run, child.escalation = None, []
+        self.selector.watch_pipes(child)
         self.spares.append(child)
 
     # Ending what has to end.

@@ -1,4 +1,4 @@
-"""The whole log of an execution as a text file."""
+"""What the page of an execution shows a part of, as text files: the log, and long values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 
+from scheduled_tasks.admin.text_files import text_file, whole_json
 from scheduled_tasks.models import Execution, ExecutionLog
 
+JSON_PARTS = ("payload", "checkpoint", "result")
+TEXT_PARTS = ("error", "traceback")
 #: Lines per query.
 BATCH_SIZE = 1_000
 #: What would begin a new line, move a terminal's cursor, or show text in another order.
@@ -21,35 +24,42 @@ CONTROLS = re.compile(
 )
 
 
-class LogDownload(admin.ModelAdmin):
-    """An admin with a URL for the log of each execution."""
+class ExecutionDownloads(admin.ModelAdmin):
+    """An admin with URLs for the log and the long values of each execution."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.log_view)
-        own = path("<int:pk>/log/", view, name="scheduled_tasks_execution_log")
-        return [own, *super().get_urls()]
+        view, name = self.admin_site.admin_view, "scheduled_tasks_execution"
+        return [
+            path("<int:pk>/log/", view(self.log_view), name=f"{name}_log"),
+            path("<int:pk>/<str:part>.txt", view(self.download_view), name=f"{name}_download"),
+            *super().get_urls(),
+        ]
 
     def log_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """Return the log. Raise Http404, or PermissionDenied without permission to view."""
+        execution = self.viewed(request, pk)
+        # Streamed, because MAX_LOG_LINES of full length are a hundred megabytes.
+        return text_file(text_batches(execution), f"execution-{execution.pk}.log")
+
+    def download_view(self, request: HttpRequest, pk: int, part: str) -> StreamingHttpResponse:
+        """Return a long value without secrets, under the conditions of the log."""
+        execution = self.viewed(request, pk)
+        if part in JSON_PARTS:
+            text = whole_json(getattr(execution, part))
+        elif part in TEXT_PARTS:
+            text = getattr(execution, part)
+        else:
+            raise Http404
+        return text_file([text], f"execution-{execution.pk}-{part}.txt")
+
+    def viewed(self, request: HttpRequest, pk: int) -> Execution:
+        """Return an execution that the user may view. Raise Http404 or PermissionDenied."""
         execution: Execution | None = self.get_object(request, str(pk))
         if execution is None:
             raise Http404
         if not self.has_view_permission(request, execution):
             raise PermissionDenied
-        return log_response(execution)
-
-
-def log_response(execution: Execution) -> StreamingHttpResponse:
-    name = f"execution-{execution.pk}.log"
-    # Streamed, because MAX_LOG_LINES of full length are a hundred megabytes.
-    return StreamingHttpResponse(
-        text_batches(execution),
-        content_type="text/plain; charset=utf-8",
-        headers={
-            "Content-Disposition": f'inline; filename="{name}"',
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+        return execution
 
 
 def text_batches(execution: Execution) -> Iterator[str]:
