@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,8 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.schedules import Interval
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 #: The columns of a task that do not belong to its definition.
 NOT_DEFINED = ("id", "declared", "created_at", "updated_at")
@@ -72,7 +75,8 @@ class Edit:
     """One edit of a task.
 
     ``is_new`` says that there is no row yet, ``anchor_given`` that the caller has set the start of
-    an interval. ``fired`` holds what was decided of slots that had come before.
+    an interval. ``fired`` holds what was decided of slots that had come before. ``is_over`` says
+    that a new schedule has no slot to come.
     """
 
     task: Task
@@ -82,6 +86,7 @@ class Edit:
     is_new: bool = False
     anchor_given: bool = False
     fired: list[Fired] = field(default_factory=list)
+    is_over: bool = False
 
     def save(self, write: Callable[[], None], update_fields: frozenset[str] | None) -> None:
         """Write the definition with the clock, the queue and the record that follow from it.
@@ -110,6 +115,9 @@ class Edit:
                 withdraw(state, self.now, reason=DISABLED, using=self.using)
             self.record(before, differences)
             self.set_clock(differences)
+        scheduled = "schedule" in differences and self.task.schedule and self.task.enabled
+        state = self.task.state
+        self.is_over = bool(scheduled) and not (state.next_run_at or state.parked_at)
         # Workers sleep until what was the next slot when they looked.
         wake_workers(self.using)
 
@@ -130,6 +138,13 @@ class Edit:
         """Log what was decided, once that is committed."""
         for item in self.fired:
             item.log()
+        if self.is_over:
+            # Not refused: code that registers a task at each start must not fail one day later.
+            logger.warning(
+                "task=%s will not run by itself: %r has no slot after now",
+                self.task.name,
+                self.task.schedule,
+            )
 
     def lock(self) -> tuple[TaskState | None, Task | None]:
         """Lock the state, the first row to lock in every transaction of the engine.

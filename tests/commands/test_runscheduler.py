@@ -94,12 +94,12 @@ def test_the_worker_row_records_the_options(command: Command) -> None:
         *([f"--shutdown-timeout={value}"] for value in ("-1", "-0.1", "x", "", "nan", "inf")),
         *([f"--max-executions={value}"] for value in ("0", "-1", "1.5", "x", "nan", "9" * 20)),
         *([f"--max-age={value}"] for value in ("0", "-1", "x", "nan", "inf", "1h")),
-        *(["--queues", value] for value in ("", ",", " , ,")),
-        ["--worker-name", "x" * 201],
+        *(["--queues", value] for value in ("", ",", " , ,", "a\udcff")),
+        *(["--worker-name", value] for value in ("x" * 201, "a\udcff")),
         ["--nonsense"],
         ["extra"],
     ],
-    ids=lambda options: " ".join(options)[:30],
+    ids=lambda options: ascii(" ".join(options))[:30],
 )
 def test_options_out_of_range_are_refused_by_name(command: Command, options: list[str]) -> None:
     ran = command("runscheduler", "--once", *options)

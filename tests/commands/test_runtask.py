@@ -148,7 +148,7 @@ def test_a_given_payload_replaces_the_tasks_own(command: Command) -> None:
         ('{"days": {"$date": 1}}', "days"),
         ('{"days": "a\\u0000\\ud800"}', "days"),
         ('{"days": ' + "[" * 300 + "]" * 300 + "}", "nested more than 100 levels deep"),
-        ('{"\\ud800": 1}', "unknown argument"),
+        ('{"\\ud800": 1}', "must name its arguments with text"),
     ],
     ids=lambda value: value[:20],
 )

@@ -187,6 +187,19 @@ def test_a_name_of_an_unseen_task_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert Task.objects.count() == 1
 
 
+def test_a_moment_that_has_passed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """It is not refused: what registers a task at each start must not fail the day after."""
+    for _again in range(2):
+        task = register_task("one", "cleanup", "at 2020-01-01 09:00")
+        assert task.state.next_run_at is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "task=one will not run by itself: 'at 2020-01-01 09:00' has no slot after now"
+    ]
+    change_task("one", schedule="at 2090-01-01 09:00")
+    change_task("one", category="x")
+    assert len(caplog.records) == 1
+
+
 def test_whoever_asks_is_recorded() -> None:
     register_task("one", "cleanup", "0 2 * * *")
     assert run_task_now("one", by="user:ada").triggered_by == "user:ada"

@@ -13,7 +13,7 @@ from django import forms
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.handlers.payloads.custom_form import check_custom_form, clean_given
 from scheduled_tasks.handlers.payloads.hidden_secrets import REFUSED, has_secrets
-from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
+from scheduled_tasks.handlers.payloads.json_values import flaw, is_storable, type_name
 from scheduled_tasks.handlers.payloads.payload_form import PayloadForm
 from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, read_signature
 
@@ -218,7 +218,7 @@ def refuse_non_object(payload: Any) -> None:
         raise InvalidPayload(
             {"payload": [f"must be an object of arguments, not {type_name(payload)}."]}
         )
-    strange = [key for key in payload if not isinstance(key, str)]
+    strange = [key for key in payload if not (isinstance(key, str) and is_storable(key))]
     if strange:
         raise InvalidPayload(
             {"payload": [f"must name its arguments with text, not with {strange[0]!r}."]}

@@ -18,6 +18,7 @@ from scheduled_tasks.management.console import log_to_console, not_negative, pos
 from scheduled_tasks.management.reloading import Reloader, works_here
 from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
 from scheduled_tasks.models import Worker
+from scheduled_tasks.models.storable import MAX_TEXT_LENGTH, flaw_of_text
 from scheduled_tasks.worker.engine import WorkerLostError
 from scheduled_tasks.worker.scheduler import Scheduler
 
@@ -126,13 +127,18 @@ def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
 
 
 def queue_names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in storable(text).split(",") if name.strip()]
     if not names:
         raise argparse.ArgumentTypeError("must name at least one queue, or be left out for all")
     return names
 
 
 def worker_label(text: str) -> str:
-    if len(text) > MAX_LABEL_LENGTH:
-        raise argparse.ArgumentTypeError(f"must have at most {MAX_LABEL_LENGTH} characters")
+    return storable(text, MAX_LABEL_LENGTH)
+
+
+def storable(text: str, limit: int = MAX_TEXT_LENGTH) -> str:
+    """Return a text that every database can hold. Raise ArgumentTypeError for another."""
+    if said := flaw_of_text(text, limit):
+        raise argparse.ArgumentTypeError(said)
     return text
