@@ -23,6 +23,7 @@ from scheduled_tasks.admin.query_string import (
     problem_of,
     was_refused,
 )
+from scheduled_tasks.admin.typed_times import MomentWidget, typed_zone
 
 
 class StyledAdmin(admin.ModelAdmin):
@@ -33,6 +34,12 @@ class StyledAdmin(admin.ModelAdmin):
 
         css = {"all": ("scheduled_tasks/admin.css",)}
         js = ("scheduled_tasks/local_times.js",)
+
+    formfield_overrides: ClassVar[Any] = {models.DateTimeField: {"widget": MomentWidget}}
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        with typed_zone(request):
+            return super().changeform_view(request, *args, **options)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list under the name of its rows, not as "Select … to change".
@@ -46,7 +53,8 @@ class StyledAdmin(admin.ModelAdmin):
             refused = _("This list has no such filter, value or page. All rows are shown.")
             self.message_user(request, refused, messages.WARNING)
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
-        return super().changelist_view(request, context)
+        with typed_zone(request):
+            return super().changelist_view(request, context)
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Allow what the filters of the list offer; Django would allow every column."""

@@ -8,6 +8,7 @@ from itertools import islice
 from django.contrib import admin
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -16,9 +17,10 @@ from scheduled_tasks.admin import display
 from scheduled_tasks.admin.base import StyledAdmin
 from scheduled_tasks.admin.links import url
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.exceptions import ScheduledTasksError
+from scheduled_tasks.exceptions import InvalidSchedule, ScheduledTasksError
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.task import MICROSECOND
+from scheduled_tasks.schedules import Interval
 
 MAX_NEXT_RUNS = 5
 #: Consecutive failures from which on the list shows their number.
@@ -30,8 +32,19 @@ class TaskColumns(StyledAdmin):
 
     @admin.display(description=_("schedule"), ordering="schedule")
     def schedule_in_english(self, task: Task) -> str:
-        """Return the schedule in English, with its text as a tooltip."""
-        return format_html('<span title="{}">{}</span>', task.schedule, task.describe_schedule())
+        """Return the schedule in English, with its text as a tooltip and its time zone.
+
+        The time zone is hidden where it is that of the times on the page. The script compares it
+        with that of the browser.
+        """
+        text = task.describe_schedule()
+        shown = format_html('<span title="{}">{}</span>', task.schedule, text)
+        # The text names a time zone that is not the project's.
+        if not (name := zone_of_schedule(task)) or name in text:
+            return shown
+        hidden = mark_safe(" hidden") if name == timezone.get_current_timezone_name() else ""
+        span = '{} <span class="st-schedule-zone" data-zone="{}"{}>{}</span>'
+        return format_html(span, shown, name, hidden, name)
 
     @admin.display(description=_("next run"), ordering="state__next_run_at")
     def next_run(self, task: Task) -> str:
@@ -145,6 +158,15 @@ class TaskColumns(StyledAdmin):
 
     def whole_url(self, task: Task, part: str) -> str:
         return url(self.admin_site, "task_download", task.pk, part)
+
+
+def zone_of_schedule(task: Task) -> str:
+    """Return the time zone that the schedule is read in, "" for intervals and for none."""
+    try:
+        schedule = task.parse_schedule()
+    except InvalidSchedule:
+        return ""
+    return "" if schedule is None or isinstance(schedule, Interval) else task.timezone
 
 
 def pause_end(task: Task, now: datetime) -> datetime | None:

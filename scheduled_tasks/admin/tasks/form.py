@@ -112,8 +112,10 @@ class TaskForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         """Keep unchanged times exactly as they are: the form has no fractions of a second."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        for name in {"anchor", *Policies.MOMENTS}.intersection(cleaned):
+        for name in {"anchor", *Policies.MOMENTS}.intersection(self.fields):
             if name not in self.changed_data:
+                # Nor does it tell the hours apart that a clock shows twice.
+                self.errors.pop(name, None)
                 cleaned[name] = getattr(self.instance, name)
         self.refuse_past_moment(cleaned)
         return cleaned

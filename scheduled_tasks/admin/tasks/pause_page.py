@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.selection import SELECTED, as_text, names_of
+from scheduled_tasks.admin.typed_times import MomentWidget
 from scheduled_tasks.admin.validators import validate_future
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import refuse_unshowable
@@ -30,7 +31,7 @@ class PauseTasksForm(forms.Form):
 
     paused_until = forms.SplitDateTimeField(
         label=_("Until"),
-        widget=AdminSplitDateTime,
+        widget=MomentWidget,
         validators=[refuse_unshowable, validate_future],
         help_text=_("Scheduled runs before this time are skipped."),
     )

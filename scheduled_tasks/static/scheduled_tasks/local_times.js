@@ -43,6 +43,44 @@
     note.hidden = false;
   };
 
+  // The name that this browser has for a time zone, or the name itself.
+  const canonical = (name) => {
+    try {
+      return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone;
+    } catch {
+      return name;
+    }
+  };
+
+  // A schedule names its time zone where the times next to it are in another one.
+  const showScheduleZones = (zone) => {
+    for (const element of document.querySelectorAll(".st-schedule-zone")) {
+      element.hidden = canonical(element.dataset.zone) === zone;
+    }
+  };
+
+  // What is typed is read in the time zone that stands next to it.
+  const localizeInputs = (zone) => {
+    for (const element of document.querySelectorAll(".st-typed")) {
+      element.querySelector(".st-typed-zone").textContent = zone;
+      const { instant, zoneField } = element.dataset;
+      const inputs = [element.querySelector(".vDateField"), element.querySelector(".vTimeField")];
+      // Not what the browser has restored after the user went back.
+      if (instant && inputs.every((input) => input.value === input.defaultValue)) {
+        const parts = dateTimeFormat.format(new Date(instant)).split(" ");
+        inputs.forEach((input, index) => { input.value = parts[index]; });
+      }
+      const { form } = inputs[0];
+      if (!form.elements.namedItem(zoneField)) {
+        const field = document.createElement("input");
+        Object.assign(field, { type: "hidden", name: zoneField, value: zone });
+        form.append(field);
+      }
+      // So Django's "Now" is now in that zone, and its note about the server's zone is gone.
+      document.body.dataset.adminUtcOffset = String(new Date().getTimezoneOffset() * -60);
+    }
+  };
+
   const showRelative = () => {
     for (const element of document.querySelectorAll(".st-moment")) {
       const text = relative(new Date(element.querySelector("time").dateTime));
@@ -55,6 +93,9 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     const note = document.querySelector(".st-zone");
+    const zone = dateTimeFormat.resolvedOptions().timeZone;
+    showScheduleZones(zone);
+    localizeInputs(zone);
     showAbsolute(note);
     showRelative();
     setInterval(showRelative, 1000);
