@@ -221,10 +221,12 @@ class Edit:
         A parked task that can run again is unparked.
         """
         state = self.task.state
+        changed = set(self.task.CLOCK_FIELDS).intersection(differences)
         # A task that code no longer declares is taken back by the sync.
         if state.parked_at and state.parked_reason != UNDECLARED and not self.task.problem():
+            state.resume_at = None if changed else state.resume_at
             unpark(state, self.now, using=self.using, by=self.by)
-        elif set(self.task.CLOCK_FIELDS).intersection(differences):
+        elif changed:
             restart_clock(state, self.now, using=self.using)
 
     def record(self, before: Task | None, differences: dict[str, tuple[Any, Any]]) -> None:

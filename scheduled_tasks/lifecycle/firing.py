@@ -57,16 +57,19 @@ def fire_and_claim(
     now: datetime,
     *,
     limit: int,
+    handlers: Collection[str] | None = None,
     before_commit: Callable[[], None] | None = None,
 ) -> tuple[int, list[Run]]:
     """Fire, and claim what a worker has capacity for in the same transaction.
 
     Return how many slots were decided, and the attempts that were claimed: none while anything
-    else waits for that worker, since that may have to run first.
+    else waits for that worker, since that may have to run first. Only slots of tasks with these
+    ``handlers`` are decided, by default of all tasks.
     """
-    fired, claimed = fire_due(
-        capacity, now, limit=limit, before_commit=before_commit, using=write_alias()
-    )
+    due = {"now": now, "limit": limit}
+    if handlers is not None:
+        due["handlers"] = list(handlers)
+    fired, claimed = fire_due(capacity, due, before_commit=before_commit, using=write_alias())
     for item in fired:
         item.log()
     return sum(len(item.decision.verdicts) for item in fired), claimed
@@ -75,36 +78,43 @@ def fire_and_claim(
 @transactional
 def fire_due(
     capacity: Capacity | None,
-    now: datetime,
+    due: Mapping[str, Any],
     *,
-    limit: int,
     before_commit: Callable[[], None] | None,
     using: str,
 ) -> tuple[list[Fired], list[Run]]:
-    decided = decide_slots(lock_due(now, limit=limit, using=using), now, capacity, using=using)
+    decided = decide_slots(lock_due(due, using=using), due["now"], capacity, using=using)
     # Everything else is done by now: when the slot comes, only the COMMIT is left.
     if before_commit:
         before_commit()
     return decided
 
 
-def lock_due(now: datetime, *, limit: int, using: str) -> list[TaskState]:
+def lock_due(due: Mapping[str, Any], *, using: str) -> list[TaskState]:
     """Lock the states longest due, and their tasks; skip what other transactions hold of either.
 
     So several workers fire side by side. Return them in ascending id. They are not locked in that
     order: what is skipped is not waited for.
     """
-    due = DUE_STATES.rows(TaskState.objects.using(using), now=now, limit=limit)
-    return sorted(due, key=lambda state: state.pk)
+    states = DUE_STATES.rows(TaskState.objects.using(using), **due)
+    return sorted(states, key=lambda state: state.pk)
 
 
-def due_states(everything: TaskStateQuerySet, now: datetime, *, limit: int) -> TaskStateQuerySet:
+def due_states(
+    everything: TaskStateQuerySet,
+    now: datetime,
+    *,
+    limit: int,
+    handlers: Collection[str] | None = None,
+) -> TaskStateQuerySet:
     """Return a query that locks the states longest due, and reads what deciding slots needs.
 
     Their tasks are locked, too: an execution cannot be inserted while another transaction holds
     its task.
     """
     due = everything.due(now).select_related("task").only(*TaskState.READ_TO_FIRE)
+    if handlers is not None:
+        due = due.handled_by(handlers)
     return due.locked(skip=True, also=["task"]).order_by("next_run_at")[:limit]
 
 
@@ -358,5 +368,5 @@ def advance(moves: Mapping[TaskState, datetime | None], *, using: str) -> int:
     return update_each(TaskState, changes, using=using)
 
 
-DUE_STATES = CompiledQuery(due_states, "now")
+DUE_STATES = CompiledQuery(due_states, "now", "handlers")
 UNFINISHED_OF = CompiledQuery(unfinished_of, "tasks")

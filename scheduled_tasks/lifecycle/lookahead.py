@@ -22,7 +22,7 @@ def next_work_times(capacity: Capacity) -> tuple[datetime | None, datetime | Non
     """
     using = write_alias()
     return first_values(
-        NEXT_DUE.bind(TaskState.objects.using(using)),
+        NEXT_DUE.bind(TaskState.objects.using(using), handlers=list(capacity.handlers)),
         NEXT_WAITING.bind(Execution.objects.using(using), **capacity.serves),
     )
 
@@ -42,10 +42,12 @@ def past_held_back(
     return NEXT_WAITING.bind(everything, **capacity.serves, **past).first
 
 
-def next_due(everything: TaskStateQuerySet) -> models.QuerySet[TaskState, datetime | None]:
-    """Return a query for the earliest coming slot of all tasks."""
-    coming = everything.filter(next_run_at__isnull=False).order_by("next_run_at")
-    return coming.values_list("next_run_at", flat=True)[:1]
+def next_due(
+    everything: TaskStateQuerySet, *, handlers: Collection[str]
+) -> models.QuerySet[TaskState, datetime | None]:
+    """Return a query for the earliest coming slot of the tasks of these handlers."""
+    coming = everything.handled_by(handlers).filter(next_run_at__isnull=False)
+    return coming.order_by("next_run_at").values_list("next_run_at", flat=True)[:1]
 
 
 def next_waiting(
@@ -69,5 +71,5 @@ def next_waiting(
     return free.order_by("run_after").values_list("run_after", flat=True)[:1]
 
 
-NEXT_DUE = CompiledQuery(next_due)
+NEXT_DUE = CompiledQuery(next_due, "handlers")
 NEXT_WAITING = CompiledQuery(next_waiting, "handlers", "free_at")

@@ -289,6 +289,7 @@ class Migration(migrations.Migration):
                 ('probation_seconds', models.PositiveIntegerField(null=True, verbose_name='probation in seconds')),
                 ('parked_at', models.DateTimeField(null=True, verbose_name='parked at')),
                 ('parked_reason', models.TextField(blank=True, verbose_name='reason for parking')),
+                ('resume_at', models.DateTimeField(null=True, verbose_name='resume at')),
             ],
             options={
                 'verbose_name': 'task state',

@@ -22,6 +22,10 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Keep the tasks with a slot that has come."""
         return self.filter(next_run_at__lte=now)
 
+    def handled_by(self, handlers: Collection[str]) -> TaskStateQuerySet:
+        """Keep the tasks of these handlers."""
+        return self.filter(AnyOf("task__handler", handlers))
+
     def stopped(self, now: datetime) -> models.QuerySet[TaskState, int]:
         """Return the ids of tasks that may fire and have no clock, although slots may come."""
         over = models.Q(task__ends_at__lte=now)
@@ -69,6 +73,8 @@ class TaskState(models.Model):
     probation_seconds = models.PositiveIntegerField(_("probation in seconds"), null=True)
     parked_at = models.DateTimeField(_("parked at"), null=True)
     parked_reason = models.TextField(_("reason for parking"), blank=True)
+    # Where the clock stood when no worker knew the handler: it goes on from there.
+    resume_at = models.DateTimeField(_("resume at"), null=True)
 
     objects = TaskStateQuerySet.as_manager()
 

@@ -241,6 +241,8 @@ class Engine:
             self.capacity if claims else None,
             now,
             limit=app_settings.BATCH_SIZE,
+            # Slots of a handler that only newer code knows wait for a worker with that code.
+            handlers=self.worker.handlers,
             before_commit=before_commit,
         )
         self.start_all(claimed)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
+from django.db.models import Exists, OuterRef
+
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import reaping
-from scheduled_tasks.lifecycle.parking import park, restart_clock
-from scheduled_tasks.models import Lock, OnceKey, TaskState, Worker
+from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
+from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.worker.announcements import announce_end
@@ -58,6 +60,7 @@ class Maintenance:
         if self.mark_lost_workers() or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
             self.reap(now)
+            self.unpark_known(now)
             self.park_orphans(now)
             self.restart_clocks(now)
             self.prune(now)
@@ -98,16 +101,25 @@ class Maintenance:
     def park_orphans(self, now: datetime) -> None:
         """Park tasks whose handler no worker has known for HANDLER_GRACE seconds.
 
-        The grace is for rolling deploys, where old workers do not know the new handlers.
+        The grace is for rolling deploys, where old workers do not know the new handlers. It counts
+        from when the task came to be, or was changed.
         """
         since = now - timedelta(seconds=app_settings.HANDLER_GRACE)
         # Workers that have stopped count, too, until the grace is over.
         lately = Worker.objects.on_primary().filter(heartbeat_at__gte=since)
         known = set(registry.handlers).union(*lately.values_list("handlers", flat=True))
         due = TaskState.objects.on_primary().filter(next_run_at__isnull=False)
-        orphans = due.exclude(task__handler__in=known).values_list("pk", flat=True)
-        if ids := list(orphans):
+        changed = TaskChange.objects.filter(task=OuterRef("pk"), changed_at__gt=since)
+        orphans = due.exclude(task__handler__in=known).exclude(Exists(changed))
+        if ids := list(orphans.values_list("pk", flat=True)):
             park_unknown(ids, known, now)
+
+    def unpark_known(self, now: datetime) -> None:
+        """Unpark tasks that were parked because no worker knew their handler, as this one does."""
+        parked = TaskState.objects.on_primary().filter(resume_at__isnull=False)
+        known = parked.filter(task__handler__in=registry.handlers)
+        if ids := list(known.values_list("pk", flat=True)):
+            unpark_all(ids, now)
 
     def restart_clocks(self, now: datetime) -> None:
         """Restart the clocks of tasks that ``QuerySet.update()`` or SQL has enabled."""
@@ -131,7 +143,16 @@ def park_unknown(ids: list[int], known: set[str], now: datetime, *, using: str =
             continue  # parked or changed since it was selected
         reason = f"No worker knows the handler {state.task.handler!r}."
         logger.error("parked task=%s: %s", state.task, reason)
-        park(state, reason, now, using=using)
+        park(state, reason, now, using=using, resume_at=state.next_run_at)
+
+
+@transactional
+def unpark_all(ids: list[int], now: datetime, *, using: str = "") -> None:
+    """Unpark these tasks, except those that are locked or have changed meanwhile."""
+    for state in TaskState.objects.using(using).lock_tasks(ids, skip=True).values():
+        if state.resume_at is not None and state.task.handler in registry.handlers:
+            logger.info("unparked task=%s: this worker knows its handler", state.task)
+            unpark(state, now, using=using)
 
 
 def has_passed(seconds: float, since: datetime | None, now: datetime) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
-from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.models import Execution, Task, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import MAX_TRIES, in_transaction
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.runtime.clock import Clock
@@ -308,6 +308,7 @@ def test_orphaned_tasks_are_parked_unless_locked(
 ) -> None:
     held, free = (make_task(name, NOTHING, "every 5 minutes") for name in ("held", "free"))
     Task.objects.update(handler="jobs.gone")
+    TaskChange.objects.all().delete()
     house = scheduler().engine.maintenance
     with elsewhere() as other, transaction.atomic():
         TaskState.objects.lock_tasks([held.pk])

@@ -1,0 +1,79 @@
+"""Slots of handlers that no worker knows yet, as in a rolling deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.models import Execution, Task, TaskChange
+from scheduled_tasks.worker.scheduler import Scheduler
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+MINUTE = timedelta(minutes=1)
+Make = Callable[..., Task]
+MakeScheduler = Callable[..., Scheduler]
+
+
+@pytest.fixture
+def of_next_release(make_task: Make, now: datetime) -> Task:
+    """Return a task that a deploy has just made, whose handler no worker knows yet."""
+    task = make_task("new", "jobs.nothing", "every 5 minutes")
+    Task.objects.filter(pk=task.pk).update(handler="jobs.of_the_next_release")
+    TaskChange.objects.update(changed_at=now)
+    return task
+
+
+def release(registry: HandlerRegistry) -> None:
+    """Let the workers that start from now on know the handler."""
+
+    def of_the_next_release() -> None:
+        """Do nothing."""
+
+    registry.register(of_the_next_release, name="jobs.of_the_next_release")
+
+
+def decided(task: Task) -> list[tuple[str, int]]:
+    rows = Execution.objects.filter(task=task).order_by("slot")
+    return list(rows.values_list("status", "slots"))
+
+
+@pytest.mark.parametrize("minutes", [8, 32])
+def test_slots_wait_for_a_worker_with_their_handler(
+    minutes: int,
+    of_next_release: Task,
+    scheduler: MakeScheduler,
+    registry: HandlerRegistry,
+    now: datetime,
+) -> None:
+    old = scheduler()
+    for minute in range(minutes):
+        old.tick(now + minute * MINUTE)
+    state = of_next_release.state
+    state.refresh_from_db()
+    assert bool(state.parked_at) == (minutes > 10), "the grace counts from when the task was made"
+    assert decided(of_next_release) == []
+    release(registry)
+    scheduler().tick(now + minutes * MINUTE)
+    state.refresh_from_db()
+    assert (state.parked_at, state.resume_at) == (None, None)
+    slots = minutes // 5
+    missed = [("missed", slots - 1)] if slots > 1 else []
+    assert decided(of_next_release) == [*missed, ("success", 1)]
+
+
+def test_an_edit_forgets_where_a_parked_clock_stood(
+    of_next_release: Task, scheduler: MakeScheduler, registry: HandlerRegistry, now: datetime
+) -> None:
+    scheduler().tick(now + 11 * MINUTE)
+    of_next_release.refresh_from_db()
+    of_next_release.schedule = "every 7 minutes"
+    of_next_release.save(now=now + 12 * MINUTE)
+    release(registry)
+    scheduler().tick(now + 13 * MINUTE)
+    assert decided(of_next_release) == []
+    scheduler().tick(now + 19 * MINUTE)
+    assert decided(of_next_release) == [("success", 1)]
