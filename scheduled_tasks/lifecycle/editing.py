@@ -98,8 +98,6 @@ class Edit:
             raise UnknownTask(f"The task {self.task.name!r} was deleted meanwhile.")
         if before and update_fields is not None:
             self.copy_others(before, update_fields)
-        # Shown to everyone, and copied into the rows that cover slots.
-        self.task.pause_reason = redacted_text(self.task.pause_reason, limit=MAX_REASON_LENGTH)
         self.set_anchor(before)
         differences = self.differences(before)
         if before and differences:
