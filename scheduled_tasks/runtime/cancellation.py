@@ -25,7 +25,9 @@ class Cancellation:
     receives it only if a signal wakes it. An ``async`` handler is cancelled at its next ``await``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look_for_request: Callable[[], object] = lambda: None) -> None:
+        #: Calls ``accept`` if the run has been asked to stop, but no signal has told it.
+        self.look_for_request = look_for_request
         self.error: type[RunInterrupted] | None = None
         self.reason = ""
         # Re-entrant: a signal may arrive while the thread that it interrupts holds it.
@@ -70,6 +72,12 @@ class Cancellation:
                 self._raised_from_afar = True
                 # It raises a class: the reason is read from here when the run has ended.
                 raise_in(self._thread, self.error)
+
+    def accept(self, error: type[RunInterrupted], reason: str) -> None:
+        """Record that the run has to stop, and raise nothing. The first reason is kept."""
+        with self._lock:
+            if self.error is None and not self._ended:
+                self.error, self.reason = error, reason
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function that may be interrupted. Nothing is interrupted after it has returned."""

@@ -112,6 +112,8 @@ class TaskContext:
 
         A loop that checks it can end cleanly; otherwise an exception interrupts the handler.
         """
+        if not self.cancellation.requested:
+            self.cancellation.look_for_request()
         return self.cancellation.requested
 
     @overload

@@ -39,6 +39,16 @@ def test_a_handler_of_sigterm_ends_when_cancelled(hand: Hand) -> None:
     assert is_cancelled(raised, error="ValueError: not in the mood")
 
 
+def test_the_context_knows_of_a_stop_without_signals(hand: Hand) -> None:
+    outcome = hand.run("loop_until_cancelled", timeout=0.2)
+    assert (outcome.error, outcome.result) == ("Timed out after 0.2 s.", "stopped")
+    assert outcome.duration_ms < LONG_GRACE * 1000
+    number = hand.start("loop_until_cancelled")
+    hand.wait(lambda: number in hand.executor._begun)
+    hand.cancel(number)
+    assert hand.outcome_of(number).result == "stopped"
+
+
 def test_a_run_ending_itself_when_stopped_is_returned(hand: Hand) -> None:
     number = hand.start("loop_until_terminated", raises=True)
     hand.wait(lambda: hand.executor._begun)

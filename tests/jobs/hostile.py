@@ -98,6 +98,15 @@ def loop_until_terminated(*, raises: bool = False) -> str:
     return "stopped"
 
 
+@scheduled_task
+def loop_until_cancelled(context: TaskContext) -> str:
+    """Ignore SIGTERM, and look whether to stop."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while not context.cancelled:
+        time.sleep(0.01)
+    return "stopped"
+
+
 def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

@@ -142,7 +142,7 @@ class ChildProcess:
         """Make one run, of its handler or of ``call``, and send how it ended."""
         run = unpacked(Run, frame["run"])
         self._stop_request = None
-        self._cancellation = Cancellation()
+        self._cancellation = Cancellation(self.accept_stop_request)
         self._reasons = {
             TIMEOUT: (TimeLimitExceeded, timeout_reason(run) if run.timeout else ""),
             REFUSED: (LeaseLost, LEASE_LOST),
@@ -197,11 +197,22 @@ class ChildProcess:
 
     def check_stop_request(self) -> None:
         """Interrupt the handler if the server has requested it; again at each call."""
-        with suppress(BlockingIOError):
-            if code := os.read(self.stop_pipe, 1):
-                self._stop_request = self._reasons.get(code)
+        self.read_stop_request()
         if self._stop_request is not None:
             self._cancellation.request(*self._stop_request)
+
+    def accept_stop_request(self) -> None:
+        """Learn of a request whose signal the handler ignores, or handles itself."""
+        # A process that the handler has forked shares the pipe; between runs it is for the next.
+        if os.getpid() == self.pid and self._reasons:
+            self.read_stop_request()
+            if self._stop_request is not None:
+                self._cancellation.accept(*self._stop_request)
+
+    def read_stop_request(self) -> None:
+        with suppress(OSError):  # there is nothing, or the handler has closed it
+            if code := os.read(self.stop_pipe, 1):
+                self._stop_request = self._reasons.get(code)
 
     def send(self, frame: Mapping[str, Any]) -> None:
         """Send a whole frame, even if the handler is interrupted meanwhile."""
