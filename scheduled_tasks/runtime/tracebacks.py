@@ -67,13 +67,15 @@ class Formatter:
             yield from self._group(error.exceptions)
 
     def _group(self, errors: tuple[BaseException, ...]) -> Iterator[str]:
-        for number, error in enumerate(errors[:MAX_GROUP], start=1):
-            yield f"  +---------------- {number} ----------------\n"
-            yield indent("".join(self.chain(error, error.__traceback__)), "  | ", lambda _: True)
+        shown = 0
+        for error in errors[:MAX_GROUP]:
             if self._left <= 0:
                 break
-        if more := len(errors) - MAX_GROUP:
-            yield f"  +---------------- and {more} more\n" if more > 0 else ""
+            shown += 1
+            yield f"  +---------------- {shown} ----------------\n"
+            yield indent("".join(self.chain(error, error.__traceback__)), "  | ", lambda _: True)
+        if shown < len(errors):
+            yield f"  +---------------- and {len(errors) - shown} more\n"
 
 
 def led_to(error: BaseException) -> tuple[list[tuple[BaseException, str]], int]:
