@@ -72,6 +72,8 @@ class Capacity:
     #: Whether a claim has just seen that all that is due is held back, so that a slot overtakes
     #: nothing.
     past_held_back: bool = False
+    #: Whether firing has just seen slots that it leaves to workers that know their handlers.
+    past_unknown: bool = False
     #: Whether suspects are due that the worker may not claim yet.
     past_suspects: bool = False
 

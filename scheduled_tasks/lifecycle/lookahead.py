@@ -21,8 +21,10 @@ def next_work_times(capacity: Capacity) -> tuple[datetime | None, datetime | Non
     None stands for never.
     """
     using = write_alias()
+    # To look at handlers takes the database longer to plan, so it is only done where it matters.
+    known = {"handlers": list(capacity.handlers)} if capacity.past_unknown else {}
     return first_values(
-        NEXT_DUE.bind(TaskState.objects.using(using), handlers=list(capacity.handlers)),
+        NEXT_DUE.bind(TaskState.objects.using(using), **known),
         NEXT_WAITING.bind(Execution.objects.using(using), **capacity.serves),
     )
 
@@ -43,10 +45,11 @@ def past_held_back(
 
 
 def next_due(
-    everything: TaskStateQuerySet, *, handlers: Collection[str]
+    everything: TaskStateQuerySet, *, handlers: Collection[str] | None = None
 ) -> models.QuerySet[TaskState, datetime | None]:
-    """Return a query for the earliest coming slot of the tasks of these handlers."""
-    coming = everything.handled_by(handlers).filter(next_run_at__isnull=False)
+    """Return a query for the earliest coming slot, perhaps only of tasks of these handlers."""
+    coming = everything.filter(next_run_at__isnull=False)
+    coming = coming if handlers is None else coming.handled_by(handlers)
     return coming.order_by("next_run_at").values_list("next_run_at", flat=True)[:1]
 
 

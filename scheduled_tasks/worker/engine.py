@@ -119,6 +119,8 @@ class Engine:
         self.next_work: NextWork | None = None
         #: Whether the last claim left executions that are due, although there were free places.
         self._rest_is_held_back = False
+        #: Whether the last firing decided no slot: others know the handlers of those that are left.
+        self._left_slots = False
         #: Whether a heartbeat has reached the database since the last connection error.
         self.database_answers = True
         self._connection_was_lost = False
@@ -216,6 +218,7 @@ class Engine:
             self.worker.handlers,
             self.queues,
             past_held_back=self._rest_is_held_back,
+            past_unknown=self._left_slots,
             past_suspects=self.isolation.recheck_at is not None,
         )
 
@@ -245,6 +248,7 @@ class Engine:
             handlers=self.worker.handlers,
             before_commit=before_commit,
         )
+        self._left_slots = not fired
         self.start_all(claimed)
         return fired, len(claimed)
 
