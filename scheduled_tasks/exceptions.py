@@ -76,6 +76,10 @@ class RetryLater(ScheduledTasksError):
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if not isinstance(seconds, int | float):
+            raise ValueError(  # noqa: TRY004 -- what is wrong with a delay is one kind of error
+                f"RetryLater takes seconds or a timedelta, not {type(delay).__name__}."
+            )
         if not 0 <= seconds <= self.MAX_DELAY.total_seconds():
             raise ValueError(
                 f"RetryLater takes a delay of 0 to {self.MAX_DELAY.days} days, not {delay}."

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from django.utils.functional import Promise
+
 from scheduled_tasks.exceptions import (
     InvalidPayload,
     InvalidSchedule,
@@ -69,6 +71,8 @@ def declaration_of(
     """Build a Declaration, with the schedule in its canonical text."""
     if unknown := sorted(set(options) - set(OPTIONS)):
         raise unknown_option(caller, unknown[0], OPTIONS)
+    if not isinstance(name, str | None):
+        raise InvalidTask({"name": [f"must be text, not {safe_repr(name)[:100]}."]})
     own = schedule_fields(schedule, options.get("timezone"))
     timezone, anchor = own.get("timezone", options.get("timezone")), own.get("anchor")
     # UTC stands in for the project's time zone: settings may not be loaded yet.
@@ -77,8 +81,8 @@ def declaration_of(
     for key in MOMENTS:
         if given.get(key) is not None:
             given[key] = aware(key, given[key]).isoformat()
-    if "description" in given:
-        given["description"] = str(given["description"])  # it may be a lazy translation
+    if isinstance(given.get("description"), Promise):
+        given["description"] = str(given["description"])  # a lazy translation
     for key in ("payload", "metadata"):
         if key in given:
             given[key] = as_json(key, given[key])
@@ -121,8 +125,8 @@ def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:
         case str() | Schedule():
             return {"schedule": str(schedule)}
     raise InvalidSchedule(
-        f"{schedule!r} is not a schedule: use a text such as 'every 15 minutes', or a Cron, "
-        "Interval or Once."
+        f"{safe_repr(schedule)[:100]} is not a schedule: use a text such as 'every 15 minutes', "
+        "or a Cron, Interval or Once."
     )
 
 

@@ -180,8 +180,8 @@ class HandlerRegistry:
             if handler.function is function:
                 return handler
         raise UnknownHandler(
-            f"{function!r} is not a handler: decorate it with @scheduled_task, above all other "
-            "decorators."
+            f"{safe_repr(function)[:MAX_SHOWN_LENGTH]} is not a handler: decorate it with "
+            "@scheduled_task, above all other decorators."
         )
 
     def advice(self, name: str) -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeGuard
 
 from scheduled_tasks.exceptions import InvalidTask
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: The number of retries for ``retry=True``.
 DEFAULT_RETRIES = 5
@@ -93,7 +94,8 @@ def retry_of(value: object) -> Retry:
             return Retry(max_retries=DEFAULT_RETRIES if value else 0)
         case int():
             return Retry(max_retries=value)
-    raise InvalidTask({"retry": [f"must be True, a number of retries or a Retry, not {value!r}."]})
+    shown = safe_repr(value)[:100]
+    raise InvalidTask({"retry": [f"must be True, a number of retries or a Retry, not {shown}."]})
 
 
 def fraction(key: str) -> float:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from django.db.models import Field
 
 from scheduled_tasks.exceptions import UnknownTask
+from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.covering import Fired
 from scheduled_tasks.lifecycle.firing import decide_slots
@@ -177,7 +178,7 @@ class Edit:
         for column in self.columns:
             name = column.attname
             old = getattr(before, name) if before else column.get_default()
-            if old != getattr(self.task, name):
+            if not same(old, getattr(self.task, name)):
                 found[name] = (old if before else None, getattr(self.task, name))
         return found
 

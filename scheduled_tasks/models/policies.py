@@ -243,11 +243,12 @@ class Policies(models.Model):
         """Return what is wrong with moments that make no window, or have no time zone."""
         errors: dict[str, list[Any]] = {}
         for name in (*self.MOMENTS, *others):
-            moment = getattr(self, name)  # its field has refused anything else
+            moment = getattr(self, name)  # its field refuses anything but a datetime
             if isinstance(moment, datetime) and moment.utcoffset() is None:
                 errors[name] = [_("Enter a date and time with a time zone.")]
-        if not errors and self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
-            errors["ends_at"] = [_("The end must be later than the start.")]
+        match self.starts_at, self.ends_at:
+            case datetime() as start, datetime() as end if not errors and start >= end:
+                errors["ends_at"] = [_("The end must be later than the start.")]
         return errors
 
     def is_paused(self, now: datetime) -> bool:

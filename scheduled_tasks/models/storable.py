@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from numbers import Integral, Real
 from typing import Any
 
 from django.db import models
@@ -47,25 +48,43 @@ def flaw_of(field: models.Field[Any, Any], value: Any) -> str | None:
         case models.JSONField(), _value:
             return flaw_of_json(value)
         case models.CharField() | models.TextField(), str() | Promise():
-            # Columns with a limit have a validator for it.
-            return flaw_of_text(str(value), MAX_TEXT_LENGTH)
+            # Columns with a limit have a validator for it; what is no choice is quoted whole.
+            return flaw_of_text(str(value), MAX_SHOWN_LENGTH if field.choices else MAX_TEXT_LENGTH)
         case models.CharField() | models.TextField(), _value:
             return _("must be text, not %s.") % shown(value)
     return flaw_of_kind(field, value)
 
 
 def flaw_of_kind(field: models.Field[Any, Any], value: Any) -> str | None:
-    """Return a sentence for a value on which Django's own check of such a field would fail."""
+    """Return a sentence for a value that Django's own check of such a field lets pass, or fails on.
+
+    It takes "" and empty lists as nothing, and cuts fractions off.
+    """
     match field, value:
         case models.BooleanField(), _value if not isinstance(value, bool):
             return _("must be True or False, not %s.") % shown(value)
-        case models.DateTimeField(), _value if not isinstance(value, datetime | str):
+        case models.DateTimeField(), _value if not (isinstance(value, datetime) or is_word(value)):
             return _("must be a date and time with a time zone, not %s.") % shown(value)
-        case models.IntegerField(), float() if not value.is_integer():
-            return _("must be a whole number, not %s.") % value
+        case models.IntegerField(), _value if not (is_whole(value) or is_word(value)):
+            return _("must be a whole number, not %s.") % shown(value)
+        case models.FloatField(), _value if not (is_real(value) or is_word(value)):
+            return _("must be a number, not %s.") % shown(value)
         case models.FloatField(), int() if value.bit_length() > MAX_BITS_OF_FLOAT:
             return _("is too large a number.")
     return None
+
+
+def is_word(value: Any) -> bool:
+    """Whether a value is a short text, which Django may read as a number or a moment."""
+    return isinstance(value, str) and 0 < len(value.strip()) <= len(value) <= MAX_SHOWN_LENGTH
+
+
+def is_whole(value: Any) -> bool:
+    return is_real(value) and (isinstance(value, Integral) or float(value).is_integer())
+
+
+def is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:

@@ -24,6 +24,7 @@ from scheduled_tasks.exceptions import (
     ScheduledTasksError,
     UnknownHandler,
 )
+from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.handlers.retries import fraction
 from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies, refuse_unshowable
@@ -336,11 +337,8 @@ class Task(Policies):
     @property
     def changed_from_code(self) -> list[str]:
         """Return the fields in which a person made this task differ from its declaration."""
-        return [
-            name
-            for name in self.DECLARED_FIELDS
-            if name in (self.declared or {}) and getattr(self, name) != self.as_declared(name)
-        ]
+        declared = [name for name in self.DECLARED_FIELDS if name in (self.declared or {})]
+        return [name for name in declared if not same(getattr(self, name), self.as_declared(name))]
 
     def as_declared(self, name: str) -> Any:
         """Return the last declared value of a field, as the field holds it."""

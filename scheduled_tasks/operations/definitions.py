@@ -23,11 +23,13 @@ from scheduled_tasks.handlers.declarations import (
     schedule_fields,
     unknown_option,
 )
+from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.handlers.retries import Retry
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.transactions import MAX_TRIES, write_alias
+from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task import is_name
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.operations.tasks import PAUSE_FIELDS, as_task, disable_task, get_task
@@ -138,6 +140,7 @@ NAMED = CompiledQuery(named, "name")
 
 def write(task: Task, fields: Mapping[str, Any], *, by: str) -> Task:
     """Set fields of a task, check it and save these fields; write nothing if none differs."""
+    refuse_unstorable(by=by)
     before = {field: getattr(task, field) for field in fields}
     for field, value in fields.items():
         setattr(task, field, value)
@@ -157,8 +160,8 @@ def write(task: Task, fields: Mapping[str, Any], *, by: str) -> Task:
 
 def is_as_before(task: Task, before: Mapping[str, Any]) -> bool:
     """Whether a save would write nothing. A parked task may be unparked by it."""
-    same = all(getattr(task, field) == value for field, value in before.items())
-    return same and hasattr(task, "state") and task.state.parked_at is None
+    equal = all(same(getattr(task, field), value) for field, value in before.items())
+    return equal and hasattr(task, "state") and task.state.parked_at is None
 
 
 def fields_of(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from scheduled_tasks.operations.lock_renewer import (
 from scheduled_tasks.runtime.cancellation import start_uninterrupted
 from scheduled_tasks.runtime.clock import boottime
 from scheduled_tasks.runtime.once import checked_text
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Seconds between checks while waiting: an exception can only be raised in a thread between waits.
 POLL_SECONDS = 0.05
@@ -42,8 +43,9 @@ def lock(name: str, *, timeout: float | None = None) -> NamedLock:
     re-entrant.
     """
     checked_text("name of a lock", name)
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"lock() waits 0 seconds or longer, not {timeout!r}; None waits for ever.")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+        shown = safe_repr(timeout)[:100]
+        raise ValueError(f"lock() waits 0 seconds or longer, not {shown}; None waits for ever.")
     return NamedLock(name, timeout)
 
 

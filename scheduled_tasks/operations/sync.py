@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.handlers.declarations import Declaration
+from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.handlers.registry import HandlerRegistry, registry
 from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Task, TaskState
@@ -157,8 +158,8 @@ class Synchronization:
         for field_name in Task.DECLARED_FIELDS:
             old = getattr(task, field_name)
             new = field_value(field_name, values[field_name])
-            edited = field_name in before and old != task.as_declared(field_name)
-            if old != new and (self.force or not edited):
+            edited = field_name in before and not same(old, task.as_declared(field_name))
+            if not same(old, new) and (self.force or not edited):
                 setattr(task, field_name, new)
                 changed[field_name] = (old, new)
         # Not among the fields: an interval without one in code gets its anchor when it is saved.
@@ -170,7 +171,7 @@ class Synchronization:
             return
         if changed:
             self.changes.append(SyncChange(task.name, "update", changed))
-        if changed or values != before:
+        if changed or not same(values, before):
             task.declared = values
             task.save(now=self.now, by=BY_SYNC, anchor_given=declaration.anchor is not None)
 

@@ -118,7 +118,9 @@ def reset_task_to_code(name: str | Task, *, by: str = BY_CODE) -> Task:
 
 def as_task(name: str | Task) -> Task:
     """Return a task as it is, or the one of that name. Raise UnknownTask."""
-    return name if isinstance(name, Task) else get_task(name)
+    if isinstance(name, Task):
+        return name if name.pk else get_task(name.name)
+    return get_task(name)
 
 
 def run_task_now(
@@ -163,6 +165,8 @@ def prepare(
     refuse_unstorable(by=by)
     if trigger not in Execution.Trigger.values:
         raise InvalidTask({"trigger": [f"must be one of {', '.join(Execution.Trigger.values)}."]})
+    if not isinstance(test_mode, bool):
+        raise InvalidTask({"test_mode": [f"must be True or False, not {shortened(test_mode)}."]})
     if now is not None:
         aware("now", now)
     task = as_task(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 
+from scheduled_tasks.exceptions import InvalidSchedule
+
 EARLIEST = datetime(1, 1, 3, tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -31,7 +33,7 @@ class Schedule(ABC):
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first slot strictly after ``moment``, in UTC, or None if there is none.
 
-        Raise ValueError for a moment without a time zone.
+        Raise InvalidSchedule for a moment without a time zone.
         """
 
     @abstractmethod
@@ -40,6 +42,9 @@ class Schedule(ABC):
 
     def upcoming(self, n: int, *, after: datetime) -> list[datetime]:
         """Return the first ``n`` slots strictly after a moment, fewer if the schedule ends."""
+        if not isinstance(n, int):
+            raise InvalidSchedule(f"upcoming() takes a number of slots, not {type(n).__name__}.")
+        in_utc(after)
         slots: list[datetime] = []
         slot: datetime | None = after
         while slot is not None and len(slots) < n:
@@ -53,12 +58,14 @@ class Schedule(ABC):
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return the moment in UTC; raise ValueError if it has no time zone.
+    """Return the moment in UTC; raise InvalidSchedule if it is none, or has no time zone.
 
     The first two days of the year 1 become its third, so that offsets can be added to the result.
     """
+    if not isinstance(moment, datetime):
+        raise InvalidSchedule(f"A moment is an aware datetime, not {type(moment).__name__}.")
     if moment.utcoffset() is None:
-        raise ValueError(f"The moment {moment} has no time zone: pass an aware datetime.")
+        raise InvalidSchedule(f"The moment {moment} has no time zone: pass an aware datetime.")
     try:
         return max(moment.astimezone(UTC), EARLIEST)
     except OverflowError:

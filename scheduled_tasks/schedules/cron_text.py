@@ -9,7 +9,7 @@ from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.cron_fields import WEEKDAYS
 from scheduled_tasks.schedules.english import meaning
 from scheduled_tasks.schedules.text import quoted
-from scheduled_tasks.schedules.zones import zone_in_any_case
+from scheduled_tasks.schedules.zones import zone_meant
 
 MACROS = {
     "@hourly": "0 * * * *",
@@ -23,7 +23,7 @@ MACROS = {
 FIELD_COUNT = 5
 ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(.*)", re.IGNORECASE)
 YEAR = re.compile(r"\d{4}(?:-\d{4})?", re.ASCII)
-SECONDS = re.compile(r"\*(?:/([1-9]\d?))?", re.ASCII)
+SECONDS = re.compile(r"\*|[*0]/([1-9]\d?)", re.ASCII)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", re.ASCII)
 #: As Amazon's schedulers have it.
 CALL = re.compile(r"(?:cron|rate)\((.*)\)", re.IGNORECASE)
@@ -33,11 +33,13 @@ WEEKDAY_NUMBER = re.compile(r"(?<![#/\d])[1-7](?!\d)", re.ASCII)
 
 def words_refusal(words: list[str], is_valid: Callable[[str], bool]) -> InvalidSchedule:
     """Return the error for words that are not five. ``is_valid`` checks what it may propose."""
+    if not words:
+        return InvalidSchedule("A cron expression is not empty: write '0 9 * * *' for 09:00.")
     if (found := zone_among(words)) is not None:
         name, rest = found
+        option = f"timezone={quoted(name)}" if name else "timezone= and the name of a zone"
         return InvalidSchedule(
-            f"The time zone is not part of the text: write {quoted(' '.join(rest))} with "
-            f"timezone={quoted(name)}."
+            f"The time zone is not part of the text: write {quoted(' '.join(rest))} with {option}."
         )
     advice = advice_for(words, is_valid)
     return InvalidSchedule(
@@ -56,9 +58,9 @@ def macro_refusal(macro: str) -> InvalidSchedule:
 def zone_among(words: list[str]) -> tuple[str, list[str]] | None:
     """Return a time zone that stands before or after the fields, and the rest of the words."""
     if (match := ZONE_PREFIX.fullmatch(words[0])) and words[1:]:
-        return zone_in_any_case(match[1].strip("\"'")) or match[1], words[1:]
+        return zone_meant(match[1]) or "", words[1:]
     for some, rest in ((words[-1:], words[:-1]), (words[-2:], words[:-2]), (words[:1], words[1:])):
-        if rest and (name := zone_in_any_case("_".join(some))):
+        if rest and (name := zone_meant("_".join(some))):
             return name, rest
     return None
 

@@ -11,7 +11,7 @@ from scheduled_tasks.schedules.base import LATEST, Schedule, in_utc
 from scheduled_tasks.schedules.english import meaning
 from scheduled_tasks.schedules.text import checked, quoted
 from scheduled_tasks.schedules.wall_clock import first_instant
-from scheduled_tasks.schedules.zones import zone, zone_in_any_case
+from scheduled_tasks.schedules.zones import zone, zone_meant
 
 FIRST_YEAR = 1970
 MOMENT = re.compile(
@@ -77,7 +77,7 @@ def moment_refusal(text: str) -> InvalidSchedule:
     """Return the error for a text that is no local time, and what to write instead."""
     rest = text[3:]
     moment, _, name = rest.rpartition(" ")
-    if known := zone_in_any_case(name):
+    if known := zone_meant(name):
         advice = f"{written(moment) or quoted(f'at {moment}')} with timezone={known!r}"
     else:
         advice = written(rest) or (quoted(proposal) if (proposal := meaning(rest)) else "")

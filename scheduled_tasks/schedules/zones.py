@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -12,6 +13,7 @@ from scheduled_tasks.schedules.text import quoted
 #: Names whose meaning depends on the machine.
 NOT_PORTABLE = {"localtime", "Factory"}
 MAX_NAME_LENGTH = 64
+OFFSET = re.compile(r"[+-]\d", re.ASCII)
 
 
 def zone(name: object) -> ZoneInfo:
@@ -32,6 +34,16 @@ def zone_in_any_case(name: str) -> str | None:
     return {known.lower(): known for known in zone_names()}.get(name.lower())
 
 
+def zone_meant(word: str) -> str | None:
+    """Return the zone that a word among others means, also a city alone or a name with a slip."""
+    name = word.strip("\"'():")
+    if (known := zone_in_any_case(name)) or not name[:1].isalpha():
+        return known
+    near = nearest_name(name)
+    is_city = near is not None and near.rpartition("/")[2].lower() == name.lower()
+    return near if is_city or "/" in name else None
+
+
 @lru_cache(maxsize=1024)
 def known_zone(name: str) -> ZoneInfo:
     # ZoneInfo reads a file for any name it is given, so the name is checked first.
@@ -43,8 +55,8 @@ def known_zone(name: str) -> ZoneInfo:
 
 
 def nearest_name(name: str) -> str | None:
-    # Comparing a long text with each name would take long.
-    if len(name) > MAX_NAME_LENGTH:
+    # Comparing a long text with each name would take long, and Etc/GMT+2 is two hours behind GMT.
+    if len(name) > MAX_NAME_LENGTH or OFFSET.search(name):
         return None
     known = sorted(zone_names())
     cities = {name.rpartition("/")[2].lower(): name for name in known}

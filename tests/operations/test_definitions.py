@@ -54,6 +54,18 @@ def handlers(registry: HandlerRegistry) -> None:
     def cleanup(*, days: int = 30) -> None: ...
 
 
+def test_true_is_another_value_than_one(registry: HandlerRegistry) -> None:
+    register_task("one", "cleanup", metadata={"a": [True]})
+    assert change_task("one", metadata={"a": [1]}).metadata == {"a": [1]}
+    assert repr(get_task("one").metadata) == "{'a': [1]}"
+    register_task("one", "cleanup", metadata={"a": [False]})
+    register_task("one", "cleanup", metadata={"a": [0]})
+    assert repr(get_task("one").metadata) == "{'a': [0]}"
+    written = TaskChange.objects.count()
+    register_task("one", "cleanup", metadata={"a": [0]})
+    assert TaskChange.objects.count() == written
+
+
 def stored(name: str = "one") -> dict[str, Any]:
     task = get_task(name)
     return {field: getattr(task, field) for field in GIVEN}

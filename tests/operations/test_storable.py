@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from fractions import Fraction
 from io import StringIO
 from typing import Any
 
@@ -181,6 +182,53 @@ def test_moments_need_a_time_zone(failed: Execution, moment: Any) -> None:
     assert list(refused(resume_all_tasks, now=moment)) == ["now"]
     if moment != "2030-01-01":
         assert "starts_at" in refused(change_task, "one", starts_at=moment)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        [],
+        {},
+        (),
+        [1],
+        {"a": 1},
+        "9" * 5000,
+        nested(100_000),
+        Fraction(3, 2),
+        b"1",
+        object(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_wrong_kinds_of_numbers_and_moments_are_refused(failed: Execution, value: Any) -> None:
+    change_task("one", starts_at=NOON)
+    numbers = ("timeout", "jitter", "priority", "misfire_grace", "memory_limit_mb", "retry_delay")
+    for field in (*numbers, "starts_at", "ends_at", "anchor", "paused_until", "enabled", "retry"):
+        assert list(refused(change_task, "one", **{field: value})) == [field]
+        assert list(refused(register_task, "two", "cleanup", **{field: value})) == [field]
+    assert list(refused(run_task_now, "one", test_mode=value)) == ["test_mode"]
+
+
+def test_a_truth_value_is_no_number(failed: Execution) -> None:
+    for field in ("timeout", "priority", "retry_backoff"):
+        assert list(refused(change_task, "one", **{field: True})) == [field]
+
+
+def test_a_name_that_is_no_text_is_refused(registry: HandlerRegistry) -> None:
+    for name in (5, [1], b"x"):
+        with pytest.raises(InvalidTask, match="name: must be text, not"):
+            scheduled_task(name=name)
+        with pytest.raises(InvalidTask, match="name: must be text, not"):
+            declare("shop.cleanup", name=name)
+
+
+def test_operations_do_not_save_a_new_task(failed: Execution) -> None:
+    new = Task(name="new", handler="shop.cleanup")
+    for operation in (enable_task, disable_task, resume_task, change_task, run_task_now):
+        with pytest.raises(UnknownTask, match="No task is called 'new'"):
+            operation(new)
 
 
 def test_commands_say_it_in_one_sentence(failed: Execution) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -64,8 +65,26 @@ def test_slots_are_utc_whatever_the_moments_zone() -> None:
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="has no time zone"):
+    with pytest.raises(InvalidSchedule, match="has no time zone"):
         Cron("* * * * *").next_after(datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize("text", ["0 2 * * *", "every hour", "at 2030-01-01 09:00"])
+def test_slots_after_no_moment_are_refused(text: str) -> None:
+    schedule: Any = parse(text)
+    for moment in (None, "2026-01-01", 5, datetime(2026, 1, 1).date()):
+        with pytest.raises(InvalidSchedule, match="A moment is an aware datetime, not"):
+            schedule.next_after(moment)
+        with pytest.raises(InvalidSchedule, match="A moment is an aware datetime, not"):
+            schedule.upcoming(0, after=moment)
+    with pytest.raises(InvalidSchedule, match="takes a number of slots, not str"):
+        schedule.upcoming("1", after=utc("2026-01-01 10:00"))
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_empty_expression_is_refused(blank: str) -> None:
+    with pytest.raises(InvalidSchedule, match="A cron expression is not empty"):
+        Cron(blank)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Apia"])

@@ -14,6 +14,7 @@ from scheduled_tasks.handlers.payloads.json_values import type_name
 from scheduled_tasks.handlers.payloads.signature import Signature, name_of
 from scheduled_tasks.runtime.django_internals import JSONString
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 # What Django's fields raise for JSON values that no browser would send.
 FIELD_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -163,7 +164,8 @@ def check_custom_form(function: Any, form: Any, signature: Signature) -> None:
     """Raise InvalidHandler if a custom form cannot supply the arguments of the function."""
     name = name_of(function)
     if not (isinstance(form, type) and issubclass(form, forms.Form)):
-        raise InvalidHandler(f"the form of {name} must be a subclass of forms.Form, not {form!r}.")
+        shown = safe_repr(form)[:100]
+        raise InvalidHandler(f"the form of {name} must be a subclass of forms.Form, not {shown}.")
     fields = set(form.base_fields)
     known = {parameter.name for parameter in signature.parameters}
     required = {parameter.name for parameter in signature.parameters if parameter.required}

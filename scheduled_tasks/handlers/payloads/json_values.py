@@ -74,6 +74,16 @@ def is_storable(text: str) -> bool:
     return "\0" not in text
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal as JSON too, where true is not 1."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(same, one, other))
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
 def type_name(value: Any) -> str:
     """Return the JSON type of a value in words."""
     if isinstance(value, bool):
