@@ -28,7 +28,10 @@ def drop_open_transactions() -> None:
         # Without autocommit, any statement opens a transaction.
         manual = not connection.autocommit or in_transaction(connection)
         if connection.in_atomic_block or (is_open(connection) and manual):
-            connection.close()
+            try:
+                connection.close()
+            except Exception:
+                logger.exception("a connection of a run could not be closed; a new one follows")
             del connections[connection.alias]
 
 

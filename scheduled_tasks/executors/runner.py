@@ -38,6 +38,8 @@ Call = Callable[[Run, TaskContext], Any]
 
 #: What a handler raises that was asked to stop; otherwise an exception like any other.
 INTERRUPTIONS = (RunInterrupted, asyncio.CancelledError, KeyboardInterrupt)
+#: What the results of other systems call a failure.
+STATUSES_OF_FAILURE = ("error", "failed", "failure")
 
 
 def perform(
@@ -181,6 +183,11 @@ def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
         reason = redacted_text(safe_str(result.reason))
         return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
+    if isinstance(result, BaseException):
+        context.logger.warning(
+            "The handler returned an exception, which does not fail the run. Raise the %s instead.",
+            type(result).__name__,
+        )
     if status == "success" and (denial := denial_of_success(result)):
         context.logger.warning(
             "The handler returned %s, which does not fail the run. Raise an exception if it has "
@@ -194,16 +201,20 @@ def denial_of_success(result: Any) -> str:
     """Return what in a result says that the run has failed, as other systems take it; "" if none.
 
     Only the plainest forms, in a dictionary: ``success`` or ``ok`` is False, or there is an
-    ``error`` and neither of them is True.
+    ``error`` or a ``status`` of failure, and neither of them is True.
     """
     if not isinstance(result, dict):
         return ""
     claims = {name: result[name] for name in ("success", "ok") if name in result}
     if denied := [name for name, claim in claims.items() if claim is False]:
         return f'{{"{denied[0]}": False}}'
-    error = result.get("error")
-    claimed = any(claim is True for claim in claims.values())
-    return '{"error": …}' if isinstance(error, str) and error and not claimed else ""
+    if any(claim is True for claim in claims.values()):
+        return ""
+    error, status = result.get("error"), result.get("status")
+    if isinstance(error, str) and error:
+        return '{"error": …}'
+    failed = isinstance(status, str) and status.lower() in STATUSES_OF_FAILURE
+    return f'{{"status": "{status}"}}' if failed else ""
 
 
 def failure_from(error: BaseException, run: Run) -> dict[str, Any]:

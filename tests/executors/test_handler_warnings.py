@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from example_project.shop.models import SalesReport
-from scheduled_tasks import Partial, TaskContext
+from scheduled_tasks import Partial, RetryLater, Skip, TaskContext
 from scheduled_tasks.runtime.messages import LogLine, Message
 from tests.executors.processes_in_hand import Hand
 from tests.executors.runs import NOW
@@ -84,6 +84,9 @@ def test_a_process_warns_of_a_transaction_too(hand: Hand) -> None:
         ({"success": False}, '{"success": False}'),
         ({"ok": False, "error": "no route"}, '{"ok": False}'),
         ({"error": "no route"}, '{"error": …}'),
+        ({"status": "Failed", "detail": "no route"}, '{"status": "Failed"}'),
+        ({"status": "error", "ok": True}, ""),
+        ({"status": "done"}, ""),
         ({"success": False, "ok": True}, '{"success": False}'),
         ({"success": True, "error": "one of many"}, ""),
         ({"error": ""}, ""),
@@ -122,3 +125,20 @@ def test_counted_errors_say_enough(holder: Holder) -> None:
     holder.start(job, 1)
     assert holder.outcome().status == "partial"
     assert warnings_in(holder.said[1]) == []
+
+
+@pytest.mark.parametrize("error", [Skip("no orders"), RetryLater(60), ValueError("no route")])
+def test_an_exception_that_is_returned_is_a_warning(holder: Holder, error: Exception) -> None:
+    def job() -> Exception:
+        return error
+
+    holder.start(job, 1)
+    assert holder.outcome().status == "success"
+    warning = warnings_in(holder.said[1])[0]
+    assert warning.endswith(f"does not fail the run. Raise the {type(error).__name__} instead.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_cannot_be_closed_fails_nothing(hand: Hand) -> None:
+    number = hand.start("replace_the_connection")
+    assert hand.outcome_of(number).result == "replaced"

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,13 @@ def replace_streams() -> None:
     sys.stdout, sys.stderr = io.StringIO(), None  # type: ignore[assignment]
 
 
+class BrokenLogger(logging.Logger):
+    """Loses every line with an error."""
+
+    def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802
+        raise RuntimeError("no record")
+
+
 WAYS: dict[str, Callable[[], object]] = {
     "dictConfig": lambda: logging.config.dictConfig({"version": 1}),
     "dictConfig of the root": lambda: logging.config.dictConfig(
@@ -69,6 +77,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "propagate": cut_ours_off,
     "filters": add_broken_filters,
     "factory": lambda: logging.setLogRecordFactory(fail),  # type: ignore[arg-type]
+    "logger class": lambda: logging.setLoggerClass(BrokenLogger),
     "shutdown": logging.shutdown,
     "streams": replace_streams,
 }
@@ -81,11 +90,13 @@ def restored() -> Iterator[None]:
     lists = [(each, list(each.handlers), list(each.filters)) for each, _ in states]
     filters = [(each, list(each.filters)) for _, handlers, _ in lists for each in handlers]
     factory, disabled = logging.getLogRecordFactory(), disabled_level()
+    logger_class = logging.getLoggerClass()
     streams = sys.stdout, sys.stderr
     registered = dict(logging._handlers), list(logging._handlerList)  # type: ignore[attr-defined]
     yield
     sys.stdout, sys.stderr = streams
     logging.setLogRecordFactory(factory)
+    logging.setLoggerClass(logger_class)
     logging.disable(disabled)
     logging._handlers.update(registered[0])  # type: ignore[attr-defined]
     logging._handlerList[:] = registered[1]  # type: ignore[attr-defined]
@@ -108,6 +119,7 @@ def lines(holder: Holder, number: int) -> list[str]:
 @pytest.mark.parametrize("way", WAYS)
 def test_no_run_silences_those_after_it(holder: Holder, way: str) -> None:
     logging.getLogger("shop").setLevel(logging.INFO)
+    new = f"new after {way}"
 
     def configure() -> None:
         WAYS[way]()
@@ -115,6 +127,7 @@ def test_no_run_silences_those_after_it(holder: Holder, way: str) -> None:
     def say(context: TaskContext) -> None:
         context.logger.info("said")
         logging.getLogger("shop").info("sold")
+        logging.getLogger(new).warning("new")
         print("printed")
 
     holder.start(configure, 1)
@@ -127,7 +140,7 @@ def test_no_run_silences_those_after_it(holder: Holder, way: str) -> None:
     logging.getLogger().removeHandler(watching)
     holder.start(say, 2)
     assert holder.outcome().status == "success"
-    assert lines(holder, 2) == ["said", "sold", "printed"]
+    assert lines(holder, 2) == ["said", "sold", "new", "printed"]
     assert "of the worker" in seen
     assert sys.stdout is not None
 

@@ -14,7 +14,7 @@ import time
 import warnings
 from pathlib import Path
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.models import Worker
@@ -177,3 +177,11 @@ def say_much(context: TaskContext, lines: int) -> None:
 def print_text(text: str) -> None:
     """Print a text."""
     print(text)
+
+
+@scheduled_task
+def replace_the_connection() -> str:
+    """Leave an open transaction on a connection that cannot be closed."""
+    transaction.set_autocommit(False)
+    connection.connection = object()
+    return "replaced"

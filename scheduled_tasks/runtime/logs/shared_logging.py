@@ -51,6 +51,7 @@ class SharedLogging:
         install()  # what it adds belongs to it
         self._disabled_level = disabled_level()
         self._factory = logging.getLogRecordFactory()
+        self._logger_class = logging.getLoggerClass()
         self._enabled = [logger for logger in all_loggers() if not logger.disabled]
         self._states = {logger: LoggerState.of(logger) for logger in on_our_way()}
         handlers = {handler for state in self._states.values() for handler in state.handlers}
@@ -61,6 +62,8 @@ class SharedLogging:
         logging.disable(min(disabled_level(), self._disabled_level))
         if not makes_records():
             logging.setLogRecordFactory(self._factory)
+        if not logs(logging.getLoggerClass()):
+            logging.setLoggerClass(self._logger_class)
         for logger in self._enabled:
             logger.disabled = False
         for logger in on_our_way():
@@ -83,3 +86,14 @@ def makes_records() -> bool:
     except Exception:  # noqa: BLE001 -- it is the code of a handler
         return False
     return isinstance(made, logging.LogRecord)
+
+
+def logs(logger_class: type[logging.Logger]) -> bool:
+    """Whether the loggers of a class work; a handler may have set another one."""
+    try:
+        logger = logger_class("")
+        logger.addHandler(logging.NullHandler())
+        logger.error("")
+    except Exception:  # noqa: BLE001 -- it is the code of a handler
+        return False
+    return True
