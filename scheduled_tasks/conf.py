@@ -29,13 +29,18 @@ SECRET_NAMES = (
     "passphrase",
     "passcode",
     "pass(?<![a-z]pass)",
+    "(user|db)pass",
+    "pass[-_ ]?key",
     "pwd",
+    "pw(?<![a-z]pw)",
     "secret([-_ ]?key)?([-_ ]?base)?",
     "token",
-    "api[-_ ]?key",
+    "bearer(?<![a-z]bearer)",
+    "api[-_. ]?key",
     "access[-_ ]?key",
     "private[-_ ]?key",
     "account[-_ ]?key",
+    "(auth|ssh|deploy|license|consumer|subscription)[-_ ]?key",
     "master[-_ ]?key",
     "shared[-_ ]?key",
     "signing[-_ ]?key",
@@ -44,7 +49,7 @@ SECRET_NAMES = (
     "cookie",
     "credentials?",
     "session[-_ ]?(id|key)",
-    "amz-signature",
+    "(amz-|goog-|sharedaccess)signature",
 )
 
 

@@ -16,6 +16,7 @@ from scheduled_tasks.runtime.redaction.values import (
     Span,
     assigned,
     content_of_element,
+    content_of_named,
     credentials_in_url,
     end_of_key,
     end_of_value,
@@ -35,6 +36,12 @@ KNOWN = (
     r"|[sr]k_(?:live|test)_\w{10,}+|whsec_\w{16,}+|sk-[\w-]{20,}+|xox[abeoprs]-[\w-]{10,}+"
     r"|A[KS]IA[0-9A-Z]{16}(?!\w)|AIza[\w-]{30,}+|ya29\.[\w-]{20,}+"
     r"|npm_\w{30,}+|pypi-[\w-]{30,}+|hf_[A-Za-z0-9]{30,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"
+    r"|hv[sb]\.[\w-]{20,}+|do[opr]_v1_\w{30,}+|dckr_pat_[\w-]{20,}+|sbp_\w{30,}+"
+    r"|shp(?:at|ca|pa|ss)_\w{20,}+|sq0[a-z]{3}-[\w-]{20,}+|xapp-[\w-]{10,}+"
+    r"|AGE-SECRET-KEY-1\w{20,}+|(?:SK|key-)[0-9a-f]{32}(?!\w)"
+    # In the addresses of bots and webhooks, and the signature of an address in Azure.
+    r"|bot\d{6,12}:[\w-]{20,}+|(?<=hooks\.slack\.com/services/)[\w/]{10,}+"
+    r"|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}+|(?<=[?&]sig=)[\w%+/-]{20,}+"
 )
 #: Where a secret may begin.
 BEGINNING = re.compile(
@@ -43,15 +50,17 @@ BEGINNING = re.compile(
     r"|(?P<key>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY)"
     r"|(?P<option>(?<![\w-])--?(?P<option_name>[A-Za-z][\w-]{1,60}+)(?:[ \t]{1,8}|[\"'],[ ]?))"
     r"|(?P<element><(?P<element_name>[A-Za-z][\w.:-]{1,60}+)(?=(?:\s[^<>]{0,200}+)?>))"
-    r"|(?P<pair>\([\"'](?P<pair_name>[\w-]{1,60}+)[\"'],[ ]?(?=[bru]{0,2}[\"']))"
+    r"|(?P<pair>\([bru]?[\"'](?P<pair_name>[\w-]{1,60}+)[\"'],[ ]?(?=[bru]{0,2}[\"']))"
+    r"|(?P<statement>(?i:password|passphrase|identified by)(?:[ \t]{1,8}|\()(?=['\"]))"
+    # What PostgreSQL says of a constraint: Key (shop, token)=(1, …) already exists.
+    r"|(?P<columns>\([\w\", ]{1,200}+\)=(?=\())"
     r"|(?<![\w-])(?:"
     rf"(?P<known>{KNOWN})"
-    r"|(?P<scheme>(?i:bearer|basic|token|apikey)(?:[ \t]{1,8}|%20))"
-    r"|(?P<statement>(?i:password|passphrase|identified by)[ \t]{1,8}(?=['\"])))"
+    r"|(?P<scheme>(?i:bearer|basic|token|apikey)(?:[ \t]{1,8}|%20)))"
 )
 #: What stands before a "=" or ":", backwards: an index, a quote, the name.
 BEFORE = re.compile(
-    r"[ \t]{0,8}\]?(?:[\"'`]{1,2}\\{0,16}|;touq&|;[49]3#&|22%)?"
+    r"[ \t]{0,8}(?:\]\d{0,6}\[|\]|D5%)?(?:[\"'`]{1,2}\\{0,16}|;touq&|;[49]3#&|22%|2200u\\{1,16})?"
     r"(?P<name>[\w.\- ]{1,40}+)(?P<quote>[\"']?)"
 )
 #: The name that a field holds.
@@ -139,7 +148,7 @@ class Scan:
                 return content_of_element(text, found.end())
             case "option" if self.is_secret(found["option_name"]):
                 return following(text, found.end())
-            case "pair" if self.is_secret(found["pair_name"]):
+            case "pair" | "columns" if self.names_secret(found["pair_name"] or found["columns"]):
                 return found.end(), end_of_value(text, found.end())
         return None
 
@@ -154,16 +163,26 @@ class Scan:
         if field.endswith(HEADERS) and found[0] == ":" and before.start("name") == 0:
             return rest_of_header(text, found.end(), quote=before["quote"])
         kind = self.names.kind_of(name)
-        if field in NAMING_FIELDS:
-            self.expect_pair(found.end())
-        elif field == "value" and start < self._pair_until:
+        if field in NAMING_FIELDS and (content := self.named_content(found.end())):
+            return content
+        if field == "value" and start < self._pair_until:
             kind = Kind.SECRET
         return None if kind is Kind.PUBLIC else assigned(text, found, kind)
 
-    def expect_pair(self, start: int) -> None:
-        """Note that a value follows if the text from here on is the name of a secret."""
-        if (named := NAMED.match(self.text, start)) and self.is_secret(named["name"]):
-            self._pair_until = named.end() + MAX_BETWEEN
+    def named_content(self, start: int) -> Span | None:
+        """Return the content of what has this name, in XML or a form, if it is that of a secret.
+
+        Otherwise a field "value" may follow.
+        """
+        named = NAMED.match(self.text, start)
+        if named is None or not self.is_secret(named["name"]):
+            return None
+        self._pair_until = named.end() + MAX_BETWEEN
+        return content_of_named(self.text, named.end())
+
+    def names_secret(self, names: str) -> bool:
+        """Whether a secret is among these names, which stand in brackets or have commas between."""
+        return any(self.is_secret(name.strip('()="')) for name in names.split(","))
 
     def is_secret(self, name: str) -> bool:
         return self.names.kind_of(name) is not Kind.PUBLIC

@@ -15,10 +15,10 @@ MARK = "[redacted]"
 Span = tuple[int, int]
 
 #: What stands for a quote in HTML and URLs.
-WRITTEN_QUOTES = ("&quot;", "&apos;", "&#34;", "&#39;", "%22", "%27")
+WRITTEN_QUOTES = ("&quot;", "&apos;", "&#34;", "&#39;", "%22", "%27", r"\u0022", r"\u0027")
 #: A quote, or what is written for one: two of them stand for one in a quoted field of CSV.
 OPENING = re.compile(
-    rf"[bru]{{0,2}}(?:(?P<written>{'|'.join(WRITTEN_QUOTES)}|([\"'])\2(?=\w))"
+    rf"[bru]{{0,2}}(?:(?P<written>{'|'.join(map(re.escape, WRITTEN_QUOTES))}|([\"'])\2(?=\w))"
     r"|(?P<slashes>\\*+)(?P<quote>[\"'`]))",
     re.IGNORECASE,
 )
@@ -44,6 +44,12 @@ COUNT = re.compile(r"[-+]?\d[\d.,_]*+%?\Z")
 HEADER = re.compile(r"(?:[^\r\n\\]|\\(?![rn]))*+")
 #: The longest label of a key in PEM, "-----END RSA PRIVATE KEY-----", in characters.
 MAX_LABEL_LENGTH = 100
+#: What ends the part of a form whose name has just been read, and begins its value.
+HEAD_OF_PART = re.compile(r"[\"'](?:(?:\r?\n){2}|(?:\\r)?\\n(?:\\r)?\\n)")
+#: The content of an element whose last attribute has just been read.
+CONTENT = re.compile(r"[\"'][ ]?>(?P<content>[^<]*+)")
+#: A parameter of a scheme, which is no token: ``Bearer realm="shop"``.
+PARAMETER = re.compile(r"[A-Za-z_]{1,30}=[\"\w]")
 TOKEN = re.compile(r"[\w.+/~-]++=*+")
 #: Words after "Bearer", or after an option, that show that a sentence goes on.
 WORDS = frozenset(
@@ -182,7 +188,7 @@ def credentials_in_url(text: str, begin: int, *, cut_at: int) -> Span | None:
 def token_of_scheme(text: str, found: re.Match[str]) -> Span | None:
     """Return the token that stands behind "Bearer" and the like, outside a header."""
     token = TOKEN.match(text, found.end())
-    if token is None or token[0].lower() in WORDS:
+    if token is None or token[0].lower() in WORDS or PARAMETER.match(text, token.start()):
         return None
     if found[0].startswith(("Bearer", "BEARER")) or looks_random(token[0], shortest=6):
         return token.span()
@@ -216,6 +222,14 @@ def content_of_element(text: str, start: int) -> Span | None:
         return start, end
     # A tag alone is a placeholder, as in the usage of a command.
     return (start, end_of_bare(text, start)) if text[start : start + 1].isalnum() else None
+
+
+def content_of_named(text: str, start: int) -> Span | None:
+    """Return what follows the name in ``<string name="…">`` or in the head of a part of a form."""
+    if head := HEAD_OF_PART.match(text, start):
+        return rest_of_header(text, head.end(), quote="")
+    content = CONTENT.match(text, start)
+    return content.span("content") if content else None
 
 
 def end_of_key(text: str, start: int) -> int:
