@@ -17,14 +17,14 @@ ENDINGS = {return_many_keys: "success", return_long_text: "success", raise_long_
 
 
 @pytest.mark.parametrize("handler", ENDINGS)
-def test_a_huge_end_in_a_process_is_no_timeout(hand: Hand, handler: Callable[..., Any]) -> None:
+def test_huge_ends_of_processes_are_no_timeouts(hand: Hand, handler: Callable[..., Any]) -> None:
     outcome = hand.run(handler.__name__, timeout=TIMEOUT)
     assert outcome.status == ENDINGS[handler]
     assert "characters cut" in str(outcome.result or outcome.error)
 
 
 @pytest.mark.parametrize("handler", ENDINGS)
-def test_a_huge_end_in_a_thread_is_no_timeout(holder: Holder, handler: Callable[..., Any]) -> None:
+def test_huge_ends_of_threads_are_no_timeouts(holder: Holder, handler: Callable[..., Any]) -> None:
     holder.start(handler, timeout=TIMEOUT)
     outcome = holder.outcome()
     assert outcome.status == ENDINGS[handler]
