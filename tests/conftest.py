@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -68,6 +69,12 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """
     yield
     connections.close_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_hangup() -> None:
+    """Let processes of tests end on SIGHUP, which they ignore if nohup started the suite."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
