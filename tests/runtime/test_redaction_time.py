@@ -21,7 +21,7 @@ PIECES = (
     *("<password>", "</", "<![CDATA[", "<", ">", "cookie: ", "'cookie: ", '"authorization: '),
     *("--password ", "Bearer ", "('token', '", "PASSWORD '", "eyJaaaaaaa.", "ghp_", "[redacted]"),
     *('"token"(', "(a, token)=(", 'name="token">', 'name="token"\n\n', "\\u0022", "passwords[0]="),
-    *("bot123456:", "&sig=", "password('", "Bearer realm="),
+    *("bot123456:", "&sig=", "[['token', '", "id=token, new=", "password('", "Bearer realm="),
     *(" ", "\n", "\r", "\t", "|\n ", "a", "1", ",", "%s"),
 )
 #: Doubling a text may take this many times as long. A quadratic scan takes four times as long.

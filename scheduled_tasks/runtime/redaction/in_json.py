@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.redaction.names import Kind, secret_names
-from scheduled_tasks.runtime.redaction.scan import NAMING_FIELDS, mask_secrets
+from scheduled_tasks.runtime.redaction.scan import NAMING_FIELDS, VALUE_FIELDS, mask_secrets
 from scheduled_tasks.runtime.redaction.values import MARK
 
 #: What lies deeper is masked as a whole.
@@ -37,12 +37,17 @@ def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
 
 def masked_dict(values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
     masked = {}
-    named = any(is_secret(name) for key, name in values.items() if key in NAMING_FIELDS)
+    named = any(is_secret(name) for key, name in values.items() if is_one_of(NAMING_FIELDS, key))
     for key, item in values.items():
-        secret = holds_secret(key, item) or (named and key == "value" and item is not None)
+        value_of_name = named and item is not None and is_one_of(VALUE_FIELDS, key)
+        secret = value_of_name or holds_secret(key, item)
         shown = mask_secrets(key) if isinstance(key, str) else key
         masked[shown] = MARK if secret else mask_secrets_in_json(item, depth=depth)
     return masked
+
+
+def is_one_of(fields: frozenset[str], key: Any) -> bool:
+    return isinstance(key, str) and key.lower() in fields
 
 
 def masked_list(values: Iterable[Any], depth: int) -> list[Any]:

@@ -50,7 +50,8 @@ BEGINNING = re.compile(
     r"|(?P<key>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY)"
     r"|(?P<option>(?<![\w-])--?(?P<option_name>[A-Za-z][\w-]{1,60}+)(?:[ \t]{1,8}|[\"'],[ ]?))"
     r"|(?P<element><(?P<element_name>[A-Za-z][\w.:-]{1,60}+)(?=(?:\s[^<>]{0,200}+)?>))"
-    r"|(?P<pair>\([bru]?[\"'](?P<pair_name>[\w-]{1,60}+)[\"'],[ ]?(?=[bru]{0,2}[\"']))"
+    r"|(?P<pair>(?:\(|(?<=[\[,])[ ]?\[)[bru]?[\"'](?P<pair_name>[\w-]{1,60}+)"
+    r"[\"'],[ ]?(?=[bru]{0,2}[\"']))"
     r"|(?P<statement>(?i:password|passphrase|identified by)(?:[ \t]{1,8}|\()(?=['\"]))"
     # What PostgreSQL says of a constraint: Key (shop, token)=(1, …) already exists.
     r"|(?P<columns>\([\w\", ]{1,200}+\)=(?=\())"
@@ -67,8 +68,14 @@ BEFORE = re.compile(
 NAMED = re.compile(r"[ ]?\\{0,16}[\"']?(?P<name>[\w.\-]{1,40}+)")
 #: Headers whose whole line is the value.
 HEADERS = ("cookie", "authorization")
-#: Fields whose value is the name of a value, which the field "value" holds.
-NAMING_FIELDS = frozenset({"name", "key", "header", "field", "variable"})
+#: Fields whose value is the name of a value, and those that hold this value.
+NAMING_FIELDS = frozenset(
+    (
+        *("name", "key", "header", "field", "variable", "parameter", "setting", "column"),
+        *("id", "label", "type"),
+    )
+)
+VALUE_FIELDS = frozenset({"value", "default", "initial", "old", "new"})
 
 
 def mask_secrets(text: str) -> str:
@@ -165,14 +172,14 @@ class Scan:
         kind = self.names.kind_of(name)
         if field in NAMING_FIELDS and (content := self.named_content(found.end())):
             return content
-        if field == "value" and start < self._pair_until:
+        if field in VALUE_FIELDS and start < self._pair_until:
             kind = Kind.SECRET
         return None if kind is Kind.PUBLIC else assigned(text, found, kind)
 
     def named_content(self, start: int) -> Span | None:
         """Return the content of what has this name, in XML or a form, if it is that of a secret.
 
-        Otherwise a field "value" may follow.
+        Otherwise a field with its value may follow.
         """
         named = NAMED.match(self.text, start)
         if named is None or not self.is_secret(named["name"]):
