@@ -76,6 +76,32 @@ def test_forms_keep_secrets_that_they_do_not_show(staff: Staff, task: Task) -> N
     assert "pin_secret" not in Execution.objects.latest("pk").payload
 
 
+def test_no_form_shows_a_moved_secret(staff: Staff, make_task: Make) -> None:
+    @scheduled_task(name="shop.moving")
+    def moving(*, name: str, value: str, options: list[str], more: dict[str, str]) -> None: ...
+
+    payload = {"name": "DB_PASSWORD", "value": SECRET, "options": ["--password", SECRET]}
+    payload["more"] = {"key": "api_key", "value": SECRET}
+    task = make_task("moving", "shop.moving", payload=payload)
+    client = staff("view_task", "run_task")
+    asked = client.get(page("task_run", task.pk))
+    assert_none(text(asked))
+    posted = values(asked.context["form"])
+    for name, old, new in (
+        ("name", "DB_PASSWORD", "shop"),
+        ("options", "--password", "--shop"),
+        ("more", "api_key", "shop"),
+    ):
+        field = f"payload-{name}"
+        moved = posted | {field: posted[field].replace(old, new)}
+        answer = client.post(page("task_run", task.pk), moved)
+        assert "A masked value stays what it is only next to its name" in text(answer)
+        assert_none(text(answer))
+    assert not Execution.objects.exists()
+    client.post(page("task_run", task.pk), posted)
+    assert Execution.objects.get().payload == payload
+
+
 def test_custom_forms_hide_secrets_too(staff: Staff, make_task: Make) -> None:
     class Form(forms.Form):
         password = forms.CharField()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
 
 REFUSED = "is not accepted. Its value is not shown here because of its name."
+MOVED = (
+    "A masked value stays what it is only next to its name: enter the value again, or undo what "
+    "you have changed beside it."
+)
 
 
 def masked_text(value: Any) -> str:
@@ -21,8 +26,14 @@ def has_secrets(name: str, value: Any) -> bool:
 
 
 def unmasked(value: Any, stored: Any) -> Any:
-    """Return a value from a form with the stored secrets wherever it holds their masks."""
-    return restored(value, stored, mask_secrets_in_json(stored))
+    """Return a value from a form with the stored secrets wherever it holds their masks.
+
+    Raise InvalidPayload if one of them would be shown then, because what marks it has changed.
+    """
+    given = restored(value, stored, mask_secrets_in_json(stored))
+    if mask_secrets_in_json(given) != mask_secrets_in_json(value):
+        raise InvalidPayload({"payload": [MOVED]})
+    return given
 
 
 def restored(value: Any, stored: Any, shown: Any) -> Any:

@@ -19,7 +19,7 @@ from scheduled_tasks.handlers.payloads.custom_form import (
     keep_empty_json,
     stored_json,
 )
-from scheduled_tasks.handlers.payloads.hidden_secrets import has_secrets, masked_text, unmasked
+from scheduled_tasks.handlers.payloads.hidden_secrets import masked_text, unmasked
 from scheduled_tasks.handlers.payloads.json_values import flaw
 from scheduled_tasks.handlers.payloads.signature import Parameter
 from scheduled_tasks.runtime.redaction import mask_secrets_in_json
@@ -47,7 +47,8 @@ class PayloadForm(forms.Form):
         self.stored = stored
         self.clean_payload = clean_payload
         self.payload: dict[str, Any] = {}
-        self.secrets_are_hidden = False
+        #: The stored payload as its fields show it.
+        self.shown = dict(stored)
         for name, field in self.fields.items():
             adapt(field, parameters.get(name))
             if name in stored:
@@ -71,13 +72,12 @@ class PayloadForm(forms.Form):
 
     def hide_secrets(self) -> None:
         """Show masks in place of stored secrets. A mask that is left as it is keeps the secret."""
-        self.secrets_are_hidden = True
-        shown = mask_secrets_in_json(dict(self.stored))
+        shown = self.shown = mask_secrets_in_json(dict(self.stored))
         for name, field in self.fields.items():
             if isinstance(field, ExtraArgumentsField) and name in self.initial:
                 extra = {key: shown[key] for key in shown if key not in self.fields}
                 self.initial[name] = masked_text(extra)
-            elif name in self.stored and has_secrets(name, self.stored[name]):
+            elif name in self.stored and shown[name] != self.stored[name]:
                 # A number or a choice cannot show a mask.
                 one_line = not isinstance(field.widget, forms.Textarea)
                 field.widget = forms.TextInput() if one_line else textarea()
@@ -92,9 +92,9 @@ class PayloadForm(forms.Form):
                 self.add_error(name, error)
         if self.errors:
             return
-        if self.secrets_are_hidden:
-            self.payload = unmasked(self.payload, dict(self.stored))
         try:
+            if self.shown != self.stored:
+                self.payload = unmasked(self.payload, dict(self.stored))
             self.cleaned_data = self.clean_payload(self.payload)
         except InvalidPayload as error:
             for name, sentences in error.errors.items():
@@ -119,7 +119,7 @@ class PayloadForm(forms.Form):
             return field.arguments(text_of(raw), taken=self.fields.keys() - {name})
         if name in self.stored and self.is_as_shown(name, raw):
             # Also values that cannot be typed: null, the empty text, microseconds.
-            return {name: self.stored[name]}
+            return {name: self.shown[name]}
         if is_blank(raw) and not self.is_required(name, field):
             return {}
         if isinstance(field, ArgumentField):
