@@ -311,8 +311,8 @@ def test_what_no_database_can_hold_is_no_name(name: Any) -> None:
         lock(name)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_nobody_waits_a_negative_time(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", [], timedelta(seconds=1)])
+def test_nobody_waits_a_negative_time(timeout: Any) -> None:
     with pytest.raises(ValueError, match="0 seconds or longer"):
         lock("import", timeout=timeout)
 

@@ -97,6 +97,12 @@ def test_broken_notes_and_circular_causes_are_stored() -> None:
     assert "KeyError" in fields_of(error)["traceback"]
 
 
+@pytest.mark.parametrize("delay", ["5 minutes", None, b"1", []])
+def test_a_delay_of_a_wrong_kind_is_refused(delay: Any) -> None:
+    with pytest.raises(ValueError, match="RetryLater takes seconds or a timedelta, not"):
+        RetryLater(delay)
+
+
 @pytest.mark.parametrize(
     ("error", "category"),
     [
