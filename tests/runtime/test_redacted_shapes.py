@@ -139,7 +139,7 @@ def test_secrets_are_found_in_their_usual_shapes(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "token_count=5 tokens: 5 max_tokens: 4096, {'total_tokens': 42, 'x': 1}",
+        "token_count=5 tokens: 5 max_tokens: 4096, tokens=1.5k, {'total_tokens': 42, 'x': 1}",
         "password_reset_url=/a/b password_file=/run/secrets/x",
         "the tokens were parsed, the token expired, Token expired",
         "pass = True, password=None, use_token: false",

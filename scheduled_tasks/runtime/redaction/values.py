@@ -39,7 +39,7 @@ ANNOTATION = re.compile(
 )
 #: What stands for no value, or for a switch.
 NO_SECRETS = frozenset({"none", "null", "nil", "true", "false", "undefined"})
-COUNT = re.compile(r"[-+]?\d[\d.,_]*+%?\Z")
+COUNT = re.compile(r"[-+]?\d[\d.,_]*+[%kKM]?\Z")
 #: The rest of a header's line, also where its end is escaped.
 HEADER = re.compile(r"(?:[^\r\n\\]|\\(?![rn]))*+")
 #: The longest label of a key in PEM, "-----END RSA PRIVATE KEY-----", in characters.
