@@ -64,6 +64,11 @@ class BrokenLogger(logging.Logger):
         raise RuntimeError("no record")
 
 
+def close_streams() -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 WAYS: dict[str, Callable[[], object]] = {
     "dictConfig": lambda: logging.config.dictConfig({"version": 1}),
     "dictConfig of the root": lambda: logging.config.dictConfig(
@@ -80,6 +85,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "logger class": lambda: logging.setLoggerClass(BrokenLogger),
     "shutdown": logging.shutdown,
     "streams": replace_streams,
+    "streams closed": close_streams,
 }
 
 
@@ -142,7 +148,8 @@ def test_no_run_silences_those_after_it(holder: Holder, way: str) -> None:
     assert holder.outcome().status == "success"
     assert lines(holder, 2) == ["said", "sold", "new", "printed"]
     assert "of the worker" in seen
-    assert sys.stdout is not None
+    assert not sys.stdout.closed
+    assert not sys.stderr.closed
 
 
 def test_a_run_may_show_more_than_before(holder: Holder) -> None:

@@ -57,6 +57,10 @@ class RunStream:
         for text in texts:
             self.write(text)
 
+    def close(self) -> None:
+        """Leave the original stream open: other runs, and the log of the worker, use it, too."""
+        self.stream.flush()
+
 
 class StreamReplacement:
     """Replaces the streams while at least one run is in progress in this process."""
