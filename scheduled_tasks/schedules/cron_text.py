@@ -89,7 +89,8 @@ def advice_for_any_year(words: list[str], is_valid: Callable[[str], bool]) -> st
     """Return the other reading of six fields: the first may be a second, or the last a year."""
     without = " ".join(words[:FIELD_COUNT])
     both = len(words) == FIELD_COUNT + 1 and words[0].isdigit() and words[-1] == "*"
-    if not (both and "?" not in words and is_valid(without)):
+    seconds_first = is_valid(" ".join(words[1:]))  # otherwise it is the only reading
+    if not (both and seconds_first and "?" not in words and is_valid(without)):
         return ""
     return f", or {quoted(without)} if the last field is a year"
 
@@ -137,6 +138,8 @@ def advice_for_seconds(
         every = "every second" if step == 1 else f"every {step} seconds"
         return f"for seconds write {every!r}{bounds}"
     alone = " ".join([second, *fields[:-1]])
-    if second.isdigit() and is_valid(proposal):
+    if is_valid(proposal):
+        if not second.isdigit():
+            return ""  # of several seconds, neither reading has the slots that were meant
         return f"seconds are not supported, write {quoted(proposal)}{bounds}"
     return f"write {quoted(alone)} alone" if is_valid(alone) else ""

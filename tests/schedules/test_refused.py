@@ -37,6 +37,8 @@ REFUSED = [
     ("0 9 * * * New York", "timezone='America/New_York'"),
     ("at 2030-01-01 09:00 Berlin", "with timezone='Europe/Berlin'"),
     ("0/10 * * * * *", "write 'every 10 seconds'"),
+    ("0,30 * * * * *", "this has 6, seconds and years are not supported: "),
+    ("0 9 * * MON-FRI *", "this has 6, write '0 9 * * MON-FRI' alone: "),
     ("0 9 * * * Europe/Berlin", "with timezone='Europe/Berlin'"),
     ("UTC 0 9 * * *", "write '0 9 * * *' with timezone='UTC'"),
     ("* * * *", "this has 4: "),
