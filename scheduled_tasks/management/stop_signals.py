@@ -27,15 +27,22 @@ def stop_signals(on_signal: Callable[[signal.Signals], None], *, last: bool) -> 
     caught = [number for number in STOP_SIGNALS if not ignored_by_nohup(number, before[number])]
     if threading.current_thread() is not threading.main_thread():
         caught = []  # no other thread can catch signals
+    over = False
 
     def call(number: int, frame: FrameType | None) -> None:
-        on_signal(signal.Signals(number))
+        if not over:
+            on_signal(signal.Signals(number))
 
     for number in caught:
         signal.signal(number, call)
     try:
-        yield
+        try:
+            yield
+        finally:
+            over = True
     finally:
+        # Where ``on_signal`` raises, it must not keep the other signals from being put back.
+        over = True
         for number in caught:
             signal.signal(number, signal.SIG_IGN if last else before[number] or signal.SIG_DFL)
 

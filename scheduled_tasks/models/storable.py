@@ -51,7 +51,7 @@ def flaw_of(field: models.Field[Any, Any], value: Any) -> str | None:
             # Columns with a limit have a validator for it; what is no choice is quoted whole.
             return flaw_of_text(str(value), MAX_SHOWN_LENGTH if field.choices else MAX_TEXT_LENGTH)
         case models.CharField() | models.TextField(), _value:
-            return _("must be text, not %s.") % shown(value)
+            return not_text(value)
     return flaw_of_kind(field, value)
 
 
@@ -125,5 +125,9 @@ def refuse_unstorable(*, limit: int = MAX_TEXT_LENGTH, **texts: Any) -> None:
 
 def flaw_of_record(text: Any, limit: int) -> str | None:
     if not isinstance(text, str):
-        return _("must be text, not %s.") % shown(text)
+        return not_text(text)
     return flaw_of_text(text, limit)
+
+
+def not_text(value: Any) -> str:
+    return _("must be text, not %s.") % shown(value)

@@ -60,7 +60,7 @@ def test_a_key_is_used_up_after_its_block(run: Run, worker: Worker, now: datetim
     context = context_at(now, run)
     with context.once("mail") as first:
         assert first
-    for later in (run, another_attempt(run, worker, now), begin("one", worker, now)):
+    for later in (run, begin("one", worker, now), another_attempt(run, worker, now)):
         with context_at(now + 1000 * HOUR, later).once("mail") as again:
             assert not again
     row = OnceKey.objects.get()

@@ -84,10 +84,7 @@ def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
     environment = {"TEST_OPTIONS": options(), **environment}
     with started("runscheduler", "--no-sync", *arguments, **environment) as process:
         wait_until(
-            lambda: (
-                process.poll() is not None
-                or Worker.objects.filter(pid=process.pid, state=Worker.State.RUNNING).exists()
-            ),
+            lambda: process.poll() is not None or Worker.objects.filter(pid=process.pid).exists(),
             within=LONG,
         )
         yield process
