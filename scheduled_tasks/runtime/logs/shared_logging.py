@@ -52,7 +52,7 @@ class SharedLogging:
         self._disabled_level = disabled_level()
         self._factory = logging.getLogRecordFactory()
         self._logger_class = logging.getLoggerClass()
-        self._enabled = [logger for logger in all_loggers() if not logger.disabled]
+        self._enabled = enabled_loggers()
         self._states = {logger: LoggerState.of(logger) for logger in on_our_way()}
         handlers = {handler for state in self._states.values() for handler in state.handlers}
         self._handlers = {each: (each.level, tuple(each.filters)) for each in handlers}
@@ -66,11 +66,16 @@ class SharedLogging:
             logging.setLoggerClass(self._logger_class)
         for logger in self._enabled:
             logger.disabled = False
+        self._enabled = enabled_loggers()  # runs may have imported modules with more of them
         for logger in on_our_way():
             self._states.get(logger, NEW).restore(logger)
         for handler, (level, filters) in self._handlers.items():
             handler.setLevel(min(handler.level, level))
             handler.filters[:] = list(filters)
+
+
+def enabled_loggers() -> list[logging.Logger]:
+    return [logger for logger in all_loggers() if not logger.disabled]
 
 
 def on_our_way() -> list[logging.Logger]:
