@@ -114,7 +114,7 @@ def test_schedules_may_be_values(now: datetime) -> None:
         ({"timeout": "soon"}, "timeout", "integer"),
         ({"memory_limit_mb": 0}, "memory_limit_mb", "greater than or equal to 1"),
         ({"memory_limit_mb": 1.5}, "memory_limit_mb", "whole number of megabytes"),
-        ({"memory_limit_mb": timedelta(1)}, "memory_limit_mb", "integer"),
+        ({"memory_limit_mb": timedelta(1)}, "memory_limit_mb", "must be a whole number"),
         ({"memory_limit_mb": 10**30}, "memory_limit_mb", "less than or equal to"),
         ({"executor": "celery"}, "executor", "'celery' is not a valid choice"),
     ],
