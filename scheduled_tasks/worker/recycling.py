@@ -44,5 +44,5 @@ class Recycling:
     def reason(self) -> str:
         """Which limit is reached, empty for none."""
         if self.max_executions is not None and self.claimed >= self.max_executions:
-            return f"it has claimed {self.claimed} executions"
+            return f"it has claimed {self.claimed} execution{'' if self.claimed == 1 else 's'}"
         return f"it is older than {self.max_age:g} s" if self.seconds_left <= 0 else ""

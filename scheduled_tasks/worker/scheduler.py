@@ -255,6 +255,7 @@ class Scheduler:
         if over and self._abandoned_at is None:
             self.abandon()
         try:
+            engine.begin_to_stop_if_worn()  # the limit may be reached between two ticks
             engine.worker.move_to(Worker.State.STOPPING)
             engine.write_results()
             if engine.executor.in_hand:

@@ -13,7 +13,7 @@ from tests.support.processes import ended, manage
 
 Command = Callable[..., str]
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 SETTINGS = "tests.support.routed_settings"
 SYNCED = "scheduled task: create"
 
@@ -43,12 +43,14 @@ def test_nothing_is_synced_where_a_router_keeps_out(command: Command, tmp_path: 
     assert names(tmp_path / "other.sqlite3") == []
 
 
+@pytest.mark.long
 def test_a_moved_app_is_synced_where_it_is(command: Command, tmp_path: Path) -> None:
     assert SYNCED not in command("Moves", "migrate")
     assert SYNCED in command("Moves", "migrate", "--database=other")
     assert names(tmp_path / "other.sqlite3")
 
 
+@pytest.mark.long
 def test_only_whole_tables_are_synced(command: Command, tmp_path: Path) -> None:
     assert SYNCED not in command("", "migrate", "contenttypes")
     assert SYNCED not in command("", "migrate", "--plan")
@@ -59,6 +61,7 @@ def test_only_whole_tables_are_synced(command: Command, tmp_path: Path) -> None:
     assert SYNCED not in command("", "migrate", "scheduled_tasks", "zero")
 
 
+@pytest.mark.long
 def test_a_replica_is_not_asked(command: Command, tmp_path: Path) -> None:
     assert SYNCED in command("ReadsFromReplica", "migrate", "--skip-checks")
     assert "All tasks match the code." in command("ReadsFromReplica", "synctasks")

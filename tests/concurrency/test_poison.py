@@ -73,6 +73,7 @@ def test_a_killer_fails_and_its_neighbours_succeed(
     assert "It runs alone next time." in (tmp_path / "log").read_text()
 
 
+@pytest.mark.long
 def test_a_killer_of_fork_servers_fails_alone(tmp_path: Path) -> None:
     innocents = queue_innocents(2)
     poison = queue_a_run(POISON, payload=poison_payload(tmp_path, server_only=True), priority=1)

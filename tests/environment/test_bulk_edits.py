@@ -62,6 +62,7 @@ def save() -> None:
         task.save()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", short_and_long("BULK_TASKS", short=300, long=10_000))
 def test_bulk_edits_lose_and_double_nothing(count: int) -> None:
     make_tasks(count)

@@ -41,9 +41,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "executor", [EXECUTORS[0], pytest.param(EXECUTORS[1], marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_wall_clock_that_jumps_changes_nothing(
     library: Path, tmp_path: Path, executor: str
 ) -> None:

@@ -29,10 +29,12 @@ done
 WITHOUT_DIRECTORY = 'cd "$TMPDIR" && mkdir gone && cd gone && rmdir "$PWD"'
 
 
+@pytest.mark.long
 def test_a_full_temporary_directory(tmp_path: Path) -> None:
     works(wrapper=mounted(FULL), TMPDIR=str(tmp_path))
 
 
+@pytest.mark.long
 def test_a_directory_that_was_removed(tmp_path: Path) -> None:
     works(wrapper=mounted(WITHOUT_DIRECTORY), TMPDIR=str(tmp_path))
 

@@ -26,7 +26,9 @@ GREEK = "\u03b1\u03b2\u03b3"
 @pytest.mark.parametrize(
     "surroundings",
     [
-        pytest.param({"python": ["-X", "dev", "-b", "-W", "error"]}, id="strict"),
+        pytest.param(
+            {"python": ["-X", "dev", "-b", "-W", "error"]}, id="strict", marks=pytest.mark.long
+        ),
         pytest.param(
             {"PYTHONOPTIMIZE": "2", "PYTHONSAFEPATH": "1"}, id="optimized", marks=pytest.mark.long
         ),

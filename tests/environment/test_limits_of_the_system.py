@@ -50,6 +50,7 @@ def test_few_open_files_delay_runs(tmp_path: Path) -> None:
     assert "the fork server has ended" not in output
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to limit a process")
 def test_a_run_without_a_thread_waits_or_fails(tmp_path: Path) -> None:
     """Each thread has a stack of 64 MB here, and the worker may have 32 MB more than it has."""
@@ -118,6 +119,7 @@ def pids(tmp_path: Path) -> Iterator[Path]:
 
 
 @needs_setpriv
+@pytest.mark.long
 def test_a_process_of_another_user_harms_no_run(tmp_path: Path, pids: Path) -> None:
     """A run leaves a process behind that the fork server may not kill."""
     marks, release = tmp_path / "marks", tmp_path / "release"
