@@ -26,7 +26,7 @@ Database = Callable[[], AbstractContextManager[str]]
 NOTHING_TO_RUN = 5
 VERDICTS = {0: "passed", NOTHING_TO_RUN: "had no test to run"}
 #: Tests wait for real processes most of the time, so there are more workers than cores.
-WORKERS = f"-n{2 * (os.cpu_count() or 1)}"
+WORKERS = f"-n{3 * (os.cpu_count() or 1)}"
 #: Options of pytest that say how many workers there are, or that need the terminal.
 WITHOUT_WORKERS = ("-n", "--numprocesses", "-s", "--pdb", "--co", "--collect-only")
 #: What the databases after the first are asked to run.

@@ -7,7 +7,7 @@ import pytest
 from tests.concurrency.runs import fresh, queue_a_run
 from tests.support.processes import LONG, manage, options
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])

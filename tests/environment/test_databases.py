@@ -53,7 +53,11 @@ def url_with(**settings: object) -> str:
 
 
 @pytest.mark.usefixtures("postgresql")
-@pytest.mark.parametrize("settings", [SHORT_TIMEOUTS, STRICT, ODD], ids=["short", "strict", "odd"])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(SHORT_TIMEOUTS, marks=pytest.mark.long), STRICT, ODD],
+    ids=["short", "strict", "odd"],
+)
 def test_sessions_with_other_settings_work(settings: dict[str, object]) -> None:
     task = Task(
         name="often", handler="jobs.answer", schedule="every 1 second", misfire_policy="all"
@@ -84,6 +88,7 @@ def url_of(user: str) -> str:
     return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("postgresql")
 def test_a_worker_with_one_connection_keeps_its_lease(tmp_path: Path) -> None:
     """Neither its heartbeat nor its listener can connect; the loop does the work of both."""

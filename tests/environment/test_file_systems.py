@@ -39,6 +39,7 @@ def test_a_directory_that_was_removed(tmp_path: Path) -> None:
     works(wrapper=mounted(WITHOUT_DIRECTORY), TMPDIR=str(tmp_path))
 
 
+@pytest.mark.long
 def test_a_read_only_system_without_a_home(tmp_path: Path) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has to write its file.")

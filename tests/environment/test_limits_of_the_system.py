@@ -22,7 +22,7 @@ from tests.environment.surroundings import (
 )
 from tests.support.processes import LONG, options, wait_until, written
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 MEGABYTE = 1 << 20
 #: In bytes, for version 1 of control groups and for version 2.

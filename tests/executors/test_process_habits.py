@@ -20,10 +20,10 @@ def hand(take_in_hand: TakeInHand) -> Hand:
 
 
 def test_a_handler_of_sigterm_undoes_no_timeout(hand: Hand) -> None:
-    outcome = hand.run("loop_until_terminated", timeout=0.2)
+    outcome = hand.run("loop_until_terminated", timeout=0.5)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
-    assert (outcome.error, outcome.result) == ("Timed out after 0.2 s.", "stopped")
-    outcome = hand.run("loop_until_terminated", timeout=0.2, raises=True)
+    assert (outcome.error, outcome.result) == ("Timed out after 0.5 s.", "stopped")
+    outcome = hand.run("loop_until_terminated", timeout=0.5, raises=True)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
     assert "ValueError: not in the mood" in outcome.traceback
     assert outcome.retryable
@@ -31,7 +31,7 @@ def test_a_handler_of_sigterm_undoes_no_timeout(hand: Hand) -> None:
 
 def test_a_handler_of_sigterm_ends_when_cancelled(hand: Hand) -> None:
     numbers = [hand.start("loop_until_terminated", raises=raises) for raises in (False, True)]
-    hand.wait(lambda: len(hand.executor._begun) == 2)
+    hand.wait(lambda: all(hand.said[number] for number in numbers))
     for number in numbers:
         hand.cancel(number)
     returned, raised = map(hand.outcome_of, numbers)
@@ -40,18 +40,18 @@ def test_a_handler_of_sigterm_ends_when_cancelled(hand: Hand) -> None:
 
 
 def test_the_context_knows_of_a_stop_without_signals(hand: Hand) -> None:
-    outcome = hand.run("loop_until_cancelled", timeout=0.2)
-    assert (outcome.error, outcome.result) == ("Timed out after 0.2 s.", "stopped")
+    outcome = hand.run("loop_until_cancelled", timeout=0.5)
+    assert (outcome.error, outcome.result) == ("Timed out after 0.5 s.", "stopped")
     assert outcome.duration_ms < LONG_GRACE * 1000
     number = hand.start("loop_until_cancelled")
-    hand.wait(lambda: number in hand.executor._begun)
+    hand.wait(lambda: hand.said[number])
     hand.cancel(number)
     assert hand.outcome_of(number).result == "stopped"
 
 
 def test_a_run_ending_itself_when_stopped_is_returned(hand: Hand) -> None:
     number = hand.start("loop_until_terminated", raises=True)
-    hand.wait(lambda: hand.executor._begun)
+    hand.wait(lambda: hand.said[number])
     hand.executor.abandon()
     assert not hand.loss_of(number).charged
 

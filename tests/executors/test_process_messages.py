@@ -160,7 +160,7 @@ def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> N
 def test_lines_the_worker_has_not_read_are_kept(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count, width = 30_000, 1_000
+    count, width = 12_000, 1_000
     monkeypatch.setenv("TEST_OPTIONS", f'{{"MAX_LOG_LINES": {count}}}')
     hand = take_in_hand(2)
     server = hand.server
@@ -172,7 +172,7 @@ def test_lines_the_worker_has_not_read_are_kept(
         most = max(most, server.memory_info().rss - before)
         assert hand.executor._messages.qsize() < 2 * MAX_UNWRITTEN_MESSAGES
         time.sleep(0.05)
-    # What is unread, and a copy of it while the buffer grows; all lines are 30 MB.
+    # What is unread, and a copy of it while the buffer grows; all lines are 12 MB.
     assert most < 4 * MAX_UNREAD_BYTES
     assert hand.outcome_of(number).result == count
     assert lines_of(hand, number) == [f"{line:{width}}" for line in range(count)]

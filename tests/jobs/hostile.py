@@ -87,10 +87,11 @@ def write_into_stream(data: str, times: int = 1) -> str:
 
 
 @scheduled_task
-def loop_until_terminated(*, raises: bool = False) -> str:
-    """Replace the handler of SIGTERM, as management commands with a loop do."""
+def loop_until_terminated(context: TaskContext, *, raises: bool = False) -> str:
+    """Replace the handler of SIGTERM, as management commands with a loop do, and say so."""
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
+    context.logger.info("looping")
     while not stop:
         time.sleep(0.01)
     if raises:
@@ -102,6 +103,7 @@ def loop_until_terminated(*, raises: bool = False) -> str:
 def loop_until_cancelled(context: TaskContext) -> str:
     """Ignore SIGTERM, and look whether to stop."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    context.logger.info("looping")
     while not context.cancelled:
         time.sleep(0.01)
     return "stopped"
