@@ -63,6 +63,12 @@ def test_an_unclosed_quote_takes_linear_time() -> None:
         assert is_linear(unit, length=50_000, before='password=\\"a', after=")")
 
 
+@pytest.mark.parametrize("mark", ["[redacted]", "'[redacted]", " [redacted]; a=b "])
+def test_many_masked_headers_take_linear_time(mark: str) -> None:
+    for header in ("cookie: ", "'cookie: ", '"authorization: '):
+        assert is_linear(header + mark, length=4_000)
+
+
 texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=60).map("".join)
 
 

@@ -157,9 +157,11 @@ def rest_of_header(text: str, start: int, *, quote: str) -> Span | None:
     """Return the value of a header: the rest of its line, or of the quotes that it stands in."""
     while text[start : start + 1] == " ":
         start += 1
+    if text.startswith(MARK, start):
+        return None  # before the line is read, which other headers may be in
     closing = text.find(quote, start) if quote else -1
     line = HEADER.match(text, start, closing if closing >= 0 else len(text))
-    return None if line is None or text.startswith(MARK, start) else line.span()
+    return None if line is None else line.span()
 
 
 def credentials_in_url(text: str, begin: int, *, cut_at: int) -> Span | None:
