@@ -119,6 +119,7 @@ def fresh_database() -> Iterator[None]:
     with TemporaryDirectory(prefix="scheduled-tasks-demo-") as folder:
         file = Path(folder) / "db.sqlite3"
         os.environ["DATABASE_URL"] = f"sqlite:///{file}"
+        connection.close()  # system checks have opened it, from Django 6.1 on
         connection.settings_dict["NAME"] = str(file)
         yield
         connection.close()
