@@ -21,9 +21,8 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from scheduled_tasks.admin.confirmation import DELETE
 from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.admin.query_string import is_number
@@ -43,12 +42,6 @@ logger = logging.getLogger(__name__)
 class BulkAdmin(admin.ModelAdmin):
     """An admin whose list has actions for selections of any size, "Delete selected" among them."""
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions: dict[str, Any] = super().get_actions(request)
-        if DELETE in actions:
-            actions[DELETE] = (type(self).delete_many, DELETE, actions[DELETE][2])
-        return actions
-
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
     ) -> Any:
@@ -58,6 +51,13 @@ class BulkAdmin(admin.ModelAdmin):
         message = _("The selection was not understood. Nothing has been changed.")
         self.message_user(request, message, messages.WARNING)
         return None
+
+    # By its name, it replaces the action of the site.
+    @admin.action(
+        permissions=["delete"], description=gettext_lazy("Delete selected %(verbose_name_plural)s")
+    )
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return self.delete_many(request, queryset)
 
     def delete_many(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         """Ask whether to delete, then delete in batches."""

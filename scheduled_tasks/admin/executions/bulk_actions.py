@@ -38,7 +38,7 @@ from scheduled_tasks.models import Execution
 class ExecutionActions(BulkAdmin, RunPermission):
     """The actions of the list of executions."""
 
-    actions = ("cancel", "requeue", "resolve")
+    actions = ("delete_selected", "cancel", "requeue", "resolve")
 
     @admin.action(description=_("Cancel selected executions…"), permissions=["run"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:

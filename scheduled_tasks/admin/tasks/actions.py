@@ -43,7 +43,15 @@ from scheduled_tasks.operations.tasks import run_task_now
 class TaskActions(BulkAdmin):
     """The actions. A task that cannot be changed is reported and does not stop the others."""
 
-    actions = ("enable", "disable", "run_now", "pause", "end_pause", "reset_to_code")
+    actions = (
+        "delete_selected",
+        "enable",
+        "disable",
+        "run_now",
+        "pause",
+        "end_pause",
+        "reset_to_code",
+    )
 
     @admin.action(description=_("Enable selected tasks"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
