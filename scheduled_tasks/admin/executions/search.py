@@ -32,5 +32,7 @@ def tasks_once_named(prefix: str) -> list[int]:
     now = Task.objects.filter(name__startswith=prefix).order_by()
     # A changed task is recorded under the name that it had then.
     once = TaskChange.objects.filter(task_name__startswith=prefix, task__isnull=False).order_by()
-    found = now.values_list("pk").union(once.values_list("task_id"))[: MAX_TASKS + 1]
+    found = now.values_list("pk").union(once.values_list("task_id"))
+    # Django 6.1 orders a union by the ordering of its model, which it does not select.
+    found = found.order_by()[: MAX_TASKS + 1]
     return [pk for (pk,) in found]
