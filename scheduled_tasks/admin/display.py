@@ -157,7 +157,7 @@ def long_text(text: str, *, limit: int, whole_url: str = "", end: bool = False) 
 
 
 def size(characters: int, whole_url: str) -> str | SafeString:
-    """Return how long something is of which a part is shown, with a link to all of it."""
+    """Return the full length of a shortened value, with a link to the whole."""
     said = _("Only a part is shown: it has %d characters.") % characters
     link = format_html(' <a href="{}">{}</a>', whole_url, _("Download all")) if whole_url else ""
     return format_html('<p class="st-size">{}{}</p>', said, link)

@@ -134,7 +134,7 @@ class ExecutionAdmin(
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search by way of the tasks, of which there are few."""
+        """Search by the names of tasks, since there are far fewer tasks than executions."""
         if not can_be_searched(search_term):
             return queryset.none(), False
         prefix = search_term.strip()

@@ -110,7 +110,7 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
         """Show the status of existing tasks, and open the pause of paused ones.
 
-        Users who may not change tasks see no secrets, and nobody edits megabytes in a form.
+        Users who may not change tasks see no secrets, and very long values are only shown.
         """
         sets = super().get_fieldsets(request, obj)
         if obj is None:

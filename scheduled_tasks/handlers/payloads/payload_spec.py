@@ -141,7 +141,7 @@ class PayloadSpec:
             try:
                 cleaned[name] = parameter.read(value) if parameter else value
             except ValueError as error:
-                # A sentence may quote the value, and is shown to whoever may look.
+                # A sentence may quote the value, and users who may only view see it.
                 errors[name] = [REFUSED if has_secrets(name, value) else str(error)]
         return cleaned
 
