@@ -36,11 +36,16 @@ MAX_WARNINGS = 10
 #: What a page that goes on does not post again.
 OWN_FIELDS = ("csrfmiddlewaretoken", "index", "select_across", ACTION_CHECKBOX_NAME, SELECTED)
 
+#: Decorates ``delete_selected``, which by its name replaces the action of the site.
+delete_action = admin.action(
+    permissions=["delete"], description=gettext_lazy("Delete selected %(verbose_name_plural)s")
+)
+
 logger = logging.getLogger(__name__)
 
 
 class BulkAdmin(admin.ModelAdmin):
-    """An admin whose list has actions for selections of any size, "Delete selected" among them."""
+    """An admin whose list has actions for selections of any size."""
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
@@ -51,17 +56,6 @@ class BulkAdmin(admin.ModelAdmin):
         message = _("The selection was not understood. Nothing has been changed.")
         self.message_user(request, message, messages.WARNING)
         return None
-
-    # By its name, it replaces the action of the site.
-    @admin.action(
-        permissions=["delete"], description=gettext_lazy("Delete selected %(verbose_name_plural)s")
-    )
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
-        return self.delete_many(request, queryset)
-
-    def delete_many(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
-        """Ask whether to delete, then delete in batches."""
-        raise NotImplementedError
 
 
 class BulkChange(ABC):

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from scheduled_tasks.admin.bulk import BulkAdmin
+from scheduled_tasks.admin.bulk import BulkAdmin, delete_action
 from scheduled_tasks.admin.confirmation import (
     DELETE,
     CancelForm,
@@ -76,7 +76,8 @@ class ExecutionActions(BulkAdmin, RunPermission):
             confirmed=lambda reason: ResolveExecutions(self, request, reason).apply(ids),
         )
 
-    def delete_many(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+    @delete_action
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
         """Ask whether to delete, then delete those that are not running."""
         ids = selected_ids(self, request, queryset)
         title = ngettext("Delete %d execution", "Delete %d executions", len(ids))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from scheduled_tasks.admin.bulk import BulkAdmin
+from scheduled_tasks.admin.bulk import BulkAdmin, delete_action
 from scheduled_tasks.admin.confirmation import DELETE, Confirmation, ConfirmationPage
 from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.admin.selection import (
@@ -88,7 +88,8 @@ class TaskActions(BulkAdmin):
         """Undo what people changed in tasks that are declared in code."""
         return ResetTasksToCode(self, request).apply(selected_ids(self, request, queryset))
 
-    def delete_many(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse:
+    @delete_action
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse:
         """Ask whether to delete, then delete; refuse while tasks declared in code are selected."""
         ids = selected_ids(self, request, queryset)
         declared = declared_in_code(ids)
