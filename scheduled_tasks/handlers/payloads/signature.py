@@ -19,6 +19,7 @@ from scheduled_tasks.handlers.payloads.annotations import (
     unwrap,
 )
 from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, shorten
+from scheduled_tasks.handlers.payloads.containers import AnnotationMeaning
 from scheduled_tasks.handlers.payloads.hidden_secrets import has_secrets
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.redaction import MARK
@@ -67,11 +68,7 @@ class Parameter:
 
     def read(self, value: Any) -> Any:
         """Return the Python value of a valid JSON value, or raise ValueError with a sentence."""
-        if value is not None:
-            return self.kind.read(value)
-        if not self.nullable:
-            raise ValueError("may not be null.")
-        return None
+        return AnnotationMeaning(self.kind, self.nullable).read(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
