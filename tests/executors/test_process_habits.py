@@ -10,7 +10,7 @@ from scheduled_tasks.runtime.runs import Outcome
 from tests.executors.conftest import TakeInHand
 from tests.executors.in_hand import is_cancelled
 from tests.executors.processes_in_hand import LONG_GRACE, Hand
-from tests.jobs.hostile import HABITS
+from tests.jobs.habits import HABITS
 from tests.support.processes import alive
 
 

@@ -278,7 +278,7 @@ def raise_in_turn(context: TaskContext, *, gives_up: bool = False) -> str:
     return "done"
 
 
-from tests.jobs import hostile, huge, steps, talkative  # noqa: E402, F401 -- they use what stands above
+from tests.jobs import habits, hostile, huge, steps, talkative  # noqa: E402, F401 -- they use what stands above
 
 
 @scheduled_task
