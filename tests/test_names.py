@@ -18,14 +18,15 @@ NAMED_BY_DJANGO = {"Command", "Media", "Meta"}
 #: Verbs that say nothing of what a function does.
 VAGUE = {"look", "take", "hear", "say", "tell", "note", "go_on"}
 #: Bounds are called MAX_ and MIN_.
-BOUND = re.compile(r"\b(MOST|LEAST|LONGEST|SHORTEST|HIGHEST|LOWEST)_[A-Z]")
+BOUND = re.compile(r"^\s*((?:MOST|LEAST|LONGEST|SHORTEST|HIGHEST|LOWEST)_[A-Z]\w*)", re.MULTILINE)
+TEST = re.compile(r"^\s*(?:async )?def (test_\w+)", re.MULTILINE)
 
 
 @cache
-def nodes(root: Path = PACKAGE) -> list[tuple[str, ast.AST]]:
+def nodes() -> list[tuple[str, ast.AST]]:
     return [
-        (str(path.relative_to(root)), node)
-        for path in sorted(root.rglob("*.py"))
+        (str(path.relative_to(PACKAGE)), node)
+        for path in sorted(PACKAGE.rglob("*.py"))
         if "migrations" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
     ]
@@ -45,21 +46,21 @@ def test_no_function_has_a_vague_name() -> None:
     assert found == set()
 
 
+def matches(pattern: re.Pattern[str], *roots: Path) -> list[str]:
+    """Return what lines of these folders begin with; to parse the tests takes too long."""
+    return [
+        name
+        for root in roots
+        for path in root.rglob("*.py")
+        for name in pattern.findall(path.read_text())
+    ]
+
+
 def test_bounds_are_called_max_and_min() -> None:
-    found = {
-        f"{path}: {node.id}"
-        for path, node in [*nodes(), *nodes(TESTS)]
-        if isinstance(node, ast.Name) and BOUND.match(node.id)
-    }
-    assert found == set()
+    assert matches(BOUND, PACKAGE, TESTS) == []
 
 
 def test_no_test_has_a_long_name() -> None:
-    found = {
-        f"{path}: {node.name}"
-        for path, node in nodes(TESTS)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-        and len(node.name.split("_")) > 1 + MAX_WORDS
-    }
-    assert found == set()
+    names = matches(TEST, TESTS)
+    assert len(names) > 1_000
+    assert [name for name in names if len(name.split("_")) > 1 + MAX_WORDS] == []

@@ -14,6 +14,8 @@ from scheduled_tasks.lifecycle import requeueing
 from scheduled_tasks.models import Attempt, Execution
 from tests.admin.pages import change, page, shown, text, tried
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 

@@ -15,6 +15,8 @@ from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Task, TaskChange
 from tests.admin.pages import act, listed, page, task_data, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 

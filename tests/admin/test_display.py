@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from scheduled_tasks.admin import display
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.mark.parametrize(
     ("seconds", "said"),

@@ -15,6 +15,8 @@ from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from scheduled_tasks.models.attempt import AttemptOutcome
 from tests.admin.pages import change, page, say, shown, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 

@@ -17,7 +17,7 @@ from tests.admin.pages import as_typed, messages, page, text
 Begin = Callable[..., Pause]
 Staff = Callable[..., Client]
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Attempt, Pause, Task, TaskChange, TaskState
 from tests.admin.pages import act, page, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 SCRIPT = "<script>alert(1)</script>"

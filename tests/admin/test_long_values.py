@@ -14,12 +14,14 @@ from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.models import Execution, Task
 from tests.admin.pages import change, messages, page, say, task_data, text, tried
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 #: Bytes of a page, and CPU seconds for it: many times what it takes.
 MAX_PAGE, MAX_SECONDS = 200_000, 5.0
 #: Characters of most values. As HTML a quotation mark is six.
-LENGTH = 300_000
+LENGTH = 100_000
 LONG: dict[str, Any] = {
     "text": "x" * 5_000_000,
     "quotes": '"' * LENGTH,

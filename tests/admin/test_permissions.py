@@ -11,6 +11,8 @@ from django.test import Client
 from scheduled_tasks.models import Execution, Task, TaskChange
 from tests.admin.pages import act, messages, page, task_data, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 Staff = Callable[..., Client]
 

@@ -17,6 +17,8 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.admin.pages import messages, page, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 

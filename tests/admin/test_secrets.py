@@ -15,6 +15,8 @@ from scheduled_tasks import pause_task, scheduled_task
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
 from tests.admin.pages import act, as_typed, change, messages, page, task_data, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 Staff = Callable[..., Client]
 

@@ -14,7 +14,7 @@ from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, TaskChange
 from tests.admin.pages import messages, page, text
 
-pytestmark = pytest.mark.urls("tests.admin.urls")
+pytestmark = [pytest.mark.urls("tests.admin.urls"), pytest.mark.any_database]
 
 Make = Callable[..., Any]
 

@@ -14,6 +14,8 @@ from scheduled_tasks.lifecycle import bulk_editing
 from scheduled_tasks.models import Task, TaskChange, TaskState
 from tests.admin.pages import act, as_typed, messages, page, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 

@@ -14,6 +14,8 @@ from scheduled_tasks.admin.typed_times import ZONE_FIELD
 from scheduled_tasks.models import Pause, Task
 from tests.admin.pages import act, as_typed, page, task_data, text
 
+pytestmark = pytest.mark.any_database
+
 Make = Callable[..., Any]
 
 RIGA = {ZONE_FIELD: "Europe/Riga"}

@@ -17,7 +17,7 @@ from scheduled_tasks.models import Task
 from scheduled_tasks.operations.records import task_record
 from tests.commands.conftest import Command
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 Make = Callable[..., Task]
 

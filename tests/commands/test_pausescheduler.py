@@ -12,7 +12,7 @@ from django.utils import timezone
 from scheduled_tasks.models import Pause
 from tests.commands.conftest import Command
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tests.commands.conftest import Command
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
 from tests.support.processes import LONG, ended, manage, options, running, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 LONG_AGO = datetime(2026, 3, 1, tzinfo=UTC)
 

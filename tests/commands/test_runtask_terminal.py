@@ -14,7 +14,7 @@ from tests.support.processes import LONG, ROOT, environment_of
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 def shown_on_terminal(*arguments: str) -> str:

@@ -9,7 +9,7 @@ from scheduled_tasks.models import ExecutionLog
 from tests.concurrency.runs import fresh, queue_a_run
 from tests.support.processes import LONG, options, running, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 COUNT, KEPT, LAST = 100_000, 10_000, 100
 #: How much larger a process may become, in bytes: what is on its way is bounded.

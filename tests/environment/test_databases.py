@@ -113,7 +113,16 @@ def test_a_worker_with_one_connection_keeps_its_lease(tmp_path: Path) -> None:
     assert "worker finds new work by polling only" in output
 
 
-@pytest.mark.parametrize("arguments", ["runscheduler", "runtask jobs.answer", "listtasks"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "runscheduler",
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in ("runtask jobs.answer", "listtasks")
+        ),
+    ],
+)
 def test_commands_explain_missing_tables(tmp_path: Path, arguments: str) -> None:
     url = f"sqlite:///{tmp_path}/empty.sqlite3"
     if connection.vendor == "postgresql":

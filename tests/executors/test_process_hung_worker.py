@@ -14,7 +14,7 @@ from scheduled_tasks.models import Task
 from scheduled_tasks.operations.tasks import run_task_now
 from tests.support.processes import LONG, alive, ended, options, running, wait_until, written
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.mark.usefixtures("mark")

@@ -89,8 +89,18 @@ def test_any_text_is_cut_and_can_be_stored(text: str, limit: int) -> None:
     clean.encode()
 
 
-@pytest.mark.parametrize("length", [30_000, 60_000, 300_000])
-@pytest.mark.parametrize("place", [0, 5_000, 19_990, 150_000])
+@pytest.mark.parametrize(
+    ("place", "length"),
+    [
+        (0, 30_000),
+        (19_990, 60_000),
+        *(
+            pytest.param(place, length, marks=pytest.mark.long)
+            for place in (0, 5_000, 19_990, 150_000)
+            for length in (60_000, 300_000)
+        ),
+    ],
+)
 @pytest.mark.parametrize(
     "form", ['token="{}"', "token={}", "https://{}@x/", "<token>{}</token>", "Bearer {}"]
 )
