@@ -15,7 +15,8 @@ from scheduled_tasks.lifecycle.stopping import end_queued
 from scheduled_tasks.lifecycle.suspecting import (
     Suspects,
     has_suspect_alone,
-    innocent_first,
+    run_together,
+    runs_alone,
     without_suspects,
 )
 from scheduled_tasks.lifecycle.transitions import (
@@ -47,7 +48,7 @@ class Claimed:
     """What was claimed, and which suspects were not.
 
     ``awaited`` is a suspect for which the worker has to become empty: nothing after it was claimed.
-    ``left`` says that suspects are due that were not claimed alone.
+    ``left`` says that suspects are due that were not claimed for an empty worker.
     """
 
     rows: list[Execution]
@@ -59,7 +60,7 @@ class Claimed:
 class Choice:
     """Which of some queued executions end without running, and which are claimed.
 
-    ``suspect`` may be claimed as well, but not together with others.
+    ``suspect`` comes next, but is not claimed together with what is no suspect.
     """
 
     over: list[Execution]
@@ -92,6 +93,7 @@ def claim_beside(
     handlers: Collection[str],
     queues: Collection[str] = (),
     suspects: Suspects,
+    together: int = 1,
 ) -> Claimed:
     """Claim up to ``limit`` executions for a worker: highest priority first, then the oldest.
 
@@ -99,6 +101,8 @@ def claim_beside(
     Executions that other transactions hold, and tasks whose states they hold, are skipped. What may
     not run any more is ended instead. Two workers never get the same attempt, even where rows
     cannot be locked. Committed before any handler runs.
+
+    If the turn of suspects has come, up to ``together`` of them are claimed, and nothing else.
     """
     using = write_alias()
     serves = {"handlers": list(handlers), "queues": tuple(queues)}
@@ -106,44 +110,65 @@ def claim_beside(
     left = False
     for number in range(MAX_PASSES):
         # Hundreds of slots that are too late to run may stand in front of one that is not.
-        at_most = max(limit, min(MIN_READ * 2**number, MAX_READ))
+        to_read = max(limit, min(MIN_READ * 2**number, MAX_READ))
         # ``choose`` leaves out what is held back. Leaving it out in the query costs more than all
         # the rest, so only a second pass does.
-        due = {"now": now, **serves, "at_most": at_most, "without_held_back": number > 0}
+        due = {"now": now, **serves, "at_most": to_read, "without_held_back": number > 0}
         due["without_suspects"] = number > 0 and suspects is Suspects.LEAVE
-        # One suspect is claimed alone, so not after anything else.
+        # Suspects are claimed for an empty worker, so not after anything else.
         mode = Suspects.AWAIT if claimed and suspects is not Suspects.LEAVE else suspects
         room = limit - len(claimed)
-        done = claim_first_due(due, worker, limit=room, suspects=mode, using=using)
+        at_most = {"limit": room, "together": min(room, together)}
+        done = claim_first_due(due, worker, suspects=mode, **at_most, using=using)
         claimed += done.claimed.rows
         left = left or done.claimed.left
         if done.claimed.awaited or any(row.is_suspect for row in claimed):
             return Claimed(claimed, done.claimed.awaited, left)
         # If a later pass moves nothing, other transactions hold the states of all that it has read.
-        if done.read < at_most or len(claimed) == limit or (number and not done.moved):
+        if done.read < to_read or len(claimed) == limit or (number and not done.moved):
             break
     return Claimed(claimed, left=left)
 
 
 @transactional
 def claim_first_due(
-    due: Mapping[str, Any], worker: Worker, *, limit: int, suspects: Suspects, using: str
+    due: Mapping[str, Any],
+    worker: Worker,
+    *,
+    limit: int,
+    suspects: Suspects,
+    together: int,
+    using: str,
 ) -> Batch:
-    now = due["now"]
     rows = FIRST_DUE.rows(Execution.objects.using(using), **due)
     there = any(row.is_suspect for row in rows)
-    if there and (suspects is Suspects.LEAVE or has_suspect_alone(worker.host, using=using)):
-        choice = choose(without_suspects(rows), now, limit=limit, using=using)
-    else:
-        choice = choose(innocent_first(rows), now, limit=limit, using=using, up_to_suspect=True)
-    chosen, awaited, alone_on = choice.chosen, choice.suspect, ""
-    if awaited and not chosen and suspects is not Suspects.AWAIT:
-        chosen, awaited = [awaited], None
-        alone_on = worker.host if suspects is Suspects.ALONE else ""
-    over = end_over(choice.over, using=using)
-    hand_over(chosen, worker, now, alone_on=alone_on, using=using)
-    claimed = Claimed(chosen, awaited, there and not alone_on)
-    return Batch(claimed, len(rows), len(over) + len(chosen))
+    leaves = there and (suspects is Suspects.LEAVE or has_suspect_alone(worker.host, using=using))
+    free = without_suspects(rows) if leaves else rows
+    choice = choose(free, due["now"], limit=limit, using=using, up_to_suspect=True)
+    moved = len(end_over(choice.over, using=using))
+    chosen, awaited, alone_on = choice.chosen, None, ""
+    if choice.suspect is not None:
+        group = choose_suspects(due, at_most=together, using=using) or [choice.suspect]
+        if chosen or suspects is Suspects.AWAIT:
+            awaited = group[0]
+        else:
+            chosen = group
+            alone_on = worker.host if suspects is Suspects.ALONE and runs_alone(group) else ""
+    hand_over(chosen, worker, due["now"], alone_on=alone_on, using=using)
+    left = there and not (suspects is Suspects.ALONE and any(row.is_suspect for row in chosen))
+    return Batch(Claimed(chosen, awaited, left), len(rows), moved + len(chosen))
+
+
+def choose_suspects(due: Mapping[str, Any], *, at_most: int, using: str) -> list[Execution]:
+    """Choose the suspects that run next: one, or several that were lost once.
+
+    What was lost least comes first, so that the innocent do not wait for what ended a worker alone.
+    """
+    serves = {name: due[name] for name in ("now", "handlers", "queues")}
+    rows = SUSPECTS_DUE.rows(Execution.objects.using(using), **serves)
+    choice = choose(rows, due["now"], limit=at_most, using=using)
+    end_over(choice.over, using=using)
+    return run_together(choice.chosen)
 
 
 def first_due(
@@ -157,13 +182,29 @@ def first_due(
     without_suspects: bool,
 ) -> ExecutionQuerySet:
     """Return a query that locks and reads the first executions that a worker may claim."""
-    # Only here are executions locked before states. That closes no circle of waiting transactions,
-    # since what another transaction holds is skipped.
     due = everything.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
     due = due.not_held_back(now) if without_held_back else due.not_paused(now)
     due = due.filter(probation_seconds=None) if without_suspects else due
-    read = due.select_related("task").only(*Execution.READ_TO_CLAIM).locked(skip=True)
-    return read.order_by("-priority", "pk")[:at_most]
+    return read_to_claim(due).order_by("-priority", "pk")[:at_most]
+
+
+def suspects_due(
+    everything: ExecutionQuerySet,
+    *,
+    now: datetime,
+    handlers: Collection[str],
+    queues: Collection[str],
+) -> ExecutionQuerySet:
+    """Return a query that locks and reads the suspects that a worker may claim."""
+    due = everything.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
+    due = due.not_held_back(now).filter(probation_seconds__isnull=False)
+    return read_to_claim(due).order_by("losses", "probation_seconds", "-priority", "pk")[:MAX_READ]
+
+
+def read_to_claim(due: ExecutionQuerySet) -> ExecutionQuerySet:
+    # Only here are executions locked before states. That closes no circle of waiting transactions,
+    # since what another transaction holds is skipped.
+    return due.select_related("task").only(*Execution.READ_TO_CLAIM).locked(skip=True)
 
 
 @transactional
@@ -352,6 +393,7 @@ def run_history_of(
 
 
 FIRST_DUE = CompiledQuery(first_due, "now", "handlers")
+SUSPECTS_DUE = CompiledQuery(suspects_due, "now", "handlers")
 FREE_TO_LOCK = CompiledQuery(free_to_lock, "tasks")
 RUNNING_OF = CompiledQuery(running_of, "tasks")
 RUN_HISTORY_OF = CompiledQuery(run_history_of, "tasks")

@@ -1,15 +1,16 @@
 """Suspect: what was lost with its worker runs apart, until it is known what ended the worker.
 
 A worker that is killed takes all of its runs with it, and none of them can say which one was the
-cause. So a loss in company costs nothing: it makes suspects. A suspect runs alone for a while, its
-probation, and only then is a loss charged to it. docs/runs.md has the rules.
+cause. So a loss in company costs nothing: it makes suspects. Suspects run apart for a while, their
+probation: first one, then more and more of them together. What is lost again runs alone, and only
+then is a loss charged to it. docs/runs.md has the rules.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
+from itertools import takewhile
 
 from django.db.models import Q
 
@@ -34,7 +35,7 @@ class Suspects(enum.Enum):
     LEAVE = "leave"
     #: Claim nothing that comes after one, so that the worker becomes empty.
     AWAIT = "await"
-    #: The same, but if it comes first, claim it and nothing else: the worker is empty.
+    #: The same, but if one comes first, claim suspects and nothing else: the worker is empty.
     ALONE = "alone"
     #: Likewise, although the worker has not become empty in time.
     IN_COMPANY = "in company"
@@ -105,13 +106,22 @@ def without_suspects(rows: Sequence[Execution]) -> list[Execution]:
     return [row for row in rows if not row.is_suspect]
 
 
-def innocent_first(rows: Sequence[Execution]) -> list[Execution]:
-    """Let suspects change places, so that the innocent do not wait for what ended a worker alone.
+def run_together(suspects: Sequence[Execution]) -> list[Execution]:
+    """Return which of some suspects run at the same time: the first ones lost once, or the first.
 
-    Everything else keeps its place.
+    What runs once at most runs alone, since no loss of it is forgiven.
     """
-    suspects = iter(sorted((row for row in rows if row.is_suspect), key=attrgetter("losses")))
-    return [next(suspects) if row.is_suspect else row for row in rows]
+    return list(takewhile(was_lost_once, suspects)) or list(suspects[:1])
+
+
+def runs_alone(suspects: Sequence[Execution]) -> bool:
+    """Whether a loss of these suspects is charged, so that no other one of the host runs then."""
+    return not was_lost_once(suspects[0])
+
+
+def was_lost_once(row: Execution) -> bool:
+    started_once = row.task is not None and row.task.started_once
+    return row.probation_seconds == MIN_PROBATION_SECONDS and not started_once
 
 
 def has_suspect_alone(host: str, *, using: str) -> bool:

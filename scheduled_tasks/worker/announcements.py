@@ -27,7 +27,7 @@ def announce_end(execution: Execution) -> None:
             "queued again task=%s execution=%s attempt=%s: %s%s",
             *name_of(execution),
             execution.error,
-            " It runs alone next time." if execution.is_suspect else "",
+            " It runs apart next time." if execution.is_suspect else "",
         )
         return
     if execution.status == execution.Status.FAILED:

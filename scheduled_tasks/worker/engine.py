@@ -164,7 +164,7 @@ class Engine:
             raise WorkerLostError("This worker was given up as lost, so it exits.")
         self.executor.check()
         ended = self.write_results()  # first, since endings free places and allow the next run
-        self.follow_suspect(now)
+        self.follow_suspects(now)
         self.maintenance.run_due(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
@@ -275,17 +275,17 @@ class Engine:
             handlers=self.worker.handlers,
             queues=self.queues,
             suspects=suspects,
+            together=self.isolation.together(now),
         )
         self.isolation.follow(claimed, now)
         self.start_all(execution.as_run() for execution in claimed.rows)
         return claimed
 
-    def follow_suspect(self, now: datetime) -> None:
-        """Let others run again next to a suspect that has passed its probation."""
+    def follow_suspects(self, now: datetime) -> None:
+        """Let others run again next to suspects that have passed their probation."""
         in_hand = self.executor.in_hand
-        suspect = self.isolation.suspect
-        if suspect is not None and self.isolation.has_passed(now, in_hand):
-            suspecting.end_probation(suspect)
+        if passed := self.isolation.passed_alone(now, in_hand):
+            suspecting.end_probation(passed)
         self.isolation.update(now, in_hand)
 
     def start_all(self, claimed: Iterable[Run]) -> None:

@@ -1,4 +1,4 @@
-"""When a worker runs suspects: alone, one at a time, and in turn with everything else."""
+"""When a worker runs suspects: apart, more and more of them, and in turn with everything else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from datetime import datetime, timedelta
 
 from scheduled_tasks.lifecycle.claiming import Claimed
 from scheduled_tasks.lifecycle.recording import Claim, claim_of
-from scheduled_tasks.lifecycle.suspecting import MIN_PROBATION_SECONDS, Suspects
+from scheduled_tasks.lifecycle.suspecting import (
+    MAX_PROBATION_SECONDS,
+    MIN_PROBATION_SECONDS,
+    Suspects,
+)
 from scheduled_tasks.models import Execution
 from scheduled_tasks.runtime.runs import Run
 
@@ -15,6 +19,8 @@ from scheduled_tasks.runtime.runs import Run
 RECHECK = timedelta(seconds=1)
 #: Suspects take turns with everything else once they have had a worker for this long.
 MAX_TURN = timedelta(seconds=2 * MIN_PROBATION_SECONDS)
+#: After so long without a turn, what waits was lost since then, and one suspect runs alone again.
+FORGETS_AFTER = timedelta(seconds=MAX_PROBATION_SECONDS)
 
 
 class Isolation:
@@ -22,45 +28,54 @@ class Isolation:
 
     A turn begins when a suspect is due. The worker claims nothing else until it is empty, at most
     for as long as the probation of the suspect. Then it claims the suspect, and nothing else for as
-    long as the probation or the run takes. After MAX_TURN, everything else has the worker for as
-    long as the turns took.
+    long as the probation or the run takes. The next turn is that of two suspects, then of four.
+    After MAX_TURN, everything else has the worker for as long as the turns took.
     """
 
     def __init__(self) -> None:
-        #: The suspect that keeps the worker to itself, and until when.
-        self.suspect: Claim | None = None
+        #: The suspects that keep the worker to themselves, and until when.
+        self.suspects: frozenset[Claim] = frozenset()
         self.until: datetime | None = None
         #: When to look again at suspects that are due and were not claimed.
         self.recheck_at: datetime | None = None
+        self._together = 1
         self._turn_began: datetime | None = None
+        self._turn_ended: datetime | None = None
         self._awaited: timedelta | None = None
         self._spent = timedelta(0)
         self._rests_until: datetime | None = None
 
     @property
     def holds_worker(self) -> bool:
-        """Whether a suspect keeps the worker to itself."""
-        return self.suspect is not None
+        """Whether suspects keep the worker to themselves."""
+        return bool(self.suspects)
 
     @property
     def keeps_places_free(self) -> bool:
         """Whether a suspect waits for the worker to become empty."""
         return self._awaited is not None
 
-    def has_passed(self, now: datetime, in_hand: Collection[Run]) -> bool:
-        """Whether the suspect is still running at the end of its probation."""
-        return self.until is not None and now >= self.until and self.runs_on(in_hand)
-
-    def runs_on(self, in_hand: Collection[Run]) -> bool:
-        return any(claim_of(run) == self.suspect for run in in_hand)
+    def passed_alone(self, now: datetime, in_hand: Collection[Run]) -> Claim | None:
+        """Return the suspect that was on its own, if it still runs at the end of its probation."""
+        if self.until is None or now < self.until or len(self.suspects) > 1:
+            return None
+        return next(iter(self.suspects.intersection(map(claim_of, in_hand))), None)
 
     def update(self, now: datetime, in_hand: Collection[Run]) -> None:
-        """Give the worker back if the suspect has ended or passed its probation."""
+        """Give the worker back if the suspects have ended or passed their probation."""
         if self.recheck_at is not None:
             self.recheck_at = now
-        if self.until is not None and (now >= self.until or not self.runs_on(in_hand)):
-            self.suspect = self.until = None
+        if self.until is None:
+            return
+        if now >= self.until or self.suspects.isdisjoint(map(claim_of, in_hand)):
+            self._together = 2 * len(self.suspects)
+            self.suspects, self.until = frozenset(), None
             self.end_turn(now)
+
+    def together(self, now: datetime) -> int:
+        """Return how many suspects may run at the same time."""
+        ended = self._turn_ended
+        return self._together if ended is not None and now < ended + FORGETS_AFTER else 1
 
     def suspects_to_claim(self, now: datetime, in_hand: Collection[Run]) -> Suspects:
         """Return what a claim does about suspects now."""
@@ -75,13 +90,13 @@ class Isolation:
 
     def follow(self, done: Claimed, now: datetime) -> None:
         """Follow what a claim did about suspects."""
-        suspect = next((row for row in done.rows if row.is_suspect), None)
+        suspects = [row for row in done.rows if row.is_suspect]
         self.recheck_at = now + RECHECK if done.left else None
         self._awaited = probation_of(done.awaited) if done.awaited else None
-        if suspect is not None:
-            self.suspect = suspect.pk, suspect.attempt
-            self.until = now + probation_of(suspect)
-        if suspect is not None or done.awaited is not None:
+        if suspects:
+            self.suspects = frozenset((row.pk, row.attempt) for row in suspects)
+            self.until = now + probation_of(suspects[0])
+        if suspects or done.awaited is not None:
             self._turn_began = self._turn_began or now
         else:
             self.end_turn(now)
@@ -91,7 +106,7 @@ class Isolation:
         if self._turn_began is None:
             return
         self._spent += max(now - self._turn_began, timedelta(0))
-        self._turn_began = self._awaited = None
+        self._turn_began, self._turn_ended, self._awaited = None, now, None
         if self._spent >= MAX_TURN:
             self._rests_until = now + self._spent
             self._spent = timedelta(0)

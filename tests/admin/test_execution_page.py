@@ -51,7 +51,7 @@ def test_a_running_execution_shows_its_progress(admin_client: Client, execution:
 def test_a_suspect_says_why_it_runs_alone(admin_client: Client, execution: Execution) -> None:
     change(execution, status="queued", attempt=1, probation_seconds=30)
     said = shown(admin_client, execution)
-    assert "runs alone at first: a run of this task ended together with its worker" in said
+    assert "runs apart at first: a run of this task ended together with its worker" in said
     change(execution, status="running", alone_on="host")
     assert "runs alone: an earlier run ended together with its worker" in shown(
         admin_client, execution

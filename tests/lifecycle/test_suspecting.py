@@ -27,13 +27,28 @@ def rows(make_task: Make, now: datetime) -> list[Execution]:
     return [run_task_now(name, now=now) for name in ("one", "two", "three")]
 
 
-def claim_all(worker: Worker, now: datetime, suspects: Suspects) -> claiming.Claimed:
-    return claiming.claim_beside(worker, now, limit=10, handlers=[NOTHING], suspects=suspects)
+def claim_all(
+    worker: Worker, now: datetime, suspects: Suspects, together: int = 1
+) -> claiming.Claimed:
+    rules = {"suspects": suspects, "together": together}
+    return claiming.claim_beside(worker, now, limit=10, handlers=[NOTHING], **rules)
 
 
 def lose_all(worker: Worker, now: datetime) -> None:
     """Let a worker claim everything, and be lost with it."""
     claim_all(worker, now, Suspects.LEAVE)
+    lose(worker, now)
+
+
+def lose_all_twice(worker: Worker, now: datetime) -> None:
+    """Lose all again, now that they are suspects: from here on, each runs alone."""
+    lose_all(worker, now)
+    for row in claim_all(worker, now, Suspects.ALONE, together=9).rows:
+        recording.record_begin((row.pk, row.attempt))
+    lose(worker, now)
+
+
+def lose(worker: Worker, now: datetime) -> None:
     ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
 
 
@@ -50,18 +65,29 @@ def test_a_loss_in_company_costs_nothing(
     assert set(Task.objects.values_list("state__probation_seconds", flat=True)) == {30}
 
 
-def test_a_suspect_is_claimed_alone(rows: list[Execution], worker: Worker, now: datetime) -> None:
+def test_suspects_are_claimed_together(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
     lose_all(worker, now)
-    done = claim_all(worker, now, Suspects.ALONE)
+    claimed = claim_all(worker, now, Suspects.ALONE, together=2).rows
+    assert [row.pk for row in claimed] == [row.pk for row in rows[:2]]
+    assert {(row.alone_on, row.as_run().begin_awaited) for row in claimed} == {("", True)}
+
+
+def test_what_was_lost_again_is_claimed_alone(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    lose_all_twice(worker, now)
+    done = claim_all(worker, now, Suspects.ALONE, together=9)
     assert [row.pk for row in done.rows] == [rows[0].pk]
     assert done.rows[0].alone_on == worker.host
     assert done.rows[0].as_run().begin_awaited
 
 
-def test_one_suspect_of_a_host_at_once(
+def test_one_suspect_of_a_host_runs_alone(
     rows: list[Execution], worker: Worker, now: datetime
 ) -> None:
-    lose_all(worker, now)
+    lose_all_twice(worker, now)
     [first] = claim_all(worker, now, Suspects.ALONE).rows
     done = claim_all(make_worker("second", now), now, Suspects.ALONE)
     assert (done.rows, done.left) == ([], True)
@@ -70,7 +96,7 @@ def test_one_suspect_of_a_host_at_once(
 
 
 def test_two_hosts_run_a_suspect_each(rows: list[Execution], worker: Worker, now: datetime) -> None:
-    lose_all(worker, now)
+    lose_all_twice(worker, now)
     other = make_worker("other", now)
     other.host = "elsewhere"
     claimed = [claim_all(each, now, Suspects.ALONE).rows for each in (worker, other)]
@@ -84,7 +110,7 @@ def test_what_has_not_begun_is_never_charged(
     lose_all(worker, now)
     for _ in range(9):
         claim_all(worker, now, Suspects.ALONE)
-        ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+        lose(worker, now)
     assert states() == {("queued", 0, 30)}
     outcomes = rows[0].attempts.order_by("number").values_list("outcome", flat=True)
     assert list(outcomes) == ["lost", *["given_back"] * 9]
@@ -92,14 +118,15 @@ def test_what_has_not_begun_is_never_charged(
 
 def test_a_loss_alone_is_charged(rows: list[Execution], worker: Worker, now: datetime) -> None:
     Execution.objects.exclude(pk=rows[0].pk).delete()
-    lose_all(worker, now)
-    found = []
+    lose_all_twice(worker, now)
+    found = [*states()]
     for _ in range(4):
         begin(worker, now)
-        ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+        lose(worker, now)
         found.append(*states())
     assert found == [
-        ("queued", 1, 120),
+        ("queued", 0, 120),
+        ("queued", 1, 480),
         ("queued", 2, 480),
         ("queued", 3, 480),
         ("failed", 4, 480),
@@ -122,10 +149,21 @@ def test_a_loss_after_the_probation_costs_nothing(
     assert found[-1][0] == "failed"
 
 
-def test_what_ended_a_worker_comes_last(
+def test_a_second_loss_costs_nothing_either(
     rows: list[Execution], worker: Worker, now: datetime
 ) -> None:
     lose_all(worker, now)
+    for row in claim_all(worker, now, Suspects.ALONE, together=2).rows:
+        recording.record_begin((row.pk, row.attempt))
+    lose(worker, now)
+    assert states("one", "two") == {("queued", 0, 120)}
+    assert states("three") == {("queued", 0, 30)}
+
+
+def test_what_ended_a_worker_comes_last(
+    rows: list[Execution], worker: Worker, now: datetime
+) -> None:
+    lose_all_twice(worker, now)
     for _ in range(2):
         [row] = claim_all(worker, now, Suspects.ALONE).rows
         assert row.pk == rows[0].pk or row.losses == 0
@@ -167,7 +205,7 @@ def test_new_executions_of_suspects_are_suspects(
     make_task("one", NOTHING, "every 1 minute", overlap_policy="buffer_all")
     waiting = [run_task_now("one", now=now) for _ in range(2)]
     claim_all(worker, now, Suspects.LEAVE)
-    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    lose(worker, now)
     firing.fire(now + 60 * SECOND, limit=1)
     run_task_now("one", now=now)
     assert states() == {("queued", 0, 30)}
@@ -196,12 +234,12 @@ def test_only_an_end_of_its_own_acquits(
 def test_a_requeued_culprit_is_a_suspect(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("one", NOTHING, max_losses=0)
     execution = run_task_now("one", now=now)
-    lose_all(worker, now)
+    lose_all_twice(worker, now)
     begin(worker, now)
-    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    lose(worker, now)
     again = requeue_execution(execution.pk)
     again.refresh_from_db()
-    assert again.probation_seconds == 120
+    assert again.probation_seconds == 480
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -213,7 +251,7 @@ def test_started_once_means_once_begun(
     [row] = claim_all(worker, now, Suspects.LEAVE).rows
     if begun:
         recording.record_begin((row.pk, row.attempt))
-    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    lose(worker, now)
     assert states() == {("failed", 1, 30) if begun else ("queued", 0, None)}
 
 
@@ -224,5 +262,5 @@ def test_on_lost_changed_meanwhile_repeats_nothing(
     run_task_now("one", now=now)
     claim_all(worker, now, Suspects.LEAVE)
     Task.objects.update(on_lost="fail")
-    ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
+    lose(worker, now)
     assert states() == {("failed", 1, 30)}

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from tests.policies.formulas import caught_up, overlap_policy, retry_delay, too_late
 from tests.policies.records import SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
-from tests.policies.turns import PROBATIONS, Turns, acquits, innocent_first, longer
+from tests.policies.turns import PROBATIONS, Turns, acquits, by_losses, longer, runs_together
 
 MISFIRE_THRESHOLD = timedelta(seconds=60)
 NO_RETRY = ("payload", "permanent")
@@ -232,7 +233,7 @@ class Rules:
         """Let a worker claim what it may, and end what comes to nothing when its turn comes."""
         turns = self.turns.setdefault(worker, Turns())
         turns.update(now)
-        if not limit or turns.suspect is not None:
+        if not limit or turns.suspects:
             return []
         empty = not any(each.worker == worker for each in self.alive)
         waiting = [each for each in self.waiting(queues) if self.is_due(each, now)]
@@ -251,32 +252,56 @@ class Rules:
         turns, claimed = self.turns[worker], []
         if rule == "leave" or any(each.alone for each in self.alive):
             waiting = [each for each in waiting if each.probation is None]
-        for execution in innocent_first(waiting):
-            task = execution.task
+        for execution in waiting:
             if len(claimed) == limit:
                 break
-            if not self.may_start(execution, now):
+            if not self.may_start(execution, now) or self.comes_to_nothing(execution, now):
                 continue
-            if task.deleted:
-                self.finish(execution, "cancelled", "deleted")
-            elif execution.by_schedule and not task.enabled:
-                self.end_disabled(execution)
-            elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
-                self.finish(execution, "missed", f"grace {task.misfire_grace}")
-            elif execution.probation is not None and (claimed or rule == "wait"):
-                turns.waits_for(execution, now)
-                return claimed
-            else:
-                execution.status, execution.worker = "running", worker
-                execution.attempt += 1
+            if execution.probation is None:
+                self.start(execution, worker)
                 claimed.append(execution)
-                self.touched.append(execution)
-                if execution.probation is not None:
-                    execution.alone = rule == "alone"
-                    turns.claimed(execution, now)
-                    return claimed
+                continue
+            suspects = self.suspects(waiting, now, min(limit - len(claimed), turns.at_most(now)))
+            if claimed or rule == "wait":
+                turns.waits_for(suspects[0], now)
+                return claimed
+            for suspect in suspects:
+                self.start(suspect, worker)
+            suspects[0].alone = rule == "alone" and not runs_together(suspects[0])
+            turns.claimed(suspects, now)
+            return suspects
         turns.end(now)
         return claimed
+
+    def start(self, execution: Execution, worker: str) -> None:
+        execution.status, execution.worker = "running", worker
+        execution.attempt += 1
+        self.touched.append(execution)
+
+    def comes_to_nothing(self, execution: Execution, now: datetime) -> bool:
+        """End what may not begin any more, and say whether it was."""
+        task = execution.task
+        if task.deleted:
+            self.finish(execution, "cancelled", "deleted")
+        elif execution.by_schedule and not task.enabled:
+            self.end_disabled(execution)
+        elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
+            self.finish(execution, "missed", f"grace {task.misfire_grace}")
+        return not execution.active
+
+    def suspects(self, waiting: list[Execution], now: datetime, at_most: int) -> list[Execution]:
+        """Choose the suspects that run next: the first, or so many that were lost once."""
+        chosen: list[Execution] = []
+        for execution in by_losses([each for each in waiting if each.probation is not None]):
+            if len(chosen) == at_most:
+                break
+            if not self.may_start(execution, now) or self.comes_to_nothing(execution, now):
+                continue
+            if execution.task.overlap_policy == "allow" or all(
+                each.task is not execution.task for each in chosen
+            ):
+                chosen.append(execution)
+        return list(takewhile(runs_together, chosen)) or chosen[:1]
 
     def waiting(self, queues: Collection[str] | None) -> list[Execution]:
         """Return what is queued, in the order of claims."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.policies.records import Ending, Execution, Task
@@ -11,6 +11,8 @@ from tests.policies.records import Ending, Execution, Task
 #: The probation after the first loss, after the second, and after any other.
 PROBATIONS = (30, 120, 480)
 LONG_ENOUGH = timedelta(seconds=60)
+#: After so long, suspects begin one at a time again.
+FORGOTTEN = timedelta(seconds=PROBATIONS[-1])
 NOTHING = timedelta(0)
 #: Failures that say nothing about whether a run would end its worker.
 DANGEROUS = ("crash", "memory", "timeout", "lost")
@@ -20,11 +22,14 @@ def longer(probation: int | None) -> int:
     return next((each for each in PROBATIONS if each > (probation or 0)), PROBATIONS[-1])
 
 
-def innocent_first(waiting: list[Execution]) -> list[Execution]:
-    """Let suspects change places by their losses; what is none keeps its place."""
-    suspects = [each for each in waiting if each.probation is not None]
-    by_losses = iter(sorted(suspects, key=lambda each: each.losses))
-    return [each if each.probation is None else next(by_losses) for each in waiting]
+def by_losses(suspects: list[Execution]) -> list[Execution]:
+    """Put suspects into the order in which they run: what was lost least comes first."""
+    return sorted(suspects, key=lambda e: (e.losses, e.probation, -e.priority, e.pk))
+
+
+def runs_together(execution: Execution) -> bool:
+    """Say whether a suspect may run next to others: it was lost once, and may be lost again."""
+    return execution.probation == PROBATIONS[0] and execution.task.on_lost != "fail"
 
 
 def acquits(ending: Ending) -> bool:
@@ -66,21 +71,29 @@ def waiting(task: Task) -> list[Execution]:
 class Turns:
     """Whose turn it is on one worker: that of a suspect, or of everything else."""
 
-    suspect: Execution | None = None
+    suspects: list[Execution] = field(default_factory=list)
     until: datetime | None = None
     began: datetime | None = None
     awaited: int | None = None
     spent: timedelta = NOTHING
     others_until: datetime | None = None
+    together: int = 1
+    ended: datetime | None = None
 
     def update(self, now: datetime) -> None:
-        """Let others have the worker once the suspect has ended, or was alone for long enough."""
-        if self.suspect is None or self.until is None:
+        """Let others have the worker once the suspects have ended, or ran apart for long enough."""
+        if not self.suspects or self.until is None:
             return
-        if self.suspect.status != "running" or now >= self.until:
-            self.suspect.alone = False
-            self.suspect = None
+        if now >= self.until or not any(each.status == "running" for each in self.suspects):
+            self.together = 2 * len(self.suspects)
+            for suspect in self.suspects:
+                suspect.alone = False
+            self.suspects = []
             self.end(now)
+
+    def at_most(self, now: datetime) -> int:
+        """Say how many suspects may run at the same time."""
+        return self.together if self.ended is not None and now < self.ended + FORGOTTEN else 1
 
     def rule(self, now: datetime, *, empty: bool) -> str:
         """Say what a claim does about suspects: leave, alone, wait, or company."""
@@ -92,9 +105,9 @@ class Turns:
             return "wait"
         return "wait" if now < self.began + timedelta(seconds=self.awaited) else "company"
 
-    def claimed(self, suspect: Execution, now: datetime) -> None:
-        self.suspect, self.awaited = suspect, None
-        self.until = now + timedelta(seconds=suspect.probation or 0)
+    def claimed(self, suspects: list[Execution], now: datetime) -> None:
+        self.suspects, self.awaited = suspects, None
+        self.until = now + timedelta(seconds=suspects[0].probation or 0)
         self.began = self.began or now
 
     def waits_for(self, suspect: Execution, now: datetime) -> None:
@@ -103,6 +116,7 @@ class Turns:
     def end(self, now: datetime) -> None:
         if self.began is not None:
             self.spent += now - self.began
+            self.ended = now
         if self.spent >= LONG_ENOUGH:
             self.others_until, self.spent = now + self.spent, NOTHING
         self.began = self.awaited = None

@@ -51,30 +51,78 @@ def outcome_of(run: Run, now: datetime) -> object:
     return outcome(Execution(pk=run.execution_id, attempt=run.attempt), now)
 
 
-def test_suspects_run_one_after_the_other(
+def test_more_and_more_suspects_run_together(
+    scheduler: Callable[..., Scheduler], queue: Callable[..., Execution], now: datetime
+) -> None:
+    worker = scheduler(executor=ScriptedExecutor, concurrency=5, monotonic=lambda: 0.0)
+    for number in range(10):
+        queue(f"task-{number}")
+    found = []
+    for second in range(5):
+        worker.tick(now + second * SECOND)
+        found.append(len(held(worker)))
+        for name in held(worker):
+            end(worker, name, now)
+    # Not eight: there are five places.
+    assert found == [1, 2, 4, 3, 0]
+
+
+def test_ten_minutes_later_suspects_begin_one_at_a_time(
     worker: Scheduler, queue: Callable[..., Execution], now: datetime
 ) -> None:
     for name in ("one", "two"):
         queue(name)
-    for second, names in enumerate((["one"], ["two"], [])):
+        worker.tick(now)
+        end(worker, name, now)
+        worker.tick(now)
+        now += 600 * SECOND
+    for name in ("three", "four"):
+        queue(name)
+    worker.tick(now)
+    assert held(worker) == ["three"]
+
+
+def test_what_was_lost_twice_runs_alone(
+    worker: Scheduler, queue: Callable[..., Execution], now: datetime
+) -> None:
+    for name, probation in (("a", 120), ("b", 30), ("c", 120), ("d", 30), ("e", 30)):
+        queue(name, probation)
+    found = []
+    for second in range(5):
         worker.tick(now + second * SECOND)
-        assert held(worker) == names
-        for name in names:
+        found.append(held(worker))
+        for name in held(worker):
             end(worker, name, now)
+    assert found == [["b"], ["d", "e"], ["a"], ["c"], []]
+
+
+def test_what_runs_once_at_most_runs_alone(
+    worker: Scheduler, queue: Callable[..., Execution], now: datetime
+) -> None:
+    queue("first")
+    for name in ("one", "two"):
+        queue(name, on_lost="fail")
+    found = []
+    for second in range(4):
+        worker.tick(now + second * SECOND)
+        found.append(held(worker))
+        for name in held(worker):
+            end(worker, name, now)
+    assert found == [["first"], ["one"], ["two"], []]
 
 
 def test_others_join_a_suspect_after_its_probation(
     worker: Scheduler, queue: Callable[..., Execution], now: datetime
 ) -> None:
-    suspect = queue("suspect")
+    suspect = queue("suspect", 120)
     queue("other", None)
     worker.tick(now)
-    worker.tick(now + 29 * SECOND)
+    worker.tick(now + 119 * SECOND)
     assert held(worker) == ["suspect"]
-    worker.tick(now + 30 * SECOND)
+    worker.tick(now + 120 * SECOND)
     assert held(worker) == ["other", "suspect"]
     suspect.refresh_from_db()
-    assert (suspect.alone_on, suspect.probation_seconds) == ("", 30)
+    assert (suspect.alone_on, suspect.probation_seconds) == ("", 120)
 
 
 def test_a_suspect_waits_for_an_empty_worker(
@@ -82,7 +130,7 @@ def test_a_suspect_waits_for_an_empty_worker(
 ) -> None:
     queue("long", None)
     worker.tick(now)
-    suspect = queue("suspect")
+    suspect = queue("suspect", 120)
     queue("other", None)
     worker.tick(now + SECOND)
     assert held(worker) == ["long"]
@@ -113,7 +161,7 @@ def test_a_suspect_waits_no_longer_than_its_probation(
 def test_suspects_and_others_take_turns(
     worker: Scheduler, queue: Callable[..., Execution], now: datetime
 ) -> None:
-    for name in ("s1", "s2", "s3"):
+    for name in ("s1", "s2", "s3", "s4"):
         queue(name)
     for name in ("o1", "o2", "o3"):
         queue(name, None)
@@ -123,8 +171,8 @@ def test_suspects_and_others_take_turns(
         found.append(held(worker))
         for name in held(worker):
             end(worker, name, now)
-    # Two suspects take a minute; then others have the worker, until nothing else is due.
-    assert found == [["s1"], ["s2"], ["o1", "o2", "o3"], ["s3"], [], []]
+    # Two turns of suspects take a minute; then others have the worker, until nothing else is due.
+    assert found == [["s1"], ["s2", "s3"], ["o1", "o2", "o3"], ["s4"], [], []]
 
 
 def test_nothing_is_claimed_next_to_a_suspect(

@@ -218,7 +218,7 @@ def why_apart(execution: Execution) -> str:
     if execution.alone_on:
         return _g("runs alone: an earlier run ended together with its worker")
     if execution.is_suspect and execution.status == Execution.Status.QUEUED:
-        return _g("runs alone at first: a run of this task ended together with its worker")
+        return _g("runs apart at first: a run of this task ended together with its worker")
     return ""
 
 
