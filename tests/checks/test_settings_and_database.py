@@ -1,0 +1,90 @@
+"""The checks of a project's settings and of its database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connection
+from django.test import override_settings
+
+from scheduled_tasks.checks import check_sqlite, database_checks, static_checks
+from tests.checks.messages import found, ids
+from tests.support.processes import ROOT
+
+
+@pytest.mark.django_db  # Django 6.1 asks the database whether it supports JSON
+def test_a_project_without_a_mistake_passes() -> None:
+    assert run_checks(tags=["scheduled_tasks"]) == []
+
+
+def test_e001_settings_that_do_not_exist() -> None:
+    [message] = found(SCHEDULED_TASKS={"CONCURENCY": 5})
+    assert message.id == "scheduled_tasks.E001"
+    assert "did you mean 'CONCURRENCY'" in message.msg
+    assert ids(SCHEDULED_TASKS={"LEASE": 0}) == ["E001"]
+
+
+def test_e001_is_an_error_not_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_OPTIONS": json.dumps({"CONCURENCY": 5}),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "scheduled_tasks.E001" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_e002_local_times_in_the_database() -> None:
+    [message] = found(USE_TZ=False)
+    assert message.id == "scheduled_tasks.E002"
+    assert "Set USE_TZ = True" in str(message.hint)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", ["runscheduler", "runtask", "synctasks", "listtasks"])
+def test_e002_stops_every_command(command: str) -> None:
+    arguments = ["anything"] if command == "runtask" else []
+    with override_settings(USE_TZ=False), pytest.raises(SystemCheckError, match="E002"):
+        call_command(command, *arguments, skip_checks=False)
+
+
+@pytest.mark.parametrize("address", ["foo", "postgres://u:hunter2@[::1/db", "host=a bad"])
+def test_e001_an_address_that_is_none(address: str) -> None:
+    [message] = found(SCHEDULED_TASKS={"LISTEN_DSN": address})
+    assert (message.id, "LISTEN_DSN" in message.msg) == ("scheduled_tasks.E001", True)
+    assert "hunter2" not in message.msg
+
+
+def test_checks_that_make_queries_are_tagged_for_databases() -> None:
+    """Django 6.1 names all databases to every other check, at the start of every command."""
+    assert all("database" in check.tags for check in database_checks)
+    assert not any("database" in check.tags for check in static_checks)
+
+
+def test_w001_sqlite_that_lets_writers_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "sqlite":
+        assert check_sqlite() == []
+        return
+    good = connection.settings_dict["OPTIONS"]
+    for options in ({}, {**good, "transaction_mode": None}, {**good, "init_command": ""}):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+        [message] = check_sqlite()
+        assert message.id == "scheduled_tasks.W001"
+        assert "journal_mode=WAL" in str(message.hint)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", good)
+    assert check_sqlite() == []
