@@ -1,22 +1,33 @@
-"""Executors that leave nothing behind."""
+"""Executors that leave nothing behind, and the outcome of a single attempt."""
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import psutil
 import pytest
 
+from scheduled_tasks import scheduled_task
+from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.runtime.cancellation import Cancellation
+from scheduled_tasks.runtime.context import NullRecorder
+from scheduled_tasks.runtime.runs import Outcome, Run
 from tests.executors.processes_in_hand import MARK, Hand, with_mark
 from tests.executors.threads_in_hand import Holder, timers
 from tests.support.processes import LONG, wait_until
+from tests.support.registries import isolated
 
 TakeInHand = Callable[..., Hand]
+Perform = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -68,6 +79,52 @@ def holder(registry: HandlerRegistry) -> Iterator[Holder]:
         thread.join(LONG)
         assert not thread.is_alive()
     wait_until(lambda: not list(timers()), within=LONG)
+
+
+@pytest.fixture
+def run(now: datetime) -> Run:
+    """Return the second attempt of a scheduled execution."""
+    return Run(
+        execution_id=7,
+        attempt=2,
+        task_name="one",
+        handler="shop.job",
+        scheduled_for=now,
+        trigger="schedule",
+        schedule="0 2 * * *",
+        triggered_by="user:ada",
+    )
+
+
+@pytest.fixture
+def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
+    """Return a function that runs a handler once and checks that its outcome can be stored."""
+
+    def once(function: Callable[..., Any], **payload: Any) -> Outcome:
+        seconds = count()
+        with isolated(registry):
+            scheduled_task(name="shop.job")(function)
+            outcome = perform(
+                replace(run, payload=payload),
+                clock=lambda: now + timedelta(seconds=next(seconds)),
+                recorder=NullRecorder(),
+                cancellation=Cancellation(),
+            )
+        assert (outcome.execution_id, outcome.attempt) == (7, 2)
+        # Lines of the log ask for the time, too.
+        assert outcome.started_at == now < outcome.finished_at
+        assert outcome.duration_ms >= 0
+        for text in (outcome.error, outcome.traceback, outcome.reason):
+            assert "\0" not in text
+            text.encode()
+        json.dumps(outcome.result, allow_nan=False)
+        assert len(outcome.error) <= 2000
+        assert len(outcome.traceback) <= 100_000
+        assert len(outcome.error_category) <= 20
+        assert len(outcome.error_fingerprint) in (0, 32)
+        return outcome
+
+    return once
 
 
 def description_of(process: psutil.Process) -> str:

@@ -1,7 +1,8 @@
-"""Runs for the tests of executors."""
+"""Runs for the tests of executors, and a handler that raises."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from scheduled_tasks.runtime.runs import Run
@@ -24,3 +25,10 @@ def run_of(number: int, handler: str = "shop.job") -> Run:
 def clock() -> datetime:
     """Return the same moment always."""
     return NOW
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def handler() -> None:
+        raise error
+
+    return handler

@@ -1,0 +1,102 @@
+"""One attempt that succeeds: what its handler gets, and what is stored of its result."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import TaskContext
+from scheduled_tasks.signals import execution_started
+from tests.executors.conftest import Perform
+
+
+def test_a_result_is_a_success(outcome_of: Perform) -> None:
+    def handler(*, days: int = 30) -> dict[str, int]:
+        return {"deleted": days}
+
+    outcome = outcome_of(handler, days=3)
+    assert (outcome.status, outcome.result) == ("success", {"deleted": 3})
+    assert (outcome.error, outcome.traceback, outcome.error_fingerprint) == ("", "", "")
+    assert outcome_of(handler).result == {"deleted": 30}
+
+
+def test_a_handler_gets_python_values_and_its_context(outcome_of: Perform, now: datetime) -> None:
+    def handler(about: TaskContext, *, day: date) -> list[Any]:
+        assert isinstance(day, date)
+        assert about.payload == {"day": "2026-03-01"}
+        assert (about.scheduled_for, about.trigger) == (now, "schedule")
+        about.logger.info("hello")
+        return [about.task_name, about.execution_id, about.attempt, about.schedule, day]
+
+    outcome = outcome_of(handler, day="2026-03-01")
+    assert outcome.result == ["one", 7, 2, "0 2 * * *", "2026-03-01"]
+
+
+def test_records_of_the_contexts_logger_carry_the_run(
+    outcome_of: Perform, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(context: TaskContext) -> None:
+        context.logger.warning("look")
+
+    outcome_of(handler)
+    [record] = [record for record in caplog.records if record.message == "look"]
+    assert record.name == "scheduled_tasks.run.one"
+    assert (record.__dict__["task"], record.__dict__["execution"]) == ("one", 7)
+
+
+@pytest.mark.parametrize(
+    ("result", "stored"),
+    [
+        (float("nan"), "nan"),
+        ({1}, [1]),
+        (b"raw", "b'raw'"),
+        ("a\0\ud800", "a\N{REPLACEMENT CHARACTER}?"),
+        (object, "<class 'object'>"),
+    ],
+)
+def test_a_strange_result_is_no_failure(outcome_of: Perform, result: Any, stored: Any) -> None:
+    def handler() -> Any:
+        return result
+
+    outcome = outcome_of(handler)
+    assert (outcome.status, outcome.result) == ("success", stored)
+
+
+def test_a_result_of_ten_megabytes_is_cut(outcome_of: Perform) -> None:
+    def handler() -> str:
+        return "😀" * 10_000_000
+
+    outcome = outcome_of(handler)
+    assert outcome.status == "success"
+    assert len(outcome.result) <= 100_000
+
+
+def test_receivers_hear_the_start_and_stop_nothing(
+    outcome_of: Perform,
+) -> None:
+    heard: list[TaskContext] = []
+
+    def handler() -> str:
+        return "done"
+
+    def deaf(**_: Any) -> None:
+        raise RuntimeError("a receiver")
+
+    def listen(sender: Any, context: TaskContext, **_: Any) -> None:
+        heard.append(context)
+
+    def elsewhere(**_: Any) -> None:
+        raise AssertionError("not of this sender")
+
+    execution_started.connect(deaf)
+    execution_started.connect(listen, sender=handler)
+    execution_started.connect(elsewhere, sender=deaf)
+    try:
+        assert outcome_of(handler).result == "done"
+    finally:
+        execution_started.disconnect(deaf)
+        execution_started.disconnect(listen, sender=handler)
+        execution_started.disconnect(elsewhere, sender=deaf)
+    assert [context.execution_id for context in heard] == [7]
