@@ -67,7 +67,7 @@ def test_more_and_more_suspects_run_together(
     assert found == [1, 2, 4, 3, 0]
 
 
-def test_ten_minutes_later_suspects_begin_one_at_a_time(
+def test_suspects_begin_one_at_a_time_again_later(
     worker: Scheduler, queue: Callable[..., Execution], now: datetime
 ) -> None:
     for name in ("one", "two"):
