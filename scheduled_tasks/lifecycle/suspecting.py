@@ -111,17 +111,17 @@ def run_together(suspects: Sequence[Execution]) -> list[Execution]:
 
     What runs once at most runs alone, since no loss of it is forgiven.
     """
-    return list(takewhile(was_lost_once, suspects)) or list(suspects[:1])
+    return list(takewhile(may_run_together, suspects)) or list(suspects[:1])
 
 
-def runs_alone(suspects: Sequence[Execution]) -> bool:
-    """Whether a loss of these suspects is charged, so that no other one of the host runs then."""
-    return not was_lost_once(suspects[0])
-
-
-def was_lost_once(row: Execution) -> bool:
+def may_run_together(row: Execution) -> bool:
     started_once = row.task is not None and row.task.started_once
-    return row.probation_seconds == MIN_PROBATION_SECONDS and not started_once
+    return not (was_lost_again(row) or started_once)
+
+
+def was_lost_again(row: Execution) -> bool:
+    """Whether a suspect runs alone, so that its next loss is charged."""
+    return (row.probation_seconds or 0) > MIN_PROBATION_SECONDS
 
 
 def has_suspect_alone(host: str, *, using: str) -> bool:

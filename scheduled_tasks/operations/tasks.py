@@ -13,7 +13,7 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import InvalidTask, UnknownHandler, UnknownTask
 from scheduled_tasks.handlers.declarations import as_object, aware
 from scheduled_tasks.handlers.registry import Handler, registry
-from scheduled_tasks.lifecycle import claiming
+from scheduled_tasks.lifecycle import queueing
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.pause import MAX_REASON_LENGTH
 from scheduled_tasks.models.sql.transactions import write_alias
@@ -148,7 +148,7 @@ def run_task_now(
         test_mode=test_mode,
         now=now,
     )
-    claiming.queue(execution)
+    queueing.queue(execution)
     return execution
 
 

@@ -17,7 +17,7 @@ from scheduled_tasks.executors.base import MESSAGE_DELAY_SECONDS
 from scheduled_tasks.executors.connections import drop_open_transactions
 from scheduled_tasks.executors.inline import InlineExecutor
 from scheduled_tasks.handlers.registry import registry
-from scheduled_tasks.lifecycle import claiming, stopping
+from scheduled_tasks.lifecycle import queueing, stopping
 from scheduled_tasks.models import Execution, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.runtime.clock import Clock
@@ -112,7 +112,7 @@ def run_for(
     result_writer = ResultWriter(LastAttempts(executor), worker, heartbeat.clock)
     # From before the claim, so that no claimed execution is left without an end.
     with interruption.received_by(executor.interrupt):
-        claiming.create_claimed(execution, worker, heartbeat.clock.now())
+        queueing.create_claimed(execution, worker, heartbeat.clock.now())
         run = execution.as_run()
         announce_start(run)
         if inside:

@@ -29,7 +29,7 @@ HOUR = timedelta(hours=1)
 #: stands for what makes nothing final.
 WRITERS = {
     "lifecycle.transitions.claimed_values": None,
-    "lifecycle.claiming.insert": None,
+    "lifecycle.queueing.insert": None,
     "lifecycle.transitions.apply_outcome": "lifecycle.transitions.write",
     "lifecycle.transitions.apply_loss": "lifecycle.transitions.write",
     "lifecycle.transitions.queue_retry": "lifecycle.transitions.write",

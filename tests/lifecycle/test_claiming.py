@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.exceptions import AlreadyRunning, UnknownTask
-from scheduled_tasks.lifecycle import claiming, ending
+from scheduled_tasks.lifecycle import claiming, ending, queueing
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import LostRaceError
@@ -187,10 +187,10 @@ def test_beginning_at_once_is_refused_beside_another_run(
 ) -> None:
     make_task("one", "jobs.nothing")
     first, second = prepare("one", now=now), prepare("one", now=now)
-    claiming.create_claimed(first, worker, now)
+    queueing.create_claimed(first, worker, now)
     assert (first.status, first.attempt, first.exclusive) == ("running", 1, first.task_id)
     with pytest.raises(AlreadyRunning, match=f"as execution {first.pk} on first, and"):
-        claiming.create_claimed(second, worker, now)
+        queueing.create_claimed(second, worker, now)
     assert Execution.objects.count() == 1
 
 
@@ -219,8 +219,8 @@ def test_beginning_at_once_works_again_after_a_conflict(
         if next(conflicts):
             raise LostRaceError("Another transaction was faster.")
 
-    monkeypatch.setattr(claiming, "hand_over", meet_a_conflict)
+    monkeypatch.setattr(queueing, "hand_over", meet_a_conflict)
     with pytest.raises(LostRaceError):
-        claiming.create_claimed(execution, worker, now)  # within the transaction of the test
-    claiming.create_claimed(execution, worker, now)
+        queueing.create_claimed(execution, worker, now)  # within the transaction of the test
+    queueing.create_claimed(execution, worker, now)
     assert (execution.status, execution.attempt, Execution.objects.count()) == ("running", 1, 1)

@@ -267,7 +267,7 @@ class Rules:
                 return claimed
             for suspect in suspects:
                 self.start(suspect, worker)
-            suspects[0].alone = rule == "alone" and not runs_together(suspects[0])
+            suspects[0].alone = rule == "alone" and suspects[0].probation > PROBATIONS[0]
             turns.claimed(suspects, now)
             return suspects
         turns.end(now)
