@@ -111,7 +111,7 @@ def test_an_unstorable_end_is_stored_without_its_texts(
 def test_a_loss_requeues_until_its_budget_is_spent(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    for attempt in (1, 2, 3, 4, 5):
+    for attempt in (1, 2, 3, 4, 5, 6):
         assert begin(worker, now).attempt == attempt
         ending.give_back([str(worker.pk)], now, reason="gone", charged=True)
     queued.refresh_from_db()
@@ -151,7 +151,7 @@ def test_a_lost_attempt_is_requeued_with_its_checkpoint(
 def test_lost_attempts_fail_once_their_budget_is_spent(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    for _ in range(5):
+    for _ in range(6):
         ended([loss(begin(worker, now))], worker, now)
     queued.refresh_from_db()
     assert (queued.status, queued.error_category) == ("failed", "lost")
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_charged_costs_nothing(
 def test_an_uncharged_loss_costs_nothing_despite_budget_cuts(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    for _ in range(2):
+    for _ in range(3):
         ended([loss(begin(worker, now))], worker, now)
     Task.objects.update(max_losses=0)
     ended([loss(claim(worker, now), charged=False)], worker, now)
