@@ -19,6 +19,7 @@ from scheduled_tasks.runtime.redaction import (
     mask_secrets_in_halves,
     mask_secrets_in_json,
 )
+from scheduled_tasks.runtime.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def redacted_ends(first: str, last: str, *, length: int, limit: int) -> str:
 
 def joined(first: str, second: str, *, limit: int, length: int) -> str:
     """Return the beginning of one text and the end of another, with a mark for what is cut."""
-    mark = f"\n… {length - limit} characters cut …\n"
+    mark = f"\n… {counted(length - limit, 'character')} cut …\n"
     half = max(limit - len(mark), 2) // 2
     return f"{first[:half]}{mark}{second[-half:]}"[:limit]
 

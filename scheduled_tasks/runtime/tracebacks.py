@@ -13,6 +13,7 @@ from textwrap import indent
 from types import TracebackType
 
 from scheduled_tasks.runtime.sanitizing import redacted_text
+from scheduled_tasks.runtime.wording import counted
 
 #: Exceptions that are shown: of one chain, of one group, and of everything together.
 MAX_CHAIN, MAX_GROUP, MAX_EXCEPTIONS = 20, 15, 100
@@ -54,7 +55,7 @@ class Formatter:
             self._left -= 1
             yield from self._one(each, frames if each is error else each.__traceback__)
             if omitted and number == 0:
-                yield f"\n… {omitted} exceptions in between are not shown …\n"
+                yield f"\n… {counted(omitted, 'exception')} in between not shown …\n"
             yield link
 
     def _one(self, error: BaseException, frames: TracebackType | None) -> Iterator[str]:
@@ -105,7 +106,7 @@ def format_frames(frames: TracebackType) -> Iterator[str]:
         shown = traceback.format_tb(frames)
     else:
         shown = traceback.format_tb(frames, MAX_FRAMES // 2)
-        shown.append(f"  … {omitted} frames are not shown …\n")
+        shown.append(f"  … {counted(omitted, 'frame')} not shown …\n")
         shown += traceback.format_tb(frames, -(MAX_FRAMES // 2))
     for frame in shown:
         yield frame if len(frame) <= MAX_SOURCE_LENGTH else f"{frame[:MAX_SOURCE_LENGTH]} …\n"

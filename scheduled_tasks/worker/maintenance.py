@@ -16,6 +16,7 @@ from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
+from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.announcements import announce_end
 from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
@@ -89,7 +90,7 @@ class Maintenance:
     def reap(self, now: datetime) -> None:
         """Take back the executions of workers that are lost or deleted."""
         if rows := reaping.reap(now):
-            logger.error("took back %s executions of lost workers", len(rows))
+            logger.error("took back %s of lost workers", counted(len(rows), "execution"))
             for row in rows:
                 announce_end(row)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from scheduled_tasks.runtime.wording import counted
+
 
 class Recycling:
     """Counts claims and time; once either limit is reached, the worker claims nothing more.
@@ -44,5 +46,5 @@ class Recycling:
     def reason(self) -> str:
         """Which limit is reached, empty for none."""
         if self.max_executions is not None and self.claimed >= self.max_executions:
-            return f"it has claimed {self.claimed} execution{'' if self.claimed == 1 else 's'}"
+            return f"it has claimed {counted(self.claimed, 'execution')}"
         return f"it is older than {self.max_age:g} s" if self.seconds_left <= 0 else ""

@@ -17,6 +17,7 @@ from scheduled_tasks.models import TaskState, Worker
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import AWAY, is_unusable
 from scheduled_tasks.runtime.clock import Clock
+from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, Tick
 from scheduled_tasks.worker.listener import Listener
 from scheduled_tasks.worker.recycling import Recycling
@@ -276,7 +277,7 @@ class Scheduler:
         """End the runs: those that have not succeeded are queued again, or fail."""
         self._abandoned_at = monotonic()
         if in_hand := self.engine.executor.in_hand:
-            logger.error("worker stops with %s executions unfinished", len(in_hand))
+            logger.error("worker stops with %s unfinished", counted(len(in_hand), "execution"))
             self.engine.executor.abandon()
 
     @property

@@ -12,6 +12,7 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.operations.tasks import run_task_now
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.executors.runs import run_of
 
 pytestmark = pytest.mark.django_db
 
@@ -77,3 +78,12 @@ def test_it_claims_nothing_after_its_age(
     seconds[0] = 60.0
     assert (worker.tick(now + 2 * MINUTE).claimed, worker.stopping) == (0, True)
     assert statuses() == ["success", "queued"]
+
+
+def test_a_worker_counts_what_it_leaves_unfinished(
+    scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = scheduler()
+    monkeypatch.setattr(type(worker.engine.executor), "in_hand", [run_of(1)])
+    worker.abandon()
+    assert "worker stops with 1 execution unfinished" in caplog.messages

@@ -21,6 +21,7 @@ from scheduled_tasks.runtime.sanitizing import (
     redacted_ends,
     redacted_text,
 )
+from scheduled_tasks.runtime.wording import counted
 
 #: The number of last lines that are kept until the run ends, beyond the limit.
 LAST_LINES = 100
@@ -100,7 +101,7 @@ class RunLog:
         """Send the last lines, and the number of those that are missing before them."""
         with suppress(RunInterrupted), self._lock:
             if missing := self._omitted - len(self._last):
-                self._mark(f"{missing} lines omitted.")
+                self._mark(f"{counted(missing, 'line')} omitted.")
             while self._last:
                 self.recorder.send(self._last.popleft().line())
             self._omitted = 0
