@@ -25,6 +25,7 @@ from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
+from scheduled_tasks.schedules.zones import DefaultZone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,8 @@ class Options(PolicyOptions, total=False):
     metadata: Mapping[str, Any]
 
 
-#: The time zone of a Cron or Once that is made without one.
-DEFAULT_ZONE = "UTC"
+#: Of a value in a sentence, in characters.
+MAX_SHOWN_LENGTH = 100
 #: The options that are not policies.
 ABOUT_THE_TASK = tuple(
     name for name in Options.__annotations__ if name not in PolicyOptions.__annotations__
@@ -116,12 +117,13 @@ def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:
         case Interval(anchor=datetime() as anchor):
             return {"schedule": schedule.text, "anchor": anchor}
         case Cron() | Once():
-            if timezone and schedule.timezone not in (timezone, DEFAULT_ZONE):
+            is_own = not isinstance(schedule.timezone, DefaultZone)
+            if timezone and is_own and schedule.timezone != timezone:
                 raise InvalidSchedule(
                     f"The schedule has the time zone {schedule.timezone}, and timezone= is "
-                    f"{timezone}: give one of them."
+                    f"{str(timezone)[:MAX_SHOWN_LENGTH]}: give one of them."
                 )
-            return {"schedule": schedule.text, "timezone": timezone or schedule.timezone}
+            return {"schedule": schedule.text, "timezone": timezone or str(schedule.timezone)}
         case str() | Schedule():
             return {"schedule": str(schedule)}
     raise InvalidSchedule(

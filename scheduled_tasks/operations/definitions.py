@@ -172,9 +172,9 @@ def fields_of(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
     fields = as_fields(given)
     try:
         if "schedule" in fields:
-            fields = schedule_fields(fields["schedule"], fields.get("timezone")) | {
-                field: value for field, value in fields.items() if field != "schedule"
-            }
+            own = schedule_fields(fields["schedule"], fields.get("timezone"))
+            refuse_two_anchors(own, fields)
+            fields = own | {field: value for field, value in fields.items() if field != "schedule"}
         for field in {"payload", "metadata"}.intersection(fields):
             fields[field] = as_object(field, fields[field])
     except InvalidSchedule as error:
@@ -182,6 +182,12 @@ def fields_of(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
     except InvalidPayload as error:
         raise InvalidTask(error.errors) from None
     return fields
+
+
+def refuse_two_anchors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise InvalidTask for an Interval with an anchor of its own beside another ``anchor=``."""
+    if "anchor" in own and "anchor" in given and own["anchor"] != given["anchor"]:
+        raise InvalidTask({"anchor": ["differs from that of the schedule: give one of them."]})
 
 
 def refuse_unknown(

@@ -20,7 +20,7 @@ from scheduled_tasks.schedules.wall_clock import (
     repeats_until,
     wall_time,
 )
-from scheduled_tasks.schedules.zones import zone
+from scheduled_tasks.schedules.zones import DEFAULT_ZONE, zone
 
 DAY = timedelta(days=1)
 #: Within this span the offset changes at most once, and any fold that has begun ends.
@@ -40,7 +40,7 @@ class Cron(Schedule):
     """
 
     expression: str
-    timezone: str = field(default="UTC", kw_only=True)
+    timezone: str = field(default=DEFAULT_ZONE, kw_only=True)
     timetable: Timetable = field(init=False, repr=False, compare=False)
     clock: ZoneInfo = field(init=False, repr=False, compare=False)
 

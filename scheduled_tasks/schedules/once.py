@@ -11,7 +11,7 @@ from scheduled_tasks.schedules.base import LATEST, Schedule, in_utc
 from scheduled_tasks.schedules.english import meaning
 from scheduled_tasks.schedules.text import checked, quoted
 from scheduled_tasks.schedules.wall_clock import first_instant
-from scheduled_tasks.schedules.zones import zone, zone_meant
+from scheduled_tasks.schedules.zones import DEFAULT_ZONE, zone, zone_meant
 
 FIRST_YEAR = 1970
 MOMENT = re.compile(
@@ -32,10 +32,14 @@ class Once(Schedule):
     """
 
     at: datetime
-    timezone: str = field(default="UTC", kw_only=True)
+    timezone: str = field(default=DEFAULT_ZONE, kw_only=True)
 
     def __post_init__(self) -> None:
+        aware = isinstance(self.at, datetime) and self.at.utcoffset() is not None
         object.__setattr__(self, "at", local_time(self.at, self.timezone))
+        if aware:
+            # What is left of the moment is a local time, which means another moment elsewhere.
+            object.__setattr__(self, "timezone", str(self.timezone))
 
     @classmethod
     def from_text(cls, text: str, *, timezone: str = "UTC") -> Once:

@@ -16,6 +16,15 @@ MAX_NAME_LENGTH = 64
 OFFSET = re.compile(r"[+-]\d", re.ASCII)
 
 
+class DefaultZone(str):
+    """The zone of a schedule that is made without one: its task may have another."""
+
+    __slots__ = ()
+
+
+DEFAULT_ZONE = DefaultZone("UTC")
+
+
 def zone(name: object) -> ZoneInfo:
     """Return the zone with exactly this name. Raise InvalidSchedule with the nearest name."""
     if not isinstance(name, str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +18,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.schedules import Schedule
 from tests.support.functions import function_of
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -123,6 +126,32 @@ def test_a_schedule_is_a_text_or_a_value(
     scheduled_task(schedule)(function_of("shop.tasks"))
     noted = only(registry)
     assert (noted.schedule, noted.timezone, noted.anchor) == (text, timezone, anchor)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Cron("0 2 * * *", timezone="UTC"),
+        Once(datetime(2030, 1, 1, 9), timezone="UTC"),
+        Once(datetime(2030, 1, 1, 9, tzinfo=UTC)),
+        pickle.loads(pickle.dumps(Cron("0 2 * * *", timezone="UTC"))),
+    ],
+)
+def test_two_zones_of_one_task_are_refused(registry: HandlerRegistry, schedule: Schedule) -> None:
+    with pytest.raises(InvalidSchedule, match=r"zone UTC, and timezone= is Asia/Tokyo: give one"):
+        scheduled_task(schedule, timezone="Asia/Tokyo")
+    with pytest.raises(InvalidSchedule, match="give one of them"):
+        declare("shop.cleanup", schedule, name="a", timezone="Asia/Tokyo")
+    scheduled_task(schedule, timezone="UTC")(function_of("shop.tasks"))
+    assert only(registry).timezone == "UTC"
+
+
+@pytest.mark.parametrize("schedule", [Cron("0 2 * * *"), Once(datetime(2030, 1, 1, 9))])
+def test_a_schedule_without_a_zone_has_that_of_its_task(
+    registry: HandlerRegistry, schedule: Schedule
+) -> None:
+    scheduled_task(copy.deepcopy(schedule), timezone="Asia/Tokyo")(function_of("shop.tasks"))
+    assert only(registry).timezone == "Asia/Tokyo"
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,19 @@ def test_registering_unparks_what_can_run_again(now: datetime) -> None:
             "schedule",
             "Europe/Riga, and timezone= is Asia/Tokyo: give one of them",
         ),
+        (
+            {"schedule": Cron("0 9 * * *", timezone="UTC"), "timezone": "Asia/Tokyo"},
+            "schedule",
+            "UTC, and timezone= is Asia/Tokyo: give one of them",
+        ),
+        (
+            {
+                "schedule": Interval(timedelta(hours=1), anchor=NOON),
+                "anchor": NOON.replace(hour=13),
+            },
+            "anchor",
+            "differs from that of the schedule",
+        ),
         ({"schedule": 5}, "schedule", "is not a schedule"),
         ({"schedule": timedelta(hours=1)}, "schedule", "is not a schedule"),
         ({"payload": "x"}, "payload", "must be a JSON object, not text"),
