@@ -110,6 +110,13 @@ def test_options_out_of_range_are_refused_by_name(command: Command, options: lis
 
 
 @pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("limit", ["--max-age", "--max-executions"])
+def test_a_worker_that_reloads_has_no_share_to_do(command: Command, limit: str) -> None:
+    ran = command("runscheduler", "--reload", f"{limit}=5")
+    assert ran.code == 1
+    assert f"--reload cannot be combined with {limit}: " in ran.err
+
+
 @pytest.mark.parametrize("value", ["0", "0.0", "0.5", "1e9"])
 def test_a_shutdown_timeout_may_be_nothing(command: Command, value: str) -> None:
     assert command("runscheduler", "--once", f"--shutdown-timeout={value}").code == 0

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -83,6 +84,7 @@ class Command(OutputCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_recycling_while_reloading(options)
         log_to_console(options["verbosity"])
         if options["reload"] and not works_here():
             sys.exit(Reloader().run(last=self.ends_process))
@@ -113,6 +115,17 @@ class Command(OutputCommand):
         exit_despite_threads(scheduler)
         if scheduler.unfinished:
             sys.exit(1)
+
+
+def refuse_recycling_while_reloading(options: Mapping[str, Any]) -> None:
+    """Raise CommandError: a worker that has done its share would only come back with a change."""
+    limits = {"--max-executions": "max_executions", "--max-age": "max_age"}
+    given = [option for option, name in limits.items() if options[name] is not None]
+    if options["reload"] and given:
+        raise CommandError(
+            f"--reload cannot be combined with {given[0]}: the worker would end and not start "
+            "again until code changes. Leave one of them out."
+        )
 
 
 def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
