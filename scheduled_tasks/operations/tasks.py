@@ -90,11 +90,27 @@ def disable_task(name: str | Task, *, by: str = BY_CODE) -> Task:
     return as_task(name).switch(enabled=False, by=by)
 
 
-def pause_task(name: str | Task, until: datetime, *, reason: str = "", by: str = BY_CODE) -> Task:
-    """Pause a task: its slots before a moment are skipped. Raise UnknownTask or InvalidTask."""
+def pause_task(
+    name: str | Task,
+    until: datetime,
+    *,
+    reason: str = "",
+    by: str = BY_CODE,
+    now: datetime | None = None,
+) -> Task:
+    """Pause a task: its slots before a moment are skipped.
+
+    Raise UnknownTask, or InvalidTask, for example for a moment that has passed.
+    """
     refuse_unstorable(reason=reason, limit=MAX_REASON_LENGTH)
-    aware("until", until)
+    refuse_past("until", until, now=now, advice="resume_task() ends a pause")
     return set_pause(as_task(name), until, reason, by=by)
+
+
+def refuse_past(option: str, moment: Any, *, now: datetime | None, advice: str) -> None:
+    """Raise InvalidTask for anything but a moment that is still to come."""
+    if aware(option, moment) <= (timezone.now() if now is None else aware("now", now)):
+        raise InvalidTask({option: [f"{moment} is in the past: give a later moment; {advice}."]})
 
 
 def resume_task(name: str | Task, *, by: str = BY_CODE) -> Task:

@@ -48,6 +48,7 @@ BAD_INPUT = [
     ({"description": "a\0b"}, "description", "Null characters"),
     ({"description": "x" * 100_001}, "description", "has 100001 characters"),
     ({"category": "\0"}, "category", "Null characters"),
+    ({"paused_until_0": "2020-01-01", "paused_until_1": "09:00"}, "paused_until", "nothing to end"),
     ({"pause_reason": "x" * 256}, "pause_reason", "255"),
     ({"payload": "[1]"}, "payload", "object"),
     ({"payload": "null"}, "payload", "object"),

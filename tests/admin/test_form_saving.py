@@ -87,6 +87,17 @@ def test_a_moment_that_has_passed_may_stay(admin_client: Client, make_task: Make
     assert Task.objects.get().description == "Done."
 
 
+def test_a_pause_that_has_passed_may_stay(
+    admin_client: Client, make_task: Make, now: datetime
+) -> None:
+    task = make_task("nightly", "shop.cleanup", "0 2 * * *")
+    Task.objects.update(paused_until=now.replace(year=2020))
+    typed = {"paused_until_0": "2020-03-01", "paused_until_1": "12:00:00"}
+    assert change(admin_client, task, category="mail", **typed).status_code == 302
+    task.refresh_from_db()
+    assert (task.category, task.paused_until) == ("mail", now.replace(year=2020))
+
+
 def test_an_empty_payload_means_no_arguments(admin_client: Client) -> None:
     assert add(admin_client, payload="").status_code == 302
     assert Task.objects.get().payload == {}

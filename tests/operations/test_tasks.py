@@ -12,6 +12,7 @@ from scheduled_tasks import (
     Cron,
     Interval,
     Once,
+    change_task,
     disable_task,
     enable_task,
     get_task,
@@ -279,6 +280,20 @@ def test_a_pause_of_a_task_begins_and_ends() -> None:
     assert TaskChange.objects.latest("pk").changed_by == "user:ada"
     resume_task("weekly")
     assert (get_task("weekly").paused_until, get_task("weekly").pause_reason) == (None, "")
+
+
+def test_a_pause_that_is_over_is_refused() -> None:
+    now = datetime(2020, 3, 1, 12, tzinfo=UTC)
+    register_task("weekly", "cleanup", "every 1 hour")
+    with pytest.raises(InvalidTask, match=r"until: 2020-.* is in the past: .*resume_task\(\) ends"):
+        pause_task("weekly", now)
+    with pytest.raises(InvalidTask, match="in the past"):
+        pause_task("weekly", now, now=now)
+    later = now + timedelta(hours=1)
+    assert pause_task("weekly", later, now=now).paused_until == later
+    # It is over by now, and other fields can be changed.
+    assert change_task("weekly", category="mail").paused_until == later
+    assert register_task("weekly", "cleanup", paused_until=later).paused_until == later
 
 
 def test_operations_take_a_task_without_reading_it() -> None:

@@ -118,6 +118,7 @@ class TaskForm(forms.ModelForm):
                 self.errors.pop(name, None)
                 cleaned[name] = getattr(self.instance, name)
         self.refuse_past_moment(cleaned)
+        self.refuse_past_pause(cleaned)
         return cleaned
 
     def refuse_past_moment(self, cleaned: dict[str, Any]) -> None:
@@ -132,6 +133,13 @@ class TaskForm(forms.ModelForm):
         if isinstance(schedule, Once) and schedule.next_after(timezone.now()) is None:
             said = _("“%s” is in the past: enter a later moment, or nothing, and run the task now.")
             self.add_error("schedule", said % schedule)
+
+    def refuse_past_pause(self, cleaned: dict[str, Any]) -> None:
+        """Refuse to enter the end of a pause that has passed; one that was stored may stay."""
+        until = cleaned.get("paused_until")
+        if until and "paused_until" in self.changed_data and until <= timezone.now():
+            said = _("Enter a time in the future, or nothing to end the pause.")
+            self.add_error("paused_until", said)
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Add errors of the model, each once and at a field of the form."""
