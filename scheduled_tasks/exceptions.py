@@ -34,6 +34,9 @@ from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 
+#: Integers with more bits are not quoted.
+MAX_SHOWN_BITS = 64
+
 
 class ScheduledTasksError(Exception):
     """Base class of the errors of this package."""
@@ -81,8 +84,11 @@ class RetryLater(ScheduledTasksError):
                 f"RetryLater takes seconds or a timedelta, not {type(delay).__name__}."
             )
         if not 0 <= seconds <= self.MAX_DELAY.total_seconds():
+            # Python refuses to write integers with more than 4300 digits.
+            is_huge = isinstance(delay, int) and delay.bit_length() > MAX_SHOWN_BITS
             raise ValueError(
-                f"RetryLater takes a delay of 0 to {self.MAX_DELAY.days} days, not {delay}."
+                f"RetryLater takes a delay of 0 to {self.MAX_DELAY.days} days, "
+                f"not {'a huge number' if is_huge else delay}."
             )
         self.delay = timedelta(seconds=seconds)
         super().__init__(reason or f"The handler asked to run again after {self.delay}.")

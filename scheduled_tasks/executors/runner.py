@@ -220,9 +220,12 @@ def denial_of_success(result: Any) -> str:
 def failure_from(error: BaseException, run: Run) -> dict[str, Any]:
     """Return the fields of the Outcome of a handler that has raised."""
     try:
-        return failure_of(error, caller=__name__) | chance_of_retry(run, error)
+        fields = failure_of(error, caller=__name__) | chance_of_retry(run, error)
     except BaseException as problem:  # noqa: BLE001 -- an exception may be as broken as any object
         return failure_of_undescribable(error, problem)
+    if isinstance(error, RetryLater) and "retry_after" not in fields:
+        fields["error"] += f" (its delay is not one of 0 to {RetryLater.MAX_DELAY.days} days)"
+    return fields
 
 
 def chance_of_retry(run: Run, error: BaseException) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Options(PolicyOptions, total=False):
     metadata: Mapping[str, Any]
 
 
+#: Years that every database stores and every time zone can show.
+FIRST_YEAR, LAST_YEAR = 1900, 9000
 #: Of a value in a sentence, in characters.
 MAX_SHOWN_LENGTH = 100
 #: The options that are not policies.
@@ -215,4 +217,13 @@ def aware(option: str, moment: Any) -> datetime:
         raise InvalidTask(
             {option: [f"must be a datetime with a time zone, not {safe_repr(moment)[:100]}."]}
         )
+    return moment
+
+
+def showable(option: str, given: Any) -> datetime:
+    """Return a moment that every time zone can show. Raise InvalidTask for anything else."""
+    moment = aware(option, given)
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        said = f"must be a moment between the years {FIRST_YEAR} and {LAST_YEAR}."
+        raise InvalidTask({option: [said]})
     return moment

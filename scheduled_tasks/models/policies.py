@@ -11,14 +11,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.handlers.declarations import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 
 #: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000
 #: In seconds: a day.
 MAX_JITTER_SECONDS = 86_400
-#: Some zones cannot show years near the ends of the calendar.
-FIRST_YEAR, LAST_YEAR = 1900, 9000
 
 
 def refuse_unshowable(moment: datetime) -> None:

@@ -30,6 +30,9 @@ POLL_SECONDS = 0.05
 #: The end of a block waits for the release for this part of a lease. The lock expires anyway.
 MAX_RELEASE_LEASES = 1 / 3
 
+#: Nothing waits longer: about a century, which every clock can add.
+MAX_WAIT_SECONDS = 100 * 366 * 86_400
+
 
 def lock(name: str, *, timeout: float | None = None) -> NamedLock:
     """Return a lock for ``with`` or ``async with``: one block at a time holds it, in all processes.
@@ -46,7 +49,7 @@ def lock(name: str, *, timeout: float | None = None) -> NamedLock:
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         shown = safe_repr(timeout)[:100]
         raise ValueError(f"lock() waits 0 seconds or longer, not {shown}; None waits for ever.")
-    return NamedLock(name, timeout)
+    return NamedLock(name, timeout if timeout is None else min(timeout, MAX_WAIT_SECONDS))
 
 
 class NamedLock:

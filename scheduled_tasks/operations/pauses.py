@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from scheduled_tasks.handlers.declarations import aware
+from scheduled_tasks.handlers.declarations import showable
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Pause
 from scheduled_tasks.models.task_change import BY_CODE
@@ -27,7 +27,7 @@ def pause_all_tasks(
     that has passed.
     """
     if now is not None:
-        aware("now", now)
+        showable("now", now)
     if until is not None:
         refuse_past("until", until, now=now, advice="resume_all_tasks() ends a pause")
     return begin_pause(now or timezone.now(), until=until, reason=reason, by=by)
@@ -36,5 +36,5 @@ def pause_all_tasks(
 def resume_all_tasks(*, by: str = BY_CODE, now: datetime | None = None) -> int:
     """End the global pauses that are in force; return how many."""
     if now is not None:
-        aware("now", now)
+        showable("now", now)
     return end_pauses(now or timezone.now(), by=by)

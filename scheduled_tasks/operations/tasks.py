@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidTask, UnknownHandler, UnknownTask
-from scheduled_tasks.handlers.declarations import as_object, aware
+from scheduled_tasks.handlers.declarations import as_object, showable
 from scheduled_tasks.handlers.registry import Handler, registry
 from scheduled_tasks.lifecycle import queueing
 from scheduled_tasks.models import Execution, Task
@@ -109,7 +109,7 @@ def pause_task(
 
 def refuse_past(option: str, moment: Any, *, now: datetime | None, advice: str) -> None:
     """Raise InvalidTask for anything but a moment that is still to come."""
-    if aware(option, moment) <= (timezone.now() if now is None else aware("now", now)):
+    if showable(option, moment) <= (timezone.now() if now is None else showable("now", now)):
         raise InvalidTask({option: [f"{moment} is in the past: give a later moment; {advice}."]})
 
 
@@ -184,7 +184,7 @@ def prepare(
     if not isinstance(test_mode, bool):
         raise InvalidTask({"test_mode": [f"must be True or False, not {shortened(test_mode)}."]})
     if now is not None:
-        aware("now", now)
+        showable("now", now)
     task = as_task(name)
     given = task.payload if payload is None else as_object("payload", payload)
     registry.get(task.handler).spec.clean(given)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeGuard, TypeVar, overload
 
 from scheduled_tasks.exceptions import WrongTransaction
 from scheduled_tasks.runtime.attempt_store import AttemptStore, InMemoryAttemptStore
@@ -24,7 +24,7 @@ from scheduled_tasks.runtime.messages import (
 )
 from scheduled_tasks.runtime.once import OnceBlock, checked_text, checked_ttl
 from scheduled_tasks.runtime.progress import ProgressLoop, Throttle
-from scheduled_tasks.runtime.sanitizing import redacted_text, strict_json
+from scheduled_tasks.runtime.sanitizing import redacted_text, safe_repr, strict_json
 
 Item = TypeVar("Item")
 
@@ -140,13 +140,14 @@ class TaskContext:
         Raise TypeError for anything else.
         """
         text = redacted_text(str(text), limit=MAX_TEXT_LENGTH)
-        if total is None or isinstance(total, (int, float)):
-            if isinstance(done, (int, float)):
+        if total is None or is_number(total):
+            if is_number(done):
                 self.progress_updates.update(partial(Progress, done=done, total=total, text=text))
                 return None
             if isinstance(done, (Iterable, AsyncIterable)) and not isinstance(done, (str, bytes)):
                 return ProgressLoop(self.progress_updates, done, total, text)
-        raise TypeError(f"progress() takes numbers or an iterable, not {done!r} of {total!r}.")
+        shown = f"{safe_repr(done)[:100]} of {safe_repr(total)[:100]}"
+        raise TypeError(f"progress() takes numbers or an iterable, not {shown}.")
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
         """Add to the number of items processed, and to how many of them failed.
@@ -156,7 +157,8 @@ class TaskContext:
         second, like progress.
         """
         if not all(isinstance(number, int) for number in (processed, errors)):
-            raise TypeError(f"record() takes whole numbers, not {processed!r} and {errors!r}.")
+            shown = f"{safe_repr(processed)[:100]} and {safe_repr(errors)[:100]}"
+            raise TypeError(f"record() takes whole numbers, not {shown}.")
         with self._lock:
             counted = self.counts
             self.counts = Counts(
@@ -233,3 +235,8 @@ class TaskContext:
             )
         self.send_pending()  # the next attempt continues from these counts
         self.recorder.confirm(message)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value counts something. True is a number for Python, but no progress."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -72,9 +72,11 @@ def checked_ttl(ttl: float | timedelta | None) -> timedelta | None:
     if ttl is None:
         return None
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if not 0 < seconds <= MAX_TTL.total_seconds():
+    is_number = isinstance(seconds, int | float)
+    if not (is_number and 0 < seconds <= MAX_TTL.total_seconds()):
+        shown = str(ttl) if isinstance(ttl, timedelta) else safe_repr(ttl)[:100]
         raise ValueError(
-            f"A ttl is more than 0 seconds and at most {MAX_TTL.days} days, not {ttl}. "
+            f"A ttl is more than 0 seconds and at most {MAX_TTL.days} days, not {shown}. "
             "Without a ttl the key is used up for ever."
         )
     return timedelta(seconds=seconds)

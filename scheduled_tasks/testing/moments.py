@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from scheduled_tasks.handlers.declarations import FIRST_YEAR, LAST_YEAR
+
 #: A datetime, or text such as "2026-03-28 12:00" or "2026-03-28T12:00+01:00". Without an offset it
 #: is in the project's time zone.
 Moment = datetime | str
 
 
 def moment_of(given: Moment) -> datetime:
-    """Return the moment in UTC. Raise ValueError if it is invalid or ambiguous."""
+    """Return the moment in UTC. Raise ValueError if it is invalid, ambiguous or out of range."""
     moment = given if isinstance(given, datetime) else read(given)
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{moment} does not lie between the years {FIRST_YEAR} and {LAST_YEAR}.")
     if timezone.is_aware(moment):
         return moment.astimezone(UTC)
     zone = timezone.get_default_timezone()

@@ -111,7 +111,7 @@ def test_options_out_of_range_are_refused_by_name(command: Command, options: lis
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("limit", ["--max-age", "--max-executions"])
-def test_a_worker_that_reloads_has_no_share_to_do(command: Command, limit: str) -> None:
+def test_a_reloading_worker_has_no_limits(command: Command, limit: str) -> None:
     ran = command("runscheduler", "--reload", f"{limit}=5")
     assert ran.code == 1
     assert f"--reload cannot be combined with {limit}: " in ran.err

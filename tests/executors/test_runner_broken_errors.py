@@ -88,6 +88,19 @@ def test_a_subclass_with_an_invalid_delay_fails(outcome_of: Perform, delay: Any)
 
     outcome = outcome_of(raising(Later()))
     assert (outcome.status, outcome.retry_after) == ("failed", None)
+    assert outcome.error.endswith(" (its delay is not one of 0 to 366 days)")
+
+
+@pytest.mark.parametrize(
+    "delay", [10**5000, -(10**5000), float("inf"), float("nan"), -1], ids=lambda _: ""
+)
+def test_an_invalid_delay_fails_with_a_sentence(outcome_of: Perform, delay: float) -> None:
+    def handler() -> None:
+        raise RetryLater(delay)
+
+    outcome = outcome_of(handler)
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("ValueError: RetryLater takes a delay of 0 to 366 days, not ")
 
 
 def test_reasons_that_cannot_be_shown_change_no_status(outcome_of: Perform) -> None:

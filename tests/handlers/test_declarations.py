@@ -147,9 +147,7 @@ def test_two_zones_of_one_task_are_refused(registry: HandlerRegistry, schedule: 
 
 
 @pytest.mark.parametrize("schedule", [Cron("0 2 * * *"), Once(datetime(2030, 1, 1, 9))])
-def test_a_schedule_without_a_zone_has_that_of_its_task(
-    registry: HandlerRegistry, schedule: Schedule
-) -> None:
+def test_a_schedule_may_leave_its_zone_open(registry: HandlerRegistry, schedule: Schedule) -> None:
     scheduled_task(copy.deepcopy(schedule), timezone="Asia/Tokyo")(function_of("shop.tasks"))
     assert only(registry).timezone == "Asia/Tokyo"
 

@@ -332,3 +332,9 @@ def test_unreleased_locks_are_pruned_after_a_day() -> None:
     assert Lock.objects.prune(now, at_most=2) == 0
     assert list(Lock.objects.order_by("name").values_list("name", flat=True)) == ["0", "1", "2"]
     Lock.objects.all().delete()
+
+
+@pytest.mark.parametrize("timeout", [10**400, float("inf"), 1e308])
+def test_a_wait_of_ages_is_a_wait(timeout: float) -> None:
+    with lock("import", timeout=timeout) as held:
+        held.check()

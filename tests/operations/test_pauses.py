@@ -24,7 +24,7 @@ def test_all_tasks_are_paused_and_resumed() -> None:
     assert Pause.objects.get().ended_by == "user:bob"
 
 
-def test_a_pause_that_would_be_over_is_refused() -> None:
+def test_a_global_pause_in_the_past_is_refused() -> None:
     now = datetime(2020, 3, 1, 12, tzinfo=UTC)
     with pytest.raises(InvalidTask, match=r"in the past: .*; resume_all_tasks\(\) ends a pause"):
         pause_all_tasks(until=now)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -36,7 +37,9 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Task, TaskChange
+from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 from scheduled_tasks.operations.tasks import pause_task, reset_task_to_code, resume_task
+from scheduled_tasks.testing import run_task
 
 pytestmark = pytest.mark.django_db
 
@@ -303,3 +306,29 @@ def test_operations_take_a_task_without_reading_it() -> None:
     assert resume_task(task) is task
     assert reset_task_to_code(task) is task
     assert enable_task(task) is task
+
+
+EDGES = [
+    datetime.min.replace(tzinfo=UTC),
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    datetime(1899, 12, 31, tzinfo=UTC),
+    datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+]
+
+
+@pytest.mark.parametrize("moment", EDGES, ids=str)
+def test_moments_nobody_can_show_are_refused(moment: datetime) -> None:
+    register_task("weekly", "cleanup")
+    calls: list[Callable[[], Any]] = [
+        lambda: run_task_now("weekly", now=moment),
+        lambda: pause_task("weekly", moment),
+        lambda: pause_all_tasks(until=moment),
+        lambda: pause_all_tasks(now=moment),
+        lambda: resume_all_tasks(now=moment),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidTask, match="must be a moment between the years 1900 and 9000"):
+            call()
+    with pytest.raises(ValueError, match="between the years 1900 and 9000"):
+        run_task("weekly", now=moment)
+    assert not recent_executions()

@@ -75,8 +75,11 @@ def test_counts_are_sent(context: TaskContext, recorder: FakeRecorder) -> None:
         lambda context: context.progress("1"),
         lambda context: context.progress(1, "2"),
         lambda context: context.progress(None),
+        lambda context: context.progress(True),
+        lambda context: context.progress(10**5000, "2"),
         lambda context: context.record(processed=1.5),
         lambda context: context.record(errors="1"),
+        lambda context: context.record(processed=10**5000, errors="1"),
     ],
 )
 def test_an_argument_that_is_no_number_is_refused(

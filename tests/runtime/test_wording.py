@@ -16,7 +16,7 @@ def test_a_number_has_its_noun(number: int, said: str) -> None:
     assert counted(number, "line") == said
 
 
-def test_marks_of_what_is_left_out_have_the_singular() -> None:
+def test_marks_of_cuts_have_the_singular() -> None:
     assert "… 1 character cut …" in sanitized_text("x" * 101, limit=100)
     error = failure_of(chained(MAX_CHAIN), caller="somewhere.else")
     assert "… 1 exception in between not shown …" in error["traceback"]
