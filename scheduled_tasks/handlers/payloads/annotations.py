@@ -170,9 +170,32 @@ def record_type(annotation: Any, inside: Inside) -> RecordType:
 
 def list_type(arguments: tuple[Any, ...], make: Callable[[Any], Any], inside: Inside) -> ListType:
     item = read_annotation(arguments[0], inside) if arguments else ANY_JSON
+    if make in SETS and is_unhashable(item.kind):
+        raise NoJsonFormError(
+            "a set cannot hold lists, sets, dictionaries, and dataclasses that are not frozen; "
+            "use a list, or tuples and frozensets inside"
+        )
     return ListType(
         name=each(item, "JSON list"), expected="a list", outer=list, item=item, make=make
     )
+
+
+def is_unhashable(kind: ArgumentType) -> bool:
+    """Whether a set cannot hold what this type reads, or some of it."""
+    match kind:
+        case MappingType():
+            return True
+        case ListType():
+            return kind.make in UNHASHABLE or is_unhashable(kind.item.kind)
+        case TupleType():
+            return any(is_unhashable(item.kind) for item in kind.items)
+        case UnionType():
+            return any(map(is_unhashable, kind.members))
+        case RecordType():
+            fields = kind.fields.values() if kind.positional else ()
+            # A dataclass may have a hash of its own, whatever its fields are.
+            return kind.make.__hash__ is None or any(is_unhashable(each.kind) for each in fields)
+    return False
 
 
 def tuple_type(arguments: tuple[Any, ...], inside: Inside) -> ListType | TupleType:
@@ -228,6 +251,9 @@ LISTS: Mapping[Any, Callable[[Any], Any]] = {
     abc.Set: set,
     abc.MutableSet: set,
 }
+SETS = {set, frozenset}
+#: What a list may become that a set cannot hold.
+UNHASHABLE = {list, set}
 OBJECTS = {dict, abc.Mapping, abc.MutableMapping}
 #: The order in which a union tries its types, by name: one that reads fewer texts comes first.
 BY_EXACTNESS = (

@@ -281,6 +281,13 @@ class Odd:
     inner: Plain
 
 
+class Listed(NamedTuple):
+    days: list[date]
+
+
+NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries"
+
+
 @pytest.mark.parametrize(
     ("annotation", "said"),
     [
@@ -299,6 +306,16 @@ class Odd:
         (dict[Point, int], "the keys of an object are text"),
         (dict[int | None, int], "the keys of an object are text"),
         (Literal[b"x"], "b'x' has no JSON form"),
+        (set[list[int]], NOT_IN_A_SET),
+        (frozenset[dict[str, int]], NOT_IN_A_SET),
+        (list[set[set[int]]], NOT_IN_A_SET),
+        (AbstractSet[tuple[int, list[int]]], NOT_IN_A_SET),
+        (set[tuple[frozenset[dict[str, int]], ...]], NOT_IN_A_SET),
+        (set[int | list[int]], NOT_IN_A_SET),
+        (set[Route], NOT_IN_A_SET),
+        (set[Loose], NOT_IN_A_SET),
+        (set[Listed], NOT_IN_A_SET),
+        (dict[list[int], int], "the keys of an object are text"),
         (str | Path, "JSON cannot tell its types apart"),
         (Anything | Path, "JSON cannot tell its types apart"),
         (bytes | str, "JSON cannot tell its types apart"),
@@ -311,6 +328,20 @@ def test_what_json_cannot_hold_is_refused(annotation: Any, said: str) -> None:
         spec_of(annotation)
     assert f"of parameter 'value' of {__name__}" in str(refusal.value)
     assert f"cannot be filled from JSON: {said}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (set[Point], {Point(1, 2)}),
+        (set[Pair], {Pair(DAY)}),
+        (frozenset[frozenset[int]], frozenset({frozenset({1})})),
+        (set[tuple[int, ...] | None], {(1, 2), None}),
+        (set[Any], {1, "a"}),
+    ],
+)
+def test_a_set_may_hold_what_cannot_change(annotation: Any, value: Any) -> None:
+    assert came_back(annotation, value) == value
 
 
 def test_further_arguments_have_their_annotation() -> None:
