@@ -14,6 +14,7 @@ from typing import Any
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.bounded_json import BoundedJson
+from scheduled_tasks.runtime.bounded_repr import bounded_repr
 from scheduled_tasks.runtime.redaction import (
     mask_secrets,
     mask_secrets_in_halves,
@@ -126,13 +127,22 @@ def stored_json(value: Any, *, text: Shorten, mask: Callable[[Any], Any]) -> Any
     copied = bounded(value, limit, text)
     if copied.flaw and not copied.cut:
         logger.warning("result stored as text because it has no JSON form: %s", copied.flaw)
-        return text(safe_repr(value))
+        return text_without_json(value, text, limit)
     masked = mask(copied.copy)
     as_text = json.dumps(masked, ensure_ascii=False)
     if copied.cut or len(as_text) > limit:
         logger.warning("result cut to %s characters", limit)
         return as_text[: max(limit - len(CUT), 0)] + CUT[:limit]
     return masked
+
+
+def text_without_json(value: Any, text: Shorten, limit: int) -> str:
+    shown, is_cut = bounded_repr(value, limit)
+    if not is_cut:
+        return text(shown)
+    # The rest was never made, so a secret at the cut may have lost its end.
+    begun = text(without_last_word(shown), limit=2 * limit)
+    return begun[: max(limit - len(CUT), 0)] + CUT[:limit]
 
 
 def bounded(value: Any, limit: int, text: Shorten) -> BoundedJson:
@@ -181,9 +191,6 @@ def safe_str(value: Any) -> str:
         return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
 
 
-def safe_repr(value: Any) -> str:
-    """Return the repr of a value, even if its own ``__repr__`` raises."""
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 -- a broken __repr__ must not fail the run
-        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
+def safe_repr(value: Any, *, limit: int = 1_000) -> str:
+    """Return the beginning of the repr of a value, even if its own ``__repr__`` raises."""
+    return bounded_repr(value, limit)[0]

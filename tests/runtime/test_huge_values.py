@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,11 @@ from scheduled_tasks.runtime.sanitizing import redacted_json, shown_json, strict
 
 #: CPU seconds that a loaded machine may take for what takes a few hundredths.
 MAX_SECONDS = 2.0
+
+
+class LongRepr:
+    def __repr__(self) -> str:
+        return "x" * 1_000_000
 
 
 class EndlessDict(dict[str, str]):
@@ -41,6 +47,12 @@ HUGE: dict[str, Callable[[], Any]] = {
     "a long text": lambda: "password=x " * 10_000_000,
     "long texts": lambda: ["x" * 10_000_000] * 100,
     "many flaws": lambda: [object()] * 500_000,
+    "many bytes": lambda: b"x" * 200_000_000,
+    "many changeable bytes": lambda: [bytearray(100_000_000)],
+    "a long queue": lambda: deque(range(1_000_000)),
+    "many keys without their values": dict.fromkeys(range(1_000_000)).keys,
+    "long reprs": lambda: deque([LongRepr()] * 1_000),
+    "a key of many items": lambda: {(1j, *range(1_000_000)): 1},
     "endless keys": lambda: EndlessDict(a="b"),
     "endless items": EndlessList,
     "each list twice": lambda: doubled(60),

@@ -102,7 +102,7 @@ def test_a_json_value_is_stored_as_json(value: Any, stored: Any) -> None:
         (circular(), "[1, [...]]"),
         (Unprintable(), "<Unprintable whose repr() raised ZeroDivisionError>"),
         (StrangeDict(a=1), "{'a': 1}"),
-        ([10**5000], "<list whose repr() raised ValueError>"),
+        ([10**5000], "[<int of 16610 bits>]"),
     ],
 )
 def test_a_value_without_json_is_kept_as_text(

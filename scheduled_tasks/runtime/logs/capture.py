@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.logs.current_run import current_log, entered
 from scheduled_tasks.runtime.logs.labels import label_all, labels_of
 from scheduled_tasks.runtime.logs.run_log import RunLog
@@ -61,7 +62,9 @@ def message_of(record: logging.LogRecord) -> str:
         return "\n".join(parts_of(record))
     except Exception as error:  # noqa: BLE001 -- a log line never fails the run
         why = f"[could not be formatted: {type(error).__name__}]"
-        return f"{safe_repr(record.msg)} {safe_repr(record.args)} {why}"
+        limit = app_settings.MAX_LOG_LINE_LENGTH
+        shown = " ".join(safe_repr(each, limit=limit) for each in (record.msg, record.args))
+        return f"{shown} {why}"
 
 
 def parts_of(record: logging.LogRecord) -> Iterator[str]:

@@ -150,7 +150,8 @@ def test_a_line_that_cannot_be_formatted_is_kept(
     first, second, third = recorder.texts
     assert first == "'%d pages' ('x',) [could not be formatted: TypeError]"
     assert (
-        second == "'%s' <tuple whose repr() raised ValueError> [could not be formatted: ValueError]"
+        second
+        == "'%s' (<Mute whose repr() raised ValueError>,) [could not be formatted: ValueError]"
     )
     assert third == "nul \N{REPLACEMENT CHARACTER} and ?"
 
