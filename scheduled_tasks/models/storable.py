@@ -17,8 +17,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.exceptions import InvalidTask
-from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, flaw, is_storable
+from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, flaw
 from scheduled_tasks.models.task_change import MAX_NAME_LENGTH
+from scheduled_tasks.runtime.json_encoding import is_storable
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Of a text without a limit of its own, in characters.

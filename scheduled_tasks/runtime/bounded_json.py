@@ -6,12 +6,15 @@ copied, and nothing that is cut is ever looked at.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from typing import Any
 
-from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
+from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder, in_order, plain_form
 
 #: Containers below this many levels have no JSON form: not every database and parser takes them.
 MAX_DEPTH = 100
@@ -25,11 +28,20 @@ class BoundedJson:
     """A copy of a value as JSON, of about ``budget`` characters.
 
     ``cut`` is whether there is more. ``flaw`` is why a part has no JSON form, "" if all have one;
-    the copy then holds a text for that part. ``clean`` is applied to texts.
+    the copy then holds a text for that part. ``clean`` is applied to texts. Bytes
+    have a JSON form only with ``bytes_as_base64``: nobody sees a secret in that.
     """
 
-    def __init__(self, value: Any, budget: int, *, clean: Callable[[str, int], str]) -> None:
+    def __init__(
+        self,
+        value: Any,
+        budget: int,
+        *,
+        clean: Callable[[str, int], str],
+        bytes_as_base64: bool = False,
+    ) -> None:
         self.clean = clean
+        self.bytes_as_base64 = bytes_as_base64
         self.cut = False
         self.flaw = ""
         self._left = budget
@@ -41,6 +53,8 @@ class BoundedJson:
         match value:
             case None | True | False:
                 return self._spent(4, value)
+            case Enum():
+                return self._other(value, depth)
             case str():
                 return self._text(value)
             case int():
@@ -48,8 +62,11 @@ class BoundedJson:
             case float():
                 number = float(value)
                 return self._spent(8, number if math.isfinite(number) else repr(number))
-            case dict() | list() | tuple() | set() | frozenset():
+            case list() | tuple() | set() | frozenset() | Mapping():
                 return self._container(value, depth)
+            case bytes() | bytearray() if self.bytes_as_base64:
+                # More characters than there is room for, if there are, but not many more.
+                return self._text(base64.b64encode(value[: max(self._left, 0) + 1]).decode())
         return self._other(value, depth)
 
     def _spent(self, length: int, value: Any) -> Any:
@@ -86,9 +103,10 @@ class BoundedJson:
             self._open.discard(id(value))
 
     def _filled(self, value: Any, depth: int) -> Any:
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             return self._object(value.items(), depth)
-        return [self._copied(item, depth) for item in self._affordable(value)]
+        items = [self._copied(item, depth) for item in self._affordable(value)]
+        return in_order(items) if isinstance(value, (set, frozenset)) else items
 
     def _object(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         copy = {}
@@ -106,16 +124,18 @@ class BoundedJson:
             yield item
 
     def _key(self, key: Any) -> str:
-        if isinstance(key, str):
+        if isinstance(key, str) and not isinstance(key, Enum):
             return self._text(key)
-        if key is None or isinstance(key, (bool, int, float)):
-            copy = self._copied(key, MAX_DEPTH)
-            return copy if isinstance(copy, str) else json.dumps(copy)
-        return str(self._flawed(key, f"it has a key of type {type(key).__name__}"))
+        if isinstance(key, (tuple, frozenset)) or is_dataclass(key):
+            return str(self._flawed(key, f"it has a key of type {type(key).__name__}"))
+        copy = self._copied(key, 0)
+        return copy if isinstance(copy, str) else json.dumps(copy)
 
     def _other(self, value: Any, depth: int) -> Any:
-        """Return a date, a decimal, a UUID or a lazy text as JSON."""
+        """Return a member of an Enum, a path, a dataclass, a date, a lazy text as JSON."""
         try:
+            if (form := plain_form(value)) is not value:
+                return self._copied(form, depth)
             given = other_as_json(value)
         except Exception as error:  # noqa: BLE001 -- a lazy text may raise anything
             return self._flawed(value, str(error))

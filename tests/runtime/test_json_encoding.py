@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from enum import Enum, Flag
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -27,6 +31,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
     "shown": redacted_json,
     "checkpoint": strict_json,
 }
+DAY = date(2026, 1, 31)
 ODD_OFFSET = timezone(timedelta(hours=5, minutes=53, seconds=28))
 
 
@@ -64,6 +69,72 @@ def in_utc(value: Any) -> Any:
     """Return an aware datetime in UTC: in a fold, it equals no moment of another zone."""
     aware = isinstance(value, datetime) and value.tzinfo is not None
     return value.astimezone(UTC) if aware else value
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    when: date = DAY
+    length: int = field(init=False, default=0)
+
+
+class Pair(NamedTuple):
+    point: Point
+    number: int
+
+
+class Rate(Enum):
+    SLOW = (1, "minute")
+
+
+class Size(Enum):
+    SMALL = "s"
+
+
+class Access(Flag):
+    READ = 1
+    WRITE = 2
+
+
+@pytest.mark.parametrize("way", ["result", "shown", "checkpoint"])
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (Rate.SLOW, "SLOW"),
+        (Size.SMALL, "s"),
+        (Access.READ | Access.WRITE, 3),
+        (Point(1), {"x": 1, "when": "2026-01-31"}),
+        (Pair(Point(1), 2), [{"x": 1, "when": "2026-01-31"}, 2]),
+        ({Size.SMALL: {DAY: [PurePosixPath("/srv")]}}, {"s": {"2026-01-31": ["/srv"]}}),
+        ({3, 1, 2}, [1, 2, 3]),
+        (frozenset({"b", "a", 1}), [1, "a", "b"]),
+        (MappingProxyType({UUID(int=7): Decimal("1.10")}), {str(UUID(int=7)): "1.10"}),
+    ],
+    ids=lambda _: "",
+)
+def test_runs_store_the_json_of_payloads(way: str, value: Any, stored: Any) -> None:
+    assert WAYS[way](value) == WAYS["payload"](value) == stored
+
+
+def test_bytes_of_checkpoints_come_back() -> None:
+    value = {"cursor": b"\x00\xff", "more": bytearray(b"x")}
+    assert strict_json(value) == as_json("payload", value) == {"cursor": "AP8=", "more": "eA=="}
+
+
+def test_bytes_of_results_hide_their_secrets() -> None:
+    assert redacted_json(b"password=hunter2xyz") == "b'password=[redacted]'"
+
+
+def test_a_dataclass_that_holds_itself_is_no_json() -> None:
+    @dataclass
+    class Node:
+        inside: Any = None
+
+    node = Node()
+    node.inside = [node]
+    assert "Node(inside=[...])" in redacted_json(node)
+    with pytest.raises(TypeError, match="it contains itself"):
+        strict_json(node)
 
 
 def test_utc_is_written_with_a_letter() -> None:

@@ -33,8 +33,8 @@ from scheduled_tasks.handlers.payloads.containers import (
     each,
 )
 from scheduled_tasks.handlers.payloads.plain_types import PLAIN
-from scheduled_tasks.handlers.payloads.python_values import is_scalar, stored_member
 from scheduled_tasks.handlers.payloads.records import fields_of, is_named_tuple
+from scheduled_tasks.runtime.json_encoding import is_scalar, stored_member
 
 ANY_JSON = AnnotationMeaning(JsonType(), nullable=True)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from scheduled_tasks.runtime.json_encoding import MAX_BITS, is_storable
+
 MAX_DEPTH = 100
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
 #: Of the whole value as text, in characters.
 MAX_JSON_LENGTH = 1_000_000
-# About 1200 digits. Python refuses to convert integers of more than 4300 digits to text.
-MAX_BITS = 4096
 NAMES = {
     type(None): "null",
     int: "a whole number",
@@ -63,15 +63,6 @@ def flaw_of_container(container: list[Any] | dict[Any, Any], depth: int) -> str 
     if isinstance(container, dict) and not all(isinstance(key, str) for key in container):
         return "has a key that is not text."
     return None
-
-
-def is_storable(text: str) -> bool:
-    """Whether a text contains neither NUL nor lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
 
 
 def same(one: Any, other: Any) -> bool:

@@ -13,9 +13,10 @@ from django import forms
 from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.handlers.payloads.custom_form import check_custom_form, clean_given
 from scheduled_tasks.handlers.payloads.hidden_secrets import REFUSED, has_secrets
-from scheduled_tasks.handlers.payloads.json_values import flaw, is_storable, type_name
+from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
 from scheduled_tasks.handlers.payloads.payload_form import PayloadForm
 from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, read_signature
+from scheduled_tasks.runtime.json_encoding import is_storable
 
 
 @dataclass(frozen=True, eq=False)
