@@ -26,7 +26,7 @@ Database = Callable[[], AbstractContextManager[str]]
 NOTHING_TO_RUN = 5
 VERDICTS = {0: "passed", NOTHING_TO_RUN: "had no test to run"}
 #: Tests wait for real processes most of the time, so there are more workers than cores.
-WORKERS = f"-n{3 * (os.cpu_count() or 1)}"
+WORKERS = (f"-n{3 * (os.cpu_count() or 1)}", "--dist=worksteal")
 #: Options of pytest that say how many workers there are, or that need the terminal.
 WITHOUT_WORKERS = ("-n", "--numprocesses", "-s", "--pdb", "--co", "--collect-only")
 #: What the databases after the first are asked to run.
@@ -96,7 +96,7 @@ def suite(rest: Sequence[str], options: argparse.Namespace) -> Iterator[Phase]:
     elif options.quick:
         del databases["PostgreSQL"]
     alone = options.marks == "chaos" or any(part.startswith(WITHOUT_WORKERS) for part in rest)
-    workers = [] if alone else [WORKERS]
+    workers = () if alone else WORKERS
     given_marks = f"({options.marks})" if options.marks else ""
     for number, (name, database) in enumerate(databases.items()):
         terms = [

@@ -76,7 +76,7 @@ def test_the_documentation_names_every_suite_and_peer() -> None:
 @pytest.mark.parametrize(
     ("suite", "size"),
     [
-        ("processes", 30),
+        pytest.param("processes", 30, marks=pytest.mark.long),
         pytest.param("logs", 200, marks=pytest.mark.long),
         pytest.param("history", 300, marks=pytest.mark.long),
     ],

@@ -93,6 +93,7 @@ def result() -> object:
     return execution.result
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("answered")
 def test_it_runs_changed_code_and_survives_errors(project: Path) -> None:
     with reloading(project, "--queues", "edited") as process:

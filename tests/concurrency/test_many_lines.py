@@ -37,7 +37,7 @@ class Sizes:
         return max(most - first for most, first in zip(self.most, self.first, strict=True))
 
 
-@pytest.mark.parametrize("executor", ["process", "thread"])
+@pytest.mark.parametrize("executor", ["process", pytest.param("thread", marks=pytest.mark.long)])
 def test_lines_before_the_cap_survive_in_flat_memory(executor: str) -> None:
     with running("--verbosity=0", TEST_OPTIONS=options(LEASE=30)) as worker:
         sizes = Sizes(worker.pid)

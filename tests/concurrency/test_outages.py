@@ -133,7 +133,7 @@ def test_a_cut_off_worker_not_replaced_goes_on(
     assert (again.status, again.attempt, again.losses) == ("success", 2, 0)
 
 
-@pytest.mark.parametrize("executor", ["process", "thread"])
+@pytest.mark.parametrize("executor", ["process", pytest.param("thread", marks=pytest.mark.long)])
 def test_all_go_on_and_write_after_an_outage(
     proxy: Proxy, environment: dict[str, str], tmp_path: Path, executor: str
 ) -> None:

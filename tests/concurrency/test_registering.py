@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PROCESSES, NAMES = 6, 30
 
 
+@pytest.mark.long
 def test_racing_registrations_all_succeed_with_one_row() -> None:
     with racers(PROCESSES, environment_of(), moves="tests.concurrency.registrations") as racing:
         names = [f"tenant-{number}" for number in range(NAMES)]

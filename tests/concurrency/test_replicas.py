@@ -18,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from scheduled_tasks.models import Execution, Task, TaskState
-from tests.support.lengths import short_and_long
+from tests.support.lengths import only_long, short_and_long
 from tests.support.processes import LONG, schedulers, wait_until
 
 pytestmark = [pytest.mark.replicas, pytest.mark.django_db(transaction=True)]
@@ -39,7 +39,7 @@ def test_every_slot_runs_exactly_once(tmp_path: Path, seconds: int) -> None:
     assert_every_slot_runs_once(seconds, tasks=tasks, replicas=replicas, marks=marks, **THREADS)
 
 
-@seconds
+@pytest.mark.parametrize("seconds", only_long("REPLICA_SECONDS", long=45))
 def test_the_unique_slot_alone_is_guard_enough(tmp_path: Path, seconds: int) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("It takes PostgreSQL's row locks away; SQLite has none to begin with.")

@@ -84,7 +84,7 @@ def check_given_back(code: int, output: str, again: Execution, once: Execution) 
     assert Worker.objects.get().state == Worker.State.STOPPED
 
 
-@pytest.mark.parametrize("timeout", ["0.5", "0"])
+@pytest.mark.parametrize("timeout", [pytest.param("0.5", marks=pytest.mark.long), "0"])
 def test_runs_not_ending_in_time_are_given_back(pids: Path, timeout: str) -> None:
     again = queue_a_run("stay_at_first", {"path": str(pids)})
     once = queue_a_run("write_pid", {"path": str(pids)}, on_lost=Task.OnLost.FAIL)

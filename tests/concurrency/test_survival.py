@@ -27,6 +27,7 @@ def test_a_scheduler_outlives_its_database_connections(tmp_path: Path) -> None:
     assert not Execution.objects.running().exists()
 
 
+@pytest.mark.long
 def test_schedulers_starting_at_once_sync_declarations_once() -> None:
     with schedulers(3, TEST_OPTIONS=options()):
         wait_until(lambda: Worker.objects.count() == 3, within=LONG)

@@ -36,6 +36,7 @@ ODD = {
     "plan_cache_mode": "force_generic_plan",
     "DateStyle": "ISO,DMY",
 }
+long = pytest.mark.long
 #: In seconds; a lease of a worker whose heartbeat has no connection of its own.
 LEASE = 3
 
@@ -55,7 +56,7 @@ def url_with(**settings: object) -> str:
 @pytest.mark.usefixtures("postgresql")
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param(SHORT_TIMEOUTS, marks=pytest.mark.long), STRICT, ODD],
+    [pytest.param(SHORT_TIMEOUTS, marks=long), STRICT, pytest.param(ODD, marks=long)],
     ids=["short", "strict", "odd"],
 )
 def test_sessions_with_other_settings_work(settings: dict[str, object]) -> None:
@@ -88,7 +89,7 @@ def url_of(user: str) -> str:
     return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
 
 
-@pytest.mark.long
+@long
 @pytest.mark.usefixtures("postgresql")
 def test_a_worker_with_one_connection_keeps_its_lease(tmp_path: Path) -> None:
     """Neither its heartbeat nor its listener can connect; the loop does the work of both."""
@@ -117,10 +118,7 @@ def test_a_worker_with_one_connection_keeps_its_lease(tmp_path: Path) -> None:
     "arguments",
     [
         "runscheduler",
-        *(
-            pytest.param(each, marks=pytest.mark.long)
-            for each in ("runtask jobs.answer", "listtasks")
-        ),
+        *(pytest.param(each, marks=long) for each in ("runtask jobs.answer", "listtasks")),
     ],
 )
 def test_commands_explain_missing_tables(tmp_path: Path, arguments: str) -> None:
@@ -133,6 +131,7 @@ def test_commands_explain_missing_tables(tmp_path: Path, arguments: str) -> None
     assert UNUSABLE in output
 
 
+@long
 def test_a_worker_leaves_a_file_that_was_removed(tmp_path: Path) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("Only SQLite keeps its tables in a file of the user's.")

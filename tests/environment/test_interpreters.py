@@ -11,7 +11,11 @@ from tests.concurrency.runs import fresh, make_task_of, queue_a_run
 from tests.environment.surroundings import EXECUTORS, command, worker, works
 from tests.support.processes import LONG, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.any_database,
+    pytest.mark.long,
+]
 
 #: Neither coerced to UTF-8 nor with UTF-8 mode, as in images that set a locale of their own.
 ASCII = {
@@ -26,15 +30,9 @@ GREEK = "\u03b1\u03b2\u03b3"
 @pytest.mark.parametrize(
     "surroundings",
     [
-        pytest.param(
-            {"python": ["-X", "dev", "-b", "-W", "error"]}, id="strict", marks=pytest.mark.long
-        ),
-        pytest.param(
-            {"PYTHONOPTIMIZE": "2", "PYTHONSAFEPATH": "1"}, id="optimized", marks=pytest.mark.long
-        ),
-        pytest.param(
-            {"TZ": "Nowhere/Odd", "PYTHONTZPATH": ""}, id="without-zones", marks=pytest.mark.long
-        ),
+        pytest.param({"python": ["-X", "dev", "-b", "-W", "error"]}, id="strict"),
+        pytest.param({"PYTHONOPTIMIZE": "2", "PYTHONSAFEPATH": "1"}, id="optimized"),
+        pytest.param({"TZ": "Nowhere/Odd", "PYTHONTZPATH": ""}, id="without-zones"),
         pytest.param(ASCII, id="ascii"),
     ],
 )

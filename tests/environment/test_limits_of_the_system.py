@@ -89,6 +89,7 @@ def no_more_threads(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_AS, UNLIMITED)
 
 
+@pytest.mark.long
 def test_a_run_that_fills_the_container_dies_alone(tmp_path: Path) -> None:
     """The kernel kills the run before the worker, and it is the run that is told why."""
     marks, release = tmp_path / "marks", tmp_path / "release"

@@ -182,6 +182,7 @@ def test_a_run_cancelled_in_its_child_never_begins(hand: Hand, tmp_path: Path) -
     assert not path.exists()
 
 
+@pytest.mark.long
 def test_a_run_in_a_starting_interpreter_is_cancelled(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

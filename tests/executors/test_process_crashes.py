@@ -89,6 +89,7 @@ def test_killing_the_fork_server_loses_its_runs(
     assert hand.run("answer", value=3).result == 3
 
 
+@pytest.mark.long
 def test_runs_submitted_between_servers_are_made_or_lost(hand: Hand) -> None:
     for _ in range(3):
         hand.server.kill()
@@ -176,6 +177,7 @@ def test_garbage_in_the_stream_harms_its_run_only(hand: Hand, tmp_path: Path) ->
     assert hand.said[other] == []
 
 
+@pytest.mark.long
 def test_many_messages_of_one_run_slow_no_other(hand: Hand) -> None:
     """Each message is answered, and the run reads no answer."""
     counts = frame('{"kind":"message","number":1}', '{"kind":"Counts","fields":{"errors":5}}')

@@ -16,7 +16,7 @@ import pytest
 from scheduled_tasks.executors.process import operating_system
 from tests.executors.conftest import TakeInHand
 from tests.executors.processes_in_hand import Hand
-from tests.support.lengths import short_and_long
+from tests.support.lengths import only_long
 
 CONCURRENCY = 4
 #: Memory grows by jumps of this many bytes, whatever the number of runs, and by so many a run.
@@ -41,7 +41,7 @@ def make_runs(hand: Hand, number: int) -> None:
     gc.collect()
 
 
-@pytest.mark.parametrize("runs", short_and_long("ENDURANCE_RUNS", short=100, long=3000))
+@pytest.mark.parametrize("runs", only_long("ENDURANCE_RUNS", long=3000))
 def test_runs_leak_no_process_descriptor_or_memory(take_in_hand: TakeInHand, runs: int) -> None:
     hand = take_in_hand(CONCURRENCY)
     server, worker = hand.server, psutil.Process()

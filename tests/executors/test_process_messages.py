@@ -143,6 +143,7 @@ class Drain(threading.Thread):
             os.close(before)
 
 
+@pytest.mark.long
 def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> None:
     drain = Drain()
     drain.start()
@@ -157,6 +158,7 @@ def test_a_flood_on_standard_output_harms_nothing(take_in_hand: TakeInHand) -> N
     assert 10_000 < len(lines_of(hand, flood)) < 10_200
 
 
+@pytest.mark.long
 def test_lines_the_worker_has_not_read_are_kept(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

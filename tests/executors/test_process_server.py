@@ -130,6 +130,7 @@ def test_a_server_that_cannot_restart_breaks_the_executor(
         hand.executor.check()
 
 
+@pytest.mark.long
 def test_closing_while_the_server_is_replaced_leaves_none(
     take_in_hand: TakeInHand, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_an_unopened_executor_is_closed_at_once(settings: Any) -> None:
     hand.executor.close()
 
 
+@pytest.mark.long
 def test_no_descriptor_or_thread_outlives_an_executor(
     take_in_hand: TakeInHand,
 ) -> None:
@@ -184,12 +186,14 @@ def threaded(take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch) -> Calla
     return take
 
 
+@pytest.mark.long
 def test_memory_for_loading_is_not_the_runs(threaded: Callable[..., Hand]) -> None:
     outcome = threaded().run("answer", value=1, limit=15)
     assert (outcome.status, outcome.error) == ("success", "")
     assert outcome.peak_memory_mb < 15
 
 
+@pytest.mark.long
 def test_a_threaded_project_runs_in_fresh_interpreters(
     threaded: Callable[..., Hand], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_run_moves_on_from_a_stopped_child(
     assert not psutil.pid_exists(spare)
 
 
+@pytest.mark.long
 def test_a_run_begun_before_the_server_reads_counts(
     take_in_hand: TakeInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

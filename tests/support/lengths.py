@@ -14,5 +14,12 @@ def short_and_long(variable: str, *, short: int, long: int) -> list[Any]:
     The environment variable replaces both by a form of its own, which is not marked as long.
     """
     if variable in os.environ:
+        return only_long(variable, long=long)
+    return [pytest.param(short, id="short"), *only_long(variable, long=long)]
+
+
+def only_long(variable: str, *, long: int) -> list[Any]:
+    """Return the parameter of a test that has no short form."""
+    if variable in os.environ:
         return [pytest.param(int(os.environ[variable]), id="as told")]
-    return [pytest.param(short, id="short"), pytest.param(long, id="long", marks=pytest.mark.long)]
+    return [pytest.param(long, id="long", marks=pytest.mark.long)]
