@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.form_page import MAX_FORM_LENGTH, json_length
+from scheduled_tasks.admin.long_select import LongSelect
 from scheduled_tasks.exceptions import InvalidSchedule, ScheduledTasksError
 from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
 from scheduled_tasks.handlers.registry import registry
@@ -88,7 +89,7 @@ class TaskForm(forms.ModelForm):
                 choices=handler_choices(self.instance.handler)
             )
         if "timezone" in self.fields:
-            self.fields["timezone"].widget = forms.Select(
+            self.fields["timezone"].widget = LongSelect(
                 choices=zone_choices(self.instance.timezone)
             )
         for name in {"payload", "metadata"}.intersection(self.fields):
