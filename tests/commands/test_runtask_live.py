@@ -17,7 +17,7 @@ from scheduled_tasks.models import Execution
 from tests.concurrency.runs import fresh, make_task_of
 from tests.support.processes import LONG, manage, options, running, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @contextmanager

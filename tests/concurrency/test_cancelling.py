@@ -13,7 +13,7 @@ from scheduled_tasks.models import Execution, Task
 from tests.concurrency.runs import fresh, wait_for
 from tests.support.processes import LONG, options, running, wait_until, written
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])

@@ -12,7 +12,7 @@ from tests.concurrency.runs import fresh, make_task_of, queue_a_run, wait_for_li
 from tests.support.processes import manage, options, running, wait_until
 from tests.support.supervisor import supervised
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 #: A culprit has failed after six leases and six starts of a worker, on a slow machine too.
 CULPRIT_SECONDS = 180

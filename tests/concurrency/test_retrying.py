@@ -9,7 +9,7 @@ from scheduled_tasks.models import Task
 from tests.concurrency.runs import fresh
 from tests.support.processes import LONG, options, running, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])

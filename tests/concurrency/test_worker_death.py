@@ -136,6 +136,7 @@ def test_a_killed_fork_servers_runs_are_run_again(
     assert parent.error == "The fork server was killed."
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("executor", ["process", "thread"])
 def test_a_busy_handler_does_not_stop_the_heartbeat(executor: str) -> None:
     busy = queue_a_run("spin", payload={"seconds": 4}, executor=executor)

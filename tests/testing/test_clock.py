@@ -27,7 +27,11 @@ from scheduled_tasks.models import Execution, Task, TaskState
 from scheduled_tasks.testing import TaskClock
 from scheduled_tasks.testing import clock as clock_module
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.any_database,
+    pytest.mark.usefixtures("registry"),
+]
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 
