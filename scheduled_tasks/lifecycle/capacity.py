@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from scheduled_tasks.lifecycle.covering import Fired
@@ -52,6 +53,11 @@ class SlotRow:
             **self.fired.state.run_history,
         )
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may end its worker, as a run of its task may have done before."""
+        return self.values["probation_seconds"] is not None
+
     def is_due(self, now: datetime) -> bool:
         """Whether it has come, and is not too late to run."""
         lateness = now - self.values["run_after"]
@@ -86,7 +92,7 @@ class Capacity:
         """Return which of these the worker runs at once, highest priority first.
 
         A slot that only a claim can start takes a place, too: none of a lower priority overtakes
-        it.
+        it. After a suspect, a claim decides who is next.
         """
         due: list[SlotRow] = []
         taken: set[int] = set()
@@ -97,7 +103,8 @@ class Capacity:
                 due.append(row)
             taken.add(task.pk)
         due.sort(key=lambda row: row.task.priority, reverse=True)
-        return [row for row in due[: self.count] if row.fired.free]
+        before_suspects = takewhile(lambda row: not row.is_suspect, due[: self.count])
+        return [row for row in before_suspects if row.fired.free]
 
     def can_run(self, task: Task) -> bool:
         """Whether the worker runs the task's handler and queue."""

@@ -183,9 +183,7 @@ def decisions_of(
         decision = decision_of(state, now, pauses, others, using=using)
         if decision is not None:
             # What a newest slot replaces was not counted above: a claim has to look.
-            # A suspect only begins in a claim.
-            suspect = state.probation_seconds is not None
-            free = not (paused or others or suspect or state.task.newest_slot_counts)
+            free = not (paused or others or state.task.newest_slot_counts)
             decided.append(Fired(state, decision, free))
             left -= len(decision.verdicts)
         if left <= 0:

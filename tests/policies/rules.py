@@ -295,11 +295,11 @@ class Rules:
         for execution in by_losses([each for each in waiting if each.probation is not None]):
             if len(chosen) == at_most:
                 break
-            if not self.may_start(execution, now) or self.comes_to_nothing(execution, now):
+            task = execution.task
+            alone = task.overlap_policy == "allow" or all(each.task is not task for each in chosen)
+            if not (alone and self.may_start(execution, now)):
                 continue
-            if execution.task.overlap_policy == "allow" or all(
-                each.task is not execution.task for each in chosen
-            ):
+            if not self.comes_to_nothing(execution, now):
                 chosen.append(execution)
         return list(takewhile(runs_together, chosen)) or chosen[:1]
 

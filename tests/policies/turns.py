@@ -42,6 +42,8 @@ def acquits(ending: Ending) -> bool:
 def spread_suspicion(endings: Collection[tuple[Execution, Ending]]) -> list[Execution]:
     """Make suspects of tasks, or ordinary tasks again; return what waits and has changed."""
     lost: dict[Task, int] = {}
+    # What is left of a deleted task comes to nothing anyway.
+    endings = [(each, ending) for each, ending in endings if not each.task.deleted]
     for execution, ending in endings:
         if ending.kind == "lost" and ending.charged and execution.probation is not None:
             known = max(lost.get(execution.task, 0), execution.task.probation or 0)
