@@ -68,6 +68,14 @@ def test_slots_start_by_priority_up_to_capacity(
     assert statuses() == [("high", "running"), ("middle", "running"), ("low", "queued")]
 
 
+def test_no_slot_overtakes_a_suspect(make_task: Make, fire: Callable[..., list[Run]]) -> None:
+    for name, priority in (("low", -1), ("suspect", 0), ("high", 1)):
+        make_task(name, NOTHING, "every 5 minutes", priority=priority)
+    TaskState.objects.filter(task__name="suspect").update(probation_seconds=30)
+    assert [run.task_name for run in fire()] == ["high"]
+    assert statuses() == [("high", "running"), ("low", "queued"), ("suspect", "queued")]
+
+
 def test_a_task_without_overlap_starts_one_slot(
     make_task: Make, fire: Callable[..., list[Run]], now: datetime
 ) -> None:
