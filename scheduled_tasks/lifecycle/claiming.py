@@ -66,29 +66,25 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction of a claim claimed, read, and moved: claimed or ended."""
+    """What one transaction of a claim claimed, read, and moved: claimed or ended.
+
+    ``leaves`` says that it passed suspects over.
+    """
 
     claimed: Claimed
     read: int
     moved: int
+    leaves: bool
 
 
-def claim(worker: Worker, now: datetime, **options: Any) -> list[Execution]:
-    """Claim for a worker that has no runs, with the options of ``claim_beside``; return the rows.
-
-    One suspect is claimed alone.
-    """
-    return claim_beside(worker, now, suspects=Suspects.ALONE, **options).rows
-
-
-def claim_beside(
+def claim(
     worker: Worker,
     now: datetime,
     *,
     limit: int,
     handlers: Collection[str],
     queues: Collection[str] = (),
-    suspects: Suspects,
+    suspects: Suspects = Suspects.ALONE,
     together: int = 1,
 ) -> Claimed:
     """Claim up to ``limit`` executions for a worker: highest priority first, then the oldest.
@@ -103,26 +99,28 @@ def claim_beside(
     using = write_alias()
     serves = {"handlers": list(handlers), "queues": tuple(queues)}
     claimed: list[Execution] = []
-    left = False
+    left, leaves = False, suspects is Suspects.LEAVE
     for number in range(MAX_PASSES):
         # Hundreds of slots that are too late to run may stand in front of one that is not.
         to_read = max(limit, min(MIN_READ * 2**number, MAX_READ))
         # ``choose`` leaves out what is held back. Leaving it out in the query costs more than all
         # the rest, so only a second pass does.
         due = {"now": now, **serves, "at_most": to_read, "without_held_back": number > 0}
-        due["without_suspects"] = number > 0 and suspects is Suspects.LEAVE
+        due["without_suspects"] = number > 0 and leaves
         # Suspects are claimed for an empty worker, so not after anything else.
         mode = Suspects.AWAIT if claimed and suspects is not Suspects.LEAVE else suspects
         room = limit - len(claimed)
         at_most = {"limit": room, "together": min(room, together)}
         done = claim_first_due(due, worker, suspects=mode, **at_most, using=using)
         claimed += done.claimed.rows
-        left = left or done.claimed.left
+        left, leaves = left or done.claimed.left, leaves or done.leaves
         if done.claimed.awaited or any(row.is_suspect for row in claimed):
             return Claimed(claimed, done.claimed.awaited, left)
         # If a later pass moves nothing, other transactions hold the states of all that it has read.
         if done.read < to_read or len(claimed) == limit or (number and not done.moved):
             break
+    # Suspects that come late in the order were not read.
+    left = left or (leaves and number > 0 and suspects_wait(now, **serves, using=using))
     return Claimed(claimed, left=left)
 
 
@@ -153,7 +151,7 @@ def claim_first_due(
             alone_on = worker.host if alone else ""
     hand_over(chosen, worker, due["now"], alone_on=alone_on, using=using)
     left = there and not (suspects is Suspects.ALONE and any(row.is_suspect for row in chosen))
-    return Batch(Claimed(chosen, awaited, left), len(rows), moved + len(chosen))
+    return Batch(Claimed(chosen, awaited, left), len(rows), moved + len(chosen), leaves)
 
 
 def choose_suspects(due: Mapping[str, Any], *, at_most: int, using: str) -> list[Execution]:
@@ -162,10 +160,22 @@ def choose_suspects(due: Mapping[str, Any], *, at_most: int, using: str) -> list
     What was lost least comes first, so that the innocent do not wait for what ended a worker alone.
     """
     serves = {name: due[name] for name in ("now", "handlers", "queues")}
-    rows = SUSPECTS_DUE.rows(Execution.objects.using(using), **serves)
-    choice = choose(rows, due["now"], limit=at_most, using=using)
-    end_over(choice.over, using=using)
+    for number in range(MAX_PASSES):
+        to_read = min(MIN_READ * 2**number, MAX_READ)
+        rows = SUSPECTS_DUE.rows(Execution.objects.using(using), **serves, at_most=to_read)
+        choice = choose(rows, due["now"], limit=at_most, using=using)
+        end_over(choice.over, using=using)
+        if len(choice.chosen) == at_most or len(rows) < to_read or to_read == MAX_READ:
+            break
     return run_together(choice.chosen)
+
+
+def suspects_wait(
+    now: datetime, *, handlers: Collection[str], queues: Collection[str], using: str
+) -> bool:
+    """Whether suspects are due, perhaps held back, that a worker may claim."""
+    waiting = Execution.objects.using(using).waiting_for(handlers=handlers, queues=queues)
+    return waiting.filter(run_after__lte=now, probation_seconds__isnull=False).exists()
 
 
 def first_due(
@@ -191,11 +201,12 @@ def suspects_due(
     now: datetime,
     handlers: Collection[str],
     queues: Collection[str],
+    at_most: int,
 ) -> ExecutionQuerySet:
     """Return a query that locks and reads the suspects that a worker may claim."""
     due = everything.waiting_for(handlers=handlers, queues=queues).filter(run_after__lte=now)
     due = due.not_held_back(now).filter(probation_seconds__isnull=False)
-    return read_to_claim(due).order_by("losses", "probation_seconds", "-priority", "pk")[:MAX_READ]
+    return read_to_claim(due).order_by("losses", "probation_seconds", "-priority", "pk")[:at_most]
 
 
 def read_to_claim(due: ExecutionQuerySet) -> ExecutionQuerySet:

@@ -21,7 +21,7 @@ from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.runtime.runs import Ending, Loss, Outcome
 from scheduled_tasks.runtime.statuses import WELL_ENDED, Status
 
-#: How long a suspect runs alone, and waits for an empty worker, after the first loss. Each further
+#: How long a suspect runs apart, and waits for an empty worker, after the first loss. Each further
 #: loss makes that FACTOR times longer.
 MIN_PROBATION_SECONDS, PROBATION_FACTOR, MAX_PROBATION_SECONDS = 30, 4, 480
 #: Categories of failures of a process that may end its worker the next time.

@@ -268,7 +268,7 @@ class Engine:
 
     def claim_beside(self, suspects: Suspects, now: datetime) -> Claimed:
         """Claim and start executions, suspects as the isolation says."""
-        claimed = claiming.claim_beside(
+        claimed = claiming.claim(
             self.worker,
             now,
             limit=min(self.free, app_settings.BATCH_SIZE),
@@ -286,7 +286,7 @@ class Engine:
         in_hand = self.executor.in_hand
         if passed := self.isolation.passed_alone(now, in_hand):
             suspecting.end_probation(passed)
-        self.isolation.update(now, in_hand)
+        self.isolation.update(now, in_hand, lost=self.result_writer.take_lost())
 
     def start_all(self, claimed: Iterable[Run]) -> None:
         """Hand claimed runs to the executor."""

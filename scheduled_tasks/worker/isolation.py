@@ -28,8 +28,9 @@ class Isolation:
 
     A turn begins when a suspect is due. The worker claims nothing else until it is empty, at most
     for as long as the probation of the suspect. Then it claims the suspect, and nothing else for as
-    long as the probation or the run takes. The next turn is that of two suspects, then of four.
-    After MAX_TURN, everything else has the worker for as long as the turns took.
+    long as the probation or the run takes. The next turn is that of two suspects, then of four, and
+    of one again once suspects were lost. After MAX_TURN, everything else has the worker for as long
+    as the turns took.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Isolation:
         #: When to look again at suspects that are due and were not claimed.
         self.recheck_at: datetime | None = None
         self._together = 1
+        self._lost_one = False
         self._turn_began: datetime | None = None
         self._turn_ended: datetime | None = None
         self._awaited: timedelta | None = None
@@ -61,15 +63,19 @@ class Isolation:
             return None
         return next(iter(self.suspects.intersection(map(claim_of, in_hand))), None)
 
-    def update(self, now: datetime, in_hand: Collection[Run]) -> None:
-        """Give the worker back if the suspects have ended or passed their probation."""
+    def update(self, now: datetime, in_hand: Collection[Run], *, lost: Collection[Claim]) -> None:
+        """Give the worker back if the suspects have ended or passed their probation.
+
+        ``lost`` are runs that have been lost since the last call, although the worker is there.
+        """
+        self._lost_one = self._lost_one or not self.suspects.isdisjoint(lost)
         if self.recheck_at is not None:
             self.recheck_at = now
         if self.until is None:
             return
         if now >= self.until or self.suspects.isdisjoint(map(claim_of, in_hand)):
-            self._together = 2 * len(self.suspects)
-            self.suspects, self.until = frozenset(), None
+            self._together = 1 if self._lost_one else 2 * len(self.suspects)
+            self.suspects, self.until, self._lost_one = frozenset(), None, False
             self.end_turn(now)
 
     def together(self, now: datetime) -> int:

@@ -57,6 +57,7 @@ class ResultWriter:
         self._announced: set[Claim] = set()
         #: Endings that the database refuses, and of which the log says so.
         self._unwritable: set[Claim] = set()
+        self._lost: set[Claim] = set()
 
     @property
     def unwritten(self) -> bool:
@@ -74,7 +75,9 @@ class ResultWriter:
         """Write everything; return the count of executions that ended or were queued again."""
         if not self.full:
             # Endings are fetched first: then the messages sent before them are there as well.
-            self._endings += self.source.finished()
+            finished = self.source.finished()
+            self._endings += finished
+            self._lost.update(map(claim_of, filter(is_charged, finished)))
         self.flush_messages()
         written = len(self.write_endings_held_up())
         while endings := self._endings[: app_settings.BATCH_SIZE]:
@@ -83,6 +86,11 @@ class ResultWriter:
             del self._endings[: len(endings)]
         self._announced.clear()
         return written
+
+    def take_lost(self) -> set[Claim]:
+        """Return the runs that were lost, as with their fork server, since this was last called."""
+        lost, self._lost = self._lost, set()
+        return lost
 
     def flush_messages(self) -> None:
         """Write messages, and no endings."""
@@ -214,3 +222,8 @@ class ResultWriter:
                 error,
                 exc_info=error,
             )
+
+
+def is_charged(ending: Ending) -> bool:
+    """Whether a run was lost without being asked to stop, so that it may have been the cause."""
+    return isinstance(ending, Loss) and ending.charged

@@ -37,7 +37,7 @@ Move = Callable[[World, int], Any]
 def claim(world: World, number: int, *queues: str) -> list[Execution]:
     """Take what there is, as one of the workers."""
     worker = world.workers[number]
-    claimed = claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=queues)
+    claimed = claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=queues).rows
     world.claims += [(row.pk, row.attempt) for row in claimed]
     return claimed
 

@@ -56,7 +56,7 @@ def fire(moment: datetime) -> Do:
 
 
 def claim(worker: Worker, moment: datetime) -> Callable[[], list[Execution]]:
-    return lambda: claiming.claim(worker, moment, limit=10, handlers=[NOTHING])
+    return lambda: claiming.claim(worker, moment, limit=10, handlers=[NOTHING]).rows
 
 
 def end(worker: Worker, execution: Execution, moment: datetime) -> Do:

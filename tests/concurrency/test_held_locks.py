@@ -147,7 +147,7 @@ def test_a_locked_execution_blocks_no_other_claim(make_task: Make, worker: Worke
     held, free = (run_task_now(make_task(name, NOTHING).name) for name in ("held", "free"))
 
     def claim_two() -> list[Execution]:
-        return claiming.claim(worker, free.run_after, limit=2, handlers=[NOTHING])
+        return claiming.claim(worker, free.run_after, limit=2, handlers=[NOTHING]).rows
 
     with elsewhere() as other:
         with transaction.atomic():

@@ -46,7 +46,7 @@ def test_executions_of_a_locked_task_are_not_claimed(make_task: Make, now: datet
     worker = Worker.objects.create(label="w", host="h", pid=1)
 
     def claim() -> list[str]:
-        claimed = claiming.claim(worker, now + 5 * MINUTE, limit=10, handlers=[NOTHING])
+        claimed = claiming.claim(worker, now + 5 * MINUTE, limit=10, handlers=[NOTHING]).rows
         return [execution.task_name for execution in claimed]
 
     with elsewhere() as other:

@@ -100,7 +100,7 @@ def claimed_at_once(world: World, claimers: Claimers, queues: Sequence[str]) -> 
 
     def claim(worker: Worker, queue: str) -> list[Execution]:
         together.wait(LONG)
-        return claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=[queue])
+        return claiming.claim(worker, NOW, limit=10, handlers=[HANDLER], queues=[queue]).rows
 
     futures = [
         claimer.submit(claim, worker, queue)

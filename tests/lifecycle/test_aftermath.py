@@ -248,7 +248,7 @@ def test_a_slot_claimed_too_late_is_missed(
     firing.fire(now + HOUR, limit=1)
     late = now + HOUR + timedelta(minutes=2)
     with committed():
-        assert claiming.claim(worker, late, limit=1, handlers=[NOTHING]) == []
+        assert claiming.claim(worker, late, limit=1, handlers=[NOTHING]).rows == []
     assert received.finished == [("one", "missed")]
     assert received.missed == [("one", 1)]
 

@@ -25,7 +25,7 @@ Make = Callable[..., Task]
 
 
 def claim(worker: Worker, now: datetime, limit: int = 10) -> list[Execution]:
-    return claiming.claim(worker, now, limit=limit, handlers=["jobs.nothing"])
+    return claiming.claim(worker, now, limit=limit, handlers=["jobs.nothing"]).rows
 
 
 def end(execution: Execution, worker: Worker, now: datetime) -> None:

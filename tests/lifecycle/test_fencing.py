@@ -39,15 +39,15 @@ def test_a_claim_takes_each_execution_once(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
     assert claim(worker, now).attempt == 1
-    assert claiming.claim(worker, now, limit=1, handlers=["jobs.nothing"]) == []
+    assert claiming.claim(worker, now, limit=1, handlers=["jobs.nothing"]).rows == []
 
 
 def test_a_worker_claims_only_known_and_due_handlers(
     queued: Execution, worker: Worker, now: datetime
 ) -> None:
-    assert claiming.claim(worker, now, limit=9, handlers=["jobs.other"]) == []
+    assert claiming.claim(worker, now, limit=9, handlers=["jobs.other"]).rows == []
     early = now - MINUTE
-    assert claiming.claim(worker, early, limit=9, handlers=["jobs.nothing"]) == []
+    assert claiming.claim(worker, early, limit=9, handlers=["jobs.nothing"]).rows == []
 
 
 def test_an_outcome_of_an_earlier_attempt_changes_nothing(
@@ -77,7 +77,7 @@ def test_each_outcome_of_a_task_is_counted(make_task: Make, worker: Worker, now:
     task = make_task("many", "jobs.nothing", overlap_policy="allow")
     for minute in range(5):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
-    claimed = claiming.claim(worker, now, limit=5, handlers=["jobs.nothing"])
+    claimed = claiming.claim(worker, now, limit=5, handlers=["jobs.nothing"]).rows
     statuses = ["success", "failed", "failed", "success", "failed"]
     outcomes = [
         outcome(execution, now + n * MINUTE, status)
@@ -99,7 +99,7 @@ def test_an_unstorable_end_is_stored_without_its_texts(
     worker.tick(now)
     for minute in range(3):
         Execution.for_task(task, trigger="schedule", now=now, slot=now - minute * MINUTE).save()
-    claimed = claiming.claim(worker.engine.worker, now, limit=3, handlers=["jobs.nothing"])
+    claimed = claiming.claim(worker.engine.worker, now, limit=3, handlers=["jobs.nothing"]).rows
     good, bad, fine = (outcome(execution, now) for execution in claimed)
     too_long = "SQLite stores this, other databases do not"
     worker.engine.result_writer.write_endings([good, replace(bad, error_category=too_long), fine])
@@ -209,7 +209,9 @@ def test_losses_and_outcomes_pass_the_gate_together(
     )
     for task in (kept, once, kept, once):
         Execution.for_task(task, trigger="manual", now=now).save()
-    first, second, third, fourth = claiming.claim(worker, now, limit=4, handlers=["jobs.nothing"])
+    first, second, third, fourth = claiming.claim(
+        worker, now, limit=4, handlers=["jobs.nothing"]
+    ).rows
     recording.record_begin((second.pk, second.attempt))
     later = now + MINUTE
     endings = [

@@ -41,7 +41,7 @@ def running(make_task: Make, worker: Worker, now: datetime) -> list[Execution]:
     task = make_task("one", "jobs.nothing", overlap_policy="allow")
     for _ in range(3):
         Execution.for_task(task, trigger="manual", now=now).save()
-    return claiming.claim(worker, now, limit=3, handlers=["jobs.nothing"])
+    return claiming.claim(worker, now, limit=3, handlers=["jobs.nothing"]).rows
 
 
 def line(message: str = "done", **fields: Any) -> LogLine:

@@ -247,7 +247,7 @@ def test_failures_and_losses_have_budgets_of_their_own(
     worker.tick(moment)
     for _ in range(4):
         moment += 60 * SECOND
-        [row] = claiming.claim(worker.engine.worker, moment, limit=1, handlers=["jobs.try"])
+        [row] = claiming.claim(worker.engine.worker, moment, limit=1, handlers=["jobs.try"]).rows
         recording.record_begin((row.pk, row.attempt))
         ending.give_back([str(worker.engine.worker.pk)], moment, reason="gone", charged=True)
     worker.tick(moment + 60 * SECOND)

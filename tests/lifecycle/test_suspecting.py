@@ -31,7 +31,7 @@ def claim_all(
     worker: Worker, now: datetime, suspects: Suspects, together: int = 1
 ) -> claiming.Claimed:
     rules = {"suspects": suspects, "together": together}
-    return claiming.claim_beside(worker, now, limit=10, handlers=[NOTHING], **rules)
+    return claiming.claim(worker, now, limit=10, handlers=[NOTHING], **rules)
 
 
 def lose_all(worker: Worker, now: datetime) -> None:
@@ -197,6 +197,37 @@ def test_many_suspects_do_not_hide_other_work(
     make_task("fresh", NOTHING)
     fresh = run_task_now("fresh", now=now)
     assert [row.pk for row in claim_all(worker, now, Suspects.LEAVE).rows] == [fresh.pk]
+
+
+def test_many_suspects_do_not_stop_other_workers(
+    rows: list[Execution], make_task: Make, worker: Worker, now: datetime
+) -> None:
+    """Not even the workers of a host on which one runs alone."""
+    lose_all_twice(worker, now)
+    claim_all(worker, now, Suspects.ALONE)
+    for number in range(60):
+        make_task(f"task-{number}", NOTHING)
+        run_task_now(f"task-{number}", now=now)
+    Execution.objects.queued().update(probation_seconds=120)
+    make_task("fresh", NOTHING)
+    fresh = run_task_now("fresh", now=now)
+    claimed = claim_all(make_worker("second", now), now, Suspects.ALONE)
+    assert ([row.pk for row in claimed.rows], claimed.left) == ([fresh.pk], True)
+
+
+def test_suspects_behind_a_backlog_are_known(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("busy", NOTHING)
+    for _ in range(30):
+        run_task_now("busy", now=now)
+    claim_all(worker, now, Suspects.LEAVE)
+    assert not claim_all(worker, now, Suspects.LEAVE).left
+    task = make_task("suspect", NOTHING)
+    task.state.probation_seconds = 30
+    task.state.save()
+    run_task_now("suspect", now=now)
+    assert claim_all(worker, now, Suspects.LEAVE).left
 
 
 def test_new_executions_of_suspects_are_suspects(

@@ -358,6 +358,8 @@ class Rules:
 
     def lose(self, execution: Execution, ending: Ending, now: datetime) -> None:
         """Go on after a loss, by ``on_lost``."""
+        for turns in self.turns.values():
+            turns.lost_one |= ending.charged and execution in turns.suspects
         task = execution.task
         final = task.deleted or task.on_lost == "fail"
         apart = execution.alone or execution.probation == PROBATIONS[-1]

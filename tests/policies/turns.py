@@ -80,6 +80,7 @@ class Turns:
     spent: timedelta = NOTHING
     others_until: datetime | None = None
     together: int = 1
+    lost_one: bool = False
     ended: datetime | None = None
 
     def update(self, now: datetime) -> None:
@@ -87,7 +88,8 @@ class Turns:
         if not self.suspects or self.until is None:
             return
         if now >= self.until or not any(each.status == "running" for each in self.suspects):
-            self.together = 2 * len(self.suspects)
+            self.together = 1 if self.lost_one else 2 * len(self.suspects)
+            self.lost_one = False
             for suspect in self.suspects:
                 suspect.alone = False
             self.suspects = []

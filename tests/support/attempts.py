@@ -21,7 +21,7 @@ def make_worker(label: str, now: datetime) -> Worker:
 
 def claim(worker: Worker, now: datetime) -> Execution:
     """Claim the one execution that waits."""
-    [claimed] = claiming.claim(worker, now, limit=1, handlers=[NOTHING])
+    [claimed] = claiming.claim(worker, now, limit=1, handlers=[NOTHING]).rows
     return claimed
 
 

@@ -30,7 +30,7 @@ def test_an_unanswered_claim_is_given_back_and_run(
     scheduler: Callable[..., Scheduler],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    claim = claiming.claim_beside
+    claim = claiming.claim
 
     def claim_and_lose_the_answer(*given: Any, **options: Any) -> claiming.Claimed:
         claim(*given, **options)
@@ -41,7 +41,7 @@ def test_an_unanswered_claim_is_given_back_and_run(
     now: datetime = execution.run_after
     worker = scheduler()
     with monkeypatch.context() as broken:
-        broken.setattr(claiming, "claim_beside", claim_and_lose_the_answer)
+        broken.setattr(claiming, "claim", claim_and_lose_the_answer)
         with pytest.raises(OperationalError) as caught:
             worker.tick(now)
     broken_off = fresh(execution)
@@ -132,7 +132,7 @@ def claimed(make_task: Callable[..., Task], writer: ResultWriter, now: datetime)
     make_task("answer", NOTHING, on_lost="fail", overlap_policy="allow")
     for _ in range(2):
         run_task_now("answer", now=now)
-    rows = claiming.claim(writer.worker, now, limit=2, handlers=[NOTHING])
+    rows = claiming.claim(writer.worker, now, limit=2, handlers=[NOTHING]).rows
     for row in rows:
         recording.record_begin((row.pk, row.attempt))
     return rows

@@ -12,7 +12,7 @@ from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.worker.scheduler import RECHECK_SECONDS, Scheduler
 from tests.policies.scripted import ScriptedExecutor
-from tests.support.attempts import NOTHING, outcome
+from tests.support.attempts import NOTHING, loss, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -80,6 +80,23 @@ def test_suspects_begin_one_at_a_time_again_later(
         queue(name)
     worker.tick(now)
     assert held(worker) == ["three"]
+
+
+def test_after_a_loss_one_suspect_runs_again(
+    worker: Scheduler, queue: Callable[..., Execution], now: datetime
+) -> None:
+    """The fork server was killed by one of two: others are not put at risk in fours."""
+    for number in range(6):
+        queue(f"task-{number}")
+    worker.tick(now)
+    end(worker, "task-0", now)
+    worker.tick(now + SECOND)
+    assert held(worker) == ["task-1", "task-2"]
+    for run in list(worker.engine.executor.in_hand):
+        lost = loss(Execution(pk=run.execution_id, attempt=run.attempt))
+        worker.engine.executor.opened(ScriptedExecutor).deliver(lost)
+    worker.tick(now + 2 * SECOND)
+    assert held(worker) == ["task-3"]
 
 
 def test_what_was_lost_twice_runs_alone(

@@ -327,7 +327,7 @@ def test_an_ending_that_is_refused_stops_nothing(
     task = make_task("one", NOTHING, overlap_policy="allow")
     for _ in range(3):
         Execution.for_task(task, trigger="manual", now=now).save()
-    claimed = claiming.claim(worker, now, limit=3, handlers=[NOTHING])
+    claimed = claiming.claim(worker, now, limit=3, handlers=[NOTHING]).rows
     write = ending.write_endings
 
     def refuse(endings: Any, *arguments: Any, **options: Any) -> Any:
