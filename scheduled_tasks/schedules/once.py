@@ -42,7 +42,7 @@ class Once(Schedule):
             object.__setattr__(self, "timezone", str(self.timezone))
 
     @classmethod
-    def from_text(cls, text: str, *, timezone: str = "UTC") -> Once:
+    def from_text(cls, text: str, *, timezone: str = DEFAULT_ZONE) -> Once:
         """Read ``at 2026-12-01 09:00`` or ``at 2026-12-01 09:00:30``; raise InvalidSchedule."""
         words = checked(text)
         match = MOMENT.fullmatch(words)

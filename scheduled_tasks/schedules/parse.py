@@ -9,10 +9,12 @@ from scheduled_tasks.schedules.cron import Cron
 from scheduled_tasks.schedules.interval import Interval
 from scheduled_tasks.schedules.once import Once
 from scheduled_tasks.schedules.text import checked
-from scheduled_tasks.schedules.zones import zone
+from scheduled_tasks.schedules.zones import DEFAULT_ZONE, zone
 
 
-def parse(text: str, timezone: str = "UTC", *, anchor: datetime | None = None) -> Schedule | None:
+def parse(
+    text: str, timezone: str = DEFAULT_ZONE, *, anchor: datetime | None = None
+) -> Schedule | None:
     """Return the schedule of a text in a time zone, or None for a blank text: manual runs only.
 
     ``anchor`` is where an interval starts to count. Raise InvalidSchedule for an invalid text; the

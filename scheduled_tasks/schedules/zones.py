@@ -17,7 +17,7 @@ OFFSET = re.compile(r"[+-]\d", re.ASCII)
 
 
 class DefaultZone(str):
-    """The zone of a schedule that is made without one: its task may have another."""
+    """The zone of a schedule that is made without one: in a task, that of the task holds."""
 
     __slots__ = ()
 

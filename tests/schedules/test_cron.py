@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules import Cron, parse
+from scheduled_tasks.schedules.zones import DEFAULT_ZONE
 from tests.schedules.expressions import expressions, macros
 from tests.schedules.moments import utc
 
@@ -62,6 +63,14 @@ def test_slots_are_utc_whatever_the_moments_zone() -> None:
     assert slot == utc("2026-01-01 10:00")
     assert slot is not None
     assert slot.tzinfo is UTC
+
+
+def test_without_a_zone_the_slots_are_in_utc() -> None:
+    for schedule in (Cron("0 9 * * *"), parse("0 9 * * *")):
+        assert schedule is not None
+        assert schedule.timezone is DEFAULT_ZONE
+        assert schedule.next_after(utc("2026-07-01 08:00")) == utc("2026-07-01 09:00")
+        assert schedule == Cron("0 9 * * *", timezone="UTC")
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:

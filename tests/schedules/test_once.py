@@ -7,10 +7,22 @@ from hypothesis import given, settings
 
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules import Once, parse
+from scheduled_tasks.schedules.zones import DEFAULT_ZONE
 from tests.schedules.expressions import places, seconds
 from tests.schedules.moments import utc
 
 LONG_AGO = utc("1900-01-01")
+
+
+def test_without_a_zone_the_slot_is_in_utc() -> None:
+    for schedule in (
+        Once(datetime(2026, 7, 1, 9)),
+        Once.from_text("at 2026-07-01 09:00"),
+        parse("at 2026-07-01 09:00"),
+    ):
+        assert schedule is not None
+        assert schedule.timezone is DEFAULT_ZONE
+        assert schedule.next_after(LONG_AGO) == utc("2026-07-01 09:00")
 
 
 @pytest.mark.parametrize(
