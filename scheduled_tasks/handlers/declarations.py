@@ -77,7 +77,7 @@ def declaration_of(
     if not isinstance(name, str | None):
         raise InvalidTask({"name": [f"must be text, not {safe_repr(name)[:100]}."]})
     own = schedule_fields(schedule, options.get("timezone"))
-    timezone, anchor = own.get("timezone", options.get("timezone")), own.get("anchor")
+    timezone, anchor = options.get("timezone") or own.get("timezone"), own.get("anchor")
     # UTC stands in for the project's time zone: settings may not be loaded yet.
     value = parse(own["schedule"], timezone or "UTC")
     given = as_fields({**options, "timezone": timezone})
@@ -110,22 +110,23 @@ def unknown_option(caller: str, option: str, known: Sequence[str]) -> UnknownOpt
 def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:
     """Return the fields that a schedule sets: its text, and the anchor or time zone of a value.
 
-    ``timezone`` is what the caller gives besides. Raise InvalidSchedule for anything but a
-    schedule, and for a Cron or Once with a time zone of its own that differs.
+    A Cron or Once that was made without a time zone sets none, like a text. ``timezone`` is what
+    the caller gives besides. Raise InvalidSchedule for anything but a schedule, and for a Cron or
+    Once with a time zone of its own that differs.
     """
     match schedule:
         case None:
             return {"schedule": ""}
         case Interval(anchor=datetime() as anchor):
             return {"schedule": schedule.text, "anchor": anchor}
-        case Cron() | Once():
-            is_own = not isinstance(schedule.timezone, DefaultZone)
-            if timezone and is_own and schedule.timezone != timezone:
+        case Cron() | Once() if not isinstance(schedule.timezone, DefaultZone):
+            # What is no text is refused as such, with any schedule.
+            if timezone and isinstance(timezone, str) and timezone != schedule.timezone:
                 raise InvalidSchedule(
                     f"The schedule has the time zone {schedule.timezone}, and timezone= is "
-                    f"{str(timezone)[:MAX_SHOWN_LENGTH]}: give one of them."
+                    f"{timezone[:MAX_SHOWN_LENGTH]}: give one of them."
                 )
-            return {"schedule": schedule.text, "timezone": timezone or str(schedule.timezone)}
+            return {"schedule": schedule.text, "timezone": schedule.timezone}
         case str() | Schedule():
             return {"schedule": str(schedule)}
     raise InvalidSchedule(

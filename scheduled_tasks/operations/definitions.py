@@ -174,7 +174,9 @@ def fields_of(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if "schedule" in fields:
             own = schedule_fields(fields["schedule"], fields.get("timezone"))
             refuse_two_anchors(own, fields)
-            fields = own | {field: value for field, value in fields.items() if field != "schedule"}
+            # None beside a schedule that has it is nothing given.
+            unset = {"schedule"} | {field for field in own if fields.get(field) is None}
+            fields = own | {field: value for field, value in fields.items() if field not in unset}
         for field in {"payload", "metadata"}.intersection(fields):
             fields[field] = as_object(field, fields[field])
     except InvalidSchedule as error:

@@ -6,6 +6,7 @@ import copy
 import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -18,7 +19,7 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.schedules import Schedule
+from scheduled_tasks.schedules import Schedule, parse
 from tests.support.functions import function_of
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -146,10 +147,29 @@ def test_two_zones_of_one_task_are_refused(registry: HandlerRegistry, schedule: 
     assert only(registry).timezone == "UTC"
 
 
-@pytest.mark.parametrize("schedule", [Cron("0 2 * * *"), Once(datetime(2030, 1, 1, 9))])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Cron("0 2 * * *"),
+        Once(datetime(2030, 1, 1, 9)),
+        Once.from_text("at 2030-01-01 09:00"),
+        parse("0 2 * * *"),
+        parse("at 2030-01-01 09:00"),
+    ],
+    ids=repr,
+)
 def test_a_schedule_may_leave_its_zone_open(registry: HandlerRegistry, schedule: Schedule) -> None:
     scheduled_task(copy.deepcopy(schedule), timezone="Asia/Tokyo")(function_of("shop.tasks"))
-    assert only(registry).timezone == "Asia/Tokyo"
+    declare("shop.cleanup", pickle.loads(pickle.dumps(schedule)), name="a")
+    with_zone, without = registry.declarations
+    assert (with_zone.timezone, without.timezone) == ("Asia/Tokyo", None)
+    assert with_zone.schedule == without.schedule == schedule.text
+
+
+def test_a_zone_is_a_name_whatever_the_schedule(registry: HandlerRegistry) -> None:
+    for schedule in ("0 2 * * *", Cron("0 2 * * *"), Cron("0 2 * * *", timezone="Asia/Tokyo")):
+        with pytest.raises(InvalidSchedule, match="given by its name, not by ZoneInfo"):
+            scheduled_task(schedule, timezone=ZoneInfo("Asia/Tokyo"))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from scheduled_tasks import (
     Cron,
     Interval,
+    Once,
     Retry,
     change_task,
     disable_task,
@@ -25,6 +26,7 @@ from scheduled_tasks.exceptions import InvalidTask, ScheduledTasksError, Unknown
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Task, TaskChange
+from scheduled_tasks.schedules import Schedule, parse
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +115,45 @@ def test_a_change_takes_what_registering_takes(now: datetime) -> None:
     assert (task.max_retries, task.retry_delay) == (7, 1)
     task = change_task(task, schedule=Cron("0 9 * * *", timezone="Europe/Riga"))
     assert (task.schedule, task.timezone) == ("0 9 * * *", "Europe/Riga")
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "at 2030-07-01 09:00",
+        Once(datetime(2030, 7, 1, 9)),
+        Once.from_text("at 2030-07-01 09:00"),
+        parse("at 2030-07-01 09:00"),
+        Cron("0 9 1 7 *"),
+        parse("0 9 1 7 *"),
+    ],
+    ids=repr,
+)
+def test_a_schedule_without_a_zone_changes_none(settings: Any, schedule: Schedule | str) -> None:
+    settings.TIME_ZONE = "Europe/Riga"
+    new = register_task("one", "cleanup", schedule)
+    assert (new.schedule, new.timezone) == (str(schedule), "Europe/Riga")
+    register_task("two", "cleanup", "0 3 * * *", timezone="Asia/Tokyo")
+    for task in (
+        change_task("two", schedule=schedule),
+        register_task("two", "cleanup", schedule),
+        change_task("two", schedule=schedule, timezone="Asia/Tokyo"),
+    ):
+        assert (task.schedule, task.timezone) == (str(schedule), "Asia/Tokyo")
+    assert get_task("two").state.next_run_at.hour == 0
+
+
+def test_the_zone_of_a_schedule_is_a_zone(settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Riga"
+    for schedule in (
+        Cron("0 9 * * *", timezone="UTC"),
+        Once(NOON),
+        parse("0 9 * * *", "UTC"),
+    ):
+        assert register_task("one", "cleanup", schedule).timezone == "UTC"
+        change_task("one", timezone="Asia/Tokyo")
+        for given in ({}, {"timezone": "UTC"}, {"timezone": None}):
+            assert change_task("one", schedule=schedule, **given).timezone == "UTC"
 
 
 def test_a_change_makes_no_task() -> None:

@@ -10,13 +10,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.sql import emit_post_migrate_signal
 
-from scheduled_tasks import Cron, Interval, declare, scheduled_task
+from scheduled_tasks import Cron, Interval, Once, declare, scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.handlers.registry import registry as global_registry
 from scheduled_tasks.models import Execution, Task, Worker
 from scheduled_tasks.operations.definitions import register_task, unregister_task
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.operations.tasks import disable_task, enable_task
+from scheduled_tasks.schedules import Schedule
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.registries import isolated
 
@@ -28,7 +29,7 @@ def first_release(registry: HandlerRegistry) -> None:
     declare_cleanup("0 2 * * *")
 
 
-def declare_cleanup(schedule: str, **options: object) -> None:
+def declare_cleanup(schedule: Schedule | str, **options: object) -> None:
     @scheduled_task(schedule, **{"name": "shop.cleanup", "queue": "default"} | options)
     def cleanup(*, days: int = 30) -> None:
         """Delete what is old.
@@ -37,7 +38,7 @@ def declare_cleanup(schedule: str, **options: object) -> None:
         """
 
 
-def release(schedule: str = "0 2 * * *", **options: object) -> list[str]:
+def release(schedule: Schedule | str = "0 2 * * *", **options: object) -> list[str]:
     """Deploy code that declares cleanup like this, and sync."""
     with isolated(global_registry):
         declare_cleanup(schedule, **options)
@@ -56,6 +57,18 @@ def test_a_declaration_becomes_a_row_once() -> None:
     assert task.description == "Delete what is old."
     assert task.state.next_run_at is not None
     assert sync() == []
+
+
+def test_a_schedule_without_a_zone_has_the_projects(settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Riga"
+    sync()
+    for schedule in (Cron("0 4 * * *"), Once(datetime(2030, 1, 1, 9)), "0 5 * * *"):
+        assert not [line for line in release(schedule) if "timezone" in line]
+        assert (cleanup().schedule, cleanup().timezone) == (str(schedule), "Europe/Riga")
+        assert release(schedule) == []
+    edit(timezone="Asia/Tokyo")
+    release(Cron("0 6 * * *"))
+    assert (cleanup().schedule, cleanup().timezone) == ("0 6 * * *", "Asia/Tokyo")
 
 
 def test_a_disabled_task_stays_disabled_over_releases() -> None:
