@@ -32,7 +32,14 @@ from scheduled_tasks.models.sql.transactions import MAX_TRIES, write_alias
 from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task import is_name
 from scheduled_tasks.models.task_change import BY_CODE
-from scheduled_tasks.operations.tasks import PAUSE_FIELDS, as_task, disable_task, get_task
+from scheduled_tasks.operations.tasks import (
+    HOW_TO_RESUME,
+    PAUSE_FIELDS,
+    as_task,
+    disable_task,
+    get_task,
+    refuse_past,
+)
 from scheduled_tasks.schedules import Schedule
 
 #: The options of ``register_task`` besides its named arguments.
@@ -105,10 +112,11 @@ def change_task(name: str | Task, *, by: str = BY_CODE, **fields: Any) -> Task:
     """Change fields of a task that exists, and return it; the others keep their values.
 
     ``fields`` are the arguments of ``register_task``. Raise UnknownTask, InvalidTask with the
-    reasons by field, or UnknownOption; then nothing is saved.
+    reasons by field, also for a new ``paused_until`` that has passed, or UnknownOption; then
+    nothing is saved.
     """
     refuse_unknown("change_task", fields, CHANGEABLE_FIELDS, also=("by",))
-    return write(as_task(name), fields_of("change_task", fields), by=by)
+    return write(as_task(name), fields_of("change_task", fields), by=by, allow_past_pause=False)
 
 
 def unregister_task(name: str, *, by: str = BY_CODE) -> None:
@@ -138,15 +146,31 @@ def named(everything: QuerySet[Task], *, name: str) -> QuerySet[Task]:
 NAMED = CompiledQuery(named, "name")
 
 
-def write(task: Task, fields: Mapping[str, Any], *, by: str) -> Task:
-    """Set fields of a task, check it and save these fields; write nothing if none differs."""
+def write(task: Task, fields: Mapping[str, Any], *, by: str, allow_past_pause: bool = True) -> Task:
+    """Set fields of a task, check it and save these fields; write nothing if none differs.
+
+    What registers a task at each start may go on to do so when its ``paused_until`` has passed.
+    """
     refuse_unstorable(by=by)
     before = {field: getattr(task, field) for field in fields}
     for field, value in fields.items():
         setattr(task, field, value)
     is_new = task.pk is None
-    # Whether the name is free is decided by the insert.
-    task.validate(unique=False)
+    try:
+        # Whether the name is free is decided by the insert.
+        task.validate(unique=False)
+        until = task.paused_until
+        if (
+            not allow_past_pause
+            and until is not None
+            and before.get("paused_until", until) != until
+        ):
+            refuse_past("paused_until", until, now=None, advice=HOW_TO_RESUME)
+    except InvalidTask:
+        # The caller may go on with the task.
+        for field, value in before.items():
+            setattr(task, field, value)
+        raise
     if not is_new and is_as_before(task, before):
         return task
     task.save(

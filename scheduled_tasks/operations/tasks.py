@@ -25,6 +25,8 @@ from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: What the pause of a task is made of.
 PAUSE_FIELDS = ("paused_until", "pause_reason")
+#: What to do instead of ending a pause in the past.
+HOW_TO_RESUME = "resume_task() ends a pause"
 #: In characters, of what was given instead of a name.
 MAX_SHOWN_LENGTH = 120
 
@@ -98,13 +100,13 @@ def pause_task(
     by: str = BY_CODE,
     now: datetime | None = None,
 ) -> Task:
-    """Pause a task: its slots before a moment are skipped.
+    """Pause a task: its slots before a moment are skipped, from ``now`` (the present moment) on.
 
     Raise UnknownTask, or InvalidTask, for example for a moment that has passed.
     """
     refuse_unstorable(reason=reason, limit=MAX_REASON_LENGTH)
-    refuse_past("until", until, now=now, advice="resume_task() ends a pause")
-    return set_pause(as_task(name), until, reason, by=by)
+    refuse_past("until", until, now=now, advice=HOW_TO_RESUME)
+    return set_pause(as_task(name), until, reason, by=by, now=now)
 
 
 def refuse_past(option: str, moment: Any, *, now: datetime | None, advice: str) -> None:
@@ -113,15 +115,22 @@ def refuse_past(option: str, moment: Any, *, now: datetime | None, advice: str) 
         raise InvalidTask({option: [f"{moment} is in the past: give a later moment; {advice}."]})
 
 
-def resume_task(name: str | Task, *, by: str = BY_CODE) -> Task:
-    """End the pause of a task: its next slot fires. Raise UnknownTask."""
-    return set_pause(as_task(name), None, "", by=by)
+def resume_task(name: str | Task, *, by: str = BY_CODE, now: datetime | None = None) -> Task:
+    """End the pause of a task: its next slot after ``now`` (the present moment) fires.
+
+    Raise UnknownTask.
+    """
+    if now is not None:
+        showable("now", now)
+    return set_pause(as_task(name), None, "", by=by, now=now)
 
 
-def set_pause(task: Task, until: datetime | None, reason: str, *, by: str) -> Task:
+def set_pause(
+    task: Task, until: datetime | None, reason: str, *, by: str, now: datetime | None
+) -> Task:
     task.paused_until, task.pause_reason = until, reason
     task.validate_fields(PAUSE_FIELDS)
-    task.save(update_fields=PAUSE_FIELDS, by=by)
+    task.save(update_fields=PAUSE_FIELDS, by=by, now=now)
     return task
 
 

@@ -8,7 +8,7 @@ import tomllib
 from ast import literal_eval
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from inspect import signature
+from inspect import isfunction, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -138,6 +138,13 @@ def test_options_of_one_function_alone() -> None:
         assert_same(quoted(names), keyword_only(function))
     fields = set(definitions.FURTHER_FIELDS).difference(declarations.Options.__annotations__)
     assert_same(quoted(registered), fields | {"retry", "by"})
+
+
+def test_operations_that_take_the_time() -> None:
+    [said] = re.findall(r"^(.*) take `now`", section("Options of a task"), re.MULTILINE)
+    public = [getattr(scheduled_tasks, name) for name in scheduled_tasks.__all__]
+    taking = [item for item in public if isfunction(item) and "now" in keyword_only(item)]
+    assert_same(quoted(said), [f"{item.__name__}()" for item in taking])
 
 
 def keyword_only(function: Callable[..., Any]) -> list[str]:

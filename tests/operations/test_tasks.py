@@ -295,8 +295,38 @@ def test_a_pause_that_is_over_is_refused() -> None:
     later = now + timedelta(hours=1)
     assert pause_task("weekly", later, now=now).paused_until == later
     # It is over by now, and other fields can be changed.
-    assert change_task("weekly", category="mail").paused_until == later
-    assert register_task("weekly", "cleanup", paused_until=later).paused_until == later
+    for over in (later, later.isoformat()):
+        task = change_task("weekly", category=str(over), paused_until=over)
+        assert (task.category, task.paused_until) == (str(over), later)
+    for over in (now, str(now)):
+        with pytest.raises(InvalidTask, match=r"paused_until: 2020-.* is in the past: .*resume_t"):
+            change_task("weekly", category="mail", paused_until=over)
+    for _again in range(2):
+        with pytest.raises(InvalidTask, match="in the past"):
+            change_task(task, category="mail", paused_until=now)
+    assert get_task("weekly").category == task.category == later.isoformat()
+    assert change_task("weekly", paused_until=None).paused_until is None
+
+
+def test_registering_repeats_a_pause_that_is_over() -> None:
+    """It is not refused: what registers a task at each start must not fail the day after."""
+    over = datetime(2020, 3, 1, 12, tzinfo=UTC)
+    for name in ("new", "weekly"):
+        register_task("weekly", "cleanup", "every 1 hour")
+        assert register_task(name, "cleanup", paused_until=over).paused_until == over
+
+
+def test_a_pause_has_the_time_that_is_given() -> None:
+    task = register_task("weekly", "cleanup", "every 1 hour")
+    due = task.state.next_run_at
+    now = due + timedelta(minutes=30)
+    pause_task("weekly", due + timedelta(hours=9), now=now)
+    # What came before is decided as it was: it waits for a worker.
+    assert list(recent_executions().values_list("scheduled_for", "status")) == [(due, "queued")]
+    resume_task("weekly", now=now + timedelta(hours=2))
+    assert get_task("weekly").state.next_run_at == due + timedelta(hours=3)
+    statuses = [execution.status for execution in recent_executions()]
+    assert sorted(statuses) == ["queued", "skipped"]
 
 
 def test_operations_take_a_task_without_reading_it() -> None:
@@ -323,6 +353,8 @@ def test_moments_nobody_can_show_are_refused(moment: datetime) -> None:
         lambda: run_task_now("weekly", now=moment),
         lambda: pause_task("weekly", moment),
         lambda: pause_all_tasks(until=moment),
+        lambda: pause_task("weekly", datetime(2030, 1, 1, tzinfo=UTC), now=moment),
+        lambda: resume_task("weekly", now=moment),
         lambda: pause_all_tasks(now=moment),
         lambda: resume_all_tasks(now=moment),
     ]
