@@ -212,7 +212,8 @@ def fields_of(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse_two_anchors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Raise InvalidTask for an Interval with an anchor of its own beside another ``anchor=``."""
-    if "anchor" in own and "anchor" in given and own["anchor"] != given["anchor"]:
+    anchor = given.get("anchor")
+    if "anchor" in own and anchor is not None and anchor != own["anchor"]:
         raise InvalidTask({"anchor": ["differs from that of the schedule: give one of them."]})
 
 

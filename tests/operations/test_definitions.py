@@ -156,6 +156,17 @@ def test_the_zone_of_a_schedule_is_a_zone(settings: Any) -> None:
             assert change_task("one", schedule=schedule, **given).timezone == "UTC"
 
 
+def test_an_anchor_that_is_none_is_not_given() -> None:
+    every = Interval(timedelta(hours=2), anchor=NOON)
+    for name in ("one", "two"):
+        assert register_task(name, "cleanup", every, anchor=None).anchor == NOON
+    assert register_task("one", "cleanup", every, anchor=NOON).anchor == NOON
+    change_task("one", schedule="every 1 hour")
+    assert change_task("one", schedule=every, anchor=None).anchor == NOON
+    # Without a schedule that has one, None takes it away.
+    assert change_task("one", schedule="0 2 * * *", anchor=None).anchor is None
+
+
 def test_a_change_makes_no_task() -> None:
     register_task("weekly", "cleanup")
     with pytest.raises(UnknownTask, match="Did you mean weekly"):
