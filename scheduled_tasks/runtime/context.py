@@ -154,9 +154,9 @@ class TaskContext:
 
         A run that returns after it has counted errors is a partial success. If the previous attempt
         left a checkpoint, counting continues from its counts. It is written at most twice a
-        second, like progress.
+        second, like progress. Raise TypeError for anything but whole numbers, also for True.
         """
-        if not all(isinstance(number, int) for number in (processed, errors)):
+        if not all(is_number(number) and isinstance(number, int) for number in (processed, errors)):
             shown = f"{safe_repr(processed)[:100]} and {safe_repr(errors)[:100]}"
             raise TypeError(f"record() takes whole numbers, not {shown}.")
         with self._lock:
