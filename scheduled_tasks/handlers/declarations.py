@@ -25,7 +25,7 @@ from scheduled_tasks.handlers.retries import Retry, retry_of
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
-from scheduled_tasks.schedules.zones import DefaultZone
+from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR, DefaultZone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,6 @@ class Options(PolicyOptions, total=False):
     metadata: Mapping[str, Any]
 
 
-#: Years that every database stores and every time zone can show.
-FIRST_YEAR, LAST_YEAR = 1900, 9000
 #: Of a value in a sentence, in characters.
 MAX_SHOWN_LENGTH = 100
 #: The options that are not policies.

@@ -11,8 +11,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.handlers.declarations import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
+from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 #: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000

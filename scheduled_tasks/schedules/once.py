@@ -13,7 +13,7 @@ from scheduled_tasks.schedules.text import checked, quoted
 from scheduled_tasks.schedules.wall_clock import first_instant
 from scheduled_tasks.schedules.zones import DEFAULT_ZONE, zone, zone_meant
 
-FIRST_YEAR = 1970
+EPOCH_YEAR = 1970
 MOMENT = re.compile(
     r"at (\d{4}-\d\d-\d\d[ t](?:[01]\d|2[0-3]):\d\d(?::\d\d)?)", re.ASCII | re.IGNORECASE
 )
@@ -97,7 +97,7 @@ def written(moment: str) -> str:
         return ""
     aware = at.tzinfo is not None
     local = in_utc(at).replace(tzinfo=None) if aware else at
-    if not FIRST_YEAR <= local.year < LATEST.year:
+    if not EPOCH_YEAR <= local.year < LATEST.year:
         return ""
     text = local.isoformat(" ", "seconds" if local.second else "minutes")
     return f"'at {text}' with timezone='UTC'" if aware else f"'at {text}'"
@@ -114,7 +114,7 @@ def local_time(at: object, timezone: str) -> datetime:
         first_instant(local, clock)
     except OverflowError as error:
         raise outside(at) from error
-    if local.year < FIRST_YEAR:
+    if local.year < EPOCH_YEAR:
         raise outside(at)
     if second_pass:
         raise InvalidSchedule(
@@ -125,4 +125,4 @@ def local_time(at: object, timezone: str) -> datetime:
 
 
 def outside(at: datetime) -> InvalidSchedule:
-    return InvalidSchedule(f"The moment {at} lies outside the years {FIRST_YEAR} to 9999.")
+    return InvalidSchedule(f"The moment {at} lies outside the years {EPOCH_YEAR} to 9999.")

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.text import quoted
 
+#: Of moments that every time zone can show and every database stores.
+FIRST_YEAR, LAST_YEAR = 1900, 9000
 #: Names whose meaning depends on the machine.
 NOT_PORTABLE = {"localtime", "Factory"}
 MAX_NAME_LENGTH = 64

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from scheduled_tasks.handlers.declarations import FIRST_YEAR, LAST_YEAR
+from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 #: A datetime, or text such as "2026-03-28 12:00" or "2026-03-28T12:00+01:00". Without an offset it
 #: is in the project's time zone.

@@ -10,12 +10,12 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidSchedule, InvalidTask
-from scheduled_tasks.handlers.declarations import FIRST_YEAR, LAST_YEAR
 from scheduled_tasks.management.base import OutputCommand
 from scheduled_tasks.management.console import describe_pause, moment, user_name
 from scheduled_tasks.models import Pause
 from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 from scheduled_tasks.schedules.interval import read_length
+from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 
 class Command(OutputCommand):
