@@ -11,8 +11,9 @@ from tests.executors.processes_in_hand import Hand
 from tests.executors.threads_in_hand import Holder
 from tests.jobs.huge import raise_long_error, return_long_text, return_many_keys
 
-#: In seconds. The handlers need a few tenths; what they return would need several as a whole.
-TIMEOUT = 2.0
+#: In seconds. The handlers need a few tenths, on a busy machine two; what they return would need
+#: many as a whole.
+TIMEOUT = 10.0
 ENDINGS = {return_many_keys: "success", return_long_text: "success", raise_long_error: "failed"}
 
 
