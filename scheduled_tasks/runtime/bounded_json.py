@@ -27,9 +27,10 @@ other_as_json = ExactJSONEncoder().default
 class BoundedJson:
     """A copy of a value as JSON, of about ``budget`` characters.
 
-    ``cut`` is whether there is more. ``flaw`` is why a part has no JSON form, "" if all have one;
-    the copy then holds a text for that part. ``clean`` is applied to texts. Bytes
-    have a JSON form only with ``bytes_as_base64``: nobody sees a secret in that.
+    ``cut`` is whether there is more: then the copy ends with what was cut. ``flaw`` is why a part
+    has no JSON form, "" if all have one; the copy then holds a text for that part. ``clean`` is
+    applied to texts. Bytes have a JSON form only with ``bytes_as_base64``: nobody sees a secret in
+    that.
     """
 
     def __init__(
@@ -42,11 +43,14 @@ class BoundedJson:
     ) -> None:
         self.clean = clean
         self.bytes_as_base64 = bytes_as_base64
-        self.cut = False
         self.flaw = ""
         self._left = budget
         self._open: set[int] = set()
         self.copy = self._copied(value, 0)
+
+    @property
+    def cut(self) -> bool:
+        return self._left < 0
 
     def _copied(self, value: Any, depth: int) -> Any:
         """Return a part as JSON."""
@@ -71,13 +75,12 @@ class BoundedJson:
 
     def _spent(self, length: int, value: Any) -> Any:
         self._left -= length
-        self.cut |= self._left < 0
         return value
 
     def _text(self, value: str) -> str:
-        text = self.clean(str.__str__(value), max(self._left, 0))
-        self.cut |= len(value) > self._left
-        return str(self._spent(len(text) + 2, text))
+        text = str.__str__(value)
+        # All of it is spent, however little of it is kept: nothing follows what was cut.
+        return str(self._spent(len(text) + 2, self.clean(text, max(self._left, 0))))
 
     def _integer(self, value: int) -> Any:
         number = int(value)
@@ -106,19 +109,24 @@ class BoundedJson:
         if isinstance(value, Mapping):
             return self._object(value.items(), depth)
         items = [self._copied(item, depth) for item in self._affordable(value)]
-        return in_order(items) if isinstance(value, (set, frozenset)) else items
+        # What was cut stays the last.
+        return in_order(items) if isinstance(value, (set, frozenset)) and not self.cut else items
 
     def _object(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
-        copy = {}
+        copy: dict[str, Any] = {}
         for key, item in self._affordable(items):
-            copy[self._key(key)] = self._copied(item, depth)
+            name = self._key(key)
+            if self.cut:
+                break  # what is left of a key may not say that its value is a secret
+            copy.pop(name, None)  # what may be cut is the last
+            copy[name] = self._copied(item, depth)
         return copy
 
     def _affordable(self, items: Iterable[Any]) -> Iterable[Any]:
         """Yield items while there is room for more."""
         for item in items:
             if self._left <= 0:
-                self.cut = True
+                self._left = -1
                 return
             self._spent(2, None)
             yield item

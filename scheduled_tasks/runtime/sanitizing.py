@@ -111,7 +111,7 @@ def sanitized_json(value: Any) -> Any:
     A value that has no JSON form, or is too long, is stored as text with a warning in the log, so
     that a result never fails its run.
     """
-    return stored_json(value, text=sanitized_text, mask=lambda copy: copy)
+    return stored_json(value, text=sanitized_text, mask=lambda copy, *, cut: copy)
 
 
 def redacted_json(value: Any) -> Any:
@@ -119,7 +119,7 @@ def redacted_json(value: Any) -> Any:
     return stored_json(value, text=redacted_text, mask=mask_secrets_in_json)
 
 
-def stored_json(value: Any, *, text: Shorten, mask: Callable[[Any], Any]) -> Any:
+def stored_json(value: Any, *, text: Shorten, mask: Callable[..., Any]) -> Any:
     """Return a value as JSON that is masked; as ``text`` if it is one, or has to become one."""
     limit = app_settings.MAX_STORED_LENGTH
     if isinstance(value, str):
@@ -128,7 +128,7 @@ def stored_json(value: Any, *, text: Shorten, mask: Callable[[Any], Any]) -> Any
     if copied.flaw and not copied.cut:
         logger.warning("result stored as text because it has no JSON form: %s", copied.flaw)
         return text_without_json(value, text, limit)
-    masked = mask(copied.copy)
+    masked = mask(copied.copy, cut=copied.cut)
     as_text = json.dumps(masked, ensure_ascii=False)
     if copied.cut or len(as_text) > limit:
         logger.warning("result cut to %s characters", limit)
@@ -172,7 +172,8 @@ def strict_json(value: Any) -> Any:
 def shown_json(value: Any, *, limit: int) -> str:
     """Return JSON in indented lines for people to read: without secrets, and cut to ``limit``."""
     copied = bounded(value, limit, redacted_text)
-    lines = json.dumps(mask_secrets_in_json(copied.copy), ensure_ascii=False, indent=2)
+    masked = mask_secrets_in_json(copied.copy, cut=copied.cut)
+    lines = json.dumps(masked, ensure_ascii=False, indent=2)
     if not copied.cut and len(lines) <= limit:
         return lines
     return lines[: max(limit - len(CUT), 0)] + CUT

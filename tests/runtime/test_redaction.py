@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
+from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
-from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text
+from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, shown_json
 
 SECRET = "hunter2xyz"
 
@@ -130,6 +131,38 @@ def test_a_text_is_cut_after_redaction() -> None:
     with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 500}):
         cut = redacted_json([{"note": "x" * 600, "password": SECRET * 100}])
     assert "hunter2" not in cut
+
+
+#: No piece of it is a part of anything else.
+LONG = "".join(chr(0x4E00 + number) for number in range(300))
+HELD: dict[str, Any] = {
+    "text": {"password": LONG},
+    "plural": {"apiKeys": {"ann": LONG}},
+    "object": {"credentials": {"user": "ann", "key": [1, LONG]}},
+    "list": {"tokens": ["a", LONG, "b"]},
+    "lazy key": {lazystr("password"): LONG},
+    "text with a name": [f"a b password={LONG}"],
+    "address": [f"postgres://shop:{LONG}@db/shop"],
+    "option": ["--password", LONG],
+    "pairs": [["a", "b"], ["X-Api-Key", LONG], ["c" * 50, "d" * 50]],
+    "pairs in a set": [{("X-Api-Key", LONG), ("a" * 50, "b" * 50), ("c" * 50, "d" * 50)}],
+    "name before": {"name": "DB_PASSWORD", "value": LONG},
+    "name behind": {"value": LONG, "note": "x" * 50, "name": "DB_PASSWORD"},
+}
+#: In a text, the name of a value stands before it.
+ONLY_IN_JSON = {"name behind"}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_no_cut_shows_a_secret(held: str) -> None:
+    for room in range(-20, 480, 3):
+        with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 1_000}):
+            value = {"data": "x " * ((1_000 - room) // 2), "in": HELD[held]}
+            for shown in (redacted_json(value), shown_json(value, limit=1_000)):
+                assert not set(LONG) & set(str(shown)), (room, shown)
+            if held not in ONLY_IN_JSON:
+                shown = redacted_json([1j, value])
+                assert not set(LONG) & set(shown), (room, shown)
 
 
 @given(st.text())

@@ -16,10 +16,11 @@ MAX_DEPTH = 150
 PAIR = ("name", "value")
 
 
-def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
+def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH, cut: bool = False) -> Any:
     """Return a JSON value with what secret names hold masked, and secrets in its texts.
 
-    Tuples become lists, and bytes become texts.
+    Tuples become lists, and bytes become texts. If the end of the value is ``cut``, what may have
+    been named there is masked, too.
     """
     if depth < 0:
         return MARK
@@ -29,20 +30,22 @@ def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
         case bytes():
             return mask_secrets(repr(value))
         case dict():
-            return masked_dict(value, depth - 1)
+            return masked_dict(value, depth - 1, cut=cut)
         case list() | tuple():
-            return masked_list(value, depth - 1)
+            return masked_list(value, depth - 1, cut=cut)
     return value
 
 
-def masked_dict(values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
-    masked = {}
-    named = any(is_secret(name) for key, name in values.items() if is_one_of(NAMING_FIELDS, key))
-    for key, item in values.items():
+def masked_dict(values: Mapping[Any, Any], depth: int, *, cut: bool) -> dict[Any, Any]:
+    masked: dict[Any, Any] = {}
+    names = [name for key, name in values.items() if is_one_of(NAMING_FIELDS, key)]
+    named = cut or any(map(is_secret, names))
+    for number, (key, item) in enumerate(values.items(), 1):
         value_of_name = named and item is not None and is_one_of(VALUE_FIELDS, key)
         secret = value_of_name or holds_secret(key, item)
         shown = mask_secrets(key) if isinstance(key, str) else key
-        masked[shown] = MARK if secret else mask_secrets_in_json(item, depth=depth)
+        ends = cut and number == len(values)
+        masked[shown] = MARK if secret else mask_secrets_in_json(item, depth=depth, cut=ends)
     return masked
 
 
@@ -50,21 +53,26 @@ def is_one_of(fields: frozenset[str], key: Any) -> bool:
     return isinstance(key, str) and key.lower() in fields
 
 
-def masked_list(values: Iterable[Any], depth: int) -> list[Any]:
+def masked_list(values: Iterable[Any], depth: int, *, cut: bool) -> list[Any]:
     """Return a list masked, with the values of options: ``["--password", "x"]``."""
     masked: list[Any] = []
     after_option = False
     items = list(values)
-    pairs = all(isinstance(item, (list, tuple)) and len(item) == len(PAIR) for item in items)
-    for item in items:
-        if pairs and holds_secret(item[0], item[1]):
+    pairs = all(map(is_pair, items[:-1] if cut else items))
+    for number, item in enumerate(items, 1):
+        if pairs and is_pair(item) and holds_secret(item[0], item[1]):
             masked.append([item[0], MARK])
         elif after_option and isinstance(item, str) and not item.startswith("-"):
             masked.append(MARK)
         else:
-            masked.append(mask_secrets_in_json(item, depth=depth))
+            ends = cut and number == len(items)
+            masked.append(mask_secrets_in_json(item, depth=depth, cut=ends))
         after_option = isinstance(item, str) and item.startswith("-") and is_secret(item)
     return masked
+
+
+def is_pair(item: Any) -> bool:
+    return isinstance(item, (list, tuple)) and len(item) == len(PAIR)
 
 
 def holds_secret(name: Any, value: Any) -> bool:
