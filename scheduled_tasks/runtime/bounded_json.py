@@ -118,7 +118,9 @@ class BoundedJson:
             name = self._key(key)
             if self.cut:
                 break  # what is left of a key may not say that its value is a secret
-            copy.pop(name, None)  # what may be cut is the last
+            if name in copy:
+                self.flaw = self.flaw or "two of its keys are the same text"
+                del copy[name]  # what may be cut is the last
             copy[name] = self._copied(item, depth)
         return copy
 

@@ -121,6 +121,13 @@ def test_bytes_of_checkpoints_come_back() -> None:
     assert strict_json(value) == as_json("payload", value) == {"cursor": "AP8=", "more": "eA=="}
 
 
+def test_keys_that_become_the_same_text_are_refused() -> None:
+    for value in ({1: "a", "1": "b"}, [{None: 1, "null": 2}], {DAY: 1, str(DAY): 2}):
+        with pytest.raises(TypeError, match="two of its keys are the same text"):
+            strict_json(value)
+        assert redacted_json(value) == repr(value)
+
+
 def test_bytes_of_results_hide_their_secrets() -> None:
     assert redacted_json(b"password=hunter2xyz") == "b'password=[redacted]'"
 

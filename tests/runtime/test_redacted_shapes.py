@@ -187,6 +187,7 @@ def test_the_rest_of_a_line_stays() -> None:
         ({"Key": "Shop", "Value": S}, {"Key": "Shop", "Value": S}),
         ((f"password={S}",), [f"password={MARK}"]),
         ({f"password={S}": b"x"}, {f"password={MARK}": "b'x'"}),
+        ({"token=a": 1, "token=b": 2}, {f"token={MARK}": 1, f"token={MARK} (2)": 2}),
         ({"apiKey": S, "DB_PASS": S}, {"apiKey": MARK, "DB_PASS": MARK}),
     ],
 )

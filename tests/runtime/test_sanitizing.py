@@ -65,7 +65,7 @@ def circular() -> list[Any]:
     [
         (None, None),
         ({"a": [1, 2.5, True, None, "ö"]}, {"a": [1, 2.5, True, None, "ö"]}),
-        ({1: "a", None: "b", False: "c", "1": "d"}, {"1": "d", "null": "b", "false": "c"}),
+        ({1: "a", None: "b", False: "c"}, {"1": "a", "null": "b", "false": "c"}),
         ((1, 2), [1, 2]),
         (Point(1, 2), [1, 2]),
         ({5}, [5]),
@@ -97,6 +97,11 @@ def test_a_json_value_is_stored_as_json(value: Any, stored: Any) -> None:
     [
         (b"bytes", "b'bytes'"),
         ({"a": {(1, 2): 3}}, "{'a': {(1, 2): 3}}"),
+        ({1: "a", "1": "b"}, "{1: 'a', '1': 'b'}"),
+        (
+            {"a\0": 1, "a\N{REPLACEMENT CHARACTER}": 2},
+            "{'a\\x00': 1, 'a\N{REPLACEMENT CHARACTER}': 2}",
+        ),
         (1j, "1j"),
         (circular(), "[1, [...]]"),
         (Unprintable(), "<Unprintable whose repr() raised ZeroDivisionError>"),

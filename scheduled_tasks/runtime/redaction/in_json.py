@@ -44,6 +44,8 @@ def masked_dict(values: Mapping[Any, Any], depth: int, *, cut: bool) -> dict[Any
         value_of_name = named and item is not None and is_one_of(VALUE_FIELDS, key)
         secret = value_of_name or holds_secret(key, item)
         shown = mask_secrets(key) if isinstance(key, str) else key
+        while shown in masked:
+            shown = f"{shown} ({number})"
         ends = cut and number == len(values)
         masked[shown] = MARK if secret else mask_secrets_in_json(item, depth=depth, cut=ends)
     return masked
