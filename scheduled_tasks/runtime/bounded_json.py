@@ -14,6 +14,7 @@ from dataclasses import is_dataclass
 from enum import Enum
 from typing import Any
 
+from scheduled_tasks.runtime.bounded_repr import class_name, own_text
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder, in_order, plain_form
 
 #: Containers below this many levels have no JSON form: not every database and parser takes them.
@@ -53,7 +54,13 @@ class BoundedJson:
         return self._left < 0
 
     def _copied(self, value: Any, depth: int) -> Any:
-        """Return a part as JSON."""
+        """Return a part as JSON, whatever its class raises."""
+        try:
+            return self._matched(value, depth)
+        except Exception as error:  # noqa: BLE001 -- any method of an odd class may raise anything
+            return self._flawed(value, own_text(str, error))
+
+    def _matched(self, value: Any, depth: int) -> Any:
         match value:
             case None | True | False:
                 return self._spent(4, value)
@@ -86,10 +93,7 @@ class BoundedJson:
         number = int(value)
         if number.bit_length() <= MAX_PLAIN_BITS:
             return self._spent(1 + number.bit_length() // 4, number)
-        try:
-            return self._spent(len(repr(number)), number)
-        except ValueError as error:
-            return self._flawed(value, str(error))
+        return self._spent(len(repr(number)), number)
 
     def _container(self, value: Any, depth: int) -> Any:
         if id(value) in self._open:
@@ -101,7 +105,7 @@ class BoundedJson:
         try:
             return self._filled(value, depth + 1)
         except Exception as error:  # noqa: BLE001 -- iterating over an odd container may raise anything
-            return self._flawed("[...]", f"it raised {type(error).__name__}")
+            return self._flawed("[...]", f"it raised {class_name(error)}")
         finally:
             self._open.discard(id(value))
 
@@ -137,20 +141,17 @@ class BoundedJson:
         if isinstance(key, str) and not isinstance(key, Enum):
             return self._text(key)
         if isinstance(key, (tuple, frozenset)) or is_dataclass(key):
-            return str(self._flawed(key, f"it has a key of type {type(key).__name__}"))
+            return str(self._flawed(key, f"it has a key of type {class_name(key)}"))
         copy = self._copied(key, 0)
         return copy if isinstance(copy, str) else json.dumps(copy)
 
     def _other(self, value: Any, depth: int) -> Any:
         """Return a member of an Enum, a path, a dataclass, a date, a lazy text as JSON."""
-        try:
-            if (form := plain_form(value)) is not value:
-                return self._copied(form, depth)
-            given = other_as_json(value)
-        except Exception as error:  # noqa: BLE001 -- a lazy text may raise anything
-            return self._flawed(value, str(error))
+        if (form := plain_form(value)) is not value:
+            return self._copied(form, depth)
+        given = other_as_json(value)
         return self._copied(given, depth + 1) if depth < MAX_DEPTH else self._flawed("...", "")
 
     def _flawed(self, value: Any, why: str) -> Any:
         self.flaw = self.flaw or why or "it has no JSON form"
-        return self._text(value if isinstance(value, str) else type(value).__name__)
+        return self._text(value if type(value) is str else class_name(value))

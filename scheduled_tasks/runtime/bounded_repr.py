@@ -10,7 +10,6 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from types import WrapperDescriptorType
 from typing import Any
 
@@ -35,18 +34,18 @@ class Pieces:
         if kind in TEXTS:
             yield repr(TEXTS[kind](value, slice(self.limit)))
         elif kind is int.__repr__ and int.bit_length(value) > MAX_BITS_OF_INTEGER:
-            yield f"<{type(value).__name__} of {int.bit_length(value)} bits>"
+            yield f"<{class_name(value)} of {int.bit_length(value)} bits>"
         elif kind in CONTAINERS:
             yield from self._of_container(value, kind, depth)
         else:
-            yield str.__getitem__(own_repr(value), slice(self.limit + 1))
+            yield str.__getitem__(own_text(repr, value), slice(self.limit + 1))
 
     def _of_container(self, value: Any, kind: Any, depth: int) -> Iterator[str]:
         begin, end, iterate = CONTAINERS[kind]
-        if kind in SETS and not list(islice(iterate(value), 1)):
+        if kind in SETS and not kind.__objclass__.__len__(value):
             begin, end = "", ""
         if kind not in UNNAMED and (type(value) is not set or not begin):
-            begin, end = f"{type(value).__name__}({begin}", f"{end})"
+            begin, end = f"{class_name(value)}({begin}", f"{end})"
         if id(value) in self._open or depth >= MAX_DEPTH:
             yield f"{begin}...{end}"
             return
@@ -56,7 +55,7 @@ class Pieces:
             for number, item in enumerate(iterate(value)):
                 yield ", " if number else ""
                 yield from self._of_item(item, depth + 1, is_pair=kind in OBJECTS)
-        except RuntimeError:  # another thread changes it meanwhile
+        except Exception:  # noqa: BLE001 -- it may be changed meanwhile, or be out of step
             yield ", ..."
         self._open.discard(id(value))
         yield f",{end}" if kind is tuple.__repr__ and tuple.__len__(value) == 1 else end
@@ -74,7 +73,8 @@ class Pieces:
 def bounded_repr(value: Any, limit: int) -> tuple[str, bool]:
     """Return the first ``limit`` characters of the repr of a value, and whether there are more.
 
-    It raises nothing: what an own ``__repr__`` raises is said in the text.
+    A deque is shown without its ``maxlen``, a defaultdict without its factory, and an OrderedDict
+    like a dictionary. It raises nothing: what an own ``__repr__`` raises is said in the text.
     """
     parts, left = [], limit
     for piece in Pieces(limit).of(value):
@@ -87,19 +87,29 @@ def bounded_repr(value: Any, limit: int) -> tuple[str, bool]:
 
 
 def kind_of(value: Any) -> Any:
-    """Return the function of a builtin class that writes the repr of a value, None if none does."""
+    """Return the function of its builtin class that writes the repr of a value, if one does."""
     try:
         function = type(value).__repr__
     except Exception:  # noqa: BLE001 -- a metaclass may raise anything
         return None
-    return function if type(function) is WrapperDescriptorType else None
+    # A class may have borrowed the function of one that it is not derived from.
+    is_own = type(function) is WrapperDescriptorType and issubclass(
+        type(value), function.__objclass__
+    )
+    return function if is_own else None
 
 
-def own_repr(value: Any) -> str:
+def own_text(write: Callable[[Any], str], value: Any) -> str:
+    """Return ``str()`` or ``repr()`` of a value, whatever that raises."""
     try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 -- a broken __repr__ must not fail the run
-        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
+        return write(value)
+    except BaseException as error:  # noqa: BLE001 -- it must not change how the run ended
+        return f"<{class_name(value)} whose {write.__name__}() raised {class_name(error)}>"
+
+
+def class_name(value: Any) -> str:
+    """Return the name of the class of a value, whatever its metaclass says."""
+    return str(type.__dict__["__name__"].__get__(type(value)))
 
 
 TEXTS: dict[Any, Callable[[Any, slice], Any]] = {

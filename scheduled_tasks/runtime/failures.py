@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from scheduled_tasks.exceptions import InvalidPayload, LockLost, RetryLater, ScheduledTasksError
 from scheduled_tasks.runtime import cancellation
+from scheduled_tasks.runtime.bounded_repr import class_name
 from scheduled_tasks.runtime.runs import fingerprint
 from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.runtime.tracebacks import describe, format_error
@@ -39,7 +40,7 @@ def failure_of(error: BaseException, *, caller: str) -> dict[str, Any]:
 def failure_of_undescribable(error: BaseException, problem: BaseException) -> dict[str, Any]:
     """Return the fields for an exception that ``failure_of`` could not describe, and why not."""
     # The classes of both come from a metaclass, which may be broken, too.
-    name, why = (type.__dict__["__name__"].__get__(type(each)) for each in (error, problem))
+    name, why = map(class_name, (error, problem))
     return {
         "status": "failed",
         "error_category": "logic",

@@ -14,7 +14,7 @@ from typing import Any
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.bounded_json import BoundedJson
-from scheduled_tasks.runtime.bounded_repr import bounded_repr
+from scheduled_tasks.runtime.bounded_repr import bounded_repr, class_name, own_text
 from scheduled_tasks.runtime.redaction import (
     mask_secrets,
     mask_secrets_in_halves,
@@ -122,7 +122,7 @@ def redacted_json(value: Any) -> Any:
 def stored_json(value: Any, *, text: Shorten, mask: Callable[..., Any]) -> Any:
     """Return a value as JSON that is masked; as ``text`` if it is one, or has to become one."""
     limit = app_settings.MAX_STORED_LENGTH
-    if isinstance(value, str):
+    if issubclass(type(value), str):  # isinstance() asks the value, which may raise anything
         return text(value)
     copied = bounded(value, limit, text)
     if copied.flaw and not copied.cut:
@@ -162,7 +162,7 @@ def strict_json(value: Any) -> Any:
     limit = app_settings.MAX_STORED_LENGTH
     copied = bounded(value, limit, sanitized_text, bytes_as_base64=True)
     if copied.flaw:
-        shown = type(value).__name__ if copied.cut else safe_repr(value)[:200]
+        shown = class_name(value) if copied.cut else safe_repr(value)[:200]
         raise TypeError(f"{shown} has no JSON form: {copied.flaw}")
     if copied.cut or len(json.dumps(copied.copy, ensure_ascii=False)) > limit:
         raise ValueError(f"It has more characters as JSON than MAX_STORED_LENGTH ({limit}) allows.")
@@ -186,10 +186,7 @@ def json_compatible(value: Any) -> Any:
 
 def safe_str(value: Any) -> str:
     """Return the text of what a run has ended with, whatever its own ``__str__`` raises."""
-    try:
-        return str(value)
-    except BaseException as error:  # noqa: BLE001 -- it must not change how the run ended
-        return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
+    return own_text(str, value)
 
 
 def safe_repr(value: Any, *, limit: int = 1_000) -> str:

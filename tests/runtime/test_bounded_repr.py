@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 
+from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.bounded_repr import bounded_repr
-from scheduled_tasks.runtime.sanitizing import redacted_json
+from scheduled_tasks.runtime.sanitizing import redacted_json, shown_json
+from scheduled_tasks.testing import run_handler
 
 
 class Point(NamedTuple):
@@ -57,6 +61,49 @@ class Strange(metaclass=StrangeKind):
     pass
 
 
+class NamelessKind(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise LookupError
+
+
+class Nameless(metaclass=NamelessKind):
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+class NamelessList(list[int], metaclass=NamelessKind):
+    pass
+
+
+class Quitting:
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
+class Proxy:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("outside of a request")
+
+    def __repr__(self) -> str:
+        return "<proxy>"
+
+
+class Borrowing:
+    """Has the ``__repr__`` of a class that it is not derived from."""
+
+
+def out_of_step() -> OrderedDict[str, int]:
+    value = OrderedDict(a=1, b=2)
+    dict.__delitem__(value, "a")
+    return value
+
+
+def borrowing(kind: type) -> Any:
+    return type("Borrowing", (Borrowing,), {"__repr__": kind.__repr__})()
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -83,6 +130,38 @@ def test_a_short_repr_is_that_of_python(value: Any) -> None:
 def test_dictionaries_of_libraries_are_shown_with_their_names() -> None:
     assert bounded_repr(OrderedDict(a=1), 100)[0] == "OrderedDict({'a': 1})"
     assert bounded_repr(defaultdict(list, a=[1]), 100)[0] == "defaultdict({'a': [1]})"
+
+
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (out_of_step, "OrderedDict({, ...})"),
+        (Nameless, "<Nameless whose repr() raised ZeroDivisionError>"),
+        (lambda: NamelessList([1]), "[1]"),
+        (Quitting, "<Quitting whose repr() raised SystemExit>"),
+        (Proxy, "<proxy>"),
+        *(
+            (partial(borrowing, kind), "<Borrowing whose repr() raised TypeError>")
+            for kind in (list, tuple, set, dict, OrderedDict, deque, str, bytes, array, int)
+        ),
+    ],
+    ids=lambda _: "",
+)
+def test_a_broken_class_does_not_fail_its_run(make: Callable[[], Any], shown: str) -> None:
+    assert bounded_repr(make(), 100) == (shown, False)
+    assert redacted_json([1j, make()]) == f"[1j, {shown}]"
+    assert shown_json({"a": [make()]}, limit=1_000)
+
+
+@pytest.mark.parametrize("make", [out_of_step, Nameless, Quitting, Proxy], ids=lambda _: "")
+def test_a_run_that_returns_a_broken_value_succeeds(
+    registry: HandlerRegistry, make: Callable[[], Any]
+) -> None:
+    def work() -> Any:
+        return {"sold": 1, "odd": make()}
+
+    registry.register(work)
+    assert run_handler(work).status == "success"
 
 
 def test_what_holds_itself_has_an_end() -> None:
