@@ -30,8 +30,8 @@ class BoundedJson:
 
     ``cut`` is whether there is more: then the copy ends with what was cut. ``flaw`` is why a part
     has no JSON form, "" if all have one; the copy then holds a text for that part. ``clean`` is
-    applied to texts. Bytes have a JSON form only with ``bytes_as_base64``: nobody sees a secret in
-    that.
+    applied to texts. What a run reads back is ``exact``: bytes have a JSON form, though nobody
+    sees a secret in it, and dataclasses have all their fields.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class BoundedJson:
         budget: int,
         *,
         clean: Callable[[str, int], str],
-        bytes_as_base64: bool = False,
+        exact: bool = False,
     ) -> None:
         self.clean = clean
-        self.bytes_as_base64 = bytes_as_base64
+        self.exact = exact
         self.flaw = ""
         self._left = budget
         self._open: set[int] = set()
@@ -75,7 +75,7 @@ class BoundedJson:
                 return self._spent(8, number if math.isfinite(number) else repr(number))
             case list() | tuple() | set() | frozenset() | Mapping():
                 return self._container(value, depth)
-            case bytes() | bytearray() if self.bytes_as_base64:
+            case bytes() | bytearray() if self.exact:
                 # More characters than there is room for, if there are, but not many more.
                 return self._text(base64.b64encode(value[: max(self._left, 0) + 1]).decode())
         return self._other(value, depth)
@@ -147,7 +147,7 @@ class BoundedJson:
 
     def _other(self, value: Any, depth: int) -> Any:
         """Return a member of an Enum, a path, a dataclass, a date, a lazy text as JSON."""
-        if (form := plain_form(value)) is not value:
+        if (form := plain_form(value, having="name" if self.exact else "repr")) is not value:
             return self._copied(form, depth)
         given = other_as_json(value)
         return self._copied(given, depth + 1) if depth < MAX_DEPTH else self._flawed("...", "")

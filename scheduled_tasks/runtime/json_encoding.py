@@ -9,7 +9,7 @@ from datetime import datetime, time
 from enum import Enum, Flag
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -35,10 +35,11 @@ class ExactJSONEncoder(DjangoJSONEncoder):
         return super().default(o)
 
 
-def plain_form(value: Any) -> Any:
+def plain_form(value: Any, *, having: Literal["init", "repr", "name"]) -> Any:
     """Return what is written of a member of an Enum, a path or a dataclass; else the value itself.
 
-    The values of a dictionary that is returned for a dataclass are as they were.
+    The values of a dictionary that is returned for a dataclass are as they were. It has the fields
+    that have this property: all of them have a name.
     """
     match value:
         case Enum():
@@ -46,7 +47,9 @@ def plain_form(value: Any) -> Any:
         case PurePath():
             return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields(value) if each.init}
+        return {
+            each.name: getattr(value, each.name) for each in fields(value) if getattr(each, having)
+        }
     return value
 
 

@@ -145,13 +145,13 @@ def text_without_json(value: Any, text: Shorten, limit: int) -> str:
     return begun[: max(limit - len(CUT), 0)] + CUT[:limit]
 
 
-def bounded(value: Any, limit: int, text: Shorten, *, bytes_as_base64: bool = False) -> BoundedJson:
+def bounded(value: Any, limit: int, text: Shorten, *, exact: bool = False) -> BoundedJson:
     """Return a copy of at most about ``limit`` characters. Long texts are cut by ``text``."""
 
     def clean(part: str, room: int) -> str:
         return without_refused(part) if len(part) <= room else text(part, limit=max(room, 1))
 
-    return BoundedJson(value, limit, clean=clean, bytes_as_base64=bytes_as_base64)
+    return BoundedJson(value, limit, clean=clean, exact=exact)
 
 
 def strict_json(value: Any) -> Any:
@@ -160,7 +160,7 @@ def strict_json(value: Any) -> Any:
     Raise TypeError for what has no JSON form, ValueError for what is too long.
     """
     limit = app_settings.MAX_STORED_LENGTH
-    copied = bounded(value, limit, sanitized_text, bytes_as_base64=True)
+    copied = bounded(value, limit, sanitized_text, exact=True)
     if copied.flaw:
         shown = class_name(value) if copied.cut else safe_repr(value)[:200]
         raise TypeError(f"{shown} has no JSON form: {copied.flaw}")

@@ -75,7 +75,6 @@ def in_utc(value: Any) -> Any:
 class Point:
     x: int
     when: date = DAY
-    length: int = field(init=False, default=0)
 
 
 class Pair(NamedTuple):
@@ -114,6 +113,23 @@ class Access(Flag):
 )
 def test_runs_store_the_json_of_payloads(way: str, value: Any, stored: Any) -> None:
     assert WAYS[way](value) == WAYS["payload"](value) == stored
+
+
+@dataclass
+class Login:
+    rows: int
+    connection: str = field(repr=False)
+    done: int = field(init=False, default=0)
+
+
+def test_the_fields_of_dataclasses() -> None:
+    login = Login(1, "hunter2xyz")
+    login.done = 5
+    shown, taken = {"rows": 1, "done": 5}, {"rows": 1, "connection": "hunter2xyz"}
+    assert redacted_json(login) == sanitized_json(login) == shown
+    assert redacted_json([login, 1j]) == "[Login(rows=1, done=5), 1j]"
+    assert as_json("payload", login) == taken
+    assert strict_json([login]) == [taken | {"done": 5}]
 
 
 def test_bytes_of_checkpoints_come_back() -> None:

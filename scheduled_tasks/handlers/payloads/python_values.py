@@ -17,7 +17,7 @@ def as_plain(given: Any) -> Any:
     may be declared before its handler is known. Raise TypeError or ValueError for keys without a
     text, RecursionError for a value that holds itself.
     """
-    match value := plain_form(given):
+    match value := plain_form(given, having="init"):
         case str() | int() | float() | None:
             return value
         case bytes() | bytearray():
