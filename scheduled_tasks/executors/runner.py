@@ -224,7 +224,7 @@ def failure_from(error: BaseException, run: Run) -> dict[str, Any]:
     except BaseException as problem:  # noqa: BLE001 -- an exception may be as broken as any object
         return failure_of_undescribable(error, problem)
     if isinstance(error, RetryLater) and "retry_after" not in fields:
-        fields["error"] += f" (its delay is not one of 0 to {RetryLater.MAX_DELAY.days} days)"
+        fields["error"] += f" (its delay is not between 0 and {RetryLater.MAX_DELAY.days} days)"
     return fields
 
 

@@ -88,7 +88,7 @@ def test_a_subclass_with_an_invalid_delay_fails(outcome_of: Perform, delay: Any)
 
     outcome = outcome_of(raising(Later()))
     assert (outcome.status, outcome.retry_after) == ("failed", None)
-    assert outcome.error.endswith(" (its delay is not one of 0 to 366 days)")
+    assert outcome.error.endswith(" (its delay is not between 0 and 366 days)")
 
 
 @pytest.mark.parametrize(

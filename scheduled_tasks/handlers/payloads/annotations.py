@@ -172,7 +172,7 @@ def list_type(arguments: tuple[Any, ...], make: Callable[[Any], Any], inside: In
     item = read_annotation(arguments[0], inside) if arguments else ANY_JSON
     if make in SETS and is_unhashable(item.kind):
         raise NoJsonFormError(
-            "a set cannot hold lists, sets, dictionaries, and dataclasses that are not frozen; "
+            "a set cannot hold lists, sets, dictionaries or unfrozen dataclasses; "
             "use a list, or tuples and frozensets inside"
         )
     return ListType(

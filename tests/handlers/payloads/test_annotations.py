@@ -285,7 +285,7 @@ class Listed(NamedTuple):
     days: list[date]
 
 
-NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries"
+NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclasses"
 
 
 @pytest.mark.parametrize(
