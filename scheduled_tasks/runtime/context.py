@@ -146,7 +146,7 @@ class TaskContext:
                 return None
             if isinstance(done, (Iterable, AsyncIterable)) and not isinstance(done, (str, bytes)):
                 return ProgressLoop(self.progress_updates, done, total, text)
-        shown = f"{safe_repr(done)[:100]} of {safe_repr(total)[:100]}"
+        shown = f"{safe_repr(done, limit=100)} of {safe_repr(total, limit=100)}"
         raise TypeError(f"progress() takes numbers or an iterable, not {shown}.")
 
     def record(self, *, processed: int = 0, errors: int = 0) -> None:
@@ -157,7 +157,7 @@ class TaskContext:
         second, like progress. Raise TypeError for anything but whole numbers, also for True.
         """
         if not all(is_number(number) and isinstance(number, int) for number in (processed, errors)):
-            shown = f"{safe_repr(processed)[:100]} and {safe_repr(errors)[:100]}"
+            shown = f"{safe_repr(processed, limit=100)} and {safe_repr(errors, limit=100)}"
             raise TypeError(f"record() takes whole numbers, not {shown}.")
         with self._lock:
             counted = self.counts

@@ -162,7 +162,7 @@ def strict_json(value: Any) -> Any:
     limit = app_settings.MAX_STORED_LENGTH
     copied = bounded(value, limit, sanitized_text, exact=True)
     if copied.flaw:
-        shown = class_name(value) if copied.cut else safe_repr(value)[:200]
+        shown = class_name(value) if copied.cut else safe_repr(value, limit=200)
         raise TypeError(f"{shown} has no JSON form: {copied.flaw}")
     if copied.cut or len(json.dumps(copied.copy, ensure_ascii=False)) > limit:
         raise ValueError(f"It has more characters as JSON than MAX_STORED_LENGTH ({limit}) allows.")
@@ -191,4 +191,6 @@ def safe_str(value: Any) -> str:
 
 def safe_repr(value: Any, *, limit: int = 1_000) -> str:
     """Return the beginning of the repr of a value, even if its own ``__repr__`` raises."""
-    return bounded_repr(value, limit)[0]
+    shown, is_cut = bounded_repr(value, limit)
+    # The end of a secret may be what shows that it is one.
+    return mask_secrets_in_halves(shown, len(shown))[0] if is_cut else shown

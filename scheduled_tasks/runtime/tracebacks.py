@@ -109,7 +109,9 @@ def format_frames(frames: TracebackType) -> Iterator[str]:
         shown.append(f"  … {counted(omitted, 'frame')} not shown …\n")
         shown += traceback.format_tb(frames, -(MAX_FRAMES // 2))
     for frame in shown:
-        yield frame if len(frame) <= MAX_SOURCE_LENGTH else f"{frame[:MAX_SOURCE_LENGTH]} …\n"
+        # Without secrets before it is cut: a password in an address ends at its "@".
+        long = len(frame) > MAX_SOURCE_LENGTH
+        yield f"{redacted_text(frame, limit=MAX_SOURCE_LENGTH)}\n" if long else frame
 
 
 def count_of(frames: TracebackType | None) -> int:
@@ -140,7 +142,8 @@ def place_of_syntax_error(error: BaseException) -> str:
     if not isinstance(error, SyntaxError) or error.lineno is None:
         return ""
     place = f'  File "{error.filename or "<string>"}", line {error.lineno}\n'
-    line = error.text.strip()[:MAX_SOURCE_LENGTH] if isinstance(error.text, str) else ""
+    line = error.text.strip() if isinstance(error.text, str) else ""
+    line = redacted_text(line, limit=MAX_SOURCE_LENGTH)
     return f"{place}    {line}\n" if line else place
 
 

@@ -14,6 +14,7 @@ from scheduled_tasks.exceptions import (
     UnknownTask,
 )
 from scheduled_tasks.runtime.failures import failure_of
+from scheduled_tasks.runtime.sanitizing import safe_repr
 
 
 def fields_of(error: BaseException) -> dict[str, Any]:
@@ -115,3 +116,14 @@ def test_a_delay_of_a_wrong_kind_is_refused(delay: Any) -> None:
 )
 def test_errors_of_the_app_have_categories(error: Exception, category: str) -> None:
     assert fields_of(error)["error_category"] == category
+
+
+@pytest.mark.parametrize("room", range(-40, 0, 3))
+def test_no_cut_shows_a_password_in_an_address(room: int) -> None:
+    url = "postgres://shop:hunter2xyz@db.example.com/shop"
+    source = "x" * (2_000 + room) + f" {url}" + "y" * 5_000
+    for error in (
+        SyntaxError("invalid", ("shop.py", 1, 1, source)),
+        TypeError(f"not {safe_repr('x' * (100 + room) + ' ' + url, limit=100)}."),
+    ):
+        assert "hunt" not in failure_of(error, caller="")["traceback"]
