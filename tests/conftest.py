@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from hypothesis import HealthCheck, settings
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.executors.inline import InlineExecutor
@@ -19,6 +20,10 @@ from scheduled_tasks.models import Task, Worker
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, make_worker
 from tests.support.registries import isolated
+
+# How long an example takes, or to invent one, says more about the machine than about the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 #: Folders whose tests start processes and wait for them.
 STARTING_PROCESSES = tuple(

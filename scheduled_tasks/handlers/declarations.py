@@ -73,7 +73,7 @@ def declaration_of(
     if unknown := sorted(set(options) - set(OPTIONS)):
         raise unknown_option(caller, unknown[0], OPTIONS)
     if not isinstance(name, str | None):
-        raise InvalidTask({"name": [f"must be text, not {safe_repr(name)[:100]}."]})
+        raise InvalidTask({"name": [f"must be text, not {safe_repr(name, limit=100)}."]})
     own = schedule_fields(schedule, options.get("timezone"))
     timezone, anchor = options.get("timezone") or own.get("timezone"), own.get("anchor")
     # UTC stands in for the project's time zone: settings may not be loaded yet.
@@ -128,8 +128,8 @@ def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:
         case str() | Schedule():
             return {"schedule": str(schedule)}
     raise InvalidSchedule(
-        f"{safe_repr(schedule)[:100]} is not a schedule: use a text such as 'every 15 minutes', "
-        "or a Cron, Interval or Once."
+        f"{safe_repr(schedule, limit=100)} is not a schedule: use a text such as "
+        "'every 15 minutes', or a Cron, Interval or Once."
     )
 
 
@@ -214,7 +214,7 @@ def as_whole(option: str, value: Any) -> Any:
 def aware(option: str, moment: Any) -> datetime:
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise InvalidTask(
-            {option: [f"must be a datetime with a time zone, not {safe_repr(moment)[:100]}."]}
+            {option: [f"must be a datetime with a time zone, not {safe_repr(moment, limit=100)}."]}
         )
     return moment
 

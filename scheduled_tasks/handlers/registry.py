@@ -159,7 +159,7 @@ class HandlerRegistry:
 
         Raise UnknownHandler with similar names.
         """
-        shown = safe_repr(name)[:MAX_SHOWN_LENGTH]
+        shown = safe_repr(name, limit=MAX_SHOWN_LENGTH)
         if not isinstance(name, str):
             raise UnknownHandler(f"A handler is named with text, not {shown}.")
         if handler := self.handlers.get(name):
@@ -180,7 +180,7 @@ class HandlerRegistry:
             if handler.function is function:
                 return handler
         raise UnknownHandler(
-            f"{safe_repr(function)[:MAX_SHOWN_LENGTH]} is not a handler: decorate it with "
+            f"{safe_repr(function, limit=MAX_SHOWN_LENGTH)} is not a handler: decorate it with "
             "@scheduled_task, above all other decorators."
         )
 

@@ -94,7 +94,7 @@ def retry_of(value: object) -> Retry:
             return Retry(max_retries=DEFAULT_RETRIES if value else 0)
         case int():
             return Retry(max_retries=value)
-    shown = safe_repr(value)[:100]
+    shown = safe_repr(value, limit=100)
     raise InvalidTask({"retry": [f"must be True, a number of retries or a Retry, not {shown}."]})
 
 

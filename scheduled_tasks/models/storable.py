@@ -89,7 +89,7 @@ def is_real(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    return safe_repr(value)[:MAX_SHOWN_LENGTH]
+    return safe_repr(value, limit=MAX_SHOWN_LENGTH)
 
 
 def flaw_of_json(value: Any) -> str | None:

@@ -47,7 +47,7 @@ def lock(name: str, *, timeout: float | None = None) -> NamedLock:
     """
     checked_text("name of a lock", name)
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
-        shown = safe_repr(timeout)[:100]
+        shown = safe_repr(timeout, limit=100)
         raise ValueError(f"lock() waits 0 seconds or longer, not {shown}; None waits for ever.")
     return NamedLock(name, timeout if timeout is None else min(timeout, MAX_WAIT_SECONDS))
 

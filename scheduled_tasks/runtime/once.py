@@ -62,7 +62,7 @@ def checked_text(what: str, text: str) -> str:
     """Return a key or a name that every database can store. Raise InvalidName for another."""
     fits = isinstance(text, str) and 0 < len(text) <= KEY_LENGTH and sanitized_text(text) == text
     if not fits:
-        shown = safe_repr(text)[:100]
+        shown = safe_repr(text, limit=100)
         raise InvalidName(f"A {what} is text of 1 to {KEY_LENGTH} characters, not {shown}.")
     return text
 
@@ -74,7 +74,7 @@ def checked_ttl(ttl: float | timedelta | None) -> timedelta | None:
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     is_number = isinstance(seconds, int | float)
     if not (is_number and 0 < seconds <= MAX_TTL.total_seconds()):
-        shown = str(ttl) if isinstance(ttl, timedelta) else safe_repr(ttl)[:100]
+        shown = str(ttl) if isinstance(ttl, timedelta) else safe_repr(ttl, limit=100)
         raise ValueError(
             f"A ttl is more than 0 seconds and at most {MAX_TTL.days} days, not {shown}. "
             "Without a ttl the key is used up for ever."

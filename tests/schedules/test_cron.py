@@ -123,7 +123,7 @@ def test_text_is_tidied() -> None:
     assert Cron("0 9 * * MON") != Cron("0 9 * * MON", timezone="Europe/Berlin")
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(expression=expressions | macros)
 def test_text_parses_to_an_equal_described_value(expression: str) -> None:
     try:

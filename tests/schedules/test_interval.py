@@ -15,7 +15,7 @@ moments = st.datetimes(datetime(1960, 1, 1), datetime(2200, 1, 1), timezones=st.
 lengths = st.integers(1, 366 * 86_400).map(lambda seconds: timedelta(seconds=seconds))
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(every=lengths, anchor=moments, moment=moments)
 def test_slots_are_whole_intervals_from_the_anchor(
     every: timedelta, anchor: datetime, moment: datetime
@@ -72,7 +72,7 @@ def test_texts_and_descriptions(text: str, canonical: str, said: str) -> None:
     assert schedule.describe() == said
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(every=lengths)
 def test_text_parses_to_an_equal_value(every: timedelta) -> None:
     schedule = Interval(every)

@@ -44,7 +44,7 @@ def test_the_slot_is_the_local_time(text: str, zone: str, slot: str) -> None:
     assert schedule.next_after(utc(slot) - timedelta(microseconds=1)) == utc(slot)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(place=places(), early=seconds(timedelta(days=2)))
 def test_an_aware_time_is_kept_to_the_second(place: tuple[str, datetime], early: timedelta) -> None:
     zone, change = place

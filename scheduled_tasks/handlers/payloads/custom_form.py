@@ -164,7 +164,7 @@ def check_custom_form(function: Any, form: Any, signature: Signature) -> None:
     """Raise InvalidHandler if a custom form cannot supply the arguments of the function."""
     name = name_of(function)
     if not (isinstance(form, type) and issubclass(form, forms.Form)):
-        shown = safe_repr(form)[:100]
+        shown = safe_repr(form, limit=100)
         raise InvalidHandler(f"the form of {name} must be a subclass of forms.Form, not {shown}.")
     fields = set(form.base_fields)
     known = {parameter.name for parameter in signature.parameters}

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
@@ -257,7 +257,6 @@ JSON = st.recursive(
 def test_any_json_is_cleaned_or_refused_in_words(spec: PayloadSpec, names: list[str]) -> None:
     payloads = st.dictionaries(st.sampled_from(names) | st.text(max_size=5), JSON) | JSON
 
-    @settings(deadline=None)
     @given(payloads)
     def holds(payload: Any) -> None:
         try:

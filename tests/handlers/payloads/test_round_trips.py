@@ -12,7 +12,7 @@ import pytest
 from django import forms
 from django.utils import timezone
 from django.utils.duration import duration_iso_string
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduled_tasks.handlers.payloads import PayloadSpec
@@ -44,7 +44,6 @@ VALUES: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
 }
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={name: values for name, (values, _) in VALUES.items()}))
 def test_typed_values_come_back(values: dict[str, Any]) -> None:
     data = {f"payload-{name}": VALUES[name][1](value) for name, value in values.items()}
@@ -56,7 +55,6 @@ def test_typed_values_come_back(values: dict[str, Any]) -> None:
     }
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={name: values for name, (values, _) in VALUES.items()}))
 @pytest.mark.parametrize("zone", ["UTC", "America/St_Johns"])
 def test_a_stored_payload_survives_an_untouched_page(zone: str, values: dict[str, Any]) -> None:
@@ -78,7 +76,6 @@ def as_json(name: str, value: Any) -> Any:
     return VALUES[name][1](value)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([each.name for each in SPEC.parameters]), st.text()))
 def test_typed_input_is_refused_or_can_be_run(texts: dict[str, str]) -> None:
     form: forms.Form = SPEC.form({f"payload-{name}": text for name, text in texts.items()})
