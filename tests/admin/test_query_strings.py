@@ -121,7 +121,6 @@ def test_no_query_string_is_an_error(admin_client: Client, addresses: list[str])
 
     @settings(
         max_examples=60,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

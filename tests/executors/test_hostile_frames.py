@@ -73,14 +73,14 @@ def check(hand: Hand, stream: list[bytes], times: int) -> None:
 one_hand = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=one_hand)
+@settings(max_examples=15, suppress_health_check=one_hand)
 @given(stream=streams, times=st.sampled_from([1, 1, 50]))
 def test_no_frames_harm_the_server_or_others(hand: Hand, stream: list[bytes], times: int) -> None:
     check(hand, stream, times)
 
 
 @pytest.mark.long
-@settings(max_examples=FRAMES, deadline=None, suppress_health_check=one_hand)
+@settings(max_examples=FRAMES, suppress_health_check=one_hand)
 @given(stream=streams, times=st.sampled_from([1, 1, 50, 2000]))
 def test_many_frames_harm_nobody(hand: Hand, stream: list[bytes], times: int) -> None:
     check(hand, stream, times)

@@ -186,7 +186,6 @@ class Story(RuleBasedStateMachine):
 @pytest.mark.parametrize("stories", short_and_long("STORIES", short=8, long=400))
 def test_the_engine_does_what_the_rules_say(stories: int) -> None:
     told = settings(
-        deadline=None,
         max_examples=stories,
         stateful_step_count=30,
         database=None,

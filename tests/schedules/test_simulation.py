@@ -22,9 +22,7 @@ from tests.schedules.expressions import expressions, places, seconds
 from tests.schedules.simulator import Simulator
 
 DAY = timedelta(days=1)
-played = settings(
-    deadline=None, max_examples=int(os.environ.get("SCHEDULES", "60")), derandomize=True
-)
+played = settings(max_examples=int(os.environ.get("SCHEDULES", "60")), derandomize=True)
 
 
 def cron(expression: str, zone: str) -> Cron:
