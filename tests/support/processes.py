@@ -118,12 +118,14 @@ def schedulers(count: int, *options: str, **environment: str) -> Iterator[list[A
     ]
     try:
         yield running
+        # A signal before a worker is there would end it as it ends any process.
+        wait_until(lambda: Worker.objects.count() >= count, within=LONG)
         for process in running:
             assert process.poll() is None, f"a scheduler died: {process.communicate()[0]}"
             process.send_signal(signal.SIGTERM)
         for process in running:
             output, _ = process.communicate(timeout=LONG)
-            assert process.returncode == 0, output
+            assert process.returncode == 0, f"exit code {process.returncode}: {output}"
     finally:
         for process in running:
             process.kill()
