@@ -72,6 +72,8 @@ class StyledAdmin(admin.ModelAdmin):
     ) -> Any:
         """Return the row with that id, None for what cannot be the number of a row."""
         pk = self.opts.pk
+        # Django takes an empty ``_to_field`` for the name of a field.
+        from_field = from_field or None
         if from_field is None and isinstance(pk, models.IntegerField) and not is_number(object_id):
             return None
         return super().get_object(request, object_id, from_field)

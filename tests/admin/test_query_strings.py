@@ -133,6 +133,12 @@ def test_no_query_string_is_an_error(admin_client: Client, addresses: list[str])
     ask()
 
 
+@pytest.mark.parametrize("view", ["change", "delete"])
+def test_an_empty_field_means_the_id(admin_client: Client, make_task: Make, view: str) -> None:
+    task = make_task("a", "shop.plain")
+    assert admin_client.get(page(f"task_{view}", task.pk), {"_to_field": ""}).status_code == 200
+
+
 @pytest.mark.parametrize("value", ["\0", "9" * 29, "-1", "%"], ids=["null", "long", "-1", "%"])
 def test_each_filter_takes_each_value(
     admin_client: Client, make_task: Make, make_execution: Make, value: str
