@@ -1,4 +1,4 @@
-"""Queue: somebody asks for a run, now or later, or for one that a process claims at once."""
+"""Queue: a run is requested, for any worker or for the process that asks for it."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class BoundedJson:
 
     ``cut`` is whether there is more: then the copy ends with what was cut. ``flaw`` is why a part
     has no JSON form, "" if all have one; the copy then holds a text for that part. ``clean`` is
-    applied to texts. What a run reads back is ``exact``: bytes have a JSON form, though nobody
-    sees a secret in it, and dataclasses have all their fields.
+    applied to texts. With ``exact``, for what a run reads back, bytes are Base64, in which
+    secrets cannot be found, and dataclasses have all their fields.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from tests.executors.runs import raising
 
 
 class EvilMeta(type):
-    """Makes classes of exceptions of which nothing can be asked."""
+    """Makes exception classes whose attributes all raise."""
 
     @property
     def __module__(cls) -> str:

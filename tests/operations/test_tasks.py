@@ -347,7 +347,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize("moment", EDGES, ids=str)
-def test_moments_nobody_can_show_are_refused(moment: datetime) -> None:
+def test_moments_out_of_range_are_refused(moment: datetime) -> None:
     register_task("weekly", "cleanup")
     calls: list[Callable[[], Any]] = [
         lambda: run_task_now("weekly", now=moment),

@@ -290,7 +290,7 @@ class Rules:
         return not execution.active
 
     def suspects(self, waiting: list[Execution], now: datetime, at_most: int) -> list[Execution]:
-        """Choose the suspects that run next: the first, or so many that were lost once."""
+        """Choose the next suspects: the first one, or several that were lost only once."""
         chosen: list[Execution] = []
         for execution in by_losses([each for each in waiting if each.probation is not None]):
             if len(chosen) == at_most:

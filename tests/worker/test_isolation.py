@@ -51,6 +51,17 @@ def outcome_of(run: Run, now: datetime) -> object:
     return outcome(Execution(pk=run.execution_id, attempt=run.attempt), now)
 
 
+def turns(worker: Scheduler, seconds: int, now: datetime) -> list[list[str]]:
+    """Return what runs in each of some seconds, if every run takes one."""
+    found = []
+    for second in range(seconds):
+        worker.tick(now + second * SECOND)
+        found.append(held(worker))
+        for name in held(worker):
+            end(worker, name, now)
+    return found
+
+
 def test_more_and_more_suspects_run_together(
     scheduler: Callable[..., Scheduler], queue: Callable[..., Execution], now: datetime
 ) -> None:
@@ -104,13 +115,7 @@ def test_what_was_lost_twice_runs_alone(
 ) -> None:
     for name, probation in (("a", 120), ("b", 30), ("c", 120), ("d", 30), ("e", 30)):
         queue(name, probation)
-    found = []
-    for second in range(5):
-        worker.tick(now + second * SECOND)
-        found.append(held(worker))
-        for name in held(worker):
-            end(worker, name, now)
-    assert found == [["b"], ["d", "e"], ["a"], ["c"], []]
+    assert turns(worker, 5, now) == [["b"], ["d", "e"], ["a"], ["c"], []]
 
 
 def test_what_runs_once_at_most_runs_alone(
@@ -119,13 +124,7 @@ def test_what_runs_once_at_most_runs_alone(
     queue("first")
     for name in ("one", "two"):
         queue(name, on_lost="fail")
-    found = []
-    for second in range(4):
-        worker.tick(now + second * SECOND)
-        found.append(held(worker))
-        for name in held(worker):
-            end(worker, name, now)
-    assert found == [["first"], ["one"], ["two"], []]
+    assert turns(worker, 4, now) == [["first"], ["one"], ["two"], []]
 
 
 def test_others_join_a_suspect_after_its_probation(
