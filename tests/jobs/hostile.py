@@ -23,7 +23,7 @@ from django.db import connections
 
 from scheduled_tasks import TaskContext, scheduled_task
 from scheduled_tasks.executors.process.operating_system import STOP_SIGNALS
-from tests.jobs.tasks import append
+from tests.jobs.tasks import append, swallow
 
 MEGABYTE = 1 << 20
 
@@ -111,8 +111,8 @@ def exit_when_asked(code: int) -> None:
 @scheduled_task
 def leave_checkpoint(context: TaskContext, path: str) -> None:
     """Leave a checkpoint and write down what comes of it."""
-    append(path, "asked")
     try:
+        append(path, "asked")
         context.checkpoint = 1
     except BaseException as error:
         append(path, type(error).__name__)
@@ -266,13 +266,13 @@ def about_process() -> dict[str, Any]:
 @scheduled_task
 def say_and_swallow(context: TaskContext, path: str) -> None:
     """Say something once, and end for nothing that comes of it."""
-    append(path, str(os.getpid()))
-    context.progress(1)
-    while True:
-        try:
-            time.sleep(60)
-        except BaseException:  # noqa: BLE001
-            append(path, "caught")
+    try:
+        append(path, str(os.getpid()))
+        context.progress(1)
+        time.sleep(60)
+    except BaseException:  # noqa: BLE001
+        append(path, "caught")
+    swallow(path)
 
 
 @scheduled_task
@@ -286,8 +286,8 @@ def log_oddly(context: TaskContext) -> None:
 @scheduled_task
 def spin_and_clean_up(path: str) -> None:
     """Do what a thread can be interrupted in, and say that it was, in a finally."""
-    append(path, str(os.getpid()))
     try:
+        append(path, str(os.getpid()))
         while True:
             time.sleep(0.01)
     finally:

@@ -84,8 +84,8 @@ def stay(path: str) -> None:
 async def await_checkpoint(context: TaskContext, path: str) -> Any:
     """Leave a checkpoint, while another task of the loop goes on, and write down what comes."""
     beside = asyncio.create_task(go_on(path))
-    append(path, "asked")
     try:
+        append(path, "asked")
         await context.acheckpoint({"page": 3})
     except BaseException as error:
         append(path, type(error).__name__)

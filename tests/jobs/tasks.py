@@ -107,8 +107,8 @@ def swallow(path: str) -> None:
 @scheduled_task
 def clean_up(path: str) -> None:
     """Say that it was interrupted, in a finally."""
-    append(path, str(os.getpid()))
     try:
+        append(path, str(os.getpid()))
         time.sleep(600)
     finally:
         append(path, "cleaned up")
@@ -130,8 +130,8 @@ def look_and_return(context: TaskContext) -> dict[str, int]:
 @scheduled_task
 async def wait_async(path: str) -> None:
     """Await for ever."""
-    append(path, str(os.getpid()))
     try:
+        append(path, str(os.getpid()))
         await asyncio.sleep(600)
     finally:
         append(path, "cleaned up")
@@ -227,8 +227,8 @@ async def tell_async(context: TaskContext) -> str:
 @scheduled_task
 def keep_telling(context: TaskContext, path: str) -> None:
     """Say something every little while, and write down what stops it."""
-    append(path, str(os.getpid()))
     try:
+        append(path, str(os.getpid()))
         while True:
             context.logger.info("something")
             time.sleep(0.01)
@@ -284,8 +284,8 @@ from tests.jobs import habits, hostile, huge, steps, talkative  # noqa: E402, F4
 @scheduled_task
 def end_when_asked(context: TaskContext, path: str) -> str:
     """Write the number of its process, and return in peace when it is to stop."""
-    append(path, str(os.getpid()))
     try:
+        append(path, str(os.getpid()))
         while True:
             time.sleep(0.05)
     except RunInterrupted:
