@@ -23,7 +23,7 @@ Perform = Callable[..., Outcome]
 
 
 @pytest.fixture
-def outcome_of(registry: HandlerRegistry) -> Perform:
+def outcome_under(registry: HandlerRegistry) -> Perform:
     """Return a function that runs a handler once."""
 
     def once(function: Callable[..., Any], cancellation: Cancellation | None = None) -> Outcome:
@@ -75,9 +75,9 @@ def press_a_key(context: TaskContext) -> None:
     ],
 )
 def test_a_cancelled_run_keeps_its_own_error(
-    outcome_of: Perform, cleaning_up: Callable[[TaskContext], None], error: str
+    outcome_under: Perform, cleaning_up: Callable[[TaskContext], None], error: str
 ) -> None:
-    outcome = outcome_of(asked_to_stop(RunCancelled, cleaning_up))
+    outcome = outcome_under(asked_to_stop(RunCancelled, cleaning_up))
     assert (outcome.status, outcome.reason) == ("cancelled", "A person said so.")
     assert outcome.error == error
     assert (outcome.error_category, outcome.error_fingerprint) == ("", "")
@@ -85,18 +85,18 @@ def test_a_cancelled_run_keeps_its_own_error(
         assert "in handler" in outcome.traceback
 
 
-def test_a_cancelled_run_that_returns_is_a_success(outcome_of: Perform) -> None:
+def test_a_cancelled_run_that_returns_is_a_success(outcome_under: Perform) -> None:
     def handler(context: TaskContext) -> str:
         with pytest.raises(RunCancelled, match="A person said so"):
             context.cancellation.request(RunCancelled, "A person said so.")
         return "done all the same"
 
-    outcome = outcome_of(handler)
+    outcome = outcome_under(handler)
     assert (outcome.status, outcome.result) == ("success", "done all the same")
     assert outcome.reason == ""
 
 
-def test_a_coroutine_is_cancelled_where_it_awaits(outcome_of: Perform) -> None:
+def test_a_coroutine_is_cancelled_where_it_awaits(outcome_under: Perform) -> None:
     swallow = False
 
     async def handler(context: TaskContext) -> str:
@@ -108,34 +108,34 @@ def test_a_coroutine_is_cancelled_where_it_awaits(outcome_of: Perform) -> None:
                 raise
         return "done all the same"
 
-    outcome = outcome_of(handler)
+    outcome = outcome_under(handler)
     assert (outcome.status, outcome.reason, outcome.error) == ("cancelled", "A person said so.", "")
     swallow = True
-    assert outcome_of(handler).result == "done all the same"
+    assert outcome_under(handler).result == "done all the same"
 
 
 @pytest.mark.parametrize(
     ("first", "category"), [(TimeLimitExceeded, "timeout"), (LeaseLost, "lost")]
 )
 def test_a_run_stopped_before_cancelling_keeps_its_reason(
-    outcome_of: Perform, first: type[RunInterrupted], category: str
+    outcome_under: Perform, first: type[RunInterrupted], category: str
 ) -> None:
     def cancel_too(context: TaskContext) -> None:
         context.cancellation.request(RunCancelled, "Too late.")
 
-    outcome = outcome_of(asked_to_stop(first, cancel_too))
+    outcome = outcome_under(asked_to_stop(first, cancel_too))
     assert (outcome.status, outcome.error_category) == ("failed", category)
     assert (outcome.error, outcome.reason) == ("A person said so.", "")
 
 
-def test_a_run_cancelled_before_it_began_never_begins(outcome_of: Perform) -> None:
+def test_a_run_cancelled_before_it_began_never_begins(outcome_under: Perform) -> None:
     cancellation = Cancellation()
     cancellation.request(RunCancelled, "A person said so.")
 
     def handler() -> None:
         raise AssertionError("called")
 
-    outcome = outcome_of(handler, cancellation)
+    outcome = outcome_under(handler, cancellation)
     assert (outcome.status, outcome.reason, outcome.error) == ("cancelled", "A person said so.", "")
 
 

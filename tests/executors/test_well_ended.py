@@ -48,89 +48,89 @@ class Runs:
 
 
 @pytest.fixture
-def outcome_of(registry: HandlerRegistry) -> Runs:
+def runs(registry: HandlerRegistry) -> Runs:
     return Runs(registry)
 
 
-def test_a_run_that_counted_errors_succeeds_in_part(outcome_of: Runs) -> None:
+def test_a_run_that_counted_errors_succeeds_in_part(runs: Runs) -> None:
     def send(context: TaskContext) -> str:
         context.record(processed=3)
         context.record(processed=1, errors=1)
         return "sent"
 
-    outcome = outcome_of(send)
+    outcome = runs(send)
     assert (outcome.status, outcome.result, outcome.reason) == ("partial", "sent", "")
-    assert outcome_of.said == [Counts(processed=3), Counts(processed=4, errors=1)]
+    assert runs.said == [Counts(processed=3), Counts(processed=4, errors=1)]
     assert not outcome.may_be_retried
 
 
-def test_a_handler_can_report_partial_success(outcome_of: Runs) -> None:
-    outcome = outcome_of(lambda: Partial({"sent": 3}, "The gateway closed at noon, password=x."))
+def test_a_handler_can_report_partial_success(runs: Runs) -> None:
+    outcome = runs(lambda: Partial({"sent": 3}, "The gateway closed at noon, password=x."))
     assert (outcome.status, outcome.result) == ("partial", {"sent": 3})
     assert outcome.reason == "The gateway closed at noon, password=[redacted]"
-    assert outcome_of(lambda: Partial(None)).result is None
+    assert runs(lambda: Partial(None)).result is None
 
 
 @pytest.mark.parametrize("error", [Skip("below threshold"), Skip()])
-def test_a_handler_can_skip_its_run(outcome_of: Runs, error: Skip) -> None:
+def test_a_handler_can_skip_its_run(runs: Runs, error: Skip) -> None:
     def job() -> None:
         raise error
 
-    outcome = outcome_of(job)
+    outcome = runs(job)
     assert outcome.status == "skipped"
     assert outcome.reason in ("below threshold", "The handler had nothing to do.")
     assert (outcome.error, outcome.error_category, outcome.traceback) == ("", "", "")
     assert not outcome.may_be_retried
 
 
-def test_an_async_handler_can_do_both(outcome_of: Runs) -> None:
+def test_an_async_handler_can_do_both(runs: Runs) -> None:
     async def skip() -> None:
         raise Skip("nothing new")
 
     async def part() -> Partial:
         return Partial(1)
 
-    assert outcome_of(skip).status == "skipped"
-    assert outcome_of(part).status == "partial"
+    assert runs(skip).status == "skipped"
+    assert runs(part).status == "partial"
 
 
 def test_a_timed_out_run_that_skips_has_failed(
-    outcome_of: Runs,
+    runs: Runs,
 ) -> None:
     def job(context: TaskContext) -> None:
         with pytest.raises(TimeLimitExceeded):
             context.cancellation.request(TimeLimitExceeded, "Timed out after 1 s.")
         raise Skip("too late")
 
-    outcome = outcome_of(job)
+    outcome = runs(job)
     assert (outcome.status, outcome.error_category) == ("failed", "timeout")
 
 
-def test_counts_continue_after_a_checkpoint(outcome_of: Runs) -> None:
+def test_counts_continue_after_a_checkpoint(runs: Runs) -> None:
     def job(context: TaskContext) -> None:
         context.record(processed=1)
 
     before = {"attempt": 2, "processed_count": 40, "error_count": 2}
-    outcome = outcome_of(job, checkpoint={"page": 4}, **before)
-    assert outcome_of.said == [Counts(processed=41, errors=2)]
+    outcome = runs(job, checkpoint={"page": 4}, **before)
+    assert runs.said == [Counts(processed=41, errors=2)]
     assert outcome.status == "partial", "the errors of the attempt before are errors of its work"
 
 
-def test_counting_begins_anew_where_the_work_does(outcome_of: Runs) -> None:
+def test_counting_begins_anew_where_the_work_does(runs: Runs) -> None:
     def job(context: TaskContext) -> None:
         context.record(processed=1)
 
-    outcome = outcome_of(job, attempt=2, processed_count=40, error_count=2)
-    assert outcome_of.said == [StartedOver(), Counts(processed=1)]
+    outcome = runs(job, attempt=2, processed_count=40, error_count=2)
+    assert runs.said == [StartedOver(), Counts(processed=1)]
     assert outcome.status == "success"
-    assert StartedOver() not in (outcome_of(job), outcome_of.said)[1]
+    assert StartedOver() not in (runs(job), runs.said)[1]
 
 
 def test_results_are_json_or_text_with_a_warning(
-    outcome_of: Runs,
+    runs: Runs,
 ) -> None:
     number = uuid.UUID(int=7)
-    result = outcome_of(
+    result = runs(
         lambda: {
             "day": date(2026, 3, 1),
             "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
@@ -150,27 +150,27 @@ def test_results_are_json_or_text_with_a_warning(
         "api_token": "[redacted]",
         "pages": [1, 2],
     }
-    outcome = outcome_of(lambda: {"handle": object})
+    outcome = runs(lambda: {"handle": object})
     assert (outcome.status, outcome.result) == ("success", "{'handle': <class 'object'>}")
-    assert "stored as text" in outcome_of.recorder.texts[0]
+    assert "stored as text" in runs.recorder.texts[0]
 
 
-def test_a_long_result_is_cut_with_a_mark(outcome_of: Runs) -> None:
+def test_a_long_result_is_cut_with_a_mark(runs: Runs) -> None:
     with override_settings(SCHEDULED_TASKS={"MAX_STORED_LENGTH": 1_000}):
-        outcome = outcome_of(lambda: ["x" * 100] * 100)
+        outcome = runs(lambda: ["x" * 100] * 100)
     assert outcome.status == "success"
     assert len(outcome.result) <= 1_000
     assert "characters cut" in outcome.result
-    assert "result cut to 1000 characters" in outcome_of.recorder.texts[0]
+    assert "result cut to 1000 characters" in runs.recorder.texts[0]
 
 
-def test_the_last_messages_arrive_before_the_end(outcome_of: Runs) -> None:
+def test_the_last_messages_arrive_before_the_end(runs: Runs) -> None:
     def job(context: TaskContext) -> None:
         context.progress(1, 2)
         context.progress(2, 2)
 
-    outcome_of(job)
-    assert [message.done for message in outcome_of.said] == [1, 2]  # type: ignore[union-attr]
+    runs(job)
+    assert [message.done for message in runs.said] == [1, 2]  # type: ignore[union-attr]
 
 
 def test_a_task_goes_by_how_its_runs_ended(

@@ -2,127 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum, Flag, IntEnum, IntFlag, StrEnum, auto
 from pathlib import Path, PurePosixPath
-from typing import (
-    Annotated,
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    NewType,
-    NotRequired,
-    Required,
-    TypedDict,
-    TypeVar,
-)
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from django import forms
-from typing_extensions import TypeAliasType
 
 from scheduled_tasks import register_task, run_task_now
-from scheduled_tasks.checks import check_handlers
-from scheduled_tasks.exceptions import InvalidHandler, InvalidPayload
-from scheduled_tasks.handlers.declarations import as_json
+from scheduled_tasks.exceptions import InvalidPayload
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.models import Task
 from scheduled_tasks.testing import run_handler
-
-
-class Color(Enum):
-    RED = "r"
-    BLUE = "b"
-
-
-class Rate(Enum):
-    SLOW = (1, "minute")
-
-
-class Level(IntEnum):
-    LOW = 1
-
-
-class Mode(StrEnum):
-    SOFT = auto()
-
-
-class Access(Flag):
-    READ = 1
-    WRITE = 2
-
-
-class Bits(IntFlag):
-    A = 1
-    B = 4
-
-
-@dataclass(frozen=True)
-class Point:
-    x: int
-    y: int = 0
-
-
-@dataclass
-class Route:
-    points: list[Point]
-    start: date | None = None
-    seen: set[str] = field(default_factory=set)
-    length: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        if not self.points:
-            raise ValueError("a route has points")
-
-
-class Pair(NamedTuple):
-    day: date
-    amount: Decimal = Decimal(0)
-
-
-class Base(TypedDict):
-    start: date
-
-
-class Window(Base, total=False):
-    end: date
-    zone: Required[str]
-
-
-class Loose(TypedDict):
-    day: date
-    note: NotRequired[str]
-
-
-ShopId = NewType("ShopId", int)
-Days = TypeAliasType("Days", list[date])
-Number = TypeAliasType("Number", int | float | None)
-Text = NewType("Text", str)
-Anything = TypeAliasType("Anything", Text | int)
-T = TypeVar("T")
-DAY, MOMENT = date(2026, 1, 31), datetime(2026, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
-
-
-def spec_of(annotation: Any) -> PayloadSpec:
-    def handler(*, value): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-
-    handler.__annotations__["value"] = annotation
-    return PayloadSpec.from_function(handler)
-
-
-def came_back(annotation: Any, value: Any) -> Any:
-    """Return what the handler receives of what a caller passes, after a stay in the database."""
-    stored = json.loads(json.dumps(as_json("payload", {"value": value})))
-    return spec_of(annotation).clean(stored)["value"]
+from tests.handlers.payloads.declared_types import (
+    DAY,
+    MOMENT,
+    Access,
+    Bits,
+    Color,
+    Days,
+    Level,
+    Loose,
+    Mode,
+    Number,
+    Pair,
+    Point,
+    Rate,
+    Route,
+    ShopId,
+    Window,
+    came_back,
+    spec_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -263,73 +177,6 @@ def test_what_is_not_declared_is_refused(annotation: Any, value: Any, said: str)
     assert refusal.value.errors["value"][0].startswith(said)
 
 
-@dataclass
-class Tree:
-    children: list[Tree]
-
-
-class Box(Generic[T]):
-    pass
-
-
-class Plain:
-    pass
-
-
-@dataclass
-class Odd:
-    inner: Plain
-
-
-class Listed(NamedTuple):
-    days: list[date]
-
-
-NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclasses"
-
-
-@pytest.mark.parametrize(
-    ("annotation", "said"),
-    [
-        (Callable[[], None], "it has no JSON form; use a dataclass"),
-        (Plain, "it has no JSON form"),
-        (Box[int], "it has no JSON form"),
-        (T, "it has no JSON form"),
-        (complex, "it has no JSON form"),
-        (list[Plain], "it has no JSON form"),
-        (Plain | None, "it has no JSON form"),
-        (type[int], "it has no JSON form"),
-        (Odd, "its field inner: it has no JSON form"),
-        (Task, "a row has no JSON form; take its primary key"),
-        (list[Task], "a row has no JSON form"),
-        (Tree, "its field children: it refers to itself"),
-        (dict[Point, int], "the keys of an object are text"),
-        (dict[int | None, int], "the keys of an object are text"),
-        (Literal[b"x"], "b'x' has no JSON form"),
-        (set[list[int]], NOT_IN_A_SET),
-        (frozenset[dict[str, int]], NOT_IN_A_SET),
-        (list[set[set[int]]], NOT_IN_A_SET),
-        (AbstractSet[tuple[int, list[int]]], NOT_IN_A_SET),
-        (set[tuple[frozenset[dict[str, int]], ...]], NOT_IN_A_SET),
-        (set[int | list[int]], NOT_IN_A_SET),
-        (set[Route], NOT_IN_A_SET),
-        (set[Loose], NOT_IN_A_SET),
-        (set[Listed], NOT_IN_A_SET),
-        (dict[list[int], int], "the keys of an object are text"),
-        (str | Path, "JSON cannot tell its types apart"),
-        (Anything | Path, "JSON cannot tell its types apart"),
-        (bytes | str, "JSON cannot tell its types apart"),
-        (list[int] | set[int], "JSON cannot tell its types apart"),
-        (Point | dict[str, int], "JSON cannot tell its types apart"),
-    ],
-)
-def test_what_json_cannot_hold_is_refused(annotation: Any, said: str) -> None:
-    with pytest.raises(InvalidHandler) as refusal:
-        spec_of(annotation)
-    assert f"of parameter 'value' of {__name__}" in str(refusal.value)
-    assert f"cannot be filled from JSON: {said}" in str(refusal.value)
-
-
 @pytest.mark.parametrize(
     ("annotation", "value"),
     [
@@ -352,41 +199,6 @@ def test_further_arguments_have_their_annotation() -> None:
     assert spec.clean(given) == {"first": 1, "start": DAY, "end": None}
     with pytest.raises(InvalidPayload, match="start: must be a date"):
         spec.clean({"start": "soon"})
-
-
-def test_further_arguments_json_cannot_hold_are_refused() -> None:
-    def handler(**tasks: Task) -> None: ...
-
-    with pytest.raises(InvalidHandler, match=r"'tasks' of .* a row has no JSON form"):
-        PayloadSpec.from_function(handler)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 has no type statement")
-def test_a_type_statement_may_not_refer_to_itself() -> None:
-    names: dict[str, Any] = {}
-    exec("type Days = list[int]; type Endless = list[Endless] | int", names)
-    assert came_back(names["Days"], [1]) == [1]
-    with pytest.raises(InvalidHandler, match="it refers to itself"):
-        spec_of(names["Endless"])
-
-
-def of_a_row(*, task: Task) -> None: ...
-
-
-def test_the_system_check_names_handler_and_parameter(registry: HandlerRegistry) -> None:
-    registry.register(of_a_row)
-    [error] = check_handlers()
-    assert error.id == "scheduled_tasks.E004"
-    assert "'task' of" in error.msg
-    assert "take its primary key" in error.msg
-
-
-class RowForm(forms.Form):
-    task = forms.ModelChoiceField(Task.objects.all())
-
-
-def test_a_form_may_supply_what_json_cannot() -> None:
-    assert PayloadSpec.from_function(of_a_row, form=RowForm).names == ["task"]
 
 
 def typed(*, colors: set[Color], route: Route, days: dict[int, date]) -> list[Any]:
