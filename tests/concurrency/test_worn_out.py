@@ -9,12 +9,13 @@ import pytest
 
 from scheduled_tasks.models import Execution, Task, Worker
 from tests.concurrency.runs import fresh, queue_a_run
-from tests.support.processes import LONG, ended, options, running, wait_until, written
+from tests.support.processes import LONG, options, running, wait_until, written
 from tests.support.tracing import untraced
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 GRACE = 1.0
+CLAIMS_NO_MORE = "its thread cannot be killed, so this worker claims no more"
 STILL_RUNNING = "Timed out after 1 s. Still running."
 GIVEN_UP = (
     "Timed out after 1 s and did not stop within 1 s. A thread cannot be "
@@ -34,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @untraced
 def test_a_worn_out_worker_ends_after_its_runs(tmp_path: Path, environment: dict[str, str]) -> None:
-    pids = tmp_path / "pids"
+    pids, said = tmp_path / "pids", tmp_path / "said"
     stuck = queue_a_run("write_pid", payload={"path": str(pids)}, timeout=1)
     held = queue_a_run("hold")
     Task(
@@ -44,22 +45,21 @@ def test_a_worn_out_worker_ends_after_its_runs(tmp_path: Path, environment: dict
         overlap_policy="buffer_all",
     ).save()
     piled_up = Execution.objects.queued().filter(task__name="every-second")
-    with running("--concurrency=5", **environment) as worker:
+    with said.open("w") as out, running("--concurrency=5", output=out, **environment) as worker:
         wait_until(lambda: fresh(stuck).reason == STILL_RUNNING, within=LONG)
         assert (stuck.status, stuck.finished_at) == ("running", None)
-        wait_until(lambda: piled_up.count() >= 3, within=LONG)  # it fires and claims no more
+        wait_until(lambda: CLAIMS_NO_MORE in said.read_text(), within=LONG)
+        wait_until(lambda: piled_up.count() >= 3, within=LONG)  # it goes on firing
         assert worker.poll() is None
         assert {fresh(stuck).status, fresh(held).status} == {"running"}
         (tmp_path / "release").touch()
-        code, output = ended(worker)
-    assert code == 1, output
-    assert "its thread cannot be killed, so this worker claims no more" in output
+        assert worker.wait(LONG) == 1, said.read_text()
     assert written(pids) == [str(worker.pid)]
     assert (fresh(held).status, held.result) == ("success", "released")
     assert (fresh(stuck).status, stuck.error_category) == ("failed", "timeout")
     assert (stuck.error, stuck.reason) == (GIVEN_UP, "")
     assert Worker.objects.get().state == Worker.State.STOPPED
-    assert piled_up.count() >= 3
+    assert piled_up.exists()
     with running(**environment):
         wait_until(lambda: not piled_up.exists(), within=LONG)
 

@@ -68,9 +68,11 @@ def environment_of(**environment: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: str, output: IO[str] | int = subprocess.PIPE, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run a management command, never leave it behind."""
-    process = manage(*arguments, **environment)
+    process = manage(*arguments, output=output, **environment)
     try:
         yield process
     finally:
@@ -79,10 +81,13 @@ def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
 
 
 @contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *arguments: str, output: IO[str] | int = subprocess.PIPE, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run a scheduler, from when it has announced itself; never leave it behind."""
     environment = {"TEST_OPTIONS": options(), **environment}
-    with started("runscheduler", "--no-sync", *arguments, **environment) as process:
+    command = ("runscheduler", "--no-sync", *arguments)
+    with started(*command, output=output, **environment) as process:
         wait_until(
             lambda: process.poll() is not None or Worker.objects.filter(pid=process.pid).exists(),
             within=LONG,
