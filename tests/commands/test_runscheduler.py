@@ -117,6 +117,7 @@ def test_a_reloading_worker_has_no_limits(command: Command, limit: str) -> None:
     assert f"--reload cannot be combined with {limit}: " in ran.err
 
 
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("value", ["0", "0.0", "0.5", "1e9"])
 def test_a_shutdown_timeout_may_be_nothing(command: Command, value: str) -> None:
     assert command("runscheduler", "--once", f"--shutdown-timeout={value}").code == 0
@@ -131,7 +132,9 @@ def test_a_declaration_error_stops_it_before_it_starts(command: Command) -> None
     assert not Worker.objects.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
     with running("--worker-name=blue") as process:
         process.send_signal(number)
@@ -192,6 +195,7 @@ def test_bad_options_on_the_command_line_print_usage() -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.usefixtures("handlers")
 def test_the_longest_worker_name_fits_its_column(command: Command) -> None:
     assert command("runscheduler", "--once", "--no-sync", "--worker-name", "ü" * 200).code == 0
     assert Worker.objects.get().label == "ü" * 200

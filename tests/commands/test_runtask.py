@@ -333,6 +333,7 @@ def test_nobody_else_claims_what_it_runs(
     assert command("runtask", "look").out.rstrip().endswith("0")
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_from_the_command_line_there_is_no_traceback() -> None:
     processes = {

@@ -44,7 +44,7 @@ def pids(tmp_path: Path) -> Path:
     return tmp_path / "pids"
 
 
-@signals("SIGTERM", "SIGHUP")
+@signals("SIGTERM")
 def test_repeated_signals_end_an_idle_worker_with_0(number: signal.Signals) -> None:
     with running() as worker:
         while worker.poll() is None:

@@ -94,6 +94,7 @@ def test_a_killed_holder_is_followed_after_its_lease() -> None:
     assert not Lock.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("taken", ["at the end", "and given back"])
 def test_a_holder_frozen_beyond_its_lease_loses_it(taken: str) -> None:
     with holder() as frozen:
@@ -108,6 +109,7 @@ def test_a_holder_frozen_beyond_its_lease_loses_it(taken: str) -> None:
             assert told_at_the_end(frozen).startswith("lost: The lock 'import' is lost")
 
 
+@pytest.mark.any_database
 def test_who_is_frozen_for_a_moment_keeps_it() -> None:
     with holder() as frozen:
         freeze(frozen)

@@ -48,6 +48,7 @@ def test_the_unique_slot_alone_is_guard_enough(tmp_path: Path, seconds: int) -> 
     assert_every_slot_runs_once(seconds, tasks=200, replicas=3, marks=marks, **engine, **THREADS)
 
 
+@pytest.mark.any_database
 @seconds
 def test_every_slot_runs_exactly_once_in_processes_too(tmp_path: Path, seconds: int) -> None:
     assert_every_slot_runs_once(

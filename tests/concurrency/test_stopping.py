@@ -34,7 +34,6 @@ from tests.support.tracing import untraced
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 STOPPED = "The worker was stopped before the run finished."
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 #: Becomes a command whose terminal is the one that it was started on, as in a shell.
 IN_FOREGROUND = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -101,7 +100,9 @@ def test_runs_not_ending_in_time_are_given_back(pids: Path, timeout: str) -> Non
     assert (fresh(once).status, once.attempt) == ("failed", 1)
 
 
-@SIGNALS
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_second_signal_does_so_at_once(pids: Path, number: signal.Signals) -> None:
     again = queue_a_run("stay_at_first", {"path": str(pids)})
     once = queue_a_run("write_pid", {"path": str(pids)}, on_lost=Task.OnLost.FAIL)
@@ -150,7 +151,9 @@ def test_a_stopped_run_passes_its_checkpoint_on(pids: Path) -> None:
     assert execution.result == {"left by": 1}
 
 
-@pytest.mark.parametrize("handler", ["ignore_terms", "swallow"])
+@pytest.mark.parametrize(
+    "handler", ["ignore_terms", pytest.param("swallow", marks=pytest.mark.long)]
+)
 def test_a_stubborn_run_is_dead_when_given_back(pids: Path, handler: str) -> None:
     execution = queue_a_run(handler, {"path": str(pids)})
     with running("--shutdown-timeout=0") as worker:
@@ -165,6 +168,7 @@ def test_a_stubborn_run_is_dead_when_given_back(pids: Path, handler: str) -> Non
     assert (fresh(execution).status, execution.losses) == ("queued", 0)
 
 
+@pytest.mark.long
 def test_descendants_of_a_stopped_run_are_dead_too(pids: Path) -> None:
     queue_a_run("leave_descendants", {"path": str(pids), "stay": True})
     with running("--shutdown-timeout=0") as worker:
@@ -199,7 +203,9 @@ def to_its_group(worker: subprocess.Popen[str]) -> None:
     os.killpg(worker.pid, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("terminate", [to_every_process, to_its_group])
+@pytest.mark.parametrize(
+    "terminate", [to_every_process, pytest.param(to_its_group, marks=pytest.mark.long)]
+)
 def test_signalling_all_processes_lets_runs_end_in_time(
     held: dict[str, str], terminate: Callable[[subprocess.Popen[str]], None]
 ) -> None:

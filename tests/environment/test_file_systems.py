@@ -46,6 +46,7 @@ def test_a_read_only_system_without_a_home(tmp_path: Path) -> None:
     works(wrapper=mounted(f"{READ_ONLY}\nunset HOME"), TMPDIR=str(tmp_path))
 
 
+@pytest.mark.any_database
 def test_without_proc_says_what_is_missing(tmp_path: Path) -> None:
     run = queue_a_run("tell", memory_limit_mb=100)
     with worker(wrapper=mounted("mount -t tmpfs none /proc")) as surrounded:

@@ -89,7 +89,7 @@ def test_the_start_timeout_does_not_limit_the_run(
 ) -> None:
     monkeypatch.setattr(process, "START_TIMEOUT_SECONDS", 2)
     hand = take_in_hand(1)
-    assert hand.run("spin", seconds=3).status == "success"
+    assert hand.run("nap", seconds=2.5).status == "success"
 
 
 @contextmanager
