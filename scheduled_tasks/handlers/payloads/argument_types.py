@@ -238,6 +238,10 @@ class JsonType(ArgumentType):
     expected: str = "a JSON value"
     outer: type[Any] = object
 
+    def takes(self, value: Any) -> bool:
+        """Whether a value has the right outer type."""
+        return isinstance(value, self.outer)
+
     def read(self, value: Any) -> Any:
         """Return the value, if it has the right outer type."""
         if not isinstance(value, self.outer):

@@ -9,6 +9,7 @@ from enum import Flag
 from typing import Any
 
 from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, IntegerType, shorten
+from scheduled_tasks.handlers.payloads.own_types import refusals_by
 
 SHOWN_OPTIONS = 20
 
@@ -76,8 +77,10 @@ class FlagType(IntegerType):
 
     def read(self, value: Any) -> Any:
         """Return the members of the number."""
+        number = IntegerType.read(self, value)
         try:
-            return self.flag(IntegerType.read(self, value))
+            with refusals_by(self.flag):
+                return self.flag(number)
         except ValueError:
             raise ValueError(f"must be {self.expected}.") from None
 

@@ -17,6 +17,7 @@ from scheduled_tasks.handlers.payloads.argument_types import (
 )
 from scheduled_tasks.handlers.payloads.choices import ChoiceType
 from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
+from scheduled_tasks.handlers.payloads.own_types import refusals_by
 
 MAX_EXPECTED_LENGTH = 60
 
@@ -52,10 +53,11 @@ class ListType(JsonType):
     def read(self, value: Any) -> Any:
         """Return the items in the declared container."""
         items = read_items(JsonType.read(self, value), lambda _: self.item)
-        try:
-            return self.make(items)
-        except TypeError:
-            raise ValueError("must hold plain values only, no lists or objects.") from None
+        with refusals_by(self.make):
+            try:
+                return self.make(items)
+            except TypeError:
+                raise ValueError("it can only hold plain values, no lists or objects") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,9 @@ class RecordType(JsonType):
     required: frozenset[str]
     positional: bool = False
 
+    def takes(self, value: Any) -> bool:
+        return isinstance(value, (dict, list) if self.positional else dict)
+
     def read(self, value: Any) -> Any:
         if self.positional and isinstance(value, list):
             if len(value) > len(self.fields):
@@ -114,10 +119,8 @@ class RecordType(JsonType):
         for name, item in given.items():
             with within(name):
                 found[name] = self.fields[name].read(item)
-        try:
+        with refusals_by(self.make):
             return self.make(**found)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"is refused by {self.make.__name__}: {error}.") from None
 
     def refusal_of_keys(self, given: Mapping[str, Any]) -> str:
         """Return what is wrong with the keys, "" if nothing is."""
@@ -141,12 +144,15 @@ class UnionType(JsonType):
     members: tuple[ArgumentType, ...]
 
     def read(self, value: Any) -> Any:
+        said = f"must be {self.expected}, not {type_name(value)}."
         for member in self.members:
             try:
                 return member.read(value)
-            except ValueError:
-                continue
-        raise ValueError(f"must be {self.expected}, not {type_name(value)}.")
+            except ValueError as error:
+                # No other member reads lists, or objects, so its own sentence is the reason.
+                if isinstance(member, JsonType) and member.takes(value):
+                    said = str(error)
+        raise ValueError(said)
 
 
 @contextmanager

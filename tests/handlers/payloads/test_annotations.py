@@ -154,7 +154,7 @@ def test_a_named_tuple_may_be_an_object() -> None:
         (tuple[int, date], [1], "must be a list of 2, not of 1."),
         (tuple[int, date], ["1", "2026-01-31"], "item 1: must be a whole number"),
         (set[int], {}, "must be a list, not an object."),
-        (set[Any], [[1]], "must hold plain values only"),
+        (set[Any], [[1]], "is refused by set: it can only hold plain values"),
         (Path, 5, 'must be a path such as "/srv/reports", not a whole number.'),
         (bytes, "ü", "must be Base64 text"),
         (Point, {}, "lacks x."),
