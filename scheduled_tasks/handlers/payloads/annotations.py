@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from enum import Enum, Flag
 from inspect import Parameter
@@ -33,10 +33,11 @@ from scheduled_tasks.handlers.payloads.containers import (
     each,
 )
 from scheduled_tasks.handlers.payloads.plain_types import PLAIN
-from scheduled_tasks.handlers.payloads.records import fields_of, is_named_tuple
+from scheduled_tasks.handlers.payloads.records import fields_of, is_named_tuple, why_not_made
 from scheduled_tasks.runtime.json_encoding import is_scalar, stored_member
 
 ANY_JSON = AnnotationMeaning(JsonType(), nullable=True)
+ONLY_NULL = AnnotationMeaning(choice_type([], name="null", expected="null"), nullable=True)
 
 
 class NoJsonFormError(Exception):
@@ -57,15 +58,23 @@ def read_annotation(annotation: Any, inside: Inside = ()) -> AnnotationMeaning:
         if annotation in inside:
             raise NoJsonFormError("it refers to itself; annotate that part with dict or Any")
         inside = (*inside, annotation)
-    if bare in {Parameter.empty, None, types.NoneType, Any, object}:
+    if bare in {Parameter.empty, Any, object}:
         return ANY_JSON
+    if bare in {None, types.NoneType}:
+        return ONLY_NULL
     origin = get_origin(bare)
     if origin is Union or origin is types.UnionType:
         return read_union(get_args(bare), inside)
     if origin is Literal:
-        values = get_args(bare)
-        return AnnotationMeaning(choice_type_of(values), nullable=None in values)
+        return read_literal(get_args(bare))
     return AnnotationMeaning(argument_type_of(bare, origin or bare, inside), nullable=False)
+
+
+def read_literal(values: tuple[Any, ...]) -> AnnotationMeaning:
+    others = [value for value in values if value is not None]
+    if not others:
+        return ONLY_NULL
+    return AnnotationMeaning(choice_type_of(others), nullable=len(others) < len(values))
 
 
 def unwrap(annotation: Any) -> Any:
@@ -120,16 +129,14 @@ def argument_type_of(annotation: Any, outer: Any, inside: Inside) -> ArgumentTyp
     if is_record(outer):
         return record_type(annotation, inside)
     if outer is tuple:
-        return tuple_type(get_args(annotation), inside)
+        return tuple_type(annotation, inside)
     if outer in LISTS:
         return list_type(get_args(annotation), LISTS[outer], inside)
     if outer in OBJECTS:
         return mapping_type(get_args(annotation), inside)
     if isinstance(annotation, type):
-        if issubclass(annotation, Flag):
-            return flag_type(annotation)
         if issubclass(annotation, Enum):
-            return choice_type_of(tuple(annotation))
+            return enum_type(annotation)
         if issubclass(annotation, Model):
             raise NoJsonFormError(
                 "a row has no JSON form; take its primary key and read it yourself"
@@ -137,6 +144,12 @@ def argument_type_of(annotation: Any, outer: Any, inside: Inside) -> ArgumentTyp
     raise NoJsonFormError(
         "it has no JSON form; use a dataclass, a TypedDict, or Any for any JSON value"
     )
+
+
+def enum_type(kind: type[Enum]) -> ArgumentType:
+    if not kind.__members__:
+        raise NoJsonFormError("it has no members")
+    return flag_type(kind) if issubclass(kind, Flag) else choice_type_of(kind)
 
 
 def is_record(annotation: Any) -> bool:
@@ -149,8 +162,10 @@ def is_record(annotation: Any) -> bool:
 def record_type(annotation: Any, inside: Inside) -> RecordType:
     try:
         hints, required = fields_of(annotation)
-    except (NameError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 -- annotations in text may be any expression
         raise NoJsonFormError(f"its fields cannot be resolved ({error})") from None
+    if said := why_not_made(annotation):
+        raise NoJsonFormError(said)
     fields = {}
     for name, hint in hints.items():
         try:
@@ -198,8 +213,10 @@ def is_unhashable(kind: ArgumentType) -> bool:
     return False
 
 
-def tuple_type(arguments: tuple[Any, ...], inside: Inside) -> ListType | TupleType:
-    if not arguments or arguments[-1] is Ellipsis:
+def tuple_type(annotation: Any, inside: Inside) -> ListType | TupleType:
+    arguments = get_args(annotation)
+    is_empty = hasattr(annotation, "__args__") and not arguments  # tuple[()]
+    if not is_empty and (not arguments or arguments[-1] is Ellipsis):
         return list_type(arguments[:1], tuple, inside)
     items = tuple(read_annotation(argument, inside) for argument in arguments)
     return TupleType(name=f"JSON list of {len(items)}", expected="a list", outer=list, items=items)
@@ -224,9 +241,9 @@ def an_object() -> JsonType:
     return JsonType(name="JSON object", expected="an object", outer=dict)
 
 
-def choice_type_of(values: tuple[Any, ...]) -> ChoiceType:
+def choice_type_of(values: Iterable[Any]) -> ChoiceType:
     """Return the choice among the values of a Literal or the members of an Enum."""
-    return choice_type([option_of(value) for value in values if value is not None])
+    return choice_type([option_of(value) for value in values])
 
 
 def option_of(value: Any) -> ChoiceOption:
@@ -273,8 +290,8 @@ BY_EXACTNESS = (
     "text",
 )
 #: At most one of a group can be in a union: all of them read the same JSON.
-ALIKE = (
+ALIKE: tuple[Callable[[ArgumentType], bool], ...] = (
     lambda kind: kind.name in {"text", "path", "bytes"},
-    lambda kind: isinstance(kind, (ListType, TupleType)),
-    lambda kind: isinstance(kind, (MappingType, RecordType)),
+    lambda kind: isinstance(kind, JsonType) and kind.takes([]),
+    lambda kind: isinstance(kind, JsonType) and kind.takes({}),
 )

@@ -186,4 +186,5 @@ def each(meaning: AnnotationMeaning, what: str, part: str = "each") -> str:
     """Return the name of a container for help texts: "JSON list, each a whole number"."""
     if meaning.is_any or len(meaning.kind.expected) > MAX_EXPECTED_LENGTH:
         return what
-    return f"{what}, {part} {meaning.kind.expected}{' or null' if meaning.nullable else ''}"
+    null = " or null" if meaning.nullable and meaning.kind.expected != "null" else ""
+    return f"{what}, {part} {meaning.kind.expected}{null}"

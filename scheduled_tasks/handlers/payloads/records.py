@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Collection
+from dataclasses import fields, is_dataclass
+from inspect import Parameter, isabstract, signature
 from typing import Any, NotRequired, Required, get_origin, get_type_hints, is_typeddict
 
 
@@ -16,20 +18,46 @@ def fields_of(record: Any) -> tuple[dict[str, Any], frozenset[str]]:
     Raise NameError or TypeError for annotations in text that cannot be resolved.
     """
     hints = get_type_hints(record)
-    marked = get_type_hints(record, include_extras=True)
-    if is_dataclass(record):
-        initial = [each for each in fields(record) if each.init]
-        required = [
-            each.name
-            for each in initial
-            if each.default is MISSING and each.default_factory is MISSING
-        ]
-        return {each.name: hints[each.name] for each in initial}, frozenset(required)
     if is_typeddict(record):
+        marked = get_type_hints(record, include_extras=True)
         return hints, frozenset(name for name in hints if is_required(record, name, marked[name]))
+    names = names_of(record)
+    required = frozenset(each.name for each in arguments_of(record) if is_given(each))
+    return {name: hints.get(name, Any) for name in names}, required.intersection(names)
+
+
+def why_not_made(record: Any) -> str:
+    """Return why a record can never be made of its fields, "" if it can."""
+    if is_typeddict(record):
+        return ""
+    if isabstract(record):
+        return "it is abstract"
+    names, arguments = names_of(record), arguments_of(record)
+    if foreign := [each.name for each in arguments if is_given(each) and each.name not in names]:
+        return f"it cannot be made without {foreign[0]}, which is not a field; give it a default"
+    taken = {each.name for each in arguments if each.kind is not each.POSITIONAL_ONLY}
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in arguments)
+    if not takes_all and (left := [name for name in names if name not in taken]):
+        return f"it cannot be made with {left[0]}, although that is a field; add that argument"
+    return ""
+
+
+def names_of(record: Any) -> Collection[str]:
+    """Return the fields of a dataclass that its ``__init__`` takes, or those of a NamedTuple."""
+    if is_dataclass(record):
+        return [each.name for each in fields(record) if each.init]
     names: tuple[str, ...] = record._fields
-    defaults: dict[str, Any] = record._field_defaults
-    return {name: hints.get(name, Any) for name in names}, frozenset(names) - set(defaults)
+    return names
+
+
+def arguments_of(record: Any) -> Collection[Parameter]:
+    return signature(record).parameters.values()
+
+
+def is_given(argument: Parameter) -> bool:
+    """Whether a call must give an argument."""
+    variadic = argument.kind in {argument.VAR_POSITIONAL, argument.VAR_KEYWORD}
+    return argument.default is argument.empty and not variadic
 
 
 def is_required(record: Any, name: str, hint: Any) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, IntFlag, StrEnum, auto
-from typing import Any, NamedTuple, NewType, NotRequired, Required, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, NewType, NotRequired, Required, TypedDict, TypeVar
 
 from typing_extensions import TypeAliasType
 
@@ -60,6 +60,21 @@ class Route:
             raise ValueError("a route has points")
 
 
+@dataclass
+class Seeded:
+    x: int
+    seed: InitVar[int] = 0
+
+
+@dataclass(init=False)
+class ByHand:
+    x: int
+    y: int
+
+    def __init__(self, x: int, y: int = 0) -> None:
+        self.x, self.y = x, y
+
+
 class Pair(NamedTuple):
     day: date
     amount: Decimal = Decimal(0)
@@ -84,6 +99,7 @@ Days = TypeAliasType("Days", list[date])
 Number = TypeAliasType("Number", int | float | None)
 Text = NewType("Text", str)
 Anything = TypeAliasType("Anything", Text | int)
+OnlyNone = Literal[None]  # noqa: PYI061
 T = TypeVar("T")
 DAY, MOMENT = date(2026, 1, 31), datetime(2026, 1, 31, 9, 0, 0, 123456, tzinfo=UTC)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import date
+from enum import Enum, Flag
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple
 
@@ -51,6 +53,49 @@ class Listed(NamedTuple):
     days: list[date]
 
 
+@dataclass
+class Salted:
+    x: int
+    salt: InitVar[int]
+
+
+@dataclass(init=False)
+class FromText:
+    x: int
+
+    def __init__(self, text: str) -> None:
+        self.x = int(text)
+
+
+@dataclass(init=False)
+class Fixed:
+    x: int
+
+    def __init__(self) -> None:
+        self.x = 1
+
+
+@dataclass
+class Shape(ABC):
+    sides: int
+
+    @abstractmethod
+    def area(self) -> float: ...
+
+
+@dataclass
+class Mistyped:
+    x: "1 / 0"  # type: ignore[valid-type]  # noqa: UP037
+
+
+class Empty(Enum):
+    pass
+
+
+class NoBits(Flag):
+    pass
+
+
 NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclasses"
 
 
@@ -87,6 +132,17 @@ NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclas
         (bytes | str, "JSON cannot tell its types apart"),
         (list[int] | set[int], "JSON cannot tell its types apart"),
         (Point | dict[str, int], "JSON cannot tell its types apart"),
+        (list[int] | Listed, "JSON cannot tell its types apart"),
+        (tuple[int, int] | Listed | None, "JSON cannot tell its types apart"),
+        (Listed | Point, "JSON cannot tell its types apart"),
+        (Salted, "it cannot be made without salt, which is not a field"),
+        (FromText, "it cannot be made without text, which is not a field"),
+        (Fixed, "it cannot be made with x, although that is a field"),
+        (list[Shape], "it is abstract"),
+        (Mistyped, "its fields cannot be resolved (division by zero)"),
+        (Empty, "it has no members"),
+        (NoBits, "it has no members"),
+        (Enum, "it has no members"),
     ],
 )
 def test_what_json_cannot_hold_is_refused(annotation: Any, said: str) -> None:
