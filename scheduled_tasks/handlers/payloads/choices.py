@@ -36,8 +36,9 @@ class ChoiceType(ArgumentType):
                 option.stored == value
             ):
                 return option.value
+        # In quotes if it is text: "1" is not 1.
         raise ValueError(
-            f"must be {self.expected}, not {shorten(ArgumentType.render(self, value))}."
+            f"must be {self.expected}, not {shorten(json.dumps(value, ensure_ascii=False))}."
         )
 
     def parse(self, text: str) -> Any:
