@@ -50,7 +50,7 @@ def is_number(text: str) -> bool:
     """Whether a text is a number that an id can have."""
     # Not isdigit(), which is true of superscripts, and int() refuses those. int() would also take
     # "1_2" and " 12".
-    return text.isdecimal() and len(text) <= MAX_DIGITS
+    return text.isdecimal() and len(text) <= MAX_DIGITS and int(text) > 0
 
 
 def was_refused(request: HttpRequest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -75,25 +75,28 @@ def resolve_execution(execution_id: int, reason: str, *, by: str = BY_CODE) -> E
 def cancel_executions(ids: Collection[int], *, reason: str = "", by: str = BY_CODE) -> list[int]:
     """Cancel any number of executions; return the ids of those that this has changed.
 
-    Queued executions are cancelled at once; running ones are asked to stop.
+    Queued executions are cancelled at once; running ones are asked to stop. Raise UnknownExecution
+    for what cannot be an id; ids that no execution has are left out.
     """
-    return stopping.cancel(ids, timezone.now(), reason=reason, by=by)
+    return stopping.cancel(as_ids(ids), timezone.now(), reason=reason, by=by)
 
 
 def requeue_executions(ids: Collection[int], *, by: str = BY_CODE) -> Requeued:
     """Queue a new execution for each failed one, with its payload.
 
-    Those whose handler is not registered, or does not accept the payload, are refused.
+    Those whose handler is not registered, or does not accept the payload, are refused. Raise
+    UnknownExecution for what cannot be an id; ids that no execution has are left out.
     """
-    return requeueing.requeue_all(ids, timezone.now(), by=by)
+    return requeueing.requeue_all(as_ids(ids), timezone.now(), by=by)
 
 
 def resolve_executions(ids: Collection[int], reason: str, *, by: str = BY_CODE) -> list[int]:
     """Mark failed executions as resolved; return the ids of those that were unresolved.
 
-    Raise InvalidTask without a reason.
+    Raise InvalidTask without a reason, or UnknownExecution for what cannot be an id; ids that no
+    execution has are left out.
     """
-    return resolving.resolve(ids, timezone.now(), reason=reason, by=by)
+    return resolving.resolve(as_ids(ids), timezone.now(), reason=reason, by=by)
 
 
 def dead_letters() -> QuerySet[Execution]:
@@ -118,6 +121,14 @@ def as_id(given: object) -> int:
             f"There is no execution {shortened(given)}: ids are positive whole numbers."
         )
     return number
+
+
+def as_ids(given: Collection[int]) -> list[int]:
+    """Return ids like ``as_id``. Raise UnknownExecution, also for a text or a single number."""
+    # The items of a text are its digits, and those of bytes are numbers.
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise UnknownExecution(f"Ids of executions come in a list, not as {shortened(given)}.")
+    return [as_id(each) for each in given]
 
 
 def task_history(name: str) -> QuerySet[Execution]:

@@ -66,7 +66,7 @@ def test_ids_fit_into_one_field() -> None:
         assert selection.from_text(selection.as_text(ids)) == sorted(ids)
     assert selection.as_text([3, 1, 2, 7]) == "1-3,7"
     assert len(selection.from_text(f"1-{'9' * 18},5-4")) == selection.MAX_SELECTED
-    assert selection.from_text("x,,-,1-,-2, 3,1-x,\u0663") == [1, 3]
+    assert selection.from_text("x,,-,1-,-2, 3,1-x,\u0663,0,0-5") == [1, 3]
 
 
 @pytest.mark.parametrize(

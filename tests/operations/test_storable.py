@@ -37,6 +37,11 @@ from scheduled_tasks.exceptions import (
 )
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
+from scheduled_tasks.operations.executions import (
+    cancel_executions,
+    requeue_executions,
+    resolve_executions,
+)
 from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.operations.tasks import enable_task, reset_task_to_code, resume_task
@@ -172,6 +177,27 @@ def test_ids_may_be_text_but_not_anything(failed: Execution) -> None:
     for given in ("x", "", "-1", -1, 0, 2**63, "9" * 30, True, 1.5):
         with pytest.raises(UnknownExecution):
             resolve_execution(given, "Done.")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [["x"], [True], [2**63], [float("nan")], [0], [None], [[1]], [-1], "12", b"12", 12, None],
+)
+def test_one_impossible_id_refuses_them_all(failed: Execution, ids: Any) -> None:
+    given = [failed.pk, *ids] if isinstance(ids, list) else ids
+    for operation in (
+        cancel_executions,
+        requeue_executions,
+        lambda ids: resolve_executions(ids, "Done."),
+    ):
+        with pytest.raises(UnknownExecution):
+            operation(given)
+    failed.refresh_from_db()
+    assert failed.may_be_requeued
+
+
+def test_many_ids_may_be_text_or_unknown(failed: Execution) -> None:
+    assert resolve_executions([str(failed.pk), 2**63 - 1], "Done.") == [failed.pk]
 
 
 @pytest.mark.parametrize("moment", ["2030-01-01", datetime(2030, 1, 1), 5])
