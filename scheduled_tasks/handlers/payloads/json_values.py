@@ -21,9 +21,12 @@ NAMES = {
 }
 
 
-def flaw(value: Any) -> str | None:
-    """Return a sentence that says why a value cannot be stored as JSON, or None if it can."""
-    rest = [(value, 1)]
+def flaw(value: Any, *, level: int = 1) -> str | None:
+    """Return a sentence that says why a value cannot be stored as JSON, or None if it can.
+
+    ``level`` is 1 for a whole value, and more for a part of one.
+    """
+    rest = [(value, level)]
     while rest:
         item, depth = rest.pop()
         if said := flaw_of_one(item, depth):

@@ -168,7 +168,7 @@ class PayloadSpec:
         for name, value in payload.items():
             if not self.accepts(name):
                 errors[name] = [self.unknown(name)]
-            elif said := flaw(value):
+            elif said := flaw(value, level=2):
                 errors[name] = [said]
             elif value is None and name in by_name and not by_name[name].nullable:
                 errors[name] = ["may not be null."]
