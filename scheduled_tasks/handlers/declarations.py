@@ -141,7 +141,7 @@ def as_json(option: str, value: Any) -> Any:
     refused = partial(refused_json, option)
     try:
         # NaN passes here: the check of the values has a better sentence for it.
-        text = json.dumps(as_plain(value), cls=ExactJSONEncoder)
+        text = json.dumps(as_plain(value), ensure_ascii=False, cls=ExactJSONEncoder)
         read = json.loads(text)
     except RecursionError:
         raise refused(TOO_DEEP) from None

@@ -96,7 +96,7 @@ def flaw_of_json(value: Any) -> str | None:
     """Return why a JSON value cannot be stored, None if it can."""
     if said := flaw(value):
         return said
-    length = len(json.dumps(value))
+    length = len(json.dumps(value, ensure_ascii=False))
     return too_long(length, MAX_JSON_LENGTH) if length > MAX_JSON_LENGTH else None
 
 

@@ -35,8 +35,10 @@ from scheduled_tasks.exceptions import (
     UnknownExecution,
     UnknownTask,
 )
+from scheduled_tasks.handlers.declarations import as_json
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Pause, Task, TaskChange
+from scheduled_tasks.models.storable import flaw_of_json
 from scheduled_tasks.operations.executions import (
     cancel_executions,
     requeue_executions,
@@ -148,6 +150,15 @@ def test_unstorable_json_is_refused_by_field(failed: Execution, value: Any) -> N
     for payload in ({"more": value}, {"days": value}):
         assert len(refused(run_task_now, "one", payload)) == 1
         assert len(refused(requeue_execution, failed.pk, payload)) == 1
+
+
+def test_length_counts_all_letters_alike() -> None:
+    fits, too_long = {"a": "é" * 999_991}, {"a": "é" * 999_992}
+    assert as_json("payload", fits) == fits
+    assert flaw_of_json(fits) is None
+    with pytest.raises(InvalidPayload, match="has 1000001 characters as JSON"):
+        as_json("payload", too_long)
+    assert str(flaw_of_json(too_long)).startswith("has 1000001 characters")
 
 
 def test_anything_but_an_object_is_no_payload(failed: Execution) -> None:
