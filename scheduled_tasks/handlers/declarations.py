@@ -21,7 +21,7 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, TOO_DEEP, type_name
 from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
-from scheduled_tasks.handlers.retries import Retry, retry_of
+from scheduled_tasks.handlers.retries import Retry, retry_of, whole_seconds
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
@@ -194,9 +194,9 @@ def refuse_error_classes(caller: str, retry: Any) -> None:
 def retry_fields(retry: Retry) -> dict[str, Any]:
     return {
         "max_retries": retry.max_retries,
-        "retry_delay": retry.delay,
+        "retry_delay": whole_seconds(retry.delay),
         "retry_backoff": float(retry.backoff),
-        "retry_max_delay": retry.max_delay,
+        "retry_max_delay": whole_seconds(retry.max_delay),
     }
 
 

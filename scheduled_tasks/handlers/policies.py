@@ -59,9 +59,9 @@ def kinds() -> Iterator[tuple[str, Any]]:
             yield name, kind
 
 
-#: The policies that are whole numbers, with their units.
+#: The policies that are whole numbers, and those of the columns of ``retry``, with their units.
 UNITS: dict[str, str] = {
     name: kind.__metadata__[0] for name, kind in kinds() if hasattr(kind, "__metadata__")
-}
+} | {"retry_delay": "seconds", "retry_max_delay": "seconds"}
 #: The policies that hold a moment.
 MOMENTS = tuple(name for name, kind in kinds() if kind is datetime)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.runtime.sanitizing import safe_repr
@@ -20,6 +20,7 @@ MAX_BACKOFF = 1000
 NEVER_RETRIED = ("payload", "permanent")
 #: Each delay is lengthened by up to this fraction, so that retries do not coincide.
 JITTER = 0.1
+SECOND = timedelta(seconds=1)
 
 ErrorClasses = tuple[type[BaseException], ...]
 
@@ -28,24 +29,26 @@ ErrorClasses = tuple[type[BaseException], ...]
 class Retry:
     """How often a failed execution is retried, after which delay, and for which exceptions.
 
-    The delay after the n-th failure is ``min(delay * backoff ** (n - 1), max_delay)`` seconds, plus
-    up to a tenth. If ``retry_on`` is given, only these exception classes are retried. Those in
-    ``give_up_on`` are never retried, and take precedence. Raise InvalidTask, by field, for values
-    out of range.
+    The delay after the n-th failure is ``min(delay * backoff ** (n - 1), max_delay)``, plus up to a
+    tenth; both are seconds, or timedeltas of whole seconds. If ``retry_on`` is given, only these
+    exception classes are retried. Those in ``give_up_on`` are never retried, and take precedence.
+    Raise InvalidTask, by field, for values out of range.
     """
 
     max_retries: int = DEFAULT_RETRIES
-    delay: int = 1
+    delay: int | timedelta = 1
     backoff: float = 2.0
-    max_delay: int = 3600
+    max_delay: int | timedelta = 3600
     retry_on: ErrorClasses = ()
     give_up_on: ErrorClasses = ()
 
     def __post_init__(self) -> None:
         errors: dict[str, list[str]] = {}
-        for name in ("max_retries", "delay", "max_delay"):
-            if not is_count(getattr(self, name)):
-                errors[name] = [f"must be a whole number from 0 to {MAX_INTEGER}."]
+        if not is_count(self.max_retries):
+            errors["max_retries"] = [f"must be a whole number from 0 to {MAX_INTEGER}."]
+        for name in ("delay", "max_delay"):
+            if not is_count(whole_seconds(getattr(self, name))):
+                errors[name] = [f"must be a whole number of seconds from 0 to {MAX_INTEGER}."]
         if not isinstance(self.backoff, (int, float)) or not 1 <= self.backoff <= MAX_BACKOFF:
             errors["backoff"] = [f"must be a number from 1 to {MAX_BACKOFF}."]
         for name in ("retry_on", "give_up_on"):
@@ -68,16 +71,23 @@ class Retry:
         """
         if failures > self.max_retries:
             return None
+        delay, longest = whole_seconds(self.delay), whole_seconds(self.max_delay)
         try:
-            nominal = min(self.delay * float(self.backoff) ** (failures - 1), self.max_delay)
+            nominal = min(delay * float(self.backoff) ** (failures - 1), longest)
         except OverflowError:
             # Many retries with a large backoff exceed what a float can hold.
-            nominal = self.max_delay
+            nominal = longest
         return timedelta(seconds=nominal * (1 + JITTER * fraction(key)))
 
 
 def is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
+
+
+def whole_seconds(value: Any) -> Any:
+    """Return the seconds of a timedelta without a fraction; anything else as it is."""
+    is_whole = isinstance(value, timedelta) and not value % SECOND
+    return value // SECOND if is_whole else value
 
 
 def is_error_class(value: object) -> bool:

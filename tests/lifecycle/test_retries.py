@@ -105,11 +105,20 @@ def test_what_is_added_differs_from_execution_to_execution() -> None:
     assert 0.4 < sum(fraction(str(n)) for n in range(1000)) / 1000 < 0.6
 
 
+def test_a_wait_may_be_given_as_timedelta() -> None:
+    given = Retry(delay=timedelta(minutes=1), max_delay=timedelta(minutes=3))
+    same = Retry(delay=60, max_delay=180)
+    assert [given.wait(n) for n in (1, 2, 3)] == [same.wait(n) for n in (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"max_retries": -1},
         {"delay": 0.5},
+        {"delay": timedelta(seconds=0.5)},
+        {"delay": timedelta(seconds=-1)},
+        {"max_delay": timedelta.max},
         {"backoff": 0.5},
         {"max_delay": True},
         {"retry_on": ConnectionError},
@@ -275,7 +284,9 @@ def test_retries_are_declared_as_number_or_retry(registry: HandlerRegistry) -> N
     @scheduled_task(retry=True)
     def a() -> None: ...
 
-    @scheduled_task(retry=Retry(max_retries=2, delay=10, backoff=1, max_delay=60))
+    minute = timedelta(minutes=1)
+
+    @scheduled_task(retry=Retry(max_retries=2, delay=10, backoff=1, max_delay=minute))
     def b() -> None: ...
 
     first, second = (declaration.policies for declaration in registry.declarations)

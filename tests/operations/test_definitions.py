@@ -167,6 +167,15 @@ def test_an_anchor_that_is_none_is_not_given() -> None:
     assert change_task("one", schedule="0 2 * * *", anchor=None).anchor is None
 
 
+def test_delays_of_retries_may_be_timedeltas() -> None:
+    three = timedelta(seconds=3)
+    task = register_task("one", "cleanup", retry_delay=three, retry_max_delay=timedelta(days=1))
+    assert (task.retry_delay, task.retry_max_delay) == (3, 86_400)
+    assert change_task(task, retry=Retry(delay=three * 2)).retry_delay == 6
+    with pytest.raises(InvalidTask, match="retry_delay: must be a whole number of seconds"):
+        change_task(task, retry_delay=three / 2)
+
+
 def test_a_change_makes_no_task() -> None:
     register_task("weekly", "cleanup")
     with pytest.raises(UnknownTask, match="Did you mean weekly"):
