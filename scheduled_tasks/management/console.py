@@ -14,7 +14,11 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from scheduled_tasks.conf import MAX_NUMBER
-from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
+from scheduled_tasks.handlers.payloads.json_values import (
+    TOO_DEEP,
+    RepeatedKeyError,
+    StrictDecoder,
+)
 from scheduled_tasks.models import Pause
 from scheduled_tasks.runtime.logs.console import show_on_console
 from scheduled_tasks.runtime.sanitizing import sanitized_text
@@ -57,9 +61,11 @@ def json_object(text: str) -> dict[str, Any]:
     if not text.strip():
         raise CommandError("--payload is empty: leave it out for the task's own, or give '{}'.")
     try:
-        value = json.loads(text)
+        value = json.loads(text, cls=StrictDecoder)
     except RecursionError:
         raise CommandError(f"--payload {TOO_DEEP}") from None
+    except RepeatedKeyError as error:
+        raise CommandError(f"--payload {error}") from None
     except ValueError as error:
         raise CommandError(f"--payload is not JSON: {error}") from None
     if not isinstance(value, dict):

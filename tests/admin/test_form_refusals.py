@@ -52,6 +52,8 @@ BAD_INPUT = [
     ({"pause_reason": "x" * 256}, "pause_reason", "255"),
     ({"payload": "[1]"}, "payload", "object"),
     ({"payload": "null"}, "payload", "object"),
+    ({"payload": '{"days": 3, "days": 4}'}, "payload", "has the key 'days' twice"),
+    ({"metadata": '{"a": {"b": 1, "b": 1}}'}, "metadata", "has the key 'b' twice"),
     ({"payload": "{days: 3}"}, "payload", "valid JSON"),
     ({"payload": "[" * 100_000}, "payload", "nested more than 100"),
     ({"payload": f'{{"days": {"9" * 5_000}}}'}, "payload", "valid JSON"),

@@ -144,6 +144,7 @@ def test_a_given_payload_replaces_the_tasks_own(command: Command) -> None:
         ('{"days": null}', "days: may not be null"),
         ('{"days": NaN}', "days"),
         ('{"days": Infinity}', "days"),
+        ('{"days": 3, "days": 4}', "--payload has the key 'days' twice; keep one."),
         ('{"dys": 3}', "did you mean days?"),
         ('{"days": {"$date": 1}}', "days"),
         ('{"days": "a\\u0000\\ud800"}', "days"),

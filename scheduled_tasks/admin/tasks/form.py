@@ -16,7 +16,11 @@ from django.utils.translation import gettext as _
 from scheduled_tasks.admin.form_page import MAX_FORM_LENGTH, json_length
 from scheduled_tasks.admin.long_select import LongSelect
 from scheduled_tasks.exceptions import InvalidSchedule, ScheduledTasksError
-from scheduled_tasks.handlers.payloads.json_values import TOO_DEEP
+from scheduled_tasks.handlers.payloads.json_values import (
+    TOO_DEEP,
+    RepeatedKeyError,
+    StrictDecoder,
+)
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
@@ -34,6 +38,9 @@ class JSONObjectField(forms.JSONField):
 
     widget = AdminTextareaWidget
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"decoder": StrictDecoder})
+
     def to_python(self, value: Any) -> Any:
         """Return the parsed text, {} for no text."""
         try:
@@ -41,6 +48,8 @@ class JSONObjectField(forms.JSONField):
             json.dumps(cleaned)  # Django does the same later, and may fail then
         except RecursionError:
             raise ValidationError(TOO_DEEP, code="invalid") from None
+        except RepeatedKeyError as error:
+            raise ValidationError(str(error), code="invalid") from None
         except ValueError:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from None
         return {} if cleaned is None and not value else cleaned

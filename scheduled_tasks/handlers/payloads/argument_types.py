@@ -34,7 +34,11 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from scheduled_tasks.handlers.payloads.json_values import type_name
+from scheduled_tasks.handlers.payloads.json_values import (
+    RepeatedKeyError,
+    StrictDecoder,
+    type_name,
+)
 from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 
@@ -251,7 +255,9 @@ class JsonType(ArgumentType):
     def parse(self, text: str) -> Any:
         """Return the JSON value of the text."""
         try:
-            return json.loads(text)
+            return json.loads(text, cls=StrictDecoder)
+        except RepeatedKeyError:
+            raise
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise ValueError(f"must be {self.expected}: {error.msg} at {where}.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,6 +12,8 @@ MAX_DEPTH = 100
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
 #: Of the whole value as text, in characters.
 MAX_JSON_LENGTH = 1_000_000
+#: Of a key in a sentence, in characters.
+MAX_SHOWN_LENGTH = 60
 NAMES = {
     type(None): "null",
     int: "a whole number",
@@ -19,6 +22,26 @@ NAMES = {
     list: "a list",
     dict: "an object",
 }
+
+
+class RepeatedKeyError(ValueError):
+    """An object has a key twice; the message is a sentence. Python itself keeps the last value."""
+
+
+class StrictDecoder(json.JSONDecoder):
+    """Decodes the JSON that people write. Raise RepeatedKeyError, where JSON allows it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(object_pairs_hook=object_of, **options)
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RepeatedKeyError(f"has the key {key[:MAX_SHOWN_LENGTH]!r} twice; keep one.")
+        found[key] = value
+    return found
 
 
 def flaw(value: Any, *, level: int = 1) -> str | None:

@@ -132,6 +132,7 @@ def test_what_is_typed_becomes_json(name: str, text: str, value: Any) -> None:
         ("flag", "null", "May not be null."),
         ("numbers", "[1", "Must be a list: Expecting ',' delimiter at line 1, column 3."),
         ("numbers", "{}", "Must be a list, not an object."),
+        ("mapping", '{"a": 1, "b": 2, "a": 1}', "Has the key 'a' twice; keep one."),
         ("numbers", "[" * 100_000, "Is too large or too deeply nested."),
         ("numbers", "[" + "9" * 5000 + "]", "Is too large or too deeply nested."),
         ("text", "\0", "Has a NUL"),
