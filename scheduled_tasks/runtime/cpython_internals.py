@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import threading
+from typing import Any
 
 from scheduled_tasks.exceptions import RunInterrupted
 
@@ -16,6 +17,11 @@ def interpreter_flags() -> list[str]:
     """Return the command line flags that give another interpreter the settings of this one."""
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     return flags
+
+
+def is_generated(method: Any) -> bool:
+    """Whether ``dataclasses`` has made a method: it compiles them from text."""
+    return getattr(getattr(method, "__code__", None), "co_filename", "") == "<string>"
 
 
 class PendingError(RunInterrupted):

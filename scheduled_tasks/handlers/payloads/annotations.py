@@ -33,7 +33,12 @@ from scheduled_tasks.handlers.payloads.containers import (
     each,
 )
 from scheduled_tasks.handlers.payloads.plain_types import PLAIN
-from scheduled_tasks.handlers.payloads.records import fields_of, is_named_tuple, why_not_made
+from scheduled_tasks.handlers.payloads.records import (
+    fields_of,
+    hashed_names,
+    is_named_tuple,
+    why_not_made,
+)
 from scheduled_tasks.runtime.json_encoding import is_scalar, stored_member
 
 ANY_JSON = AnnotationMeaning(JsonType(), nullable=True)
@@ -207,9 +212,10 @@ def is_unhashable(kind: ArgumentType) -> bool:
         case UnionType():
             return any(map(is_unhashable, kind.members))
         case RecordType():
-            fields = kind.fields.values() if kind.positional else ()
-            # A dataclass may have a hash of its own, whatever its fields are.
-            return kind.make.__hash__ is None or any(is_unhashable(each.kind) for each in fields)
+            hashed = kind.fields.keys() & hashed_names(kind.make)
+            return kind.make.__hash__ is None or any(
+                is_unhashable(kind.fields[name].kind) for name in hashed
+            )
     return False
 
 

@@ -7,6 +7,8 @@ from dataclasses import fields, is_dataclass
 from inspect import Parameter, isabstract, signature
 from typing import Any, NotRequired, Required, get_origin, get_type_hints, is_typeddict
 
+from scheduled_tasks.runtime.cpython_internals import is_generated
+
 
 def is_named_tuple(annotation: Any) -> bool:
     return issubclass(annotation, tuple) and hasattr(annotation, "_fields")
@@ -48,6 +50,20 @@ def names_of(record: Any) -> Collection[str]:
         return [each.name for each in fields(record) if each.init]
     names: tuple[str, ...] = record._fields
     return names
+
+
+def hashed_names(record: Any) -> Collection[str]:
+    """Return the fields that must have a hash for the record to have one.
+
+    A hash of its own may do without, so then there are none.
+    """
+    if record.__hash__ is tuple.__hash__:
+        return names_of(record)
+    if not (is_dataclass(record) and is_generated(record.__hash__)):
+        return ()
+    return [
+        each.name for each in fields(record) if (each.compare if each.hash is None else each.hash)
+    ]
 
 
 def arguments_of(record: Any) -> Collection[Parameter]:

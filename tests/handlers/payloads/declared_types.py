@@ -75,6 +75,20 @@ class ByHand:
         self.x, self.y = x, y
 
 
+@dataclass(frozen=True)
+class Tagged:
+    name: str
+    tags: list[str] = field(default_factory=list, hash=False)
+
+
+@dataclass(frozen=True)
+class Hashed:
+    tags: list[str]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.tags))
+
+
 class Pair(NamedTuple):
     day: date
     amount: Decimal = Decimal(0)

@@ -96,6 +96,11 @@ class NoBits(Flag):
     pass
 
 
+@dataclass(frozen=True)
+class Frozen:
+    days: list[int]
+
+
 NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclasses"
 
 
@@ -126,6 +131,8 @@ NOT_IN_A_SET = "a set cannot hold lists, sets, dictionaries or unfrozen dataclas
         (set[Route], NOT_IN_A_SET),
         (set[Loose], NOT_IN_A_SET),
         (set[Listed], NOT_IN_A_SET),
+        (set[Frozen], NOT_IN_A_SET),
+        (set[tuple[Frozen, int]], NOT_IN_A_SET),
         (dict[list[int], int], "the keys of an object are text"),
         (str | Path, "JSON cannot tell its types apart"),
         (Anything | Path, "JSON cannot tell its types apart"),
