@@ -145,7 +145,7 @@ def as_json(option: str, value: Any) -> Any:
         read = json.loads(text)
     except RecursionError:
         raise refused(TOO_DEEP) from None
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         too_large = "integer string conversion" in str(error)
         said = "has too large a number" if too_large else f"cannot be written as JSON: {error}"
         raise refused(f"{said}.") from None

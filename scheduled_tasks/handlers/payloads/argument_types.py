@@ -70,7 +70,7 @@ class ArgumentType(ABC):
             return "none"
         try:
             return self.render(json.loads(json.dumps(as_plain(value), cls=ExactJSONEncoder)))
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             return ""
 
     def widget(self) -> forms.Widget:
@@ -274,7 +274,7 @@ class JsonType(ArgumentType):
             return "none"
         try:
             return json.dumps(as_plain(value), ensure_ascii=False, cls=ExactJSONEncoder)
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             return ""
 
     def widget(self) -> forms.Widget:

@@ -13,6 +13,8 @@ from django.test import Client
 
 from scheduled_tasks import change_task, declare, register_task, run_task_now
 from scheduled_tasks.exceptions import InvalidPayload, InvalidTask
+from scheduled_tasks.handlers.declarations import as_json
+from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
 from tests.admin.forms import add, errors_of
@@ -120,6 +122,16 @@ def test_the_sentence_says_what_refuses_it(annotation: Any, value: Any, said: st
 def test_an_outage_is_no_refusal(error: Exception) -> None:
     with pytest.raises(type(error)):
         spec_of(refusing(error)).clean({"value": {"x": 1}})
+
+
+def test_a_value_without_its_fields_is_refused() -> None:
+    incomplete = Win.__new__(Win)
+    with pytest.raises(InvalidPayload, match=r"cannot be written as JSON: .* no attribute 'x'"):
+        as_json("payload", {"w": incomplete})
+
+    def handler(*, w: Win = incomplete) -> None: ...
+
+    assert PayloadSpec.from_function(handler).form().fields["w"].help_text.endswith("x.")
 
 
 def winner(*, w: Win) -> None: ...
