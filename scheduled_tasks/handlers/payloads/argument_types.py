@@ -295,6 +295,11 @@ def aware(text: str) -> datetime | None:
         return None
 
 
+def quoted(value: Any) -> str:
+    """Return a JSON value as one short line: "1" is in quotes, unlike 1."""
+    return shorten(json.dumps(value, ensure_ascii=False))
+
+
 def shorten(text: str, *, limit: int = 60) -> str:
     """Return the text, cut to one short line."""
     line = " ".join(text.split())

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from enum import Flag
 from typing import Any
 
-from scheduled_tasks.handlers.payloads.argument_types import ArgumentType, IntegerType, shorten
+from scheduled_tasks.handlers.payloads.argument_types import (
+    ArgumentType,
+    IntegerType,
+    quoted,
+    shorten,
+)
 from scheduled_tasks.handlers.payloads.own_types import refusals_by
 
 SHOWN_OPTIONS = 20
@@ -36,10 +41,7 @@ class ChoiceType(ArgumentType):
                 option.stored == value
             ):
                 return option.value
-        # In quotes if it is text: "1" is not 1.
-        raise ValueError(
-            f"must be {self.expected}, not {shorten(json.dumps(value, ensure_ascii=False))}."
-        )
+        raise ValueError(f"must be {self.expected}, not {quoted(value)}.")
 
     def parse(self, text: str) -> Any:
         if text == "null":

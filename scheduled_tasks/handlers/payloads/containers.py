@@ -13,6 +13,7 @@ from scheduled_tasks.handlers.payloads.argument_types import (
     FloatType,
     IntegerType,
     JsonType,
+    quoted,
     shorten,
 )
 from scheduled_tasks.handlers.payloads.choices import ChoiceType
@@ -144,7 +145,9 @@ class UnionType(JsonType):
     members: tuple[ArgumentType, ...]
 
     def read(self, value: Any) -> Any:
-        said = f"must be {self.expected}, not {type_name(value)}."
+        # A date may be among what is expected, so "text" would not say what is wrong with a text.
+        shown = quoted(value) if isinstance(value, str) else type_name(value)
+        said = f"must be {self.expected}, not {shown}."
         for member in self.members:
             try:
                 return member.read(value)

@@ -188,7 +188,7 @@ def test_a_named_tuple_may_be_an_object() -> None:
         (Level, "1", 'must be 1, not "1".'),
         (ByHand, {}, "lacks x."),
         (bool | int, 1.5, "must be true or false or a whole number, not a number."),
-        (int | list[int], "1", "must be a whole number or a list, not text."),
+        (int | list[int], "1", 'must be a whole number or a list, not "1".'),
     ],
 )
 def test_what_is_not_declared_is_refused(annotation: Any, value: Any, said: str) -> None:

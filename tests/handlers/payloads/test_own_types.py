@@ -111,7 +111,7 @@ def test_whatever_a_type_raises_is_one_sentence(error: Exception, reason: str) -
         (Win | int, {"x": 0}, "is refused by Win: x must be positive."),
         (KnownDay | int, ["tue"], "is refused by KnownDay: KeyError: 'tue'."),
         (int | list[int], ["1"], "item 1: must be a whole number, not text."),
-        (Win | int, "x", "must be an object or a whole number, not text."),
+        (Win | int, "x", 'must be an object or a whole number, not "x".'),
     ],
 )
 def test_the_sentence_says_what_refuses_it(annotation: Any, value: Any, said: str) -> None:
