@@ -21,6 +21,8 @@ from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder, in_order, pl
 MAX_DEPTH = 100
 #: The bits of an integer that Python converts to text under all its limits.
 MAX_PLAIN_BITS = 1_000
+NUMBER_ALTERED = "JSON has no number {}; use None or a text instead"
+TEXT_ALTERED = "a text in it has NUL or a lone surrogate; replace these characters, or use bytes"
 
 other_as_json = ExactJSONEncoder().default
 
@@ -29,9 +31,10 @@ class BoundedJson:
     """A copy of a value as JSON, of about ``budget`` characters.
 
     ``cut`` is whether there is more: then the copy ends with what was cut. ``flaw`` is why a part
-    has no JSON form, "" if all have one; the copy then holds a text for that part. ``clean`` is
-    applied to texts. With ``exact``, for what a run reads back, bytes are Base64, in which
-    secrets cannot be found, and dataclasses have all their fields.
+    has no JSON form, "" if all have one; the copy then holds a text for that part. ``altered`` is
+    why a part is another value in the copy, and what to do about it. ``clean`` is applied to texts.
+    With ``exact``, for what a run reads back, bytes are Base64, in which secrets cannot be found,
+    dataclasses have all their fields, and a text that ``clean`` changes is altered.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class BoundedJson:
         self.clean = clean
         self.exact = exact
         self.flaw = ""
+        self.altered = ""
         self._left = budget
         self._open: set[int] = set()
         self.copy = self._copied(value, 0)
@@ -71,8 +75,7 @@ class BoundedJson:
             case int():
                 return self._integer(value)
             case float():
-                number = float(value)
-                return self._spent(8, number if math.isfinite(number) else repr(number))
+                return self._float(float(value))
             case list() | tuple() | set() | frozenset() | Mapping():
                 return self._container(value, depth)
             case bytes() | bytearray() if self.exact:
@@ -85,9 +88,19 @@ class BoundedJson:
         return value
 
     def _text(self, value: str) -> str:
-        text = str.__str__(value)
+        text, room = str.__str__(value), max(self._left, 0)
+        kept = str(self.clean(text, room))
+        if self.exact and len(text) <= room and kept != text:
+            self.altered = self.altered or TEXT_ALTERED
         # All of it is spent, however little of it is kept: nothing follows what was cut.
-        return str(self._spent(len(text) + 2, self.clean(text, max(self._left, 0))))
+        self._spent(len(text) + 2, None)
+        return kept
+
+    def _float(self, number: float) -> Any:
+        if math.isfinite(number):
+            return self._spent(8, number)
+        self.altered = self.altered or NUMBER_ALTERED.format(number)
+        return self._spent(8, repr(number))
 
     def _integer(self, value: int) -> Any:
         number = int(value)

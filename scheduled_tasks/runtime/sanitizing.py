@@ -128,6 +128,8 @@ def stored_json(value: Any, *, text: Shorten, mask: Callable[..., Any]) -> Any:
     if copied.flaw and not copied.cut:
         logger.warning("result stored as text because it has no JSON form: %s", copied.flaw)
         return text_without_json(value, text, limit)
+    if copied.altered:
+        logger.warning("result stored with a text in place of a number: %s", copied.altered)
     masked = mask(copied.copy, cut=copied.cut)
     as_text = json.dumps(masked, ensure_ascii=False)
     if copied.cut or len(as_text) > limit:
@@ -155,15 +157,16 @@ def bounded(value: Any, limit: int, text: Shorten, *, exact: bool = False) -> Bo
 
 
 def strict_json(value: Any) -> Any:
-    """Return the value as JSON, like ``sanitized_json``, but never cut or stored as text.
+    """Return the value as JSON, like ``sanitized_json``, but never cut, altered or stored as text.
 
-    Raise TypeError for what has no JSON form, ValueError for what is too long.
+    Raise TypeError for what has no JSON form that is read back as it was, ValueError for what is
+    too long.
     """
     limit = app_settings.MAX_STORED_LENGTH
     copied = bounded(value, limit, sanitized_text, exact=True)
-    if copied.flaw:
+    if why := copied.flaw or copied.altered:
         shown = class_name(value) if copied.cut else safe_repr(value, limit=200)
-        raise TypeError(f"{shown} has no JSON form: {copied.flaw}")
+        raise TypeError(f"{shown} has no JSON form: {why}")
     if copied.cut or len(json.dumps(copied.copy, ensure_ascii=False)) > limit:
         raise ValueError(f"It has more characters as JSON than MAX_STORED_LENGTH ({limit}) allows.")
     return copied.copy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -142,6 +144,29 @@ def test_keys_that_become_the_same_text_are_refused() -> None:
         with pytest.raises(TypeError, match="two of its keys are the same text"):
             strict_json(value)
         assert redacted_json(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"min": math.inf}, "JSON has no number inf; use None or a text instead"),
+        ([-math.inf], "JSON has no number -inf; use None or a text instead"),
+        ({math.nan: 1}, "JSON has no number nan; use None or a text instead"),
+        ("a\0", "replace these characters, or use bytes"),
+        ({"a\ud800": 1}, "replace these characters, or use bytes"),
+        ([{"file": "a\udcff"}], "replace these characters, or use bytes"),
+    ],
+    ids=lambda _: "",
+)
+def test_a_checkpoint_that_would_change_is_refused(value: Any, why: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(why)):
+        strict_json(value)
+
+
+def test_a_result_with_an_infinity_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert redacted_json({"min": math.inf, "rows": 1}) == {"min": "inf", "rows": 1}
+    [said] = caplog.messages
+    assert said.endswith("JSON has no number inf; use None or a text instead")
 
 
 def test_bytes_of_results_hide_their_secrets() -> None:
