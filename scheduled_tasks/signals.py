@@ -12,8 +12,9 @@ process in which a person cancelled something.
 
 All have the handler's function as sender, so ``connect(receiver, sender=cleanup)`` receives one
 handler only. The sender is None where the sending process does not know the handler. A receiver
-that raises is logged and otherwise ignored. A worker does nothing else while a receiver of the last
-two runs: receivers should be quick, and must never wait without a timeout.
+that raises is logged and otherwise ignored; only KeyboardInterrupt, which is Ctrl-C, is raised on.
+A worker does nothing else while a receiver of the last two runs: receivers should be quick, and
+must never wait without a timeout.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Begun, Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run
 from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, safe_str
+from scheduled_tasks.runtime.signal_sending import send
 from scheduled_tasks.runtime.validation import MAX_RETRY_AFTER_SECONDS
 from scheduled_tasks.signals import execution_started
 
@@ -139,7 +140,7 @@ def call_handler(run: Run, context: TaskContext) -> Any:
     arguments = handler.spec.clean(run.payload)
     if handler.spec.context_parameter:
         arguments[handler.spec.context_parameter] = context
-    execution_started.send_robust(sender=handler.function, context=context)
+    send(execution_started, sender=handler.function, context=context)
     result = handler.function(**arguments)
     # The result is asked, not the function: a plain decorator may hide a coroutine.
     if inspect.isawaitable(result):

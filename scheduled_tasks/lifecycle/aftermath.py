@@ -20,6 +20,7 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runtime.signal_sending import send
 from scheduled_tasks.runtime.statuses import FINISHED
 from scheduled_tasks.signals import execution_finished, slot_missed
 
@@ -89,9 +90,9 @@ def is_final(status: str) -> bool:
     return status in FINISHED
 
 
-def after_commit(send: partial[None], using: str) -> None:
+def after_commit(announce: partial[None], using: str) -> None:
     # Robust: what is committed must not look as if it had failed.
-    transaction.on_commit(send, using=using, robust=True)
+    transaction.on_commit(announce, using=using, robust=True)
 
 
 def send_finished(ids: Sequence[int], *, using: str) -> None:
@@ -102,9 +103,9 @@ def send_finished(ids: Sequence[int], *, using: str) -> None:
         batch = rows.filter(pk__in=ids[start : start + BATCH_SIZE])
         for row in batch.order_by("finished_at", "pk"):
             sender = sender_for(row)
-            execution_finished.send_robust(sender=sender, execution=row)
+            send(execution_finished, sender=sender, execution=row)
             if row.status == Execution.Status.MISSED:
-                slot_missed.send_robust(sender=sender, execution=row, slots=(row.slot,))
+                send(slot_missed, sender=sender, execution=row, slots=(row.slot,))
 
 
 def send_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
@@ -122,9 +123,9 @@ def send_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
             continue  # deleted since, or made by another transaction
         sender = sender_for(row)
         if each.is_new:
-            execution_finished.send_robust(sender=sender, execution=row)
+            send(execution_finished, sender=sender, execution=row)
         if each.status == Execution.Status.MISSED:
-            slot_missed.send_robust(sender=sender, execution=row, slots=tuple(each.slots))
+            send(slot_missed, sender=sender, execution=row, slots=tuple(each.slots))
 
 
 def sender_for(row: Execution) -> object:

@@ -5,15 +5,17 @@ Tested on Django 5.2 to 6.1; see tests/runtime/test_django_internals.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.messages import get_messages
 from django.db.models import QuerySet
 from django.db.transaction import Atomic
+from django.dispatch import Signal
 from django.forms.fields import JSONString
 from django.http import HttpRequest
 
-__all__ = ["JSONString", "mark_for_write", "open_blocks", "queued_messages"]
+__all__ = ["JSONString", "live_receivers", "mark_for_write", "open_blocks", "queued_messages"]
 
 
 def open_blocks(connection: Any) -> list[Atomic]:
@@ -22,6 +24,12 @@ def open_blocks(connection: Any) -> list[Atomic]:
     Without the block that a test case opens around each test: it is not the caller's own.
     """
     return [block for block in connection.atomic_blocks if not block._from_testcase]  # noqa: SLF001
+
+
+def live_receivers(signal: Signal, sender: object) -> list[Callable[..., Any]]:
+    """Return the receivers of a signal that still exist, those that are ``async`` last."""
+    plain, waiting = signal._live_receivers(sender)  # noqa: SLF001
+    return [*plain, *waiting]
 
 
 def mark_for_write(queryset: QuerySet[Any]) -> None:

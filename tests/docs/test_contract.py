@@ -214,7 +214,7 @@ def test_signals() -> None:
         given = {
             tuple(re.findall(r"(\w+)=", call))
             for text in SOURCE.values()
-            for call in re.findall(rf"\b{name}\.send(?:_robust)?\(([^)]*)\)", text)
+            for call in re.findall(rf"\bsend\({name}, ([^)]*)\)", text)
         }
         assert given == {("sender", *arguments)}
 

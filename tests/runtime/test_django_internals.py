@@ -11,17 +11,19 @@ from django import forms
 from django.contrib import messages
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.db import connection, transaction
+from django.dispatch import Signal
 from django.test import RequestFactory
 
 from scheduled_tasks.models import Execution
 from scheduled_tasks.runtime.django_internals import (
     JSONString,
+    live_receivers,
     mark_for_write,
     open_blocks,
     queued_messages,
 )
 
-#: Before you add one, read Atomic, QuerySet.db, BaseStorage and forms.JSONField.
+#: Before you add one, read Atomic, Signal, QuerySet.db, BaseStorage and forms.JSONField.
 VERSIONS = [(5, 2), (6, 0), (6, 1)]
 
 
@@ -43,6 +45,18 @@ def test_the_block_of_a_test_is_omitted() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_no_block_is_open_outside_a_transaction() -> None:
     assert open_blocks(connection) == []
+
+
+def test_the_receivers_of_one_sender_are_found() -> None:
+    def plain(**named: Any) -> None: ...
+
+    async def waiting(**named: Any) -> None: ...
+
+    signal = Signal()
+    signal.connect(waiting)
+    signal.connect(plain, sender=Signal)
+    assert live_receivers(signal, Signal) == [plain, waiting]
+    assert live_receivers(signal, None) == [waiting]
 
 
 def test_the_router_chooses_as_for_a_write(settings: Any) -> None:
