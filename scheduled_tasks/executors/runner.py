@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import perf_counter  # the function: a handler may replace it in the module
@@ -22,6 +21,7 @@ from scheduled_tasks.executors.connections import (
 from scheduled_tasks.executors.endings import interrupted
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.runtime.attempt_store import AttemptStore
+from scheduled_tasks.runtime.bounded_repr import class_name
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.failures import failure_of, failure_of_undescribable
@@ -30,7 +30,7 @@ from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import Begun, Counts, Recorder, StartedOver
 from scheduled_tasks.runtime.runs import Outcome, Partial, Run
-from scheduled_tasks.runtime.sanitizing import redacted_json, redacted_text, safe_str
+from scheduled_tasks.runtime.sanitizing import exact, redacted_json, redacted_text, safe_str
 from scheduled_tasks.runtime.signal_sending import send
 from scheduled_tasks.runtime.validation import MAX_RETRY_AFTER_SECONDS
 from scheduled_tasks.signals import execution_started
@@ -142,8 +142,9 @@ def call_handler(run: Run, context: TaskContext) -> Any:
         arguments[handler.spec.context_parameter] = context
     send(execution_started, sender=handler.function, context=context)
     result = handler.function(**arguments)
-    # The result is asked, not the function: a plain decorator may hide a coroutine.
-    if inspect.isawaitable(result):
+    # The result decides, not the function: a plain decorator may hide a coroutine. Only its class
+    # is asked, here and in ended_well(): isinstance() asks the result, which may raise anything.
+    if issubclass(type(result), Awaitable):
         return async_to_sync(context.cancellation.awaited)(result)
     return result
 
@@ -180,14 +181,15 @@ def counts_so_far(run: Run) -> Counts:
 
 def ended_well(result: Any, context: TaskContext) -> dict[str, Any]:
     """Return the fields of the Outcome of a handler that has returned."""
-    if isinstance(result, Partial):
+    kind = type(result)
+    if issubclass(kind, Partial):
         reason = redacted_text(safe_str(result.reason))
         return {"status": "partial", "result": redacted_json(result.result), "reason": reason}
     status = "partial" if context.counts.errors else "success"
-    if isinstance(result, BaseException):
+    if issubclass(kind, BaseException):
         context.logger.warning(
             "The handler returned an exception, which does not fail the run. Raise the %s instead.",
-            type(result).__name__,
+            class_name(result),
         )
     if status == "success" and (denial := denial_of_success(result)):
         context.logger.warning(
@@ -204,18 +206,23 @@ def denial_of_success(result: Any) -> str:
     Only the plainest forms, in a dictionary: ``success`` or ``ok`` is False, or there is an
     ``error`` or a ``status`` of failure, and neither of them is True.
     """
-    if not isinstance(result, dict):
+    if not issubclass(type(result), dict):
         return ""
-    claims = {name: result[name] for name in ("success", "ok") if name in result}
+    # Not by its own methods: those of a class derived from dict may raise anything.
+    claims = {name: dict.get(result, name) for name in ("success", "ok")}
     if denied := [name for name, claim in claims.items() if claim is False]:
         return f'{{"{denied[0]}": False}}'
     if any(claim is True for claim in claims.values()):
         return ""
-    error, status = result.get("error"), result.get("status")
-    if isinstance(error, str) and error:
+    if plain_text(dict.get(result, "error")):
         return '{"error": …}'
-    failed = isinstance(status, str) and status.lower() in STATUSES_OF_FAILURE
-    return f'{{"status": "{status}"}}' if failed else ""
+    status = plain_text(dict.get(result, "status"))
+    return f'{{"status": "{status}"}}' if status.lower() in STATUSES_OF_FAILURE else ""
+
+
+def plain_text(value: Any) -> str:
+    """Return a text without what its class overrides, "" for anything else."""
+    return exact(value) if issubclass(type(value), str) else ""
 
 
 def failure_from(error: BaseException, run: Run) -> dict[str, Any]:

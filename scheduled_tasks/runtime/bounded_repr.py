@@ -90,7 +90,7 @@ def kind_of(value: Any) -> Any:
     """Return the function of its builtin class that writes the repr of a value, if one does."""
     try:
         function = type(value).__repr__
-    except Exception:  # noqa: BLE001 -- a metaclass may raise anything
+    except BaseException:  # noqa: BLE001 -- a metaclass may raise anything
         return None
     # A class may have borrowed the function of one that it is not derived from.
     is_own = type(function) is WrapperDescriptorType and issubclass(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from django.utils.functional import Promise
 
 from scheduled_tasks import TaskContext
 from scheduled_tasks.signals import execution_started
@@ -63,6 +66,41 @@ def test_a_strange_result_is_no_failure(outcome_of: Perform, result: Any, stored
 
     outcome = outcome_of(handler)
     assert (outcome.status, outcome.result) == ("success", stored)
+
+
+def broken(*names: str, base: type = dict, error: BaseException) -> Any:
+    """Return an instance of a class that raises an error in these methods."""
+
+    def method(*_: Any) -> None:
+        raise error
+
+    return type("Odd", (base,), dict.fromkeys(names, method))()
+
+
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(3), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(broken, "get", "__contains__", "__getitem__"),
+        partial(broken, "items"),
+        partial(broken, "__iter__", base=list),
+        partial(broken, "__getattribute__", base=object),
+        partial(broken, "__str__", base=Promise),
+    ],
+    ids=["get", "items", "iter", "getattribute", "lazy text"],
+)
+def test_a_result_that_raises_is_no_failure(
+    outcome_of: Perform, make: Callable[..., Any], error: BaseException
+) -> None:
+    result = make(error=error)
+    assert outcome_of(lambda: result).status == "success"
+    assert outcome_of(lambda: {"a": [result]}).status == "success"
+
+
+def test_an_odd_dictionary_is_read_all_the_same(outcome_of: Perform) -> None:
+    result = broken("get", "__contains__", error=SystemExit(3))
+    result["rows"] = 5
+    assert outcome_of(lambda: result).result == {"rows": 5}
 
 
 def test_a_result_of_ten_megabytes_is_cut(outcome_of: Perform) -> None:

@@ -18,9 +18,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.dateparse import parse_duration
-from django.utils.functional import lazystr
+from django.utils.functional import lazy, lazystr
 
 from scheduled_tasks import TaskContext
+from scheduled_tasks.exceptions import TimeLimitExceeded
 from scheduled_tasks.handlers.declarations import as_json
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
@@ -201,3 +202,12 @@ def test_a_run_receives_and_returns_each_microsecond(registry: HandlerRegistry) 
     run = run_handler(resume, {"since": moment})
     assert run.result == {"since": "2026-01-31T09:00:00.123456Z", "same": True}
     assert run.checkpoint == {"last": "2026-01-31T09:00:00.123456Z"}
+
+
+def test_a_stop_reaches_a_handler_that_stores_checkpoints() -> None:
+    def late() -> str:
+        raise TimeLimitExceeded
+
+    with pytest.raises(TimeLimitExceeded):
+        strict_json([lazy(late, str)()])
+    assert isinstance(redacted_json([lazy(late, str)()]), str)
