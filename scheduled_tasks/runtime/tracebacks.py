@@ -7,11 +7,12 @@ Each message is made once and cut at once. What is left out is counted.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from textwrap import indent
 from types import TracebackType
+from typing import Any
 
+from scheduled_tasks.runtime.bounded_repr import own_text
 from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.runtime.wording import counted
 
@@ -65,7 +66,8 @@ class Formatter:
             yield from format_frames(frames)
         yield f"{describe(error)}\n"
         if isinstance(error, BaseExceptionGroup):
-            yield from self._group(error.exceptions)
+            # Not what a class derived from it says: that may have no end.
+            yield from self._group(vars(BaseExceptionGroup)["exceptions"].__get__(error))
 
     def _group(self, errors: tuple[BaseException, ...]) -> Iterator[str]:
         shown = 0
@@ -148,10 +150,15 @@ def place_of_syntax_error(error: BaseException) -> str:
 
 
 def notes_of(error: BaseException) -> str:
-    notes = getattr(error, "__notes__", None)
-    texts = []
-    if isinstance(notes, (list, tuple)):
-        for note in notes[:MAX_NOTES]:
-            with suppress(Exception):  # a note may be as broken as any object
-                texts.append(f"\n{redacted_text(str(note), limit=MAX_MESSAGE_LENGTH)}")
-    return "".join(texts)
+    notes = first_of(getattr(error, "__notes__", None), MAX_NOTES)
+    texts = (redacted_text(own_text(str, note), limit=MAX_MESSAGE_LENGTH) for note in notes)
+    return "".join(f"\n{text}" for text in texts)
+
+
+def first_of(items: Any, count: int) -> Sequence[Any]:
+    """Return the first items of a list or tuple; none of anything else."""
+    for kind in (list, tuple):
+        if issubclass(type(items), kind):
+            # Not by the methods of a class derived from it, which may never end.
+            return kind.__getitem__(items, slice(count))
+    return ()

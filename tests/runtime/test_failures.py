@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -96,6 +98,42 @@ def test_broken_notes_and_circular_causes_are_stored() -> None:
     error.__notes__ = 5  # type: ignore[assignment]
     error.__cause__, other.__cause__ = other, error
     assert "KeyError" in fields_of(error)["traceback"]
+
+
+class Endless(list[Any]):
+    """A list with a method for everything that never ends."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return itself, however little is asked for."""
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin, and never end."""
+        return itertools.repeat("endless")
+
+
+def test_notes_that_never_end_are_cut() -> None:
+    error = ValueError("x")
+    error.__notes__ = Endless(["first", "second"])
+    assert fields_of(error)["error"] == "ValueError: x\nfirst\nsecond"
+
+
+def test_notes_are_shown_as_they_are() -> None:
+    class Unsayable:
+        def __str__(self) -> str:
+            raise SystemExit
+
+    error = ValueError("x")
+    error.__notes__ = ("one", Unsayable(), 3)  # type: ignore[assignment]
+    shown = "\none\n<Unsayable whose str() raised SystemExit>\n3"
+    assert fields_of(error)["error"] == f"ValueError: x{shown}"
+
+
+def test_a_group_that_never_ends_shows_its_own() -> None:
+    class Group(ExceptionGroup[Exception]):
+        exceptions = Endless()  # type: ignore[assignment]
+
+    assert "| KeyError: 1" in fields_of(Group("x", [KeyError(1)]))["traceback"]
 
 
 @pytest.mark.parametrize("delay", ["5 minutes", None, b"1", []])
