@@ -69,14 +69,13 @@ def perform(
         with logged_to(log, alone=alone), printed_to(log):
             if run.attempt > 1 and run.checkpoint is None:
                 recorder.send(StartedOver())
-            before = open_transactions()
-            try:
-                with kept_recursion_limit():
-                    result = cancellation.call(lambda: begin(run, context, call))
-            finally:
-                stopwatch.stop()
-                on_returned()
-            warn_of_open_transactions(before)
+            with warning_of_open_transactions():
+                try:
+                    with kept_recursion_limit():
+                        result = cancellation.call(lambda: begin(run, context, call))
+                finally:
+                    stopwatch.stop()
+                    on_returned()
             ending = ended_well(result, context)
     except Skip as skip:
         ending = {"status": "skipped", "reason": redacted_text(safe_str(skip))}
@@ -125,6 +124,18 @@ def kept_recursion_limit() -> Iterator[None]:
     finally:
         if sys.getrecursionlimit() < limit:
             sys.setrecursionlimit(limit)
+
+
+@contextmanager
+def warning_of_open_transactions() -> Iterator[None]:
+    """Warn of transactions that a handler leaves open, unless it fails: that undoes them anyway."""
+    before = open_transactions()
+    try:
+        yield
+    except Skip:
+        warn_of_open_transactions(before)
+        raise
+    warn_of_open_transactions(before)
 
 
 def begin(run: Run, context: TaskContext, call: Call) -> Any:

@@ -59,6 +59,22 @@ def test_a_transaction_left_open_is_a_warning(holder: Holder, begin: Callable[[]
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("error", "warned"), [(Skip("nothing to do"), 1), (ValueError("x"), 0)])
+def test_only_a_skip_is_warned_of_its_transaction(
+    holder: Holder, error: Exception, warned: int
+) -> None:
+    def leave_open() -> None:
+        open_manually()
+        write_a_report()
+        raise error
+
+    holder.start(leave_open, 1)
+    assert holder.outcome().status == ("skipped" if warned else "failed")
+    assert len(warnings_in(holder.said[1])) == warned
+    assert not SalesReport.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_transaction_that_ended_is_no_warning(holder: Holder) -> None:
     def commit() -> None:
         transaction.set_autocommit(False)
