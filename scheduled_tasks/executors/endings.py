@@ -19,7 +19,8 @@ RUN_CANCELLED = "The run was cancelled."
 INTERRUPTED = "Interrupted from the keyboard."
 #: The exit code of a process that could not report how its run ended: one that nothing else uses.
 BROKEN = 243
-#: Seconds in which a process has to report how its run ended, once the handler has.
+#: Seconds in which a process has to report how its run ended, once the handler has, and a thread
+#: once the timeout has passed, too.
 FINISH_SECONDS = 60.0
 #: Signals that come from outside the process; any other shows a fault of its own.
 KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
@@ -39,6 +40,11 @@ def ignored_timeout_reason(run: Run) -> str:
     """Return the reason of a run that did not stop at its timeout, without a full stop."""
     grace = app_settings.KILL_GRACE
     return f"Timed out after {run.timeout:g} s and did not stop within {grace:g} s"
+
+
+def unfinished_reason(place: str) -> str:
+    """Return the reason of a run that hangs after its handler has ended, without a full stop."""
+    return f"The handler ended, but its {place} did not report how within {FINISH_SECONDS:g} s"
 
 
 def broken_reason(flaw: str) -> str:

@@ -10,7 +10,14 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
 from scheduled_tasks.executors.base import Executor
 from scheduled_tasks.executors.connections import holds_the_only_write_lock
-from scheduled_tasks.executors.endings import LEASE_LOST, still_running_reason, timeout_reason
+from scheduled_tasks.executors.endings import (
+    FINISH_SECONDS,
+    LEASE_LOST,
+    ignored_timeout_reason,
+    still_running_reason,
+    timeout_reason,
+    unfinished_reason,
+)
 from scheduled_tasks.executors.runner import perform
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.logs.logging_internals import called_by_handler
@@ -29,12 +36,12 @@ class LocalRun:
         executor: Executor,
         run: Run,
         *,
-        on_ignored: Callable[[], None] = lambda: None,
+        on_stuck: Callable[[str], None] = lambda reason: None,
         on_error: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.executor = executor
         self.run = run
-        self.on_ignored = on_ignored
+        self.on_stuck = on_stuck
         self.on_error = on_error
         self.cancellation = Cancellation()
         self.started_at = executor.clock()
@@ -127,14 +134,18 @@ class LocalRun:
             self.executor.receive(
                 self.run, ExecutorNote(text=still_running_reason(self.run)), self._answer
             )
-            self._start_timer(app_settings.KILL_GRACE, self._report_ignored)
+            reason = ignored_timeout_reason(self.run)
+            self._start_timer(app_settings.KILL_GRACE, self._report_stuck, reason)
+        elif not self.cancellation.requested:
+            # The handler has returned, and storing what it returned takes long.
+            self._start_timer(FINISH_SECONDS, self._report_stuck, unfinished_reason("thread"))
 
-    def _report_ignored(self) -> None:
+    def _report_stuck(self, reason: str) -> None:
         if not self._over:
-            self.on_ignored()
+            self.on_stuck(reason)
 
-    def _start_timer(self, seconds: float, function: Callable[[], None]) -> None:
-        timer = threading.Timer(seconds, function)
+    def _start_timer(self, seconds: float, function: Callable[..., None], *arguments: str) -> None:
+        timer = threading.Timer(seconds, function, arguments)
         # Otherwise a process could not exit before the timeouts of its runs.
         timer.daemon = True
         timer.name = f"timeout-{self.run.execution_id}"

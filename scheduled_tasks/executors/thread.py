@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from django.db import close_old_connections, connections, reset_queries
@@ -18,7 +19,6 @@ from scheduled_tasks.executors.endings import (
     cancelled,
     ended,
     failed,
-    ignored_timeout_reason,
     lost,
     timeout_reason,
 )
@@ -47,14 +47,15 @@ class ThreadExecutor(Executor):
         self._threads: list[threading.Thread] = []
         self._work: queue.SimpleQueue[LocalRun | None] = queue.SimpleQueue()
         self._runs: dict[tuple[int, int], LocalRun] = {}
-        self._stuck: set[tuple[int, int]] = set()
+        #: Why runs are stuck, each a sentence without a full stop.
+        self._stuck: dict[tuple[int, int], str] = {}
         self._changing = threading.Lock()
         self._abandoned = False
         self._logging = SharedLogging()
 
     @property
     def stuck(self) -> frozenset[int]:
-        """The executions that did not stop within the grace period after their timeout."""
+        """The executions that have not ended in the time that they had after their timeout."""
         if not self._stuck:
             return frozenset()
         with self._changing:
@@ -75,7 +76,7 @@ class ThreadExecutor(Executor):
             now = self.clock()
             self.deliver(failed(run, "crash", NO_THREAD, started_at=now, finished_at=now))
             return
-        local = LocalRun(self, run, on_ignored=lambda: self._mark_stuck(run))
+        local = LocalRun(self, run, on_stuck=partial(self._mark_stuck, run))
         self._runs[claim_of(run)] = local
         self._work.put(local)
 
@@ -103,6 +104,8 @@ class ThreadExecutor(Executor):
                 self.deliver(self._timed_out(local))
             elif local.cancelled:
                 self.deliver(self._cancelled(local))
+            elif reason := self._stuck.get(claim_of(local.run)):
+                self.deliver(self._unkillable(local, "crash", f"{reason}."))
             else:
                 # In this order: a thread that ends at once would report a failure.
                 self.deliver(lost(local.run, WORKER_STOPPED, charged=False))
@@ -129,28 +132,31 @@ class ThreadExecutor(Executor):
 
     def _timed_out(self, local: LocalRun) -> Outcome:
         """Return the outcome of a timed-out run that is abandoned."""
-        reason = timeout_reason(local.run)
-        if local.run.execution_id in self.stuck:
-            reason = f"{ignored_timeout_reason(local.run)}."
+        stuck = self._stuck.get(claim_of(local.run))
+        reason = f"{stuck}." if stuck else timeout_reason(local.run)
+        return self._unkillable(local, "timeout", reason)
+
+    def _unkillable(self, local: LocalRun, category: str, reason: str) -> Outcome:
+        """Return the outcome of a run that is abandoned because it does not end."""
         return failed(
             local.run,
-            "timeout",
+            category,
             f"{reason} A thread cannot be killed, so the worker exited.",
             started_at=local.started_at,
             finished_at=self.clock(),
         )
 
-    def _mark_stuck(self, run: Run) -> None:
+    def _mark_stuck(self, run: Run, reason: str) -> None:
         with self._changing:
             if claim_of(run) not in self._runs:  # it has ended just now
                 return
-            self._stuck.add(claim_of(run))
+            self._stuck[claim_of(run)] = reason
         logger.error(
             "task=%s execution=%s: %s; its thread cannot be killed, so this worker claims no more "
             "executions and exits when its other runs have ended",
             run.task_name,
             run.execution_id,
-            ignored_timeout_reason(run),
+            reason,
         )
         self.on_finished()
 
@@ -162,7 +168,7 @@ class ThreadExecutor(Executor):
                 self._clean_up()
                 with self._changing:
                     del self._runs[claim_of(local.run)]
-                    self._stuck.discard(claim_of(local.run))
+                    self._stuck.pop(claim_of(local.run), None)
                 self.deliver(outcome)
         finally:
             connections.close_all()

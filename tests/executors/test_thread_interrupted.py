@@ -12,8 +12,9 @@ import pytest
 
 from scheduled_tasks import TaskContext
 from scheduled_tasks.exceptions import LeaseLost, RunInterrupted
-from scheduled_tasks.executors import base
+from scheduled_tasks.executors import base, local_run
 from scheduled_tasks.executors.base import NEVER
+from scheduled_tasks.executors.local_run import LocalRun
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.messages import Checkpoint, Counts, ExecutorNote, LogLine, Progress
 from scheduled_tasks.runtime.runs import Loss, Run
@@ -115,10 +116,10 @@ def test_ending_while_being_given_up_leaves_nothing_stuck(
     stubborn, given_up = Stubborn(), threading.Event()
     give_up = holder.executor._mark_stuck
 
-    def give_up_late(run: Run) -> None:
+    def give_up_late(run: Run, reason: str) -> None:
         stubborn.go.set()
         wait_until(lambda: holder.executor._endings.qsize() > 0, within=LONG)
-        give_up(run)
+        give_up(run, reason)
         given_up.set()
 
     monkeypatch.setattr(holder.executor, "_mark_stuck", give_up_late)
@@ -149,6 +150,39 @@ def test_an_abandoned_stuck_run_fails_with_its_timeout(holder: Holder, settings:
     stubborn.go.set()
     holder.wait(lambda: not holder.executor.leaves_code_running)
     assert holder.endings == {}, "what it says at last is nobody's"
+
+
+def test_a_result_that_never_ends_is_stuck(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Endless:
+        def __repr__(self) -> str:
+            returned.set()
+            go.wait(LONG)
+            return "at last"
+
+    def job() -> Endless:
+        return Endless()
+
+    def time_out_then(self: LocalRun) -> None:
+        returned.wait(LONG)
+        time_out(self)
+
+    time_out = LocalRun._time_out
+    returned, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(local_run, "FINISH_SECONDS", 0.01)
+    monkeypatch.setattr(LocalRun, "_time_out", time_out_then)
+    holder.start(job, timeout=0.01)
+    holder.wait(lambda: holder.executor.stuck)
+    holder.executor.abandon()
+    outcome = holder.outcome()
+    assert (outcome.status, outcome.error_category) == ("failed", "crash")
+    assert outcome.error == (
+        "The handler ended, but its thread did not report how within 60 s. A thread cannot be "
+        "killed, so the worker exited."
+    )
+    assert "its thread did not report how within 60 s; its thread cannot be killed" in caplog.text
+    go.set()
 
 
 def test_what_ends_once_it_is_abandoned_is_lost(

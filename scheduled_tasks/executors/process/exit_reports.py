@@ -9,7 +9,6 @@ from typing import Any
 
 from scheduled_tasks.exceptions import LeaseLost, RunCancelled, TimeLimitExceeded
 from scheduled_tasks.executors.endings import (
-    FINISH_SECONDS,
     LEASE_LOST,
     WORKER_STOPPED,
     ProcessExit,
@@ -20,14 +19,13 @@ from scheduled_tasks.executors.endings import (
     interrupted,
     lost,
     timeout_reason,
+    unfinished_reason,
 )
 from scheduled_tasks.executors.process.wire import Frame, outcome_in
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 from scheduled_tasks.runtime.validation import check_kinds
 
-UNFINISHED = (
-    f"The handler ended, but its process did not report how within {FINISH_SECONDS:g} s; killed."
-)
+UNFINISHED = f"{unfinished_reason('process')}; killed."
 OUT_OF_MEMORY = "Killed by the kernel: the machine was out of memory."
 
 
