@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import logging.config
+import math
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +55,10 @@ def add_broken_filters() -> None:
         handler.addFilter(fail)  # type: ignore[arg-type]
 
 
+def break_clocks() -> None:
+    time.time = time.time_ns = lambda: float("nan")
+
+
 def replace_streams() -> None:
     sys.stdout, sys.stderr = io.StringIO(), None  # type: ignore[assignment]
 
@@ -82,6 +88,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "propagate": cut_ours_off,
     "filters": add_broken_filters,
     "factory": lambda: logging.setLogRecordFactory(fail),  # type: ignore[arg-type]
+    "clocks": break_clocks,
     "logger class": lambda: logging.setLoggerClass(BrokenLogger),
     "shutdown": logging.shutdown,
     "streams": replace_streams,
@@ -99,7 +106,9 @@ def restored() -> Iterator[None]:
     logger_class = logging.getLoggerClass()
     streams = sys.stdout, sys.stderr
     registered = dict(logging._handlers), list(logging._handlerList)  # type: ignore[attr-defined]
+    clocks = time.time, time.time_ns
     yield
+    time.time, time.time_ns = clocks
     sys.stdout, sys.stderr = streams
     logging.setLogRecordFactory(factory)
     logging.setLoggerClass(logger_class)
@@ -120,6 +129,19 @@ def restored() -> Iterator[None]:
 
 def lines(holder: Holder, number: int) -> list[str]:
     return [said.message for said in holder.said[number] if isinstance(said, LogLine)]
+
+
+def test_broken_clocks_break_no_record(holder: Holder) -> None:
+    def job(context: TaskContext) -> None:
+        break_clocks()
+        context.logger.info("said")
+        record = logging.makeLogRecord({})
+        assert math.isfinite(record.created)
+        assert logging.Formatter().formatTime(record)
+
+    holder.start(job)
+    assert holder.outcome().error == ""
+    assert lines(holder, 1) == ["said"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import CodeType, FrameType
+import time
+from types import CodeType, FrameType, SimpleNamespace
 
 #: How many callers are examined.
 MAX_CALLERS = 40
+#: The functions of ``time`` as they are before any run.
+CLOCKS = SimpleNamespace(**vars(time))
 CALL_HANDLERS, HANDLE = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
 
 
@@ -30,6 +33,14 @@ def all_loggers() -> list[logging.Logger]:
 def disabled_level() -> int:
     """Return the level that was given to ``logging.disable``."""
     return logging.root.manager.disable
+
+
+def keep_clocks() -> None:
+    """Date records by the clocks of Python, whatever a run puts in their place in ``time``.
+
+    A clock that returns NaN would make every call of a logger raise, also those of the worker.
+    """
+    logging.time = CLOCKS  # type: ignore[attr-defined]
 
 
 def called_by_logging(frame: FrameType | None) -> bool:

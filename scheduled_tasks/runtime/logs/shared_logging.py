@@ -11,7 +11,11 @@ import logging
 from dataclasses import dataclass
 
 from scheduled_tasks.runtime.logs.capture import OUR_PREFIX, OURS, ROOT, install
-from scheduled_tasks.runtime.logs.logging_internals import all_loggers, disabled_level
+from scheduled_tasks.runtime.logs.logging_internals import (
+    all_loggers,
+    disabled_level,
+    keep_clocks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class SharedLogging:
     """Remembers the configuration of logging when it is created."""
 
     def __init__(self) -> None:
+        keep_clocks()
         install()  # what it adds belongs to it
         self._disabled_level = disabled_level()
         self._factory = logging.getLogRecordFactory()

@@ -11,7 +11,8 @@ from scheduled_tasks.runtime.logs.logging_internals import (
     called_by_logging,
 )
 
-#: Before you add one, read _handlerList, Logger.callHandlers and Handler.handle in its logging.
+#: Before you add one, read _handlerList, Logger.callHandlers, Handler.handle and all that uses
+#: ``time`` in its logging.
 VERSIONS = [(3, 11), (3, 12), (3, 13)]
 
 
