@@ -15,6 +15,7 @@ from scheduled_tasks.runtime.messages import LogLine
 from scheduled_tasks.runtime.runs import Run
 from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.runtime.tracebacks import format_error
+from scheduled_tasks.runtime.validation import MAX_LEVEL
 
 #: Every ``context.logger`` is a child of this one.
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
@@ -42,13 +43,14 @@ class LogCapture(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Copy a record, if it belongs to this handler."""
+        # A record that was not made by a logger may have any name and level.
         name = str(record.name)
         if (name == OURS.name or name.startswith(OUR_PREFIX)) is not self.ours:
             return
         try:
             if (log := current_log()) is not None:
-                name = record.name.removeprefix(OUTPUT_PREFIX)
-                log.add(name, record.levelno, message_of(record))
+                level = int(min(record.levelno, MAX_LEVEL))
+                log.add(name.removeprefix(OUTPUT_PREFIX), level, message_of(record))
         except Exception:  # noqa: BLE001 -- a log line never fails the run
             self.handleError(record)
         # Logging uses its last resort only where there is no handler, and ours is one.
@@ -113,7 +115,7 @@ def has_no_other_handler(record: logging.LogRecord, level: int) -> bool:
     """Whether a record, from a level up, reaches no handler but ours."""
     if record.levelno < level:
         return False
-    logger: logging.Logger | None = logging.getLogger(record.name)
+    logger: logging.Logger | None = logging.getLogger(str(record.name))
     while logger is not None:
         if any(not isinstance(handler, LogCapture) for handler in logger.handlers):
             return False

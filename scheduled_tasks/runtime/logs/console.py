@@ -18,7 +18,7 @@ class ConsoleHandler(logging.StreamHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write a record, unless another handler has shown it."""
-        if has_handler(logging.getLogger(record.name)):
+        if has_handler(logging.getLogger(str(record.name))):
             return False
         return bool(super().handle(record))
 

@@ -143,7 +143,7 @@ def log_line(name: str, level: int, text: str, at: datetime, *, unlogged: bool =
     return LogLine(
         logged_at=at,
         level=level,
-        logger=name,
+        logger=redacted_text(name),
         message=text,
         unlogged=unlogged,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from scheduled_tasks.runtime.logs.labels import RunFilter
 from scheduled_tasks.runtime.logs.printed_output import printed_to
 from scheduled_tasks.runtime.logs.run_log import RunLog
 from scheduled_tasks.runtime.messages import LogLine
+from scheduled_tasks.runtime.validation import MAX_LEVEL
 from scheduled_tasks.worker.announcements import announce_start
 from tests.executors.runs import NOW, run_of
 from tests.runtime.test_context import context_of
@@ -154,6 +157,32 @@ def test_a_line_that_cannot_be_formatted_is_kept(
         == "'%s' (<Mute whose repr() raised ValueError>,) [could not be formatted: ValueError]"
     )
     assert third == "nul \N{REPLACEMENT CHARACTER} and ?"
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "stored"),
+    [
+        (None, 30, ("None", 30)),
+        (5, 30, ("5", 30)),
+        ("shop", 30.5, ("shop", 30)),
+        ("shop", math.inf, ("shop", MAX_LEVEL)),
+    ],
+    ids=repr,
+)
+def test_records_of_any_name_and_level_are_kept(
+    recorder: FakeRecorder, name: Any, level: Any, stored: tuple[str, int]
+) -> None:
+    record = logging.makeLogRecord({"name": name, "levelno": level, "msg": "imported"})
+    with captured(recorder):
+        logging.getLogger().handle(record)
+    [line] = recorder.lines
+    assert (line.logger, line.level, line.message) == (*stored, "imported")
+
+
+def test_a_secret_in_the_name_is_masked(recorder: FakeRecorder) -> None:
+    with captured(recorder):
+        logging.getLogger("password=hunter2xyz").warning("x")
+    assert recorder.lines[0].logger == "password=[redacted]"
 
 
 def test_logging_raises_only_what_stops_the_run(
