@@ -47,10 +47,10 @@ def can_be_searched(term: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number that an id can have."""
+    """Whether a text is a number that the database can compare with an id."""
     # Not isdigit(), which is true of superscripts, and int() refuses those. int() would also take
     # "1_2" and " 12".
-    return text.isdecimal() and len(text) <= MAX_DIGITS and int(text) > 0
+    return text.isdecimal() and len(text) <= MAX_DIGITS
 
 
 def was_refused(request: HttpRequest) -> bool:

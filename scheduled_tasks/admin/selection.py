@@ -35,11 +35,11 @@ def as_text(ids: Iterable[int]) -> str:
 
 
 def from_text(text: str) -> list[int]:
-    """Return the ids in the value of the hidden field, without what is no number."""
+    """Return the ids in the value of the hidden field, without what is none."""
     ids: list[int] = []
     for part in text.split(","):
         first, _dash, last = part.partition("-")
-        if is_number(first) and is_number(last or first):
+        if is_id(first) and is_id(last or first):
             room = MAX_SELECTED - len(ids)
             ids += range(int(first), int(last or first) + 1)[:room]
     return ids
@@ -58,7 +58,11 @@ def selected_ids(
         return from_text(posted[SELECTED])
     if posted.get("select_across") == "1":
         return newest(admin, request, queryset)
-    return [int(pk) for pk in posted.getlist(ACTION_CHECKBOX_NAME) if is_number(pk)]
+    return [int(pk) for pk in posted.getlist(ACTION_CHECKBOX_NAME) if is_id(pk)]
+
+
+def is_id(text: str) -> bool:
+    return is_number(text) and int(text) > 0
 
 
 def newest(admin: ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]) -> list[int]:
