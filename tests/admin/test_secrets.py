@@ -104,6 +104,28 @@ def test_no_form_shows_a_moved_secret(staff: Staff, make_task: Make) -> None:
     assert Execution.objects.get().payload == payload
 
 
+def test_no_mask_is_queued_as_a_secret(
+    admin_client: Client, make_task: Make, make_execution: Make
+) -> None:
+    @scheduled_task(name="shop.dumping")
+    def dumping(*, url: str, args: list[str]) -> None: ...
+
+    payload = {"url": f"postgres://u:{SECRET}@old/x", "args": ["--password", SECRET]}
+    task = make_task("dumping", "shop.dumping", payload=payload)
+    failed = make_execution(task, status="failed", payload=payload)
+    where = page("execution_requeue_payload", failed.pk)
+    shown = values(admin_client.get(where).context["form"])
+    longer = shown | {"payload-args": f'["--password", "{MARK}", "-v"]'}
+    moved = longer | {"payload-url": f"postgres://u:{MARK}@new/x"}
+    errors = admin_client.post(where, moved).context["form"].errors
+    assert list(errors) == ["url"]
+    assert "enter the value again" in str(errors)
+    assert not Execution.objects.filter(requeue_of=failed).exists()
+    admin_client.post(where, longer)
+    expected = payload | {"args": ["--password", SECRET, "-v"]}
+    assert Execution.objects.get(requeue_of=failed).payload == expected
+
+
 def test_custom_forms_hide_secrets_too(staff: Staff, make_task: Make) -> None:
     class Form(forms.Form):
         password = forms.CharField()

@@ -47,6 +47,7 @@ class PayloadForm(forms.Form):
         self.stored = stored
         self.clean_payload = clean_payload
         self.payload: dict[str, Any] = {}
+        self.hides_secrets = False
         #: The stored payload as its fields show it.
         self.shown = dict(stored)
         for name, field in self.fields.items():
@@ -72,6 +73,7 @@ class PayloadForm(forms.Form):
 
     def hide_secrets(self) -> None:
         """Show masks in place of stored secrets. A mask that is left as it is keeps the secret."""
+        self.hides_secrets = True
         shown = self.shown = mask_secrets_in_json(dict(self.stored))
         for name, field in self.fields.items():
             if isinstance(field, ExtraArgumentsField) and name in self.initial:
@@ -93,8 +95,8 @@ class PayloadForm(forms.Form):
         if self.errors:
             return
         try:
-            if self.shown != self.stored:
-                self.payload = unmasked(self.payload, dict(self.stored))
+            if self.hides_secrets:
+                self.payload = unmasked(self.payload, self.stored)
             self.cleaned_data = self.clean_payload(self.payload)
         except InvalidPayload as error:
             for name, sentences in error.errors.items():
