@@ -33,6 +33,7 @@ SECRET_NAMES = (
     "pass[-_ ]?key",
     "pwd",
     "pw(?<![a-z]pw)",
+    "(bind|root|admin|user|db)pw",
     "secret([-_ ]?key)?([-_ ]?base)?",
     "token",
     "bearer(?<![a-z]bearer)",
@@ -40,7 +41,7 @@ SECRET_NAMES = (
     "access[-_ ]?key",
     "private[-_ ]?key",
     "account[-_ ]?key",
-    "(auth|ssh|deploy|license|consumer|subscription)[-_ ]?key",
+    "(auth|ssh|deploy|license|consumer|subscription|fernet|hmac|app(lication)?)[-_ ]?key",
     "master[-_ ]?key",
     "shared[-_ ]?key",
     "signing[-_ ]?key",
@@ -48,7 +49,8 @@ SECRET_NAMES = (
     "authorization",
     "cookie",
     "credentials?",
-    "session[-_ ]?(id|key)",
+    "sess(ion)?[-_ ]?(id|key)",
+    "auths(?<![a-z]auths)",
     "(amz-|goog-|sharedaccess)signature",
 )
 

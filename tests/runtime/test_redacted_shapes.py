@@ -53,6 +53,14 @@ NAMES = [
     f"SECRET_KEY_FALLBACKS = ['{S}']",
     f"Ocp-Apim-Subscription-Key: {S}",
     f"db_pw={S}",
+    f"SecretString: {S}",
+    f"FERNET_KEY={S}",
+    f"rootpw={S}",
+    f"application_key={S}",
+    f"PHPSESSID={S}",
+    f"password_prod_2={S}",
+    f"apikey_v2={S}",
+    f"Driver=x;UID=sa;PWD={S}",
 ]
 ARGUMENTS = [
     f"['--password', '{S}']",
@@ -69,6 +77,9 @@ ARGUMENTS = [
     f"Key (token, shop)=({S}, 5) already exists.",
     f"Key (shop, token)=(5, {S}) already exists.",
     f"CREATE USER ann IDENTIFIED BY '{S}'",
+    f"--password \\\n  {S}",
+    f"curl --user ann:{S} https://example.com/",
+    f"curl --user 'ann:{S}' https://example.com/",
 ]
 SOURCES = [
     f"config['password'] = '{S}'",
@@ -95,6 +106,27 @@ DOCUMENTS = [
     f"&quot;password&quot;: &quot;{S}&quot;",
     f'{{""password"": ""{S}""}}',
     f'{{"body": "{{\\"password\\": \\"x\\\\\\"{S}\\"}}"}}',
+    f"tokens:\n  - {S}\n  - {S}\nuser: ann",
+    f"secrets:\n  db: a\n  more:\n    x: {S}\nuser: ann",
+    f"password:\n- a\n- {S}",
+    f"a:\n  password:\n  - {S}\n  user: ann",
+    f"password: !!str {S}",
+    f"password: &a {S}",
+    f"<td>Password</td> <td class='x'>{S}</td>",
+    f"<dt>Password</dt><dd><code>{S}</code></dd>",
+    f'{{"auths": {{"registry": {{"auth": "{S}"}}}}}}',
+]
+COLOURED_OR_EMPHASIZED = [
+    f"\x1b[36mpass\x1b[0m=\x1b[35m{S}\x1b[0m",
+    f'\x1b[94m"token"\x1b[39;49;00m:\x1b[37m \x1b[39;49;00m\x1b[33m"{S}"\x1b[39;49;00m',
+    f"\x1b[36mCookie\x1b[39;49;00m: a=1; b={S}",
+    f"\\x1b[36mpassword\\x1b[0m=\\x1b[35m{S}\\x1b[0m",
+    f"*Password:* {S}",
+    f"**Password**: {S}",
+    f"__Password:__ {S}",
+    f"<b>Password:</b> {S}",
+    f"<b>Password</b>: <i>{S}</i>",
+    f"Password:&nbsp;{S}",
 ]
 KNOWN_BY_THEIR_FORM = [
     KEY,
@@ -115,6 +147,19 @@ KNOWN_BY_THEIR_FORM = [
     f"https://{S}:x-oauth-basic@github.com/",
     f"amqp://user:ab/{S}@queue/",
     f"postgres://shop:p#{S}@db/shop",
+    f'"https:\\/\\/ann:{S}@example.com\\/"',
+    f"https:\\u002F\\u002Fann:{S}@example.com",
+    f"?next=https%3A%2F%2Fann%3A{S}%40example.com%2F",
+    f"https://hooks.slack.com/workflows/T0/A0/{S}",
+    f"https://hooks.zapier.com/hooks/catch/1/{S}/",
+    f"https://a.webhook.office.com/webhookb2/{S}@b/IncomingWebhook/{S}/c",
+    f"https://chat.example.com/hooks/{S}{S}abcdef",
+    f"//registry.npmjs.org/:_auth={S}=",
+    f"glptt-{S}{S}",
+    f"sntrys_{S}{S}",
+    f"lin_api_{S}{S}",
+    f"PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\n{S}\nPrivate-MAC: 0a",
+    f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{S}\n---- END SSH2 ENCRYPTED PRIVATE KEY ----",
 ]
 
 
@@ -126,6 +171,7 @@ KNOWN_BY_THEIR_FORM = [
         *ARGUMENTS,
         *SOURCES,
         *DOCUMENTS,
+        *COLOURED_OR_EMPHASIZED,
         *KNOWN_BY_THEIR_FORM,
     ],
 )
@@ -158,6 +204,11 @@ def test_secrets_are_found_in_their_usual_shapes(text: str) -> None:
         "token_type=Bearer expires_in=3600",
         "sig=15, signature: (a, b), Key (shop, name)=(5, x) already exists.",
         'form-data; name="file"\r\n\r\nabc',
+        "if token:\n    return x\n",
+        "Tokens:\n  the list of all of them\nInvalid password:\n- must be longer than that",
+        "docker run --user 1000:1000 x; usage: --user USER",
+        "<td>Name</td><td>Bob</td> the *password* is required",
+        "?next=https%3A%2F%2Fexample.com%3A80%2Fa%40b",
         "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
     ],
 )
@@ -166,6 +217,10 @@ def test_similar_words_are_no_secrets(text: str) -> None:
 
 
 def test_the_rest_of_a_line_stays() -> None:
+    assert mask_secrets(f"\x1b[36mtoken\x1b[0m=\x1b[35m{S}\x1b[0m x") == (
+        f"\x1b[36mtoken\x1b[0m=\x1b[35m{MARK}\x1b[0m x"
+    )
+    assert mask_secrets(f"a:\n  tokens:\n  - {S}\n  b: c") == f"a:\n  tokens:\n  {MARK}\n  b: c"
     assert mask_secrets(f"['curl', '--password', '{S}', 'x']") == (
         f"['curl', '--password', {MARK}, 'x']"
     )
@@ -188,6 +243,7 @@ def test_the_rest_of_a_line_stays() -> None:
         ((f"password={S}",), [f"password={MARK}"]),
         ({f"password={S}": b"x"}, {f"password={MARK}": "b'x'"}),
         ({"token=a": 1, "token=b": 2}, {f"token={MARK}": 1, f"token={MARK} (2)": 2}),
+        ([["user", "ann"], ["password", S], ["x"]], [["user", "ann"], ["password", MARK], ["x"]]),
         ({"apiKey": S, "DB_PASS": S}, {"apiKey": MARK, "DB_PASS": MARK}),
     ],
 )

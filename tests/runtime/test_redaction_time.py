@@ -22,6 +22,18 @@ PIECES = (
     *("--password ", "Bearer ", "('token', '", "PASSWORD '", "eyJaaaaaaa.", "ghp_", "[redacted]"),
     *('"token"(', "(a, token)=(", 'name="token">', 'name="token"\n\n', "\\u0022", "passwords[0]="),
     *("bot123456:", "&sig=", "[['token', '", "id=token, new=", "password('", "Bearer realm="),
+    *("\x1b[36m", "\\x1b[0m", "*", "<b>", "</b>", "&nbsp;", "</td><td>", ":\\/\\/", "%3A%2F%2F"),
+    *("%3A", "%40", "tokens:\n- ", "secret:\n  a: ", "password: !a ", "--user ", "--token \\\n"),
+    *(
+        "  token:\n- a\n",
+        "  token:\n a: 1\n",
+        "/hooks/",
+        "_auth=",
+        "Private-Lines:",
+        "---- END",
+        "PWD=/",
+        "[::1]",
+    ),
     *(" ", "\n", "\r", "\t", "|\n ", "a", "1", ",", "%s"),
 )
 #: Doubling a text may take this many times as long. A quadratic scan takes four times as long.

@@ -60,9 +60,8 @@ def masked_list(values: Iterable[Any], depth: int, *, cut: bool) -> list[Any]:
     masked: list[Any] = []
     after_option = False
     items = list(values)
-    pairs = all(map(is_pair, items[:-1] if cut else items))
     for number, item in enumerate(items, 1):
-        if pairs and is_pair(item) and holds_secret(item[0], item[1]):
+        if is_pair(item) and holds_secret(item[0], item[1]):
             masked.append([item[0], MARK])
         elif after_option and isinstance(item, str) and not item.startswith("-"):
             masked.append(MARK)

@@ -16,8 +16,9 @@ MAX_KNOWN_NAMES = 4_096
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 #: What may follow a name without changing its meaning: ``password2``, ``password_confirmation``.
 SUFFIX = re.compile(
-    r"[-_. ]?(?:\d{1,3}|confirm(?:ation)?|again|repeat|hash|value"
-    r"|old|new|current|previous|plain|fallbacks?)\Z",
+    r"(?:[-_. ]?(?:v?\d{1,3}|confirm(?:ation)?|again|repeat|hash|value"
+    r"|old|new|current|previous|plain|fallbacks?)"
+    r"|[-_]?(?:text|string)|[-_](?:prod(?:uction)?|staging|test|dev|live)){1,2}\Z",
     re.IGNORECASE,
 )
 

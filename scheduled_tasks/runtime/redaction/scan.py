@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.runtime.redaction.names import Kind, secret_names
+from scheduled_tasks.runtime.redaction.noise import AROUND_NAME, BEGINS_NOISE
 from scheduled_tasks.runtime.redaction.values import (
     MARK,
     Span,
@@ -21,34 +22,42 @@ from scheduled_tasks.runtime.redaction.values import (
     end_of_key,
     end_of_value,
     following,
+    login,
     rest_of_header,
     token_of_scheme,
 )
 
 #: Characters before a "=" or ":" in which the end of a name is looked for.
-MAX_BEFORE = 64
+MAX_BEFORE = 96
 #: Characters between the name and the value of a pair: ``{"name": "API_KEY", …, "value": "…"}``.
 MAX_BETWEEN = 200
 #: Credentials that are known by their form.
 KNOWN = (
     r"eyJ[\w-]{6,}+\.[\w-]{6,}+(?:\.[\w-]*+)?"  # JSON Web Tokens
-    r"|gh[pousr]_\w{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+"
+    r"|gh[pousr]_\w{16,}+|github_pat_\w{16,}+|gl(?:pat|ptt|dt|rt|cbt|soat|ft|oas)-[\w-]{16,}+"
     r"|[sr]k_(?:live|test)_\w{10,}+|whsec_\w{16,}+|sk-[\w-]{20,}+|xox[abeoprs]-[\w-]{10,}+"
     r"|A[KS]IA[0-9A-Z]{16}(?!\w)|AIza[\w-]{30,}+|ya29\.[\w-]{20,}+"
     r"|npm_\w{30,}+|pypi-[\w-]{30,}+|hf_[A-Za-z0-9]{30,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"
     r"|hv[sb]\.[\w-]{20,}+|do[opr]_v1_\w{30,}+|dckr_pat_[\w-]{20,}+|sbp_\w{30,}+"
     r"|shp(?:at|ca|pa|ss)_\w{20,}+|sq0[a-z]{3}-[\w-]{20,}+|xapp-[\w-]{10,}+"
     r"|AGE-SECRET-KEY-1\w{20,}+|(?:SK|key-)[0-9a-f]{32}(?!\w)"
-    # In the addresses of bots and webhooks, and the signature of an address in Azure.
-    r"|bot\d{6,12}:[\w-]{20,}+|(?<=hooks\.slack\.com/services/)[\w/]{10,}+"
-    r"|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}+|(?<=[?&]sig=)[\w%+/-]{20,}+"
+    r"|sntry[su]_[\w+/=-]{20,}+|lin_(?:api|oauth)_\w{20,}+"
+    # In the addresses of bots and webhooks.
+    r"|bot\d{6,12}:[\w-]{20,}+"
+    r"|(?<=/)(?:(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}+|(?<=/hooks/)[a-z0-9]{26}(?!\w)"
+    r"|(?:(?<=hooks\.slack\.com/services/)|(?<=hooks\.slack\.com/triggers/)"
+    r"|(?<=hooks\.slack\.com/workflows/)|(?<=hooks\.zapier\.com/hooks/)"
+    r"|(?<=\.webhook\.office\.com/webhookb2/))[\w/@-]{10,}+)"
+    # The signature of an address in Azure; a user with a password in the settings of npm.
+    r"|(?<==)(?:(?<=[?&]sig=)[\w%+/-]{20,}+|(?<=_auth=)[\w+/]{8,}+=*+)"
 )
 #: Where a secret may begin.
 BEGINNING = re.compile(
-    r"(?P<url>://)"
-    r"|(?P<name>=>|:=|=(?!=)|:(?!:)|%3[ADad])"
-    r"|(?P<key>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY)"
-    r"|(?P<option>(?<![\w-])--?(?P<option_name>[A-Za-z][\w-]{1,60}+)(?:[ \t]{1,8}|[\"'],[ ]?))"
+    r"(?P<url>:(?://|(?:\\{1,4}/){2}|(?:\\{1,4}u002[fF]){2})|%3[aA](?:%2[fF]){2})"
+    r"|(?P<name>=>|:=|=(?!=)|:(?!:)|%3[ADad]|</(?:t[dh]|dt)>\s{0,40}+(?=<(?:td|dd)\b))"
+    r"|(?P<key>-{4,5}[ ]?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|Private-Lines:)"
+    r"|(?P<option>(?<![\w-])--?(?P<option_name>[A-Za-z][\w-]{1,60}+)"
+    r"(?:[ \t]{1,8}(?:\\\r?\n[ \t]{0,40})?|[\"'],[ ]?))"
     r"|(?P<element><(?P<element_name>[A-Za-z][\w.:-]{1,60}+)(?=(?:\s[^<>]{0,200}+)?>))"
     r"|(?P<pair>(?:\(|(?<=[\[,])[ ]?\[)[bru]?[\"'](?P<pair_name>[\w-]{1,60}+)"
     r"[\"'],[ ]?(?=[bru]{0,2}[\"']))"
@@ -61,7 +70,7 @@ BEGINNING = re.compile(
 )
 #: What stands before a "=" or ":", backwards: an index, a quote, the name.
 BEFORE = re.compile(
-    r"[ \t]{0,8}(?:\]\d{0,6}\[|\]|D5%)?(?:[\"'`]{1,2}\\{0,16}|;touq&|;[49]3#&|22%|2200u\\{1,16})?"
+    r"(?:\]\d{0,6}\[|\]|D5%)?(?:[\"'`]{1,2}\\{0,16}|;touq&|;[49]3#&|22%|2200u\\{1,16})?"
     r"(?P<name>[\w.\- ]{1,40}+)(?P<quote>[\"']?)"
 )
 #: The name that a field holds.
@@ -121,6 +130,7 @@ class Scan:
         self.text = text
         self.cut_at = cut_at
         self.names = secret_names(app_settings.REDACT)
+        self.noisy = BEGINS_NOISE.search(text) is not None
         self.floor = 0
         self._pair_until = 0
 
@@ -140,7 +150,7 @@ class Scan:
         text = self.text
         match found.lastgroup:
             case "url":
-                return credentials_in_url(text, found.end(), cut_at=self.cut_at)
+                return credentials_in_url(text, found, cut_at=self.cut_at)
             case "name":
                 return self.value_of_name(found)
             case "key":
@@ -149,20 +159,29 @@ class Scan:
                 return found.span()
             case "scheme":
                 return token_of_scheme(text, found)
+            case "option":
+                return self.argument(found)
             case "statement":
                 return found.end(), end_of_value(text, found.end())
             case "element" if self.is_secret(found["element_name"].rpartition(":")[2]):
                 return content_of_element(text, found.end())
-            case "option" if self.is_secret(found["option_name"]):
-                return following(text, found.end())
             case "pair" | "columns" if self.names_secret(found["pair_name"] or found["columns"]):
                 return found.end(), end_of_value(text, found.end())
         return None
 
+    def argument(self, found: re.Match[str]) -> Span | None:
+        """Return what follows an option if it is a secret."""
+        if found["option_name"] == "user":
+            return login(self.text, found.end())
+        return following(self.text, found.end()) if self.is_secret(found["option_name"]) else None
+
     def value_of_name(self, found: re.Match[str]) -> Span | None:
         """Return the value behind a "=" or ":" if the name before it is secret."""
         text, start = self.text, found.start()
-        before = BEFORE.match(text[max(self.floor, start - MAX_BEFORE) : start][::-1])
+        line = text[max(self.floor, start - MAX_BEFORE) : start]
+        if self.noisy:
+            line = AROUND_NAME.sub(" ", line)
+        before = BEFORE.match(line.rstrip(" \t")[::-1])
         if before is None:
             return None
         name = before["name"][::-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from scheduled_tasks.runtime.redaction.names import Kind
+from scheduled_tasks.runtime.redaction.noise import BEFORE_VALUE, ESCAPE
 
 MARK = "[redacted]"
 #: Where a secret begins and ends in its text.
@@ -25,11 +26,21 @@ OPENING = re.compile(
 BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 IN_BRACKETS = re.compile(r"[()\[\]{}\"]|(?<!\w)'")
 #: A value without quotes. A quote or a closing bracket inside a word belongs to it.
-BARE = re.compile(r"(?:[^\s,;&<>\"'()\[\]{}]|[\"')\]}](?=\w))*+")
+BARE = re.compile(rf"(?:(?!{ESCAPE})[^\s,;&<>\"'()\[\]{{}}]|[\"')\]}}](?=\w))*+")
 IN_ANGLES = re.compile(r"<[^<>\s]*+>?")
 #: The lines of a block in YAML, after the mark that begins it.
 BLOCK = re.compile(r"[|>][-+\d]{0,2}[ \t]*+\n(?:[ \t]++[^\n]*+(?:\n|\Z))*+")
-SPACE = re.compile(r"\s*+")
+#: The first line of a list or an object in YAML, below the line of its name.
+FIRST_LINE = re.compile(
+    r"[ \t\r]*+\n(?P<indent>[ ]*+)(?:(?P<dash>-[ ])"
+    r"(?=[\"']|[^\s:]++[ \t\r]*+(?:\n|\Z)|[\w.-]{1,60}:\s)|(?=[\w.-]{1,60}:\s))"
+)
+LIST = re.compile(r"(?P<indent>[ ]*+)[^\n]*+(?:\n(?P=indent)[- ][ ][^\n]*+)*+")
+OBJECT = re.compile(r"(?P<indent>[ ]*+)[^\n]*+(?:\n(?P=indent)[^\n]++)*+")
+#: What may stand before a value in YAML: its tag and its anchor.
+PROPERTIES = re.compile(r"(?:[!&][\w!/.:,-]{0,60}+[ \t]{1,8})+")
+#: The longest line in which the indentation before a name is looked for, in characters.
+MAX_LINE_LENGTH = 200
 LINE_OF_ONE_WORD = re.compile(r"[^\s:=]++(?=[\r\n]|\Z)")
 #: The scheme of an authorization, before its value.
 SCHEME = re.compile(r"(?i:basic|bearer|digest|negotiate|token|apikey)[ \t]{1,8}(?=\S)")
@@ -42,8 +53,8 @@ NO_SECRETS = frozenset({"none", "null", "nil", "true", "false", "undefined"})
 COUNT = re.compile(r"[-+]?\d[\d.,_]*+[%kKM]?\Z")
 #: The rest of a header's line, also where its end is escaped.
 HEADER = re.compile(r"(?:[^\r\n\\]|\\(?![rn]))*+")
-#: The longest label of a key in PEM, "-----END RSA PRIVATE KEY-----", in characters.
-MAX_LABEL_LENGTH = 100
+#: The last line of a private key, in PEM, SSH2 and PuTTY.
+END_OF_KEY = re.compile(r"-{4,5}[ ]?END(?:[^-]{0,100}+-{4,5})?|Private-MAC:|\Z")
 #: What ends the part of a form whose name has just been read, and begins its value.
 HEAD_OF_PART = re.compile(r"[\"'](?:(?:\r?\n){2}|(?:\\r)?\\n(?:\\r)?\\n)")
 #: The content of an element whose last attribute has just been read.
@@ -61,26 +72,47 @@ WORDS = frozenset(
 )
 #: A word of this length is no word of a sentence.
 MIN_RANDOM_LENGTH = 32
+#: A user and a password, but not the numbers of a user and a group.
+LOGIN = re.compile(r"[\"']?(?!\d+:\d)([^\s:\"']{1,60}+:[^\s\"']++)")
 AUTHORITY = re.compile(r"[^\s/\"'<>`\\]*+")
+#: Characters of a URL inside another URL, without those that divide it: "@", "/" and ":".
+ENCODED = r"(?:[^\s\"'<>&%]|%(?!40|2[fF]|3[aA]))*+"
+IN_ENCODED = re.compile(rf"{ENCODED}%3[aA](?P<password>{ENCODED})%40")
 #: The longest password in a URL that contains a slash, in characters.
 SLASHED = re.compile(r"[^\s\"'<>`\\@]{0,200}+@")
 
 
 def assigned(text: str, found: re.Match[str], kind: Kind) -> Span | None:
     """Return the value that stands behind a "=" or ":"."""
-    space = SPACE.match(text, found.end())
-    start = space.end() if space else found.end()
+    if found[0] == ":" and (block := block_below(text, found)):
+        return block
+    noise = BEFORE_VALUE.match(text, found.end())
+    start = noise.end() if noise else found.end()
     if "\n" in text[found.end() : start] and not begins_alone(text, start):
         return None
-    if found[0] == ":" and (annotation := ANNOTATION.match(text, start)):
-        return start, end_of_value(text, annotation.end())
+    if found[0] == ":" and (
+        announced := ANNOTATION.match(text, start) or PROPERTIES.match(text, start)
+    ):
+        return start, end_of_value(text, announced.end())
     if scheme := SCHEME.match(text, start):
         start = scheme.end()
     end = end_of_value(text, start)
     value = text[start:end]
-    if value.rstrip(".").lower() in NO_SECRETS or (kind is Kind.PLURAL and COUNT.match(value)):
+    if value.rstrip(".").lower() in NO_SECRETS:
         return None
-    return start, end
+    return None if kind is Kind.PLURAL and COUNT.match(value) else (start, end)
+
+
+def block_below(text: str, found: re.Match[str]) -> Span | None:
+    """Return the items or fields of YAML in the lines below a name."""
+    start = max(found.start() - MAX_LINE_LENGTH, 0)
+    line = text[max(text.rfind("\n", start, found.start()) + 1, start) : found.start()]
+    indent = len(line) - len(line.lstrip(" "))
+    first = FIRST_LINE.match(text, found.end())
+    if first is None or len(first["indent"]) < (indent if first["dash"] else indent + 1):
+        return None
+    lines = (LIST if first["dash"] else OBJECT).match(text, first.start("indent"))
+    return (first.end("indent"), lines.end()) if lines else None
 
 
 def begins_alone(text: str, start: int) -> bool:
@@ -164,11 +196,16 @@ def rest_of_header(text: str, start: int, *, quote: str) -> Span | None:
     return None if line is None else line.span()
 
 
-def credentials_in_url(text: str, begin: int, *, cut_at: int) -> Span | None:
+def credentials_in_url(text: str, found: re.Match[str], *, cut_at: int) -> Span | None:
     """Return the password in a URL; without one, what stands alone before the "@".
 
-    ``begin`` is where the scheme has ended. The "@" may be missing because the text was cut.
+    The match is what stands between the scheme and them, which is written with "%" in a URL that
+    is part of another. The "@" may be missing because the text was cut.
     """
+    begin = found.end()
+    if found[0].startswith("%"):
+        encoded = IN_ENCODED.match(text, begin)
+        return encoded.span("password") if encoded else None
     authority = AUTHORITY.match(text, begin)
     end = authority.end() if authority else begin
     at = text.rfind("@", begin, end)
@@ -183,7 +220,7 @@ def credentials_in_url(text: str, begin: int, *, cut_at: int) -> Span | None:
         return None
     if colon_found and password not in ("", "x-oauth-basic"):
         return begin + len(user) + 1, at
-    web = text[max(begin - 8, 0) : begin].lower().endswith(("http://", "https://"))
+    web = text[max(found.start() - 5, 0) : found.start()].lower().endswith(("http", "https"))
     return (begin, at) if user and (web or looks_random(user, shortest=20)) else None
 
 
@@ -213,6 +250,12 @@ def following(text: str, start: int) -> Span | None:
     return None if text[start:end].lower() in WORDS else (start, end)
 
 
+def login(text: str, start: int) -> Span | None:
+    """Return the user and the password that follow ``--user``."""
+    user_and_password = LOGIN.match(text, start)
+    return user_and_password.span(1) if user_and_password else None
+
+
 def content_of_element(text: str, start: int) -> Span | None:
     """Return the text of an element of XML, from within its opening tag."""
     start = text.find(">", start) + 1
@@ -235,9 +278,6 @@ def content_of_named(text: str, start: int) -> Span | None:
 
 
 def end_of_key(text: str, start: int) -> int:
-    """Return where a private key in PEM ends; one without an end goes on to that of the text."""
-    end = text.find("-----END", start)
-    if end < 0:
-        return len(text)
-    last = text.find("-----", end + len("-----END"), end + MAX_LABEL_LENGTH)
-    return end + len("-----END") if last < 0 else last + len("-----")
+    """Return where a private key ends; one without an end goes on to that of the text."""
+    end = END_OF_KEY.search(text, start)
+    return end.end() if end else len(text)
