@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.runtime.redaction.names import Kind, secret_names
+from scheduled_tasks.runtime.redaction.names import DIRECTORIES, Kind, secret_names
 from scheduled_tasks.runtime.redaction.scan import NAMING_FIELDS, VALUE_FIELDS, mask_secrets
 from scheduled_tasks.runtime.redaction.values import MARK
 
@@ -14,6 +14,7 @@ from scheduled_tasks.runtime.redaction.values import MARK
 MAX_DEPTH = 150
 #: What a list of headers or parameters consists of.
 PAIR = ("name", "value")
+EMPTY: tuple[Any, ...] = ("", b"", [], (), {})
 
 
 def mask_secrets_in_json(value: Any, *, depth: int = MAX_DEPTH, cut: bool = False) -> Any:
@@ -78,7 +79,9 @@ def is_pair(item: Any) -> bool:
 
 def holds_secret(name: Any, value: Any) -> bool:
     """Whether a value is a secret by its name. Nothing, a switch and a count are none."""
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or value in EMPTY:
+        return False
+    if str(name) in DIRECTORIES and str(value).startswith("/"):
         return False
     kind = secret_names(app_settings.REDACT).kind_of(str(name))
     count = kind is Kind.PLURAL and isinstance(value, (int, float))

@@ -21,6 +21,8 @@ SUFFIX = re.compile(
     r"|[-_]?(?:text|string)|[-_](?:prod(?:uction)?|staging|test|dev|live)){1,2}\Z",
     re.IGNORECASE,
 )
+#: Names next to which a path is no secret but a shell's directory. ODBC has passwords there.
+DIRECTORIES = frozenset({"PWD", "OLDPWD"})
 
 
 class Kind(Enum):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.runtime.redaction.names import Kind, secret_names
+from scheduled_tasks.runtime.redaction.names import DIRECTORIES, Kind, secret_names
 from scheduled_tasks.runtime.redaction.noise import AROUND_NAME, BEGINS_NOISE
 from scheduled_tasks.runtime.redaction.values import (
     MARK,
@@ -75,6 +75,8 @@ BEFORE = re.compile(
 )
 #: The name that a field holds.
 NAMED = re.compile(r"[ ]?\\{0,16}[\"']?(?P<name>[\w.\-]{1,40}+)")
+#: A path that begins at the root, as a value.
+PATH = re.compile(r"[ ]?[\"']?/")
 #: Headers whose whole line is the value.
 HEADERS = ("cookie", "authorization")
 #: Fields whose value is the name of a value, and those that hold this value.
@@ -185,7 +187,10 @@ class Scan:
         if before is None:
             return None
         name = before["name"][::-1]
-        field = name.rpartition(" ")[2].lower()
+        word = name.rpartition(" ")[2]
+        if word in DIRECTORIES and PATH.match(text, found.end()):
+            return None
+        field = word.lower()
         if field.endswith(HEADERS) and found[0] == ":" and before.start("name") == 0:
             return rest_of_header(text, found.end(), quote=before["quote"])
         kind = self.names.kind_of(name)

@@ -50,7 +50,9 @@ ANNOTATION = re.compile(
 )
 #: What stands for no value, or for a switch.
 NO_SECRETS = frozenset({"none", "null", "nil", "true", "false", "undefined"})
-COUNT = re.compile(r"[-+]?\d[\d.,_]*+[%kKM]?\Z")
+#: A value that consists of nothing else is empty, masked by another, or a bracket in an error.
+EMPTY = "\"'`\\()[]{}*"
+COUNT = re.compile(r"[-+]?\d[\d.,_/]*+[%kKM]?\Z")
 #: The rest of a header's line, also where its end is escaped.
 HEADER = re.compile(r"(?:[^\r\n\\]|\\(?![rn]))*+")
 #: The last line of a private key, in PEM, SSH2 and PuTTY.
@@ -98,7 +100,7 @@ def assigned(text: str, found: re.Match[str], kind: Kind) -> Span | None:
         start = scheme.end()
     end = end_of_value(text, start)
     value = text[start:end]
-    if value.rstrip(".").lower() in NO_SECRETS:
+    if not value.strip(EMPTY) or value.rstrip(".").lower() in NO_SECRETS:
         return None
     return None if kind is Kind.PLURAL and COUNT.match(value) else (start, end)
 
@@ -209,7 +211,7 @@ def credentials_in_url(text: str, found: re.Match[str], *, cut_at: int) -> Span 
     authority = AUTHORITY.match(text, begin)
     end = authority.end() if authority else begin
     at = text.rfind("@", begin, end)
-    if at < 0 and (slashed := SLASHED.match(text, end)):
+    if at < 0 and text[begin : begin + 1] != "[" and (slashed := SLASHED.match(text, end)):
         # A port is a number. Whatever else follows a colon is a password, here with a slash in it.
         colon = text.find(":", begin, end)
         at = -1 if colon < 0 or text[colon + 1 : end].isdigit() else slashed.end() - 1
