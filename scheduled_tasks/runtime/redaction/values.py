@@ -106,12 +106,14 @@ def assigned(text: str, found: re.Match[str], kind: Kind) -> Span | None:
 
 
 def block_below(text: str, found: re.Match[str]) -> Span | None:
-    """Return the items or fields of YAML in the lines below a name."""
+    """Return the items or fields of YAML in the lines below a name that is alone in its line."""
     start = max(found.start() - MAX_LINE_LENGTH, 0)
     line = text[max(text.rfind("\n", start, found.start()) + 1, start) : found.start()]
-    indent = len(line) - len(line.lstrip(" "))
     first = FIRST_LINE.match(text, found.end())
-    if first is None or len(first["indent"]) < (indent if first["dash"] else indent + 1):
+    if first is None or " " in line.strip(" -"):  # "if password:" is Python
+        return None
+    indent = len(line) - len(line.lstrip(" "))
+    if len(first["indent"]) < (indent if first["dash"] else indent + 1):
         return None
     lines = (LIST if first["dash"] else OBJECT).match(text, first.start("indent"))
     return (first.end("indent"), lines.end()) if lines else None
