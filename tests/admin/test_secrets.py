@@ -129,12 +129,15 @@ def test_no_mask_is_queued_as_a_secret(
 def test_custom_forms_hide_secrets_too(staff: Staff, make_task: Make) -> None:
     class Form(forms.Form):
         password = forms.CharField()
+        tokens = forms.MultipleChoiceField(choices=[(SECRET, "a"), ("b", "b")])
+        options = forms.JSONField()
         days = forms.IntegerField(required=False)
 
     @scheduled_task(name="shop.formed", form=Form)
-    def formed(*, password: str, days: int = 3) -> None: ...
+    def formed(*, password: str, tokens: list[str], options: Any, days: int = 3) -> None: ...
 
-    payload = {"password": SECRET, "days": 4}
+    options = ["--password", SECRET, "x"]
+    payload = {"password": SECRET, "tokens": [SECRET], "options": options, "days": 4}
     task = make_task("formed", "shop.formed", payload=payload)
     client = staff("view_task", "run_task")
     asked = client.get(page("task_run", task.pk))

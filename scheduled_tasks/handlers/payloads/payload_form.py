@@ -83,7 +83,8 @@ class PayloadForm(forms.Form):
                 # A number or a choice cannot show a mask.
                 one_line = not isinstance(field.widget, forms.Textarea)
                 field.widget = forms.TextInput() if one_line else textarea()
-                self.initial[name] = masked_text(shown[name])
+                writes_json = isinstance(field, forms.JSONField)
+                self.initial[name] = shown[name] if writes_json else masked_text(shown[name])
 
     def _clean_fields(self) -> None:
         self.payload = {}
@@ -133,7 +134,8 @@ class PayloadForm(forms.Form):
 
     def is_as_shown(self, name: str, raw: Any) -> bool:
         """Whether a person left a field unchanged."""
-        if not isinstance(self.fields[name], ArgumentField):
+        masked = self.shown[name] != self.stored[name]
+        if not (masked or isinstance(self.fields[name], ArgumentField)):
             return is_blank(raw) and is_blank(self.stored[name])
         return text_of(raw) == text_of(self.initial[name])
 
