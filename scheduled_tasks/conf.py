@@ -50,7 +50,7 @@ SECRET_NAMES = (
     "cookie",
     "credentials?",
     "sess(ion)?[-_ ]?(id|key)",
-    "auths(?<![a-z]auths)",
+    "auths(?<![a-z_-]auths)",
     "(amz-|goog-|sharedaccess)signature",
 )
 
