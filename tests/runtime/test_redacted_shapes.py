@@ -124,6 +124,8 @@ COLOURED_OR_EMPHASIZED = [
     f"*Password:* {S}",
     f"**Password**: {S}",
     f"__Password:__ {S}",
+    f"*Password:*\n{S}",
+    f"<LABEL for=x>Password:</LABEL> {S}",
     f"<b>Password:</b> {S}",
     f"<b>Password</b>: <i>{S}</i>",
     f"Password:&nbsp;{S}",
