@@ -23,7 +23,9 @@ from scheduled_tasks.schedules.cron_refusals import (
     is_a_form_of_others,
     item_refusal,
     number_refusal,
+    start_refusal,
     step_refusal,
+    with_short_names,
 )
 from scheduled_tasks.schedules.cron_text import MACROS, macro_refusal, words_refusal
 from scheduled_tasks.schedules.text import quoted
@@ -39,20 +41,20 @@ def read(expression: str) -> Timetable:
     if len(words) != len(FIELDS):
         if expression.startswith("@") and len(words) == 1:
             raise macro_refusal(expression)
-        raise words_refusal(words, is_valid)
+        raise words_refusal(words, refusal_of)
     timetable = Timetable(Fields(*map(read_field, FIELDS, map(str.upper, words))))
     if not timetable.ever_matches:
         raise InvalidSchedule(never_reached(timetable.fields, words))
     return timetable
 
 
-def is_valid(expression: str) -> bool:
-    """Whether an expression that an error is about to propose can be read."""
+def refusal_of(expression: str) -> str:
+    """Return why an expression that an error is about to propose cannot be read, "" if it can."""
     try:
         read(expression)
-    except InvalidSchedule:
-        return False
-    return True
+    except InvalidSchedule as error:
+        return str(error)
+    return ""
 
 
 def never_reached(fields: Fields, words: list[str]) -> str:
@@ -68,6 +70,17 @@ def never_reached(fields: Fields, words: list[str]) -> str:
 # Fields repeat among the schedules of a project far more often than whole expressions do.
 @lru_cache(maxsize=2048)
 def read_field(field: Field, text: str) -> Values:
+    try:
+        return read_items(field, text)
+    except InvalidSchedule:
+        plain = with_short_names(field, text)
+        if plain == text:
+            raise
+    read_field(field, plain)  # what else is wrong with it comes first
+    raise field.refusal(f"write {plain}", text)
+
+
+def read_items(field: Field, text: str) -> Values:
     ranges: list[range] = []
     numbers: set[int] = set()
     nth_weekdays: list[NthWeekday] = []
@@ -84,7 +97,9 @@ def read_field(field: Field, text: str) -> Values:
             # To croniter, a range of one number, as 5-5, is the whole field.
             numbers.update(expand(field, item if len(found) > 1 else str(found[0])))
         else:
-            raise empty_refusal(field, text)
+            if rest := ",".join(filter(None, text.split(","))):
+                read_field(field, rest)  # what else is wrong comes first
+            raise empty_refusal(field, text, rest)
     return Values(
         field=field,
         items=tuple(ranges),
@@ -106,9 +121,9 @@ def read_range(field: Field, item: str) -> range:
     if high:
         # In MON-SUN, Sunday is the last day of the week; in SUN-TUE it is the first.
         last = 7 if high == "SUN" and first > 0 else read_number(field, high, item)
-    elif step_word:
-        raise field.refusal(f"write {low}-{field.top}/{step_word}", item)
     step = read_step(field, step_word, item)
+    if step_word and not high:
+        raise start_refusal(field, low, step, item)
     if first > last:
         raise backward_refusal(field, low, high, step, item)
     return range(first, last + 1, step)

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.schedules.cron_fields import DAY, HOUR, MONTHS, WEEKDAY, WEEKDAYS, Field
+from scheduled_tasks.schedules.cron_fields import DAY, HOUR, MONTH, MONTHS, WEEKDAY, WEEKDAYS, Field
 from scheduled_tasks.schedules.text import quoted
 
+LONG_NAMES = {
+    MONTH: (
+        *("JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST"),
+        *("SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"),
+    ),
+    WEEKDAY: ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY"),
+}
+#: Letters of the names that cron knows.
+SHORT = 3
+LONG_NAME = re.compile(r"[A-Z]{4,}", re.ASCII)
 NAME = "[A-Z]{3}|[0-7]"
 HASHED = re.compile(r"[HR](\(.*\))?(/.*)?", re.ASCII)
 WITH_W = re.compile(r"W\d+|\d+W|LW|WL", re.ASCII)
+NUMBER_L = re.compile(r"\d+L", re.ASCII)
 WITH_L = re.compile(rf"L([-/].*|\d*|{'|'.join(WEEKDAYS)})|.*-L|\d+L|[A-Z]{{3}}L", re.ASCII)
 LAST_WEEKDAY = re.compile(rf"L({NAME})|({NAME})#(?:L|-1)", re.ASCII)
 WEEKDAYS_OF_THE_MONTH = re.compile(rf"({NAME})-({NAME})#([1-5])", re.ASCII)
@@ -33,7 +44,7 @@ def is_a_form_of_others(item: str) -> bool:
 
 def item_reason(field: Field, item: str) -> str:
     if "?" in item:
-        return "'?' is not supported, write '*'"
+        return "'?' is not supported, write *"
     if HASHED.fullmatch(item):
         return "hashed (H) and random (R) values are not supported, write a number"
     if "#" in item:
@@ -52,7 +63,7 @@ def item_reason(field: Field, item: str) -> str:
 def nth_reason(field: Field, item: str) -> str:
     if field is not WEEKDAY:
         return "only the day-of-week field counts weekdays, such as MON#1"
-    if match := LAST_WEEKDAY.fullmatch(item):
+    if (match := LAST_WEEKDAY.fullmatch(item)) and (match[1] or match[2]) in field.numbers:
         return f"write {match[1] or match[2]}L for the last one of the month"
     match = WEEKDAYS_OF_THE_MONTH.fullmatch(item)
     if match and match[1] in field.numbers and match[2] in field.numbers:
@@ -85,6 +96,10 @@ def working_day_reason(field: Field, item: str) -> str:
 def last_reason(field: Field, item: str) -> str:
     if field is WEEKDAY and (match := LAST_WEEKDAY.fullmatch(item)) and match[1] in field.numbers:
         return f"write {match[1]}L for the last one of the month"
+    if field is WEEKDAY and NUMBER_L.fullmatch(item):
+        return out_of_range(field)
+    if field is not WEEKDAY and item[:-1] in WEEKDAY.numbers:
+        return f"{item} belongs in the day-of-week field, as in '0 9 * * {item}'"
     if field is WEEKDAY and item == "L":
         return (
             "write SATL for the last Saturday of the month, or L in day-of-month for its last day"
@@ -107,14 +122,16 @@ def number_refusal(field: Field, word: str, item: str) -> InvalidSchedule:
     """Return the error for a word that is no number of the field."""
     if word.isdigit():
         midnight = ", midnight is 0" if field is HOUR and word == "24" else ""
-        return field.refusal(f"its numbers go from {field.low} to {field.high}{midnight}", item)
-    if word[:3] in field.words and word.isalpha():
-        return field.refusal(f"write {word[:3]} for {quoted(word)}", item)
+        return field.refusal(f"{out_of_range(field)}{midnight}", item)
     for named, names_of in (("month", MONTHS), ("day-of-week", WEEKDAYS)):
         if word in names_of:
             return field.refusal(f"{word} belongs in the {named} field", item)
     names = f" or one of {' '.join(field.words)}" if field.words else ""
     return field.refusal(f"{quoted(word)} is not a number{names}", item)
+
+
+def out_of_range(field: Field) -> str:
+    return f"its numbers go from {field.low} to {field.high}"
 
 
 def step_refusal(field: Field, word: str, item: str) -> InvalidSchedule:
@@ -124,17 +141,32 @@ def step_refusal(field: Field, word: str, item: str) -> InvalidSchedule:
     return field.refusal(f"the step {quoted(word)} is not a number", item)
 
 
+def start_refusal(field: Field, low: str, step: int, item: str) -> InvalidSchedule:
+    """Return the error for a number with a step, which to other systems begins a range: 5/15."""
+    first = first_of(field, low)
+    return field.refusal(
+        f"write {span(field, first, field.top, step, as_word=low in field.words)}", item
+    )
+
+
 def backward_refusal(field: Field, low: str, high: str, step: int, item: str) -> InvalidSchedule:
     """Return the error for a range that runs past the end of the field, such as 22-6."""
-    first, last = field.numbers[low], field.numbers[high]
-    # Sunday may be 7, and where the steps go on after the end depends on where they began.
-    first = 0 if field is WEEKDAY and first == WEEKDAY.high else first
-    again = field.low + -(field.top + 1 - first) % step
+    first, last = first_of(field, low), field.numbers[high]
     as_word = low in field.words or high in field.words
-    after = span(field, again, last, step, as_word=as_word)
-    before = span(field, first, field.top, step, as_word=as_word) if first > last else ""
-    parts = ",".join(part for part in (before, after) if part)
-    return field.refusal(f"the range runs backwards, write {parts}", item)
+    if first <= last:
+        parts = [(first, last)]
+    else:
+        # Where the steps go on after the end depends on where they began.
+        again = field.low + -(field.top + 1 - first) % step
+        parts = [(first, field.top), (again, last)]
+    spans = (span(field, *part, step, as_word=as_word) for part in parts)
+    return field.refusal(f"the range runs backwards, write {','.join(filter(None, spans))}", item)
+
+
+def first_of(field: Field, low: str) -> int:
+    """Return the number that begins a range: Sunday may be 7."""
+    number = field.numbers[low]
+    return number if number <= field.top else field.low
 
 
 def span(field: Field, first: int, last: int, step: int, *, as_word: bool) -> str:
@@ -147,8 +179,20 @@ def span(field: Field, first: int, last: int, step: int, *, as_word: bool) -> st
     return f"{low}-{high}/{step}" if step > 1 else f"{low}-{high}"
 
 
-def empty_refusal(field: Field, text: str) -> InvalidSchedule:
+def empty_refusal(field: Field, text: str, rest: str) -> InvalidSchedule:
     """Return the error for a list with nothing between two commas."""
-    full = ",".join(item for item in text.split(",") if item)
-    advice = f", write {quoted(full)}" if full else ""
+    advice = f", write {rest}" if rest else ""
     return field.refusal(f"a comma has nothing on one side{advice}", text)
+
+
+def with_short_names(field: Field, text: str) -> str:
+    """Return the text with names of the field in three letters: of MONDAY, TUES, FRIDAYS."""
+    return LONG_NAME.sub(lambda match: short_name(field, match[0]), text)
+
+
+def short_name(field: Field, word: str) -> str:
+    last = "L" if field is WEEKDAY and word.endswith("L") else ""
+    name = word.removesuffix(last).removesuffix("S")
+    long_names = LONG_NAMES.get(field, ())
+    known = len(name) >= SHORT and any(long.startswith(name) for long in long_names)
+    return name[:SHORT] + last if known else word

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 
 from scheduled_tasks.exceptions import InvalidSchedule
-from scheduled_tasks.schedules.cron_fields import WEEKDAYS
+from scheduled_tasks.schedules.cron_fields import FIELDS, MONTHS, WEEKDAYS
 from scheduled_tasks.schedules.english import meaning
+from scheduled_tasks.schedules.more_fields import advice_for_more_fields
+from scheduled_tasks.schedules.once import written
 from scheduled_tasks.schedules.text import quoted
 from scheduled_tasks.schedules.zones import zone_meant
 
@@ -20,28 +22,28 @@ MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-FIELD_COUNT = 5
 ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(.*)", re.IGNORECASE)
-YEAR = re.compile(r"\d{4}(?:-\d{4})?", re.ASCII)
-SECONDS = re.compile(r"\*|[*0]/([1-9]\d?)", re.ASCII)
-MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", re.ASCII)
+#: What people write for a zone, but no zone is called.
+UNNAMED_ZONE = re.compile(
+    r"(?:UTC|GMT)_?[+-]\d.*|[+-]\d\d:?\d\d|(?-i:[A-Z][a-z]+/[A-Z]\w+)"
+    r"|[PMCE][SD]?T|BST|CEST|EEST|WEST|MSK|[IJKSHC]ST|SGT|A[CEW][SD]T|NZ[SD]T",
+    re.ASCII | re.IGNORECASE,
+)
 #: As Amazon's schedulers have it.
 CALL = re.compile(r"(?:cron|rate)\((.*)\)", re.IGNORECASE)
-#: Numbers of weekdays, not of weeks or steps.
-WEEKDAY_NUMBER = re.compile(r"(?<![#/\d])[1-7](?!\d)", re.ASCII)
+#: A user, the name or the path of a command, a comment, or what a shell reads.
+COMMAND = re.compile(r"[a-z_][a-z0-9_.-]+|\S*[/.~$][A-Za-z]\S*|[#&|>;]+\S*|\[", re.ASCII)
+#: Where a field goes on after a blank.
+BLANK = re.compile(r"(?<=[-,/#]) | (?=[-,/#])|(?<=[A-Za-z]{3}) (?=L$)", re.ASCII)
 
 
-def words_refusal(words: list[str], is_valid: Callable[[str], bool]) -> InvalidSchedule:
-    """Return the error for words that are not five. ``is_valid`` checks what it may propose."""
+def words_refusal(words: list[str], refusal_of: Callable[[str], str]) -> InvalidSchedule:
+    """Return the error for words that are not five. ``refusal_of`` checks what it may propose."""
     if not words:
         return InvalidSchedule("A cron expression is not empty: write '0 9 * * *' for 09:00.")
     if (found := zone_among(words)) is not None:
-        name, rest = found
-        option = f"timezone={quoted(name)}" if name else "timezone= and the name of a zone"
-        return InvalidSchedule(
-            f"The time zone is not part of the text: write {quoted(' '.join(rest))} with {option}."
-        )
-    advice = advice_for(words, is_valid)
+        return zone_refusal(*found, refusal_of)
+    advice = advice_for(words, refusal_of)
     return InvalidSchedule(
         "A cron expression has five fields (minute hour day-of-month month day-of-week), "
         f"this has {len(words)}{f', {advice}' if advice else ''}: {quoted(' '.join(words))}."
@@ -55,91 +57,57 @@ def macro_refusal(macro: str) -> InvalidSchedule:
     return InvalidSchedule(f"{quoted(macro.lower())} is not known; known are {', '.join(MACROS)}.")
 
 
+def zone_refusal(name: str, rest: list[str], refusal_of: Callable[[str], str]) -> InvalidSchedule:
+    text = " ".join(rest).removesuffix(" in").removesuffix(",")
+    any_name = "timezone= and the name of a zone, such as 'Europe/Berlin'"
+    option = f"timezone={name!r}" if name else any_name
+    wrong = "The time zone is not part of the text"
+    if zone_among(text.split()):  # of several zones, each would add its own sentence
+        return InvalidSchedule(f"{wrong}: give it with {option}.")
+    if reason := refusal_of(text):
+        return InvalidSchedule(f"{wrong}: give it with {option}. {reason}")
+    return InvalidSchedule(f"{wrong}: write {text!r} with {option}.")
+
+
 def zone_among(words: list[str]) -> tuple[str, list[str]] | None:
-    """Return a time zone that stands before or after the fields, and the rest of the words."""
+    """Return a time zone that stands before or after the fields, and the rest of the words.
+
+    The zone is "" if it has no name.
+    """
     if (match := ZONE_PREFIX.fullmatch(words[0])) and words[1:]:
         return zone_meant(match[1]) or "", words[1:]
     for some, rest in ((words[-1:], words[:-1]), (words[-2:], words[:-2]), (words[:1], words[1:])):
-        if rest and (name := zone_meant("_".join(some))):
+        word = "_".join(some)
+        if rest and (name := zone_meant(word)):
             return name, rest
+        if rest and UNNAMED_ZONE.fullmatch(word):
+            return "", rest
     return None
 
 
-def advice_for(words: list[str], is_valid: Callable[[str], bool]) -> str:
+def advice_for(words: list[str], refusal_of: Callable[[str], str]) -> str:
     """Return what to write instead, "" if nothing comes to mind."""
     text = " ".join(words)
     if match := CALL.fullmatch(text):
-        return advice_for(match[1].split(), is_valid)
+        return advice_for(match[1].split(), refusal_of)
     if (macro := f"@{text.lower()}") in MACROS:
         return f"write {macro!r}"
-    if match := MOMENT.fullmatch(text):
-        return f"write 'at {text}{'' if match[1] else ' 00:00'}' for one moment"
+    if moment := written(text):
+        return f"write {moment} for one moment"
     if proposal := meaning(text):
         return f"write {proposal!r}"
-    if FIELD_COUNT < len(words) <= FIELD_COUNT + 2:
-        advice = advice_for_more_fields(without_question_marks(words), is_valid)
-        if not advice:
-            return "seconds and years are not supported"
-        return f"{advice}{advice_for_any_year(words, is_valid)}"
-    alone = " ".join(words[:FIELD_COUNT])
-    return f"write {quoted(alone)} alone" if words[FIELD_COUNT:] and is_valid(alone) else ""
-
-
-def advice_for_any_year(words: list[str], is_valid: Callable[[str], bool]) -> str:
-    """Return the other reading of six fields: the first may be a second, or the last a year."""
-    without = " ".join(words[:FIELD_COUNT])
-    both = len(words) == FIELD_COUNT + 1 and words[0].isdigit() and words[-1] == "*"
-    seconds_first = is_valid(" ".join(words[1:]))  # otherwise it is the only reading
-    if not (both and seconds_first and "?" not in words and is_valid(without)):
+    if len(words) <= len(FIELDS):
         return ""
-    return f", or {quoted(without)} if the last field is a year"
+    alone, sixth = " ".join(words[: len(FIELDS)]), words[len(FIELDS)]
+    if is_command(sixth) and not refusal_of(alone):
+        return f"write {alone!r} alone"
+    whole = BLANK.sub("", text)
+    if len(whole.split()) == len(FIELDS):
+        proposal = "" if refusal_of(whole) else f", write {whole!r}"
+        return f"a field contains no blank{proposal}"
+    return advice_for_more_fields(words, refusal_of)
 
 
-def without_question_marks(words: list[str]) -> list[str]:
-    """Return the words as cron writes them, if one of the day fields is ``?``.
-
-    Quartz and Amazon write so, and count Sunday as 1. Quartz begins with seconds, Amazon ends with
-    years; where the ``?`` stands tells them apart.
-    """
-    if "?" not in words:
-        return words
-    weekday = 5 if words.index("?") in {3, 5} else 4
-    plain = [word.replace("?", "*") for word in words]
-    plain[weekday] = WEEKDAY_NUMBER.sub(lambda match: WEEKDAYS[int(match[0]) - 1], plain[weekday])
-    # A year that is any year says nothing.
-    return plain[:FIELD_COUNT] if weekday < FIELD_COUNT and plain[FIELD_COUNT:] == ["*"] else plain
-
-
-def advice_for_more_fields(words: list[str], is_valid: Callable[[str], bool]) -> str:
-    """Advise on six or seven fields: with seconds, a year or both, or with a command."""
-    if YEAR.fullmatch(words[-1]):
-        *words, year = words
-        bounds = f", and starts_at and ends_at for the year {year}"
-    else:
-        bounds = ""
-        if len(words) == FIELD_COUNT + 2 and words[-1] == "*":
-            words = words[:-1]
-    if len(words) == FIELD_COUNT:
-        proposal = " ".join(words)
-        return f"write {quoted(proposal)}{bounds}" if is_valid(proposal) else ""
-    if len(words) != FIELD_COUNT + 1:
-        return ""
-    return advice_for_seconds(words[0], words[1:], is_valid, bounds)
-
-
-def advice_for_seconds(
-    second: str, fields: list[str], is_valid: Callable[[str], bool], bounds: str
-) -> str:
-    proposal = " ".join(fields)
-    if match := SECONDS.fullmatch(second):
-        if set(fields) != {"*"}:
-            return ""
-        step = int(match[1] or 1)
-        every = "every second" if step == 1 else f"every {step} seconds"
-        return f"for seconds write {every!r}{bounds}"
-    alone = " ".join([second, *fields[:-1]])
-    if is_valid(proposal):
-        if not second.isdigit():
-            return ""  # of several seconds, neither reading has the slots that were meant
-        return f"seconds are not supported, write {quoted(proposal)}{bounds}"
-    return f"write {quoted(alone)} alone" if is_valid(alone) else ""
+def is_command(word: str) -> bool:
+    """Whether a word after five fields is no field: names of days and months may be in it."""
+    return bool(COMMAND.fullmatch(word)) and word[:3].upper() not in {*MONTHS, *WEEKDAYS}

@@ -9,13 +9,10 @@ from datetime import UTC, datetime, timedelta
 from scheduled_tasks.exceptions import InvalidSchedule
 from scheduled_tasks.schedules.base import Schedule, in_utc
 from scheduled_tasks.schedules.english import meaning
+from scheduled_tasks.schedules.lengths import MAX_INTERVAL, MIN_INTERVAL, SECONDS
 from scheduled_tasks.schedules.text import checked, quoted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MIN_INTERVAL = timedelta(seconds=1)
-MAX_INTERVAL = timedelta(days=366)
-
-SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 CANONICAL_UNITS = ("day", "hour", "minute", "second")
 IN_WORDS = re.compile(r"(?:(\d+) )?(second|minute|hour|day|week)(s?)", re.ASCII)
 IN_LETTERS = re.compile(r"(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)

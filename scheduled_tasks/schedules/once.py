@@ -17,8 +17,7 @@ EPOCH_YEAR = 1970
 MOMENT = re.compile(
     r"at (\d{4}-\d\d-\d\d[ t](?:[01]\d|2[0-3]):\d\d(?::\d\d)?)", re.ASCII | re.IGNORECASE
 )
-#: Before it stands a day and a space or a T.
-ONE_DIGIT_HOUR = re.compile(r"(?<=[ T])(?=\d:)")
+ONE_DIGIT = re.compile(r"(?<=[- T])(?=\d(?:[-: T]|$))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +78,25 @@ class Once(Schedule):
 
 def moment_refusal(text: str) -> InvalidSchedule:
     """Return the error for a text that is no local time, and what to write instead."""
-    rest = text[3:]
-    moment, _, name = rest.rpartition(" ")
-    if known := zone_meant(name):
-        advice = f"{written(moment) or quoted(f'at {moment}')} with timezone={known!r}"
-    else:
-        advice = written(rest) or (quoted(proposal) if (proposal := meaning(rest)) else "")
+    moment, _, name = text.rpartition(" ")
+    known = zone_meant(name)
+    proposal = proposal_for(moment if known else text)
+    if proposal and known and "timezone=" not in proposal:
+        proposal = f"{proposal} with timezone={known!r}"
     example = "A moment reads 'at 2026-12-01 09:00'"
-    return InvalidSchedule(f"{example}, not {quoted(text)}{advice and f': write {advice}'}.")
+    return InvalidSchedule(f"{example}, not {quoted(text)}{proposal and f': write {proposal}'}.")
+
+
+def proposal_for(text: str) -> str:
+    if moment := written(text[3:]):
+        return moment
+    return repr(proposal) if (proposal := meaning(text)) else ""
 
 
 def written(moment: str) -> str:
     """Return how to write a moment that ISO 8601 knows, "" if it is none that can be written."""
     try:
-        at = datetime.fromisoformat(ONE_DIGIT_HOUR.sub("0", moment))
+        at = datetime.fromisoformat(ONE_DIGIT.sub("0", moment))
     except ValueError:
         return ""
     aware = at.tzinfo is not None

@@ -15,6 +15,10 @@ FIRST_YEAR, LAST_YEAR = 1900, 9000
 #: Names whose meaning depends on the machine.
 NOT_PORTABLE = {"localtime", "Factory"}
 MAX_NAME_LENGTH = 64
+MIN_LIKENESS = 0.85
+#: Among short words are abbreviations, which are near to those of other zones: CEST and EST.
+MIN_LENGTH_TO_COMPARE = 5
+INSIDE_QUOTES = re.compile(r"[\"']([^\"']+)[\"']")
 OFFSET = re.compile(r"[+-]\d", re.ASCII)
 
 
@@ -40,19 +44,14 @@ def zone_names() -> frozenset[str]:
     return frozenset(available_timezones() - NOT_PORTABLE)
 
 
-def zone_in_any_case(name: str) -> str | None:
-    """Return the name of a zone as it is written, None if there is no such zone."""
-    return {known.lower(): known for known in zone_names()}.get(name.lower())
-
-
 def zone_meant(word: str) -> str | None:
     """Return the zone that a word among others means, also a city alone or a name with a slip."""
-    name = word.strip("\"'():")
-    if (known := zone_in_any_case(name)) or not name[:1].isalpha():
+    name = bare(word)
+    if name in {"Z", "z"}:
+        return "UTC"
+    if known := by_name_or_city().get(name.lower()):
         return known
-    near = nearest_name(name)
-    is_city = near is not None and near.rpartition("/")[2].lower() == name.lower()
-    return near if is_city or "/" in name else None
+    return nearest_name(name) if "/" in name and name[0].isalpha() else None
 
 
 @lru_cache(maxsize=1024)
@@ -69,11 +68,25 @@ def nearest_name(name: str) -> str | None:
     # Comparing a long text with each name would take long, and Etc/GMT+2 is two hours behind GMT.
     if len(name) > MAX_NAME_LENGTH or OFFSET.search(name):
         return None
-    known = sorted(zone_names())
-    cities = {name.rpartition("/")[2].lower(): name for name in known}
-    by_lower = cities | {name.lower(): name for name in known}
-    wanted = name.strip().lower().replace(" ", "_")
-    if wanted in by_lower:
-        return by_lower[wanted]
-    near = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.7)
-    return by_lower[near[0]] if near else None
+    known = by_name_or_city()
+    wanted = bare(name).lower().replace(" ", "_")
+    if wanted in known:
+        return known[wanted]
+    if len(wanted) < MIN_LENGTH_TO_COMPARE or any(full.startswith(f"{wanted}/") for full in known):
+        return None
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=MIN_LIKENESS)
+    return known[near[0]] if near else None
+
+
+def bare(name: str) -> str:
+    """Return a name without what stands around it: quotes, brackets, ``ZoneInfo("…")``, ``tz=``."""
+    inside = INSIDE_QUOTES.search(name)
+    return (inside[1] if inside else name).rpartition("=")[2].strip(" \"'():[]<>")
+
+
+@cache
+def by_name_or_city() -> dict[str, str]:
+    """Return the names of zones by what they are in small letters, and by the city alone."""
+    names = sorted(zone_names())
+    cities = {name.rpartition("/")[2].lower(): name for name in names if not OFFSET.search(name)}
+    return cities | {name.lower(): name for name in names}
