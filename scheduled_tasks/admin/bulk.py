@@ -27,6 +27,7 @@ from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.admin.query_string import is_number
 from scheduled_tasks.admin.selection import SELECTED, as_text, visible
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.operations.bulk import BATCH_SIZE
 
 #: Seconds after which a request begins no further step. Web servers give up after 30 or more.
@@ -56,6 +57,13 @@ class BulkAdmin(admin.ModelAdmin):
         message = _("The selection was not understood. Nothing has been changed.")
         self.message_user(request, message, messages.WARNING)
         return None
+
+    def all_are_gone(self, request: HttpRequest, ids: Sequence[int]) -> bool:
+        """Report the selected rows if all have been deleted: then there is nothing to ask."""
+        if not ids or self.model._default_manager.filter(AnyOf("pk", ids)).exists():  # noqa: SLF001
+            return False
+        self.message_user(request, deleted_already(len(ids)), messages.WARNING)
+        return True
 
 
 class BulkChange(ABC):
@@ -115,8 +123,7 @@ class BulkChange(ABC):
         for warning, count in self.warnings.most_common(MAX_WARNINGS):
             self.warn(self.sentence(warning, count))
         if self.deleted:
-            message = ngettext("%d has been deleted.", "%d have been deleted.", self.deleted)
-            self.warn(message % self.deleted)
+            self.warn(deleted_already(self.deleted))
 
     @abstractmethod
     def summary(self) -> str:
@@ -131,6 +138,10 @@ class BulkChange(ABC):
 
     def warn(self, message: str, level: int = messages.WARNING) -> None:
         self.admin.message_user(self.request, message, level)
+
+
+def deleted_already(count: int) -> str:
+    return ngettext("%d has been deleted.", "%d have been deleted.", count) % count
 
 
 class GoOnPage(FormPage):

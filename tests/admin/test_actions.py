@@ -108,6 +108,31 @@ def test_deleting_tasks_keeps_their_history(
     assert Execution.objects.get().task_name == "a"
 
 
+@pytest.mark.parametrize("action", ["delete_selected", "pause", "enable"])
+def test_tasks_that_are_gone_are_reported(
+    admin_client: Client, make_task: Make, action: str
+) -> None:
+    task = make_task("a", "shop.plain")
+    Task.objects.filter(pk=task.pk).delete()
+    response = act(admin_client, action, task)
+    assert response.status_code == 302
+    assert "1 has been deleted." in messages(response)
+
+
+def test_a_deleted_task_is_reported_with_others(admin_client: Client, make_task: Make) -> None:
+    tasks = [make_task("a", "shop.plain"), make_task("b", "shop.plain")]
+    Task.objects.filter(pk=tasks[0].pk).delete()
+    said = messages(act(admin_client, "delete_selected", *tasks, post="yes"))
+    assert set(said) == {"Successfully deleted 1 task.", "1 has been deleted."}
+
+
+@pytest.mark.parametrize("action", ["delete_selected", "cancel", "resolve"])
+def test_executions_that_are_gone_are_reported(admin_client: Client, action: str) -> None:
+    posted = {"action": action, "_selected_action": ["1", "2"]}
+    response = admin_client.post(page("execution_changelist"), posted)
+    assert (response.status_code, messages(response)) == (302, ["2 have been deleted."])
+
+
 def test_tasks_declared_in_code_are_not_deleted(admin_client: Client, make_task: Make) -> None:
     declared = make_task("declared", "shop.plain", origin=Task.Origin.CODE)
     other = make_task("other", "shop.plain")

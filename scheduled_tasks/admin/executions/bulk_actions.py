@@ -41,7 +41,7 @@ class ExecutionActions(BulkAdmin, RunPermission):
     actions = ("delete_selected", "cancel", "requeue", "resolve")
 
     @admin.action(description=_("Cancel selected executions…"), permissions=["run"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse | None:
         """Ask for a reason, then cancel the unfinished ones."""
         ids = selected_ids(self, request, queryset)
         title = ngettext("Cancel %d execution", "Cancel %d executions", len(ids))
@@ -62,7 +62,7 @@ class ExecutionActions(BulkAdmin, RunPermission):
         return RequeueExecutions(self, request).apply(selected_ids(self, request, queryset))
 
     @admin.action(description=_("Resolve selected failures…"), permissions=["run"])
-    def resolve(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+    def resolve(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse | None:
         """Ask for a reason, then resolve the failed ones."""
         ids = selected_ids(self, request, queryset)
         title = ngettext("Resolve %d failure", "Resolve %d failures", len(ids))
@@ -77,7 +77,9 @@ class ExecutionActions(BulkAdmin, RunPermission):
         )
 
     @delete_action
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse:
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[Execution]
+    ) -> HttpResponse | None:
         """Ask whether to delete, then delete those that are not running."""
         ids = selected_ids(self, request, queryset)
         title = ngettext("Delete %d execution", "Delete %d executions", len(ids))
@@ -95,8 +97,13 @@ class ExecutionActions(BulkAdmin, RunPermission):
 
     def confirm(
         self, request: HttpRequest, ids: list[int], *, action: str, **options: Any
-    ) -> HttpResponse:
-        """Return the confirmation page, or act once the user has confirmed."""
+    ) -> HttpResponse | None:
+        """Return the confirmation page, or act once the user has confirmed.
+
+        Return None for the list, if all the executions have been deleted.
+        """
+        if self.all_are_gone(request, ids):
+            return None
         confirmation = Confirmation(
             **options,
             back_url=request.get_full_path(),

@@ -105,6 +105,7 @@ class DeleteExecutions(ExecutionsChange):
         rows = {row.pk: row for row in self.rows(ids)}
         done = delete_executions(ids)
         self.done += len(done)
+        self.deleted += len(ids) - len(rows)
         left = Execution.objects.on_primary().running().filter(AnyOf("pk", ids)).count()
         self.warnings += Counter({"running": left} if left else {})
         self.log([rows[pk] for pk in done if pk in rows], "", DELETION)

@@ -72,6 +72,8 @@ class TaskActions(BulkAdmin):
     def pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
         """Ask until when and why, then pause the tasks."""
         ids = selected_ids(self, request, queryset)
+        if self.all_are_gone(request, ids):
+            return None
         return PauseTasksPage(
             self,
             request,
@@ -89,9 +91,13 @@ class TaskActions(BulkAdmin):
         return ResetTasksToCode(self, request).apply(selected_ids(self, request, queryset))
 
     @delete_action
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse:
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[Task]
+    ) -> HttpResponse | None:
         """Ask whether to delete, then delete; refuse while tasks declared in code are selected."""
         ids = selected_ids(self, request, queryset)
+        if self.all_are_gone(request, ids):
+            return None
         declared = declared_in_code(ids)
         title = ngettext("Delete %d task", "Delete %d tasks", len(ids))
         page = request.get_full_path()

@@ -159,7 +159,9 @@ class DeleteTasks(BulkChange):
         done = delete_tasks(ids, by=self.by)
         self.done += len(done)
         self.log([rows[pk] for pk in done if pk in rows], "", DELETION)
-        if declared := len(existing(Task, ids)):
+        declared = len(existing(Task, ids))
+        self.deleted += len(ids) - len(done) - declared
+        if declared:
             self.warnings["declared"] += declared
 
     def sentence(self, warning: Any, count: int) -> str:
