@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from example_project.shop import tasks
@@ -53,6 +54,13 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert not any(alive(process.pid) for process in family)
     assert not re.search("skipped|missed", shown)
+
+
+@pytest.mark.without_database
+@pytest.mark.parametrize("port", ["0", "99999", "http", "-1", "\u00b2"])
+def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
+    with pytest.raises(CommandError, match="must be a number from 1 to 65535"):
+        call_command("demo", f"--port={port}")
 
 
 @pytest.mark.django_db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -28,7 +29,7 @@ from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.pauses import pause_all_tasks, resume_all_tasks
 
 NAME, PASSWORD = "demo", "demo"
-FIRST_PORT, PORTS = 8000, 50
+FIRST_PORT, PORTS, MAX_PORT = 8000, 50, 65_535
 SECONDS_TO_STOP = 30
 #: The signals that end the demo, as far as this platform has them.
 STOPPING = [
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             help="Stop after this many seconds, and fail unless executions ran and succeeded.",
         )
         parser.add_argument(
-            "--port", type=int, help="Port to serve on. Default: 8000 or the next free one."
+            "--port", type=port_number, help="Port to serve on. Default: 8000 or the next free one."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -129,6 +130,13 @@ def create_user() -> None:
     users = get_user_model().objects
     if not users.filter(username=NAME).exists():
         users.create_superuser(NAME, "demo@example.com", PASSWORD)
+
+
+def port_number(text: str) -> int:
+    """Return a port from the command line. Raise ArgumentTypeError for a number that is none."""
+    if text.isdecimal() and 0 < int(text) <= MAX_PORT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_PORT}, not {text!r}")
 
 
 def free_port() -> int:
