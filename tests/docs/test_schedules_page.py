@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,21 @@ ACCEPTED = [
     for after, name, table in TABLES
     for text, slots in re.findall(r"^\| `(.*?)` \|.*\| (\d.*?) \|$", table, re.MULTILINE)
 ]
+INTERVALS_AFTER, INTERVALS_TABLE = re.findall(
+    r"<!-- intervals after (.*?): begin -->\n(.*?)<!-- intervals: end -->", PAGE, re.DOTALL
+)[0]
+INTERVALS = re.findall(r"^\| `(.*?)` \| (.*?), .* \| (.*) \|$", INTERVALS_TABLE, re.MULTILINE)
 REFUSED = re.findall(r"^\| `(.*?)` \| (.*) \|$", PAGE.partition("refused: begin")[2], re.MULTILINE)
+
+
+def in_utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def test_the_page_has_its_tables() -> None:
     assert len(TABLES) == 3
     assert len(ACCEPTED) > 20
+    assert len(INTERVALS) > 3
     assert len(REFUSED) > 25
 
 
@@ -39,6 +48,14 @@ def test_a_text_has_the_slots_shown(text: str, name: str, after: str, slots: str
         for slot in map(datetime.fromisoformat, slots.split(", "))
     ]
     assert schedule.upcoming(len(expected), after=moment) == expected
+
+
+@pytest.mark.parametrize(("text", "anchor", "slots"), INTERVALS)
+def test_an_interval_has_the_slots_shown(text: str, anchor: str, slots: str) -> None:
+    schedule = parse(text, anchor=in_utc(anchor))
+    assert schedule is not None
+    expected = [in_utc(slot) for slot in slots.split(", ")]
+    assert schedule.upcoming(len(expected), after=in_utc(INTERVALS_AFTER)) == expected
 
 
 @pytest.mark.parametrize(("text", "sentence"), REFUSED)
