@@ -45,7 +45,7 @@ class Cron(Schedule):
     clock: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        expression = checked(self.expression)
+        expression = checked(self.expression, read)
         object.__setattr__(self, "timetable", read(expression))
         macro = expression.startswith("@")
         canonical = expression.lower() if macro else expression.upper()

@@ -37,7 +37,7 @@ class Interval(Schedule):
     @classmethod
     def from_text(cls, text: str, *, anchor: datetime | None = None) -> Interval:
         """Read ``every 15 minutes``, ``every hour``, ``@every 1h30m``; raise InvalidSchedule."""
-        words = checked(text).lower()
+        words = checked(text, cls.from_text).lower()
         length = words.removeprefix("@").removeprefix("every ")
         return cls(read_length(length, words), anchor=anchor)
 

@@ -43,7 +43,7 @@ class Once(Schedule):
     @classmethod
     def from_text(cls, text: str, *, timezone: str = DEFAULT_ZONE) -> Once:
         """Read ``at 2026-12-01 09:00`` or ``at 2026-12-01 09:00:30``; raise InvalidSchedule."""
-        words = checked(text)
+        words = checked(text, cls.from_text)
         match = MOMENT.fullmatch(words)
         if match is None:
             raise moment_refusal(words)

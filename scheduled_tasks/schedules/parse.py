@@ -21,7 +21,7 @@ def parse(
     message is one sentence for the person who wrote it.
     """
     zone(timezone)
-    words = checked(text)
+    words = checked(text, parse)
     match words.lower().partition(" ")[0]:
         case "":
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from scheduled_tasks.exceptions import InvalidSchedule
 
@@ -15,10 +16,11 @@ LOOKALIKES = str.maketrans(
 )
 
 
-def checked(text: object) -> str:
+def checked(text: object, read: Callable[[str], object]) -> str:
     """Return the text with spaces collapsed. Raise InvalidSchedule for what no schedule contains.
 
-    The length is checked before anything else, so that hostile texts cost nothing.
+    The length is checked before anything else, so that hostile texts cost nothing. ``read``
+    raises it for any other text that cannot be read, which the error does not propose.
     """
     if not isinstance(text, str):
         raise InvalidSchedule(f"A schedule is a text, not {type(text).__name__}.")
@@ -27,18 +29,23 @@ def checked(text: object) -> str:
             f"A schedule has at most {MAX_LENGTH} characters, this has {len(text)}: {quoted(text)}."
         )
     if not (text.isascii() and text.isprintable()):
-        raise character_refusal(text)
+        raise character_refusal(text, read)
     return " ".join(text.split())
 
 
-def character_refusal(text: str) -> InvalidSchedule:
+def character_refusal(text: str, read: Callable[[str], object]) -> InvalidSchedule:
     odd = next(character for character in text if not " " <= character <= "~")
     kind = "a character outside ASCII" if odd > "~" else "a control character"
     plain = " ".join(unicodedata.normalize("NFKC", text).translate(LOOKALIKES).split())
-    # With a NUL or letters of another script, there is nothing to propose.
-    known = plain.isascii() and plain.isprintable() and plain
-    advice = f"write {quoted(plain)}" if known else quoted(text)
-    return InvalidSchedule(f"A schedule cannot contain {kind} (U+{ord(odd):04X}): {advice}.")
+    wrong = f"A schedule cannot contain {kind} (U+{ord(odd):04X})"
+    if not (plain.isascii() and plain.isprintable() and plain):
+        # With a NUL or letters of another script, there is nothing to propose.
+        return InvalidSchedule(f"{wrong}: {quoted(text)}.")
+    try:
+        read(plain)
+    except InvalidSchedule as error:
+        return InvalidSchedule(f"{wrong}: {quoted(text)}. {error}")
+    return InvalidSchedule(f"{wrong}: write {plain!r}.")
 
 
 def quoted(text: str) -> str:

@@ -156,6 +156,8 @@ REFUSED = [
     ("0 0 * * *\n", "a control character (U+000A)"),
     ("0\t0 * * *", "a control character (U+0009): write '0 0 * * *'"),
     ("0 0 * * MON\u2013FRI", "write '0 0 * * MON-FRI'"),
+    ("0 22\u20136 * * *", "(U+2013): '0 22\u20136 * * *'. The hour field cannot be '22-6': "),
+    ("every\u00a01 hour 30 minutes", "write 'every 90 minutes'"),
     ("\uff15 0 * * *", "write '5 0 * * *'"),
     ("\0", "a control character (U+0000)"),
     ("0" + ",0" * 127 + " * * * *", "at most 255 characters, this has 263"),
