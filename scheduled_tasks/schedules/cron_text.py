@@ -62,7 +62,7 @@ def zone_refusal(name: str, rest: list[str], refusal_of: Callable[[str], str]) -
     any_name = "timezone= and the name of a zone, such as 'Europe/Berlin'"
     option = f"timezone={name!r}" if name else any_name
     wrong = "The time zone is not part of the text"
-    if zone_among(text.split()):  # of several zones, each would add its own sentence
+    if zone_among(rest):  # of several zones, each would add its own sentence
         return InvalidSchedule(f"{wrong}: give it with {option}.")
     if reason := refusal_of(text):
         return InvalidSchedule(f"{wrong}: give it with {option}. {reason}")

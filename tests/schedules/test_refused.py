@@ -52,6 +52,7 @@ REFUSED = [
     ("CRON_TZ=UTC 0 22-6 * * *", "timezone='UTC'. The hour field cannot be '22-6': "),
     ("CRON_TZ=UTC */10 * * * * *", "timezone='UTC'. A cron expression has five fields"),
     ("daily UTC", "timezone='UTC'. A cron expression has five fields"),
+    (", UTC", "timezone='UTC'. A cron expression is not empty"),
     ("0 9 * * * UTC UTC", "give it with timezone='UTC'."),
     ("0 9 * * * [Europe/Berlin]", "write '0 9 * * *' with timezone='Europe/Berlin'"),
     ("0 9 * * *, Europe/Berlin", "write '0 9 * * *' with timezone='Europe/Berlin'"),
@@ -258,7 +259,7 @@ def test_what_is_not_text_is_refused(value: object) -> None:
 
 
 tokens = st.sampled_from(
-    [*"*/-,#?LWHR@ 0157 ", "MON", "jan", "every", "at", "@daily", "2026-01-01"]
+    [*"*/-,#?LWHR@ 0157 ", "MON", "jan", "every", "at", "@daily", "2026-01-01", " UTC", "PST "]
 )
 
 
