@@ -25,7 +25,7 @@ MACROS = {
 ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(.*)", re.IGNORECASE)
 #: What people write for a zone, but no zone is called.
 UNNAMED_ZONE = re.compile(
-    r"(?:UTC|GMT)_?[+-]\d.*|[+-]\d\d:?\d\d|(?-i:[A-Z][a-z]+/[A-Z]\w+)"
+    r"(?:UTC|GMT)_?[+-]\d.*|\+\d\d?(?::?\d\d)?|-\d\d:?\d\d|(?-i:[A-Z][a-z]+/[A-Z]\w+)"
     r"|[PMCE][SD]?T|BST|CEST|EEST|WEST|MSK|[IJKSHC]ST|SGT|A[CEW][SD]T|NZ[SD]T",
     re.ASCII | re.IGNORECASE,
 )
@@ -76,11 +76,12 @@ def zone_among(words: list[str]) -> tuple[str, list[str]] | None:
     """
     if (match := ZONE_PREFIX.fullmatch(words[0])) and words[1:]:
         return zone_meant(match[1]) or "", words[1:]
-    for some, rest in ((words[-1:], words[:-1]), (words[-2:], words[:-2]), (words[:1], words[1:])):
-        word = "_".join(some)
-        if rest and (name := zone_meant(word)):
+    ends = [(words[-1:], words[:-1]), (words[-2:], words[:-2]), (words[:1], words[1:])]
+    for some, rest in ends:
+        if rest and (name := zone_meant("_".join(some))):
             return name, rest
-        if rest and UNNAMED_ZONE.fullmatch(word):
+    for some, rest in reversed(ends):  # UTC +2 before +2
+        if rest and UNNAMED_ZONE.fullmatch("_".join(some)):
             return "", rest
     return None
 

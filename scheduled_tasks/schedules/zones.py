@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import tzinfo
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -34,7 +35,10 @@ DEFAULT_ZONE = DefaultZone("UTC")
 def zone(name: object) -> ZoneInfo:
     """Return the zone with exactly this name. Raise InvalidSchedule with the nearest name."""
     if not isinstance(name, str):
-        raise InvalidSchedule(f"A time zone is given by its name, not by {type(name).__name__}.")
+        known = isinstance(name, tzinfo) and str(name) in zone_names()
+        advice = f": write {str(name)!r}" if known else ""
+        kind = type(name).__name__
+        raise InvalidSchedule(f"A time zone is given by its name, not by {kind}{advice}.")
     return known_zone(name)
 
 

@@ -24,7 +24,7 @@ ZONES = {
     "Z": "UTC",
     "EST": "EST",
     "New York": "America/New_York",
-    **dict.fromkeys(["GMT+2", "UTC+1", "utc-05:30", "UTC +2", "+02:00", "-0800"], ""),
+    **dict.fromkeys(["GMT+2", "UTC+1", "utc-05:30", "UTC +2", "+02:00", "+2", "-0800"], ""),
     **dict.fromkeys(["PST", "CEST", "BST", "IST", "AEDT", "Mars/Base"], ""),
 }
 TEXTS = ["0 9 * * *", "*/15 9-17 * * MON-FRI", "@daily", "0 9 L * *"]

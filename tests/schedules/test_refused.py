@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -299,6 +301,9 @@ def test_blank_text_means_by_hand_only(blank: str) -> None:
         ("", "There is no time zone ''"),
         ("x" * 100_000, "xxx...'"),
         ("\ud800", "There is no time zone '\\ud800'"),
+        (ZoneInfo("Europe/Berlin"), "by its name, not by ZoneInfo: write 'Europe/Berlin'."),
+        (UTC, "by its name, not by timezone: write 'UTC'."),
+        (timezone(timedelta(hours=2)), "by its name, not by timezone."),
         (None, "A time zone is given by its name, not by NoneType"),
         (["UTC"], "A time zone is given by its name, not by list"),
     ],
