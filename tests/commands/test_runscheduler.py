@@ -110,11 +110,11 @@ def test_options_out_of_range_are_refused_by_name(command: Command, options: lis
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("limit", ["--max-age=5", "--max-executions=5", "--once"])
+@pytest.mark.parametrize("limit", ["--max-age", "--max-executions"])
 def test_a_reloading_worker_has_no_limits(command: Command, limit: str) -> None:
-    ran = command("runscheduler", "--reload", limit)
+    ran = command("runscheduler", "--reload", f"{limit}=5")
     assert ran.code == 1
-    assert f"--reload cannot be combined with {limit.partition('=')[0]}: " in ran.err
+    assert f"--reload cannot be combined with {limit}: " in ran.err
 
 
 @pytest.mark.usefixtures("handlers")

@@ -119,8 +119,8 @@ class Command(OutputCommand):
 
 def refuse_recycling_while_reloading(options: Mapping[str, Any]) -> None:
     """Raise CommandError: a worker that has done its share would only come back with a change."""
-    limits = {"--once": "once", "--max-executions": "max_executions", "--max-age": "max_age"}
-    given = [option for option, name in limits.items() if options[name]]
+    limits = {"--max-executions": "max_executions", "--max-age": "max_age"}
+    given = [option for option, name in limits.items() if options[name] is not None]
     if options["reload"] and given:
         raise CommandError(
             f"--reload cannot be combined with {given[0]}: the worker would end and not start "
