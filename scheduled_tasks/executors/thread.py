@@ -177,7 +177,7 @@ class ThreadExecutor(Executor):
         """Make an attempt. One that cannot be made has failed; the thread goes on."""
         try:
             close_old_connections()
-            self._logging.restore()
+            self._logging.restore(local.run.task_name)
             # A language or a time zone that a handler activates must not outlive its run.
             return copy_context().run(local.perform)
         except BaseException as error:  # noqa: BLE001 -- the thread must go on

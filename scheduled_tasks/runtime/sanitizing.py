@@ -121,6 +121,8 @@ def redacted_json(value: Any) -> Any:
 
 def stored_json(value: Any, *, text: Shorten, mask: Callable[..., Any]) -> Any:
     """Return a value as JSON that is masked; as ``text`` if it is one, or has to become one."""
+    if value is None:  # what most handlers return
+        return None
     limit = app_settings.MAX_STORED_LENGTH
     if issubclass(type(value), str):  # isinstance() asks the value, which may raise anything
         return text(value)

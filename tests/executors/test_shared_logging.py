@@ -17,6 +17,7 @@ import pytest
 
 from scheduled_tasks import TaskContext
 from scheduled_tasks.runtime.logs.logging_internals import all_loggers, disabled_level
+from scheduled_tasks.runtime.logs.shared_logging import SharedLogging
 from scheduled_tasks.runtime.messages import LogLine
 from tests.executors.threads_in_hand import Holder
 
@@ -173,6 +174,24 @@ def test_no_run_silences_those_after_it(holder: Holder, way: str) -> None:
     assert "of the worker" in seen
     assert not sys.stdout.closed
     assert not sys.stderr.closed
+
+
+def test_nothing_is_set_where_nothing_was_changed() -> None:
+    shared, logger = SharedLogging(), logging.getLogger(RUN)
+    shared.restore("one")
+    logger.isEnabledFor(logging.INFO)
+    shared.restore("one")
+    assert logger._cache, "to set a level empties the caches of all loggers"  # type: ignore[attr-defined]
+
+
+def test_loggers_of_other_tasks_are_left_alone() -> None:
+    shared = SharedLogging()
+    names = ("a", "a.b", "b")
+    loggers = [logging.getLogger(f"{OUR}.run.{name}") for name in names]
+    for logger in loggers:
+        logger.propagate = False
+    shared.restore("a.b")
+    assert [logger.propagate for logger in loggers] == [True, True, False]
 
 
 def test_a_run_may_show_more_than_before(holder: Holder) -> None:

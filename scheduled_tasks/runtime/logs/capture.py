@@ -21,7 +21,8 @@ from scheduled_tasks.runtime.validation import MAX_LEVEL
 RUN_LOGGER = logging.getLogger("scheduled_tasks.run")
 #: The parent of ``stdout`` and ``stderr``, the loggers of printed lines.
 OUTPUT_LOGGER = logging.getLogger("scheduled_tasks.output")
-OUR_PREFIX, OUTPUT_PREFIX = "scheduled_tasks.", f"{OUTPUT_LOGGER.name}."
+OUR_PREFIX = "scheduled_tasks."
+RUN_PREFIX, OUTPUT_PREFIX = f"{RUN_LOGGER.name}.", f"{OUTPUT_LOGGER.name}."
 #: All records that propagate reach the first. A project may stop ours from propagating to it.
 ROOT, OURS = logging.getLogger(), logging.getLogger("scheduled_tasks")
 

@@ -30,6 +30,30 @@ def all_loggers() -> list[logging.Logger]:
     return [logger for logger in known if isinstance(logger, logging.Logger)]
 
 
+def existing_logger(name: str) -> logging.Logger | None:
+    """Return the logger of a name, without making one."""
+    found = logging.root.manager.loggerDict.get(name)
+    return found if isinstance(found, logging.Logger) else None
+
+
+class KnownLoggers:
+    """Tells whether there are more loggers than when it was made."""
+
+    def __init__(self) -> None:
+        known = dict(logging.root.manager.loggerDict)
+        self._count = len(known)
+        #: Parents of loggers, which may become loggers themselves.
+        self._places = [name for name, each in known.items() if not is_logger(each)]
+
+    def has_changed(self) -> bool:
+        known = logging.root.manager.loggerDict
+        return len(known) != self._count or any(is_logger(known[each]) for each in self._places)
+
+
+def is_logger(each: object) -> bool:
+    return isinstance(each, logging.Logger)
+
+
 def disabled_level() -> int:
     """Return the level that was given to ``logging.disable``."""
     return logging.root.manager.disable

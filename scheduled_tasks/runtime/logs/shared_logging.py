@@ -8,12 +8,15 @@ other runs is undone at the start and the end of each run. What shows more than 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scheduled_tasks.runtime.logs.capture import OUR_PREFIX, OURS, ROOT, install
+from scheduled_tasks.runtime.logs.capture import OUR_PREFIX, OURS, ROOT, RUN_PREFIX, install
 from scheduled_tasks.runtime.logs.logging_internals import (
+    KnownLoggers,
     all_loggers,
     disabled_level,
+    existing_logger,
     keep_clocks,
 )
 
@@ -30,6 +33,19 @@ class LoggerState:
     @classmethod
     def of(cls, logger: logging.Logger) -> LoggerState:
         return cls(logger.level, logger.propagate, tuple(logger.filters), tuple(logger.handlers))
+
+    def is_kept_by(self, logger: logging.Logger) -> bool:
+        """Whether nothing has been changed on a logger, except that it has more handlers."""
+        return (
+            logger.level == self.level
+            and logger.propagate is self.propagate
+            and not logger.disabled
+            and tuple(logger.filters) == self.filters
+            and (tuple(logger.handlers) == self.handlers or self.has_handlers_in(logger))
+        )
+
+    def has_handlers_in(self, logger: logging.Logger) -> bool:
+        return all(handler in logger.handlers for handler in self.handlers)
 
     def restore(self, logger: logging.Logger) -> None:
         """Undo what was changed on a logger, except that it shows more."""
@@ -57,36 +73,58 @@ class SharedLogging:
         self._disabled_level = disabled_level()
         self._factory = logging.getLogRecordFactory()
         self._logger_class = logging.getLoggerClass()
-        self._enabled = enabled_loggers()
-        self._states = {logger: LoggerState.of(logger) for logger in on_our_way()}
+        on_our_way = [each for each in all_loggers() if each.name.startswith(OUR_PREFIX)]
+        self._states = {each: LoggerState.of(each) for each in (ROOT, OURS, *on_our_way)}
         handlers = {handler for state in self._states.values() for handler in state.handlers}
         self._handlers = {each: (each.level, tuple(each.filters)) for each in handlers}
+        self._look_at_loggers()
 
-    def restore(self) -> None:
-        """Undo what would silence or break the lines of other runs."""
-        logging.disable(min(disabled_level(), self._disabled_level))
-        if not makes_records():
+    def _look_at_loggers(self) -> None:
+        """List the loggers that are restored for each run: not those of tasks, which are many."""
+        self._known = KnownLoggers()
+        others = [each for each in all_loggers() if not each.name.startswith(RUN_PREFIX)]
+        self._enabled = [each for each in others if not each.disabled]
+        ours = [each for each in others if each.name.startswith(OUR_PREFIX)]
+        self._ours = [(each, self._states.get(each, NEW)) for each in (ROOT, OURS, *ours)]
+
+    def restore(self, task_name: str = "") -> None:
+        """Undo what would silence or break the lines of other runs, and of a task's next run.
+
+        It is called twice for each run, and setting anything empties the caches of all loggers. So
+        it looks before it sets.
+        """
+        if disabled_level() > self._disabled_level:
+            logging.disable(self._disabled_level)
+        if logging.getLogRecordFactory() is not self._factory and not makes_records():
             logging.setLogRecordFactory(self._factory)
-        if not logs(logging.getLoggerClass()):
+        if logging.getLoggerClass() is not self._logger_class and not logs():
             logging.setLoggerClass(self._logger_class)
-        for logger in self._enabled:
-            logger.disabled = False
-        self._enabled = enabled_loggers()  # runs may have imported modules with more of them
-        for logger in on_our_way():
-            self._states.get(logger, NEW).restore(logger)
+        self._restore_loggers(task_name)
         for handler, (level, filters) in self._handlers.items():
-            handler.setLevel(min(handler.level, level))
-            handler.filters[:] = list(filters)
+            if handler.level > level:
+                handler.setLevel(level)
+            if tuple(handler.filters) != filters:
+                handler.filters[:] = list(filters)
+
+    def _restore_loggers(self, task_name: str) -> None:
+        for logger in self._enabled:
+            if logger.disabled:
+                logger.disabled = False
+        if self._known.has_changed():  # a run may have imported modules with more of them
+            self._look_at_loggers()
+        of_task = [(each, self._states.get(each, NEW)) for each in loggers_of(task_name)]
+        for logger, state in (*self._ours, *of_task):
+            if not state.is_kept_by(logger):
+                state.restore(logger)
 
 
-def enabled_loggers() -> list[logging.Logger]:
-    return [logger for logger in all_loggers() if not logger.disabled]
-
-
-def on_our_way() -> list[logging.Logger]:
-    """Return the loggers that the records of this app pass: its own, and the root logger."""
-    names = [each for each in all_loggers() if each.name.startswith(OUR_PREFIX)]
-    return [ROOT, OURS, *names]
+def loggers_of(task_name: str) -> Iterator[logging.Logger]:
+    """Yield the loggers that only records of a task pass: its own, and those of its prefixes."""
+    name = f"{RUN_PREFIX}{task_name}"
+    while name.startswith(RUN_PREFIX):
+        if logger := existing_logger(name):
+            yield logger
+        name = name.rpartition(".")[0]
 
 
 def makes_records() -> bool:
@@ -98,10 +136,10 @@ def makes_records() -> bool:
     return isinstance(made, logging.LogRecord)
 
 
-def logs(logger_class: type[logging.Logger]) -> bool:
-    """Whether the loggers of a class work; a handler may have set another one."""
+def logs() -> bool:
+    """Whether the loggers of the class work; a handler may have set another one."""
     try:
-        logger = logger_class("")
+        logger = logging.getLoggerClass()("")
         logger.addHandler(logging.NullHandler())
         logger.error("")
     except Exception:  # noqa: BLE001 -- it is the code of a handler

@@ -6,6 +6,7 @@ import logging
 import sys
 
 from scheduled_tasks.runtime.logs.logging_internals import (
+    KnownLoggers,
     all_handlers,
     called_by_handler,
     called_by_logging,
@@ -40,3 +41,14 @@ def test_a_handler_knows_that_logging_has_called_it() -> None:
 
 def test_other_code_is_not_called_by_logging() -> None:
     assert (called_by_logging(sys._getframe(1)), called_by_handler()) == (False, False)
+
+
+def test_new_loggers_are_noticed() -> None:
+    logging.getLogger("noticed.above.below")
+    known = KnownLoggers()
+    assert not known.has_changed()
+    logging.getLogger("noticed.above")  # it takes a place that is there already
+    assert known.has_changed()
+    known = KnownLoggers()
+    logging.getLogger("noticed.beside")
+    assert known.has_changed()

@@ -93,7 +93,7 @@ class ChildProcess:
                 rehearse()
             shared = SharedLogging()
             while runs and (frame := self.receive("run")) is not None:
-                shared.restore()
+                shared.restore(frame["run"]["task_name"])
                 operating_system.set_name(f"run-{frame['run']['execution_id']}")
                 self.make_run(frame)
                 reset_queries()  # which Django keeps under DEBUG
