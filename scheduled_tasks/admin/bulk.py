@@ -26,8 +26,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from scheduled_tasks.admin.form_page import FormPage
 from scheduled_tasks.admin.permissions import user_of
 from scheduled_tasks.admin.query_string import is_number
-from scheduled_tasks.admin.selection import SELECTED, as_text, visible
-from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.admin.selection import SELECTED, as_text, existing, visible
 from scheduled_tasks.operations.bulk import BATCH_SIZE
 
 #: Seconds after which a request begins no further step. Web servers give up after 30 or more.
@@ -60,7 +59,7 @@ class BulkAdmin(admin.ModelAdmin):
 
     def all_are_gone(self, request: HttpRequest, ids: Sequence[int]) -> bool:
         """Report the selected rows if all have been deleted: then there is nothing to ask."""
-        if not ids or self.model._default_manager.filter(AnyOf("pk", ids)).exists():  # noqa: SLF001
+        if not ids or existing(self.model, ids):
             return False
         self.message_user(request, deleted_already(len(ids)), messages.WARNING)
         return True
