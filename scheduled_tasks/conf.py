@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ MAX_NUMBER = 1_000_000_000
 #: The shortest lease, in heartbeat intervals. Workers observe each other once per interval, plus
 #: the longest sleep. A gap of half a lease breaks the observation, so these must be shorter.
 MIN_BEATS_PER_LEASE = 4
+#: The keys whose numbers may be 0, and those that hold lists of dictionaries.
+MAY_BE_ZERO = frozenset({"KEEP_LAST"})
+LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
 #: What may be repeated in an expression of REDACT: nested repeats take exponential time.
 REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
 MAX_REPEATS = 3
@@ -95,6 +99,24 @@ class AppSettings:
     MAX_LOG_LINE_LENGTH: int = 10_000
     #: Regular expressions for names whose values are masked, in text and in JSON.
     REDACT: tuple[str, ...] = SECRET_NAMES
+    #: Days for which executions are kept, those that failed, and lines of logs.
+    RETENTION_DAYS: int = 90
+    FAILURE_RETENTION_DAYS: int = 365
+    LOG_RETENTION_DAYS: int = 30
+    #: The newest executions of each task that are kept however old they are.
+    KEEP_LAST: int = 10
+    #: Whether workers prune once a day.
+    PRUNE: bool = True
+    #: The alias in STORAGES to which executions are written before they are pruned.
+    ARCHIVE_STORAGE: str = ""
+    #: By name: the dotted path ``BACKEND`` and the ``OPTIONS`` of each notifier.
+    NOTIFIERS: Mapping[str, Any] = field(default_factory=dict)
+    #: Which alerts go to which notifiers. Without it, all go to every notifier.
+    ALERTS: tuple[Any, ...] = ()
+    #: By code: whether a condition is on, or its severity and thresholds.
+    CONDITIONS: Mapping[str, Any] = field(default_factory=dict)
+    #: The address that hears once a minute that a scheduler works.
+    HEARTBEAT_URL: str = ""
 
 
 def load() -> AppSettings:
@@ -102,7 +124,8 @@ def load() -> AppSettings:
     given = getattr(settings, "SCHEDULED_TASKS", {})
     if not isinstance(given, dict):
         raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
-    defaults = {field.name: field.default for field in fields(AppSettings)}
+    known = AppSettings()
+    defaults = {each.name: getattr(known, each.name) for each in fields(AppSettings)}
     for key in given:
         if key not in defaults:
             raise unknown_key(key, list(defaults))
@@ -158,14 +181,22 @@ def checked(key: str, value: Any, default: Any) -> Any:
         case bool():
             wanted, fits = "True or False", isinstance(value, bool)
         case int():
-            wanted = f"a whole number from 1 to {MAX_NUMBER}"
+            least = 0 if key in MAY_BE_ZERO else 1
+            wanted = f"a whole number from {least} to {MAX_NUMBER}"
             # Not isinstance(), which is true of True and False.
-            fits = type(value) is int and 0 < value <= MAX_NUMBER
+            fits = type(value) is int and least <= value <= MAX_NUMBER
         case float():
             wanted = f"a number above 0 and at most {MAX_NUMBER}"
             fits = type(value) in (int, float) and 0 < value <= MAX_NUMBER
         case str():
             wanted, fits = "text", isinstance(value, str)
+        case dict():
+            wanted, fits = "a dictionary", isinstance(value, dict)
+        case _ if key in LISTS_OF_DICTIONARIES:
+            wanted = "a list of dictionaries"
+            fits = isinstance(value, (list, tuple)) and all(
+                isinstance(each, dict) for each in value
+            )
         case _:
             wanted = "a list of names"
             fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)

@@ -40,6 +40,7 @@ PYTHON_TYPES = {
     models.PositiveIntegerField: int,
     models.FloatField: float,
     models.DateTimeField: datetime,
+    models.JSONField: list[str],
 }
 
 

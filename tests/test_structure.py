@@ -29,6 +29,7 @@ ENTRIES = {
     "management",
     "migrations",
     "models",
+    "monitoring",
     "operations",
     "py.typed",
     "runtime",

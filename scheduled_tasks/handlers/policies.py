@@ -15,10 +15,12 @@ from scheduled_tasks.handlers.retries import Retry
 #: Whole numbers; code may give seconds as a timedelta.
 Seconds = Annotated[int | timedelta, "seconds"]
 Megabytes = Annotated[int, "megabytes"]
+Days = Annotated[int, "days"]
+Count = Annotated[int, "count"]
 
 
 class PolicyOptions(TypedDict, total=False):
-    """Where and when a task runs, and what happens when it fails, is late or overlaps."""
+    """Where and when a task runs, what happens when it fails, is late or overlaps, who is told."""
 
     #: Only workers that serve this queue run the task.
     queue: str
@@ -50,6 +52,27 @@ class PolicyOptions(TypedDict, total=False):
     #: There are slots only between these.
     starts_at: datetime | None
     ends_at: datetime | None
+    #: The conditions that raise alerts, and "success"; by default those of the settings.
+    notify_on: list[str] | None
+    #: "warning", "error" or "critical": the severity of alerts, by default that of the condition.
+    severity: str
+    #: Failures in a row that raise an alert.
+    alert_after_failures: Count | None
+    #: A slot that has not begun by then raises an alert.
+    start_within: Seconds | None
+    #: The longest time without a success.
+    no_success_for: Seconds | None
+    #: A run that takes longer raises an alert, and goes on.
+    max_runtime: Seconds | None
+    #: An open alert is sent again this often.
+    remind_every: Seconds | None
+    #: The address that hears of each start, success and failure.
+    heartbeat_url: str
+    #: How long executions, and the lines of their logs, are kept.
+    retention_days: Days | None
+    log_retention_days: Days | None
+    #: The newest executions that are kept however old they are.
+    keep_last: Count | None
 
 
 def kinds() -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, ClassVar
@@ -12,12 +13,19 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
+from scheduled_tasks.runtime.conditions import OF_TASKS, SEVERITIES
 from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 #: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000
 #: In seconds: a day.
 MAX_JITTER_SECONDS = 86_400
+#: A hundred years.
+MAX_DAYS = 36_500
+#: Of a refused value, in characters.
+MAX_SHOWN = 100
+#: What may stand before the scheme names the service whose dialect the address speaks.
+HEARTBEAT_URL = re.compile(r"\A(?:(?:healthchecks|cronitor)\+)?https?://[^\s/?#]+\S*\Z")
 
 
 def refuse_unshowable(moment: datetime) -> None:
@@ -31,6 +39,23 @@ def refuse_nan(value: float) -> None:
     """Refuse NaN, which passes the bounds."""
     if value != value:  # noqa: PLR0124 -- true of nothing else
         raise ValidationError(_("Enter a number."))
+
+
+def refuse_unknown_conditions(value: Any) -> None:
+    """Refuse anything but a list of conditions of tasks."""
+    if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
+        raise ValidationError(_("Enter a list of conditions."))
+    if unknown := [code for code in value if code not in OF_TASKS]:
+        said = _("There is no condition %(code)s of tasks. They are %(known)s.")
+        known = ", ".join(OF_TASKS)
+        raise ValidationError(said, params={"code": repr(unknown[0])[:MAX_SHOWN], "known": known})
+
+
+def refuse_unusable_url(value: str) -> None:
+    """Refuse anything but the address of a web server, perhaps after the name of a service."""
+    match = HEARTBEAT_URL.match(value)
+    if match is None:
+        raise ValidationError(_("Enter a URL that begins with https:// or http://."))
 
 
 def in_exact_unit(seconds: int) -> str:
@@ -199,6 +224,91 @@ class Policies(models.Model):
     )
     pause_reason = models.CharField(_("pause reason"), max_length=255, blank=True)
 
+    notify_on = models.JSONField(
+        _("notify on"),
+        null=True,
+        blank=True,
+        validators=[refuse_unknown_conditions],
+        help_text=_(
+            "Conditions that raise alerts for this task. Leave empty for those that the settings "
+            "and the fields above turn on."
+        ),
+    )
+    severity = models.CharField(
+        _("severity"),
+        max_length=10,
+        blank=True,
+        choices=[
+            ("", _("That of the condition")),
+            *((each.value, each.label) for each in SEVERITIES),
+        ],
+        help_text=_("Severity of the alerts of this task."),
+    )
+    alert_after_failures = models.PositiveIntegerField(
+        _("alert after failures"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Failures in a row before an alert. Leave empty for the default."),
+    )
+    start_within = models.PositiveIntegerField(
+        _("start within"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Seconds. Raise an alert if a run has not started this long after its time."),
+    )
+    no_success_for = models.PositiveIntegerField(
+        _("no success for"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Seconds. Raise an alert if the task has not succeeded for this long."),
+    )
+    max_runtime = models.PositiveIntegerField(
+        _("max. runtime"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Seconds. Raise an alert if a run takes longer. The run is not stopped."),
+    )
+    remind_every = models.PositiveIntegerField(
+        _("remind every"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(60), MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Seconds. Send an open alert again this often. Leave empty for no reminders."),
+    )
+    heartbeat_url = models.CharField(
+        _("heartbeat URL"),
+        max_length=500,
+        blank=True,
+        validators=[refuse_unusable_url],
+        help_text=_("A service that is told of each start, success and failure of this task."),
+    )
+
+    retention_days = models.PositiveIntegerField(
+        _("keep executions for"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
+        help_text=_("Days. Leave empty for the default."),
+    )
+    log_retention_days = models.PositiveIntegerField(
+        _("keep logs for"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
+        help_text=_("Days. Leave empty for the default."),
+    )
+    keep_last = models.PositiveIntegerField(
+        _("always keep the newest"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_INTEGER)],
+        help_text=_("Number of executions that are kept however old. Leave empty for the default."),
+    )
+
     #: The policies that hold a moment.
     MOMENTS = ("starts_at", "ends_at", "paused_until")
     #: The policies that code may set too, by sections of the admin's form and in lines of it.
@@ -211,6 +321,14 @@ class Policies(models.Model):
             ("on_lost", "max_losses"),
         ),
         "late": (("misfire_policy", "misfire_grace"), ("overlap_policy", "catch_up_limit")),
+        "alerts": (
+            ("severity", "alert_after_failures"),
+            ("start_within", "max_runtime"),
+            ("no_success_for", "remind_every"),
+            "notify_on",
+            "heartbeat_url",
+        ),
+        "retention": (("retention_days", "log_retention_days"), "keep_last"),
         "advanced": (("queue", "priority"),),
     }
     DECLARED_FIELDS: ClassVar[tuple[str, ...]] = tuple(

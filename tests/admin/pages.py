@@ -82,6 +82,8 @@ def typed_policies() -> dict[str, str]:
     """Return what a browser posts for policies that keep their defaults."""
     typed: dict[str, str] = {}
     for name in Policies.DECLARED_FIELDS:
+        if name == "notify_on":
+            continue  # boxes, none of which is checked
         default = Policies._meta.get_field(name).get_default()
         parts = (f"{name}_0", f"{name}_1") if name in Policies.MOMENTS else (name,)
         typed |= dict.fromkeys(parts, "" if default is None else str(default))

@@ -85,6 +85,8 @@ class TaskAdmin(TaskColumns, TaskActions, RunPermission, RetryingAdmin):
         (_("Execution"), {"fields": Task.SECTIONS["execution"]}),
         (_("Failures"), {"fields": Task.SECTIONS["failures"]}),
         (_("Late and overlapping runs"), {"fields": Task.SECTIONS["late"]}),
+        (_("Alerts"), {"fields": Task.SECTIONS["alerts"], "classes": ("collapse",)}),
+        (_("Retention"), {"fields": Task.SECTIONS["retention"], "classes": ("collapse",)}),
         (
             _("Advanced"),
             {

@@ -25,9 +25,11 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.models import Task
 from scheduled_tasks.models.policies import Policies
 from scheduled_tasks.models.storable import flaw_of_json
+from scheduled_tasks.runtime.conditions import OF_TASKS
 from scheduled_tasks.schedules import Once, parse, zone_names
 
 BLANK = ("", "---------")
+NOTIFY_ON = Task._meta.get_field("notify_on")  # noqa: SLF001
 
 
 class JSONObjectField(forms.JSONField):
@@ -69,8 +71,24 @@ class JSONObjectField(forms.JSONField):
         return json.dumps(value, ensure_ascii=False, indent=2 if value else None)
 
 
+class ConditionsField(forms.MultipleChoiceField):
+    """A choice of conditions. None chosen is None: the settings decide."""
+
+    def clean(self, value: Any) -> list[str] | None:
+        """Return the codes, None for none."""
+        return super().clean(value) or None
+
+
 class TaskForm(forms.ModelForm):
     """The definition of a task, with a choice of the registered handlers."""
+
+    notify_on = ConditionsField(
+        choices=[(code.value, code.label) for code in OF_TASKS],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        label=NOTIFY_ON.verbose_name,
+        help_text=NOTIFY_ON.help_text,
+    )
 
     class Meta:
         model = Task
@@ -127,6 +145,9 @@ class TaskForm(forms.ModelForm):
                 # Nor does it tell the hours apart that a clock shows twice.
                 self.errors.pop(name, None)
                 cleaned[name] = getattr(self.instance, name)
+        if "notify_on" not in self.changed_data:
+            # Nor can it tell an empty list, which raises nothing, from None.
+            cleaned["notify_on"] = self.instance.notify_on
         self.refuse_past_moment(cleaned)
         self.refuse_past_pause(cleaned)
         return cleaned

@@ -1,0 +1,96 @@
+"""The outbox: what has to be sent, to whom, and how often that was tried."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.models.sql.transactions import LockingQuerySet
+
+
+class DeliveryQuerySet(LockingQuerySet["Delivery"]):
+    def pending(self) -> Self:
+        """Keep those that are neither sent nor given up."""
+        return self.filter(finished_at=None)
+
+    def due(self, now: datetime) -> Self:
+        """Keep those that may be sent now: the first of each sequence, unless it is claimed."""
+        earlier = self.model._default_manager.using(self.db).filter(  # noqa: SLF001
+            finished_at=None, sequence=models.OuterRef("sequence"), pk__lt=models.OuterRef("pk")
+        )
+        due = self.pending().filter(due_at__lte=now)
+        free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
+        return due.filter(free).exclude(models.Exists(earlier))
+
+
+class Delivery(models.Model):
+    """One message of the outbox. It is written in the transaction of what it reports.
+
+    A worker claims it for a while by a guarded UPDATE, sends it, and writes what came of it.
+    Messages of one ``sequence`` go out in the order in which they were written.
+    """
+
+    class Transport(models.TextChoices):
+        """What sends it: a notifier by its name, the mail to recipients, or a heartbeat."""
+
+        NOTIFIER = "notifier", _("notifier")
+        MAIL = "mail", _("mail to recipients")
+        HEARTBEAT = "heartbeat", _("heartbeat")
+
+    class Event(models.TextChoices):
+        """What it reports."""
+
+        RAISED = "raised", _("raised")
+        REMINDER = "reminder", _("reminder")
+        CLEARED = "cleared", _("cleared")
+        START = "start", _("start")
+        SUCCESS = "success", _("success")
+        FAIL = "fail", _("fail")
+
+    alert = models.ForeignKey(
+        "scheduled_tasks.Alert",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="deliveries",
+        verbose_name=_("alert"),
+    )
+    transport = models.CharField(_("transport"), max_length=10, choices=Transport.choices)
+    event = models.CharField(_("event"), max_length=10, choices=Event.choices)
+    # The name of the notifier, the addresses of the mail, or the URL of the heartbeat.
+    target = models.TextField(_("target"))
+    sequence = models.CharField(_("sequence"), max_length=200)
+    body = models.JSONField(_("body"), default=dict)
+    created_at = models.DateTimeField(_("created at"))
+    due_at = models.DateTimeField(_("due at"))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    claimed_by = models.CharField(_("claimed by"), max_length=36, blank=True)
+    claimed_until = models.DateTimeField(_("claimed until"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    delivered = models.BooleanField(_("delivered"), default=False)
+    error = models.TextField(_("error"), blank=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ("pk",)
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(
+                fields=["due_at"],
+                name="scheduled_tasks_outbox",
+                condition=models.Q(finished_at__isnull=True),
+            ),
+            models.Index(
+                fields=["sequence", "id"],
+                name="scheduled_tasks_sequence",
+                condition=models.Q(finished_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.target}"

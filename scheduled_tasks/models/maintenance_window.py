@@ -1,0 +1,53 @@
+"""Maintenance windows: tasks run, alerts are recorded, nobody is notified until the end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduled_tasks.models.policies import refuse_unshowable
+from scheduled_tasks.models.sql.transactions import LockingQuerySet
+
+
+class MaintenanceWindowQuerySet(LockingQuerySet["MaintenanceWindow"]):
+    def in_force(self, now: datetime) -> Self:
+        """Keep those that are in force at a moment."""
+        return self.filter(starts_at__lte=now, ends_at__gt=now)
+
+
+class MaintenanceWindow(models.Model):
+    """A time in which alerts are expected. It always has an end and a reason.
+
+    It is not a pause: tasks run. Without a task it is for everything.
+    """
+
+    task = models.ForeignKey(
+        "scheduled_tasks.Task",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="maintenance_windows",
+        verbose_name=_("task"),
+        help_text=_("Leave empty to hold the notifications of all tasks and workers."),
+    )
+    starts_at = models.DateTimeField(_("starts at"), validators=[refuse_unshowable])
+    ends_at = models.DateTimeField(
+        _("ends at"),
+        validators=[refuse_unshowable],
+        help_text=_("What is still wrong then is sent then."),
+    )
+    reason = models.CharField(_("reason"), max_length=255)
+    created_by = models.CharField(_("created by"), max_length=200, blank=True, editable=False)
+
+    objects = MaintenanceWindowQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("maintenance window")
+        verbose_name_plural = _("maintenance windows")
+        ordering = ("-starts_at",)
+
+    def __str__(self) -> str:
+        return self.reason

@@ -1,0 +1,6 @@
+"""What watches the tasks, so that nobody has to.
+
+``lifecycle`` calls ``rollups`` and ``alerts`` in the transactions that move executions; the
+maintenance of a worker calls ``scan``, which raises and clears what no transaction shows, and sends
+what waits in the ``outbox``. Nothing here moves an execution. Read ``alerts`` first.
+"""
