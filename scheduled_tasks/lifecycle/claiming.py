@@ -139,7 +139,7 @@ def claim_first_due(
     leaves = there and (suspects is Suspects.LEAVE or has_suspect_alone(worker.host, using=using))
     free = without_suspects(rows) if leaves else rows
     choice = choose(free, due["now"], limit=limit, using=using, up_to_suspect=True)
-    moved = len(end_over(choice.over, using=using))
+    moved = len(end_over(choice.over, due["now"], using=using))
     chosen, awaited, alone_on = choice.chosen, None, ""
     if choice.suspect is not None:
         group = choose_suspects(due, at_most=together, using=using) or [choice.suspect]
@@ -164,7 +164,7 @@ def choose_suspects(due: Mapping[str, Any], *, at_most: int, using: str) -> list
         to_read = min(MIN_READ * 2**number, MAX_READ)
         rows = SUSPECTS_DUE.rows(Execution.objects.using(using), **serves, at_most=to_read)
         choice = choose(rows, due["now"], limit=at_most, using=using)
-        end_over(choice.over, using=using)
+        end_over(choice.over, due["now"], using=using)
         if len(choice.chosen) == at_most or len(rows) < to_read or to_read == MAX_READ:
             break
     return run_together(choice.chosen)
@@ -277,7 +277,7 @@ def running_of(
     return running.values_list("task_id", flat=True)
 
 
-def end_over(over: Sequence[Execution], *, using: str) -> list[Execution]:
+def end_over(over: Sequence[Execution], now: datetime, *, using: str) -> list[Execution]:
     """End executions that may not run any more; return those whose state could be locked."""
     if not over:
         return []
@@ -285,7 +285,7 @@ def end_over(over: Sequence[Execution], *, using: str) -> list[Execution]:
     # The executions are locked by now, so to wait for a state could close a circle.
     states = TaskState.objects.using(using).lock_tasks(tasks, skip=True)
     ended = [row for row in over if row.task_id is None or row.task_id in states]
-    end_queued(ended, states, using=using)
+    end_queued(ended, states, now, using=using)
     return ended
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import CoveredSlots
-from scheduled_tasks.lifecycle.decisions import Cover, Decision
+from scheduled_tasks.lifecycle.aftermath import CoveredSlots, LateSlots
+from scheduled_tasks.lifecycle.decisions import Cover, Covered, Decision
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
 
 logger = logging.getLogger(__name__)
+
+CAUGHT_UP = "It runs now."
 
 
 @dataclass(slots=True)
@@ -31,6 +33,15 @@ class Fired:
     decision: Decision
     free: bool = False
     new_covers: Sequence[Cover] = ()
+
+    @property
+    def late(self) -> LateSlots | None:
+        """The slots that no scheduler started in time, whether they run now or not."""
+        late = [verdict for verdict in self.decision.verdicts if verdict.late]
+        if not late:
+            return None
+        reason = late[-1].reason if isinstance(late[-1], Covered) else CAUGHT_UP
+        return LateSlots(self.state.pk, tuple(verdict.slot for verdict in late), reason)
 
     def log(self) -> None:
         """Log which slots get no execution, and why; once for each row."""

@@ -40,6 +40,11 @@ class Taken:
     slot: datetime
     trigger: str = Trigger.SCHEDULE
 
+    @property
+    def late(self) -> bool:
+        """Whether no scheduler started it in time."""
+        return self.trigger == Trigger.CATCH_UP
+
 
 @dataclass(frozen=True, slots=True)
 class Covered:
@@ -48,6 +53,11 @@ class Covered:
     slot: datetime
     status: str
     reason: str
+
+    @property
+    def late(self) -> bool:
+        """Whether no scheduler started it in time."""
+        return self.status == Status.MISSED
 
 
 Verdict = Taken | Covered

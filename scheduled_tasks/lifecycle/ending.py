@@ -126,7 +126,7 @@ def write_endings(
     spread_suspicion(endings, states, using=using)
     attempts = [attempt for attempt in made if attempt is not None]
     Attempt.objects.using(using).bulk_create(attempts)
-    count_results([row for row in rows if row.finished], states, using=using)
+    count_results([row for row in rows if row.finished], states, now, using=using)
     return rows
 
 

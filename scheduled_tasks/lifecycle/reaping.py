@@ -14,7 +14,9 @@ from scheduled_tasks.models.worker import Worker
 
 
 @transactional
-def mark_lost(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[Worker]:
+def mark_lost(
+    beats: Mapping[uuid.UUID, datetime], now: datetime, *, using: str = ""
+) -> list[Worker]:
     """Mark workers as lost if their heartbeat has not changed; return them."""
     workers = Worker.objects.using(using)
     # One by one, because each is guarded by its own heartbeat.
@@ -25,7 +27,7 @@ def mark_lost(beats: Mapping[uuid.UUID, datetime], *, using: str = "") -> list[W
             state=Worker.State.LOST
         )
     ]
-    aftermath.workers_lost(lost, using=using)
+    aftermath.workers_lost(lost, now, using=using)
     return lost
 
 

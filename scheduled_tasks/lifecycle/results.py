@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
+from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle.aftermath import CountedResult
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task_state import TaskState
 
 
 def count_results(
-    ended: Iterable[Execution], states: Mapping[int, TaskState], *, using: str
+    ended: Iterable[Execution], states: Mapping[int, TaskState], now: datetime, *, using: str
 ) -> None:
     """Write how executions ended on the locked states of their tasks, within a transaction.
 
     Runs in test mode do not count.
     """
     touched: dict[int, TaskState] = {}
+    results: list[CountedResult] = []
     for row in ended:
         if row.task_id is not None and row.task_id in states and not row.test_mode:
-            touched[row.task_id] = states[row.task_id]
-            count_result(touched[row.task_id], row)
+            state = touched[row.task_id] = states[row.task_id]
+            failures = state.consecutive_failures
+            count_result(state, row)
+            results.append(CountedResult(row, failures, state.consecutive_failures))
     changes = (
         ({name: getattr(state, name) for name in TaskState.RESULT_FIELDS}, {"task_id": state.pk})
         for state in touched.values()
     )
     update_each(TaskState, changes, using=using)
+    aftermath.results_counted(results, now, using=using)
 
 
 def count_result(state: TaskState, execution: Execution) -> None:

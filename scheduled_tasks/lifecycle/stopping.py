@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import models
 
 from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import StatusChange
+from scheduled_tasks.lifecycle.aftermath import LateSlots, StatusChange
 from scheduled_tasks.lifecycle.batches import batches
 from scheduled_tasks.lifecycle.results import count_results
 from scheduled_tasks.lifecycle.transitions import (
@@ -102,15 +102,23 @@ def withdraw_all(states: Mapping[int, TaskState], now: datetime, *, reason: str,
     rows = list(waiting.filter(AnyOf("task", list(states))).locked())
     for row in rows:
         end_unrun(row, Status.SKIPPED, reason, now)
-    end_queued(rows, states, using=using)
+    end_queued(rows, states, now, using=using)
     return len(rows)
 
 
-def end_queued(rows: Sequence[Execution], states: Mapping[int, TaskState], *, using: str) -> None:
+def end_queued(
+    rows: Sequence[Execution], states: Mapping[int, TaskState], now: datetime, *, using: str
+) -> None:
     """Write rows that end without another attempt, and the states of those that failed."""
     write(rows, GIVING_UP_FIELDS, before=Status.QUEUED, using=using)
     failed = [row for row in rows if row.status == Status.FAILED]
-    count_results(failed, states, using=using)
+    count_results(failed, states, now, using=using)
+    missed = [
+        LateSlots(row.task_id, (row.slot,), row.reason)
+        for row in rows
+        if row.status == Status.MISSED and row.task_id is not None and row.slot is not None
+    ]
+    aftermath.slots_late(missed, now, using=using)
 
 
 def cancel_waiting(task_id: int, now: datetime, *, using: str) -> list[int]:

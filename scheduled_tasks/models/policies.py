@@ -292,14 +292,14 @@ class Policies(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
-        help_text=_("Days. Leave empty for the default."),
+        help_text=_("Days after which executions are pruned. Leave empty for the default."),
     )
     log_retention_days = models.PositiveIntegerField(
         _("keep logs for"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
-        help_text=_("Days. Leave empty for the default."),
+        help_text=_("Days after which lines of logs are pruned. Leave empty for the default."),
     )
     keep_last = models.PositiveIntegerField(
         _("always keep the newest"),

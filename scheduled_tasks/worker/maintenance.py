@@ -58,7 +58,7 @@ class Maintenance:
         self._last_run = now
         self.sync_declarations(now)
         # At once where a worker was given up: what it held has waited for a lease.
-        if self.mark_lost_workers() or has_passed(app_settings.LEASE, self._last_sweep, now):
+        if self.mark_lost_workers(now) or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
             self.reap(now)
             self.unpark_known(now)
@@ -77,14 +77,14 @@ class Maintenance:
             logger.info("sync %s", change)
         self._to_sync = False
 
-    def mark_lost_workers(self) -> bool:
+    def mark_lost_workers(self, now: datetime) -> bool:
         """Mark workers without heartbeats as lost; return whether there were any."""
         workers = Worker.objects.on_primary()
         others = workers.exclude(pk=self.worker.pk).exclude(state__in=Worker.GONE)
         lost = self.detector.observe(dict(others.values_list("pk", "heartbeat_at")))
         if not lost:
             return False
-        reaping.mark_lost(lost)
+        reaping.mark_lost(lost, now)
         return True
 
     def reap(self, now: datetime) -> None:

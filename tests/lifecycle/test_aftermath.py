@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from scheduled_tasks import cancel_execution, disable_task, run_task_now, unregister_task
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
@@ -183,7 +184,7 @@ def test_giving_up_a_lost_run_is_announced(
     run_task_now("one", now=now)
     begin(worker, now)
     with committed():
-        reaping.mark_lost({worker.pk: worker.heartbeat_at})
+        reaping.mark_lost({worker.pk: worker.heartbeat_at}, timezone.now())
         assert len(reaping.reap(now)) == 1
     assert received.finished == [("one", "failed")]
 
@@ -192,7 +193,7 @@ def test_a_lost_worker_is_logged(
     worker: Worker, committed: Committed, caplog: pytest.LogCaptureFixture
 ) -> None:
     with committed():
-        assert reaping.mark_lost({worker.pk: worker.heartbeat_at}) == [worker]
+        assert reaping.mark_lost({worker.pk: worker.heartbeat_at}, timezone.now()) == [worker]
     assert "worker lost label=first" in caplog.text
 
 

@@ -1,0 +1,229 @@
+"""The outbox: messages are written with what they report, claimed by one worker, and sent.
+
+Claiming and recording are transactions of their own. Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from django.db import models
+
+from scheduled_tasks.models.alert import Alert
+from scheduled_tasks.models.delivery import Delivery
+from scheduled_tasks.models.maintenance_window import MaintenanceWindow
+from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.task import Task
+from scheduled_tasks.monitoring.routing import Route, routes
+from scheduled_tasks.runtime.sanitizing import redacted_text
+
+Event, Transport = Delivery.Event, Delivery.Transport
+
+#: A worker has a message for itself for this long; while it sends, it renews that.
+CLAIM_SECONDS = 60.0
+#: The delay before the next attempt doubles from one second up to this one.
+MAX_RETRY_SECONDS = 300.0
+#: After this time a message is given up.
+GIVE_UP_AFTER = timedelta(hours=24)
+#: Set when a transaction of this process has left something in the outbox.
+has_new = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a message goes to, and until when it is held back, if it is."""
+
+    transport: str
+    target: str
+    held_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """What came of an attempt to send a message; ``error`` is "" if it was delivered."""
+
+    delivery_id: int
+    error: str = ""
+    permanent: bool = False
+
+
+def announce() -> None:
+    """Let a worker of this process look at the outbox at once."""
+    has_new.set()
+
+
+def send_raised(alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
+    """Leave a message for each recipient of new alerts, within a transaction."""
+    windows = windows_in_force(alerts, now, using=using)
+    rows = [
+        delivery(alert, Event.RAISED, to, now)
+        for alert in alerts
+        for to in recipients(alert, now, windows)
+    ]
+    Delivery.objects.using(using).bulk_create(rows)
+
+
+def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> None:
+    """Leave a message for those who were told of alerts that have been cleared.
+
+    Who would have been told later, after quiet hours or a maintenance window, is not told at all.
+    """
+    sent = Delivery.objects.using(using).filter(
+        alert__in=[alert.pk for alert in alerts], event=Event.RAISED
+    )
+    sent.pending().filter(attempts=0, due_at__gt=now).update(
+        finished_at=now, error="The alert was cleared before it was due."
+    )
+    told: dict[Any, set[tuple[str, str]]] = {}
+    withdrawn = models.Q(finished_at__isnull=False, delivered=False, attempts=0)
+    for pk, transport, target in sent.exclude(withdrawn).values_list(
+        "alert", "transport", "target"
+    ):
+        told.setdefault(pk, set()).add((transport, target))
+    windows = windows_in_force(alerts, now, using=using)
+    rows = [
+        delivery(alert, Event.CLEARED, to, now)
+        for alert in alerts
+        for to in recipients(alert, now, windows, only=told.get(alert.pk, set()))
+    ]
+    Delivery.objects.using(using).bulk_create(rows)
+
+
+def send_reminders(reminders: Iterable[tuple[Alert, Route]], now: datetime, *, using: str) -> None:
+    """Leave reminders of open alerts, within a transaction."""
+    rows = [
+        delivery(alert, Event.REMINDER, Recipient(Transport.NOTIFIER, route.notifier), now)
+        for alert, route in reminders
+    ]
+    Delivery.objects.using(using).bulk_create(rows)
+
+
+def recipients(
+    alert: Alert,
+    now: datetime,
+    windows: Sequence[MaintenanceWindow],
+    *,
+    only: Collection[tuple[str, str]] | None = None,
+) -> list[Recipient]:
+    """Return whom an alert goes to: notifiers, and the addresses in the task's metadata."""
+    over = [w.ends_at for w in windows if w.task_id in (None, alert.task_id)]
+    found = []
+    for route in routes(alert.condition, alert.severity, alert.task):
+        quiet = route.quiet_hours.end_after(now) if route.quiet_hours else None
+        held = max([*over, quiet] if quiet else over, default=None)
+        found.append(Recipient(Transport.NOTIFIER, route.notifier, held))
+    if addresses := mail_recipients(alert.task):
+        found.append(Recipient(Transport.MAIL, addresses, max(over, default=None)))
+    return [to for to in found if only is None or (to.transport, to.target) in only]
+
+
+def mail_recipients(task: Task | None) -> str:
+    """Return the addresses in ``metadata.recipients`` of a task, separated by commas."""
+    given = task.metadata.get("recipients") if task and isinstance(task.metadata, dict) else None
+    addresses = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    return ", ".join(each.strip() for each in addresses if isinstance(each, str) and each.strip())
+
+
+def windows_in_force(
+    alerts: Collection[Alert], now: datetime, *, using: str
+) -> list[MaintenanceWindow]:
+    if not alerts:
+        return []
+    return list(MaintenanceWindow.objects.using(using).in_force(now))
+
+
+def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery:
+    return Delivery(
+        alert=alert,
+        transport=to.transport,
+        event=event,
+        target=to.target,
+        sequence=f"{alert.pk}:{sha256(f'{to.transport} {to.target}'.encode()).hexdigest()[:16]}",
+        created_at=now,
+        due_at=max(now, to.held_until) if to.held_until else now,
+    )
+
+
+@transactional
+def claim_deliveries(
+    worker: str, now: datetime, *, limit: int, but_not: Collection[str] = (), using: str = ""
+) -> list[Delivery]:
+    """Claim messages that are due, and return them with their alerts.
+
+    ``but_not`` are targets that this worker cannot serve now.
+    """
+    due = Delivery.objects.using(using).due(now).exclude(target__in=list(but_not))
+    ids = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
+    if not ids:
+        return []
+    until = now + timedelta(seconds=CLAIM_SECONDS)
+    free = Delivery.objects.using(using).due(now)
+    # One by one: where rows cannot be locked, only the guard of each UPDATE tells whose it is.
+    mine = [
+        pk
+        for pk in free.filter(pk__in=ids).locked(skip=True).values_list("pk", flat=True)
+        if unclaimed(now, using=using)
+        .filter(pk=pk)
+        .update(claimed_by=worker, claimed_until=until, attempts=models.F("attempts") + 1)
+    ]
+    claimed = Delivery.objects.using(using).filter(pk__in=mine)
+    return list(claimed.select_related("alert", "alert__task").order_by("pk"))
+
+
+def unclaimed(now: datetime, *, using: str) -> models.QuerySet[Delivery]:
+    free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
+    return Delivery.objects.using(using).pending().filter(free)
+
+
+@transactional
+def renew_claims(worker: str, ids: Collection[int], now: datetime, *, using: str = "") -> None:
+    """Keep messages that are still being sent."""
+    held = Delivery.objects.using(using).pending().filter(pk__in=list(ids), claimed_by=worker)
+    held.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
+
+
+@transactional
+def release_claims(worker: str, ids: Collection[int], *, using: str = "") -> None:
+    """Give back messages that were claimed and not tried."""
+    held = Delivery.objects.using(using).pending().filter(pk__in=list(ids), claimed_by=worker)
+    held.update(claimed_until=None, attempts=models.F("attempts") - 1)
+
+
+@transactional
+def record_results(
+    worker: str, results: Sequence[DeliveryResult], now: datetime, *, using: str = ""
+) -> list[Delivery]:
+    """Write what came of messages; return those that are given up.
+
+    What another worker has claimed meanwhile is left to it.
+    """
+    by_id = {result.delivery_id: result for result in results}
+    held = Delivery.objects.using(using).pending().filter(pk__in=list(by_id), claimed_by=worker)
+    given_up = []
+    for row in held.locked():
+        apply_result(row, by_id[row.pk], now)
+        row.save(using=using, update_fields=RESULT_FIELDS)
+        if row.finished_at and not row.delivered:
+            given_up.append(row)
+    return given_up
+
+
+RESULT_FIELDS = ("claimed_until", "finished_at", "delivered", "error", "due_at")
+
+
+def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
+    row.claimed_until = None
+    if not result.error:
+        row.finished_at, row.delivered, row.error = now, True, ""
+        return
+    row.error = redacted_text(result.error)
+    wait = timedelta(seconds=min(2.0 ** (row.attempts - 1), MAX_RETRY_SECONDS))
+    if result.permanent or now + wait > row.created_at + GIVE_UP_AFTER:
+        row.finished_at = now
+    else:
+        row.due_at = now + wait

@@ -1,0 +1,178 @@
+"""The scan: raise and clear what no transaction of the life cycle shows.
+
+It reads what is stored and open, so it does not matter which worker does it, or whether several do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db.models import Max
+
+from scheduled_tasks.models.alert import Alert
+from scheduled_tasks.models.delivery import Delivery
+from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, write_alias
+from scheduled_tasks.monitoring import late_slots, silence
+from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alerts
+from scheduled_tasks.monitoring.clearing import reasons_to_clear
+from scheduled_tasks.monitoring.outbox import announce, send_reminders
+from scheduled_tasks.monitoring.routing import Route, routes
+from scheduled_tasks.runtime.conditions import Condition
+
+logger = logging.getLogger(__name__)
+
+Find = Callable[..., Iterable[Finding]]
+#: Seconds between two looks at what changes slowly, or takes longer to find.
+SLOW, SLOWER = 60.0, 300.0
+#: What is written in one transaction.
+BATCH_SIZE = 100
+NO_LONGER_SO = "It is no longer so."
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A condition that is found by looking: every so many seconds, at each scan by default.
+
+    ``lasts`` says that its alerts are cleared as soon as it is not found any more; the others have
+    rules of their own in ``clearing``.
+    """
+
+    condition: str
+    find: Find
+    every: float = 0.0
+    lasts: bool = True
+
+
+WATCHED = (
+    Watched(Condition.MISSED, late_slots.missed, lasts=False),
+    Watched(Condition.NOT_STARTED, late_slots.not_started, lasts=False),
+    Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW),
+)
+
+
+@dataclass(slots=True)
+class ConditionScan:
+    """The scans of one worker; it knows when each condition was last looked at."""
+
+    _last: dict[str, datetime] = field(default_factory=dict)
+
+    def run(self, now: datetime, *, using: str = "") -> None:
+        """Look once. A condition that cannot be looked at is logged, and stops no other."""
+        using = using or write_alias()
+        found = {
+            each: self.find(each, now, using=using) for each in WATCHED if self.is_due(each, now)
+        }
+        open_alerts = list(Alert.objects.using(using).open().select_related("task", "task__state"))
+        for each, findings in found.items():
+            if findings is not None:
+                raise_and_clear(each, findings, open_alerts, now, using=using)
+        clear_others(open_alerts, now, using=using)
+        remind(open_alerts, now, using=using)
+
+    def is_due(self, watched: Watched, now: datetime) -> bool:
+        last = self._last.get(watched.condition)
+        # True as well when the clock was set back.
+        return last is None or not last <= now < last + timedelta(seconds=watched.every)
+
+    def find(self, watched: Watched, now: datetime, *, using: str) -> list[Finding] | None:
+        """Return what is found now, None if that fails."""
+        self._last[watched.condition] = now
+        try:
+            return list(watched.find(now, using=using))
+        except AWAY:
+            raise
+        except Exception:
+            logger.exception("the condition %s cannot be looked at", watched.condition)
+            return None
+
+
+def raise_and_clear(
+    watched: Watched,
+    found: Sequence[Finding],
+    open_alerts: Sequence[Alert],
+    now: datetime,
+    *,
+    using: str,
+) -> None:
+    """Raise alerts for what is found; clear those of a lasting condition that is not."""
+    known = {alert.open_key: alert for alert in open_alerts if alert.condition == watched.condition}
+    new = [each for each in found if each.key not in known or each.details]
+    for start in range(0, len(new), BATCH_SIZE):
+        batch = new[start : start + BATCH_SIZE]
+        in_transaction(partial(raise_alerts, batch, now, using=using), using=using)
+    if watched.lasts:
+        still = {each.key for each in found}
+        over = [alert for key, alert in known.items() if key not in still]
+        clear(over, NO_LONGER_SO, now, using=using)
+
+
+def clear_others(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
+    """Clear what a rule of its own clears."""
+    left = [alert for alert in open_alerts if alert.open_key is not None]
+    for because, alerts in reasons_to_clear(left, using=using).items():
+        clear(alerts, because, now, using=using)
+
+
+def clear(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
+    for start in range(0, len(alerts), BATCH_SIZE):
+        batch = alerts[start : start + BATCH_SIZE]
+        in_transaction(partial(clear_still_open, batch, because, now, using=using), using=using)
+
+
+def clear_still_open(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
+    """Clear those that no other transaction has cleared since they were read."""
+    rows = Alert.objects.using(using).open().filter(pk__in=[alert.pk for alert in alerts])
+    still = set(rows.locked().values_list("pk", flat=True))
+    clear_alerts([alert for alert in alerts if alert.pk in still], because, now, using=using)
+
+
+def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
+    """Leave reminders of what is still open, for those who want them."""
+    wanted = {
+        alert: [
+            route
+            for route in routes(alert.condition, alert.severity, alert.task)
+            if route.remind_every
+        ]
+        for alert in open_alerts
+        if alert.open_key is not None
+    }
+    wanted = {alert: found for alert, found in wanted.items() if found}
+    if wanted:
+        last = last_messages(wanted, using=using)
+        for alert, found in wanted.items():
+            due = [route for route in found if is_due(alert, route, last, now)]
+            if due:
+                in_transaction(partial(remind_once, alert, due, now, using=using), using=using)
+
+
+def last_messages(alerts: Iterable[Alert], *, using: str) -> Mapping[tuple[object, str], datetime]:
+    """Return when the last message about each alert was written, by alert and notifier."""
+    sent = Delivery.objects.using(using).filter(
+        alert__in=[alert.pk for alert in alerts], transport=Delivery.Transport.NOTIFIER
+    )
+    last = sent.order_by().values_list("alert", "target").annotate(last=Max("due_at"))
+    return {(pk, target): moment for pk, target, moment in last}
+
+
+def is_due(
+    alert: Alert, route: Route, last: Mapping[tuple[object, str], datetime], now: datetime
+) -> bool:
+    if route.quiet_hours is not None and route.quiet_hours.end_after(now):
+        return False
+    since = last.get((alert.pk, route.notifier))
+    return (
+        since is not None and route.remind_every is not None and now >= since + route.remind_every
+    )
+
+
+def remind_once(alert: Alert, due: Sequence[Route], now: datetime, *, using: str) -> None:
+    """Leave reminders within a transaction, unless another one has done so meanwhile."""
+    mine = Alert.objects.using(using).open().filter(pk=alert.pk, reminded_at=alert.reminded_at)
+    if mine.update(reminded_at=now):
+        send_reminders([(alert, route) for route in due], now, using=using)
+        announce()

@@ -1,0 +1,241 @@
+"""Sends what waits in the outbox, in threads: a receiver that hangs stops nothing else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain
+from queue import Empty, SimpleQueue
+from time import monotonic
+
+from django.db import connections
+
+from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.models import Delivery, Worker
+from scheduled_tasks.monitoring import outbox
+from scheduled_tasks.monitoring.outbox import DeliveryResult
+from scheduled_tasks.monitoring.sending import lane_of, send
+from scheduled_tasks.runtime.sanitizing import safe_str
+
+logger = logging.getLogger(__name__)
+
+#: Messages that a worker holds at once, and those of one lane.
+MAX_CLAIMED, MAX_PER_LANE = 200, 20
+#: A message that takes longer has failed, and its thread is left to itself.
+MAX_SENDING_SECONDS = 60.0
+#: Threads that may hang in one lane before this worker leaves the lane to others.
+MAX_STUCK_THREADS = 3
+#: The claims of what is being sent are renewed this often.
+RENEWAL_SECONDS = outbox.CLAIM_SECONDS / 3
+
+
+class Lane:
+    """What goes to one receiver: message after message, in a thread that ends when none is left."""
+
+    def __init__(self, name: str, finish: Callable[[DeliveryResult], None]) -> None:
+        self.name = name
+        self.finish = finish
+        self.waiting: deque[Delivery] = deque()
+        #: What is being sent, and since when, by the monotonic clock.
+        self.current: Delivery | None = None
+        self.since = 0.0
+        self.closed = False
+        self._lock = threading.Lock()
+        self.thread = threading.Thread(target=self._run, name=f"send {name}"[:60], daemon=True)
+
+    def add(self, delivery: Delivery) -> bool:
+        """Take a message; return False if the thread has ended or was abandoned."""
+        with self._lock:
+            if not self.closed:
+                self.waiting.append(delivery)
+            return not self.closed
+
+    def abandon(self) -> tuple[Delivery | None, list[Delivery]]:
+        """Leave the thread to itself; return what it was sending, and what it has not begun."""
+        left = self.drop_waiting()
+        with self._lock:
+            self.closed = True
+            return self.current, left
+
+    def drop_waiting(self) -> list[Delivery]:
+        """Return what it has not begun, and does not begin any more."""
+        with self._lock:
+            left = list(self.waiting)
+            self.waiting.clear()
+            return left
+
+    @property
+    def held(self) -> list[Delivery]:
+        """What it has not finished."""
+        with self._lock:
+            return [*self.waiting, *filter(None, [self.current])]
+
+    def _run(self) -> None:
+        try:
+            while (delivery := self._next()) is not None:
+                result = result_of(delivery)
+                with self._lock:
+                    if self.closed:
+                        return  # too late: it counts as failed by now
+                    self.current = None
+                self.finish(result)
+        finally:
+            connections.close_all()  # of a callable that has used the database
+
+    def _next(self) -> Delivery | None:
+        with self._lock:
+            if self.closed or not self.waiting:
+                self.closed = True
+                return None
+            self.current, self.since = self.waiting.popleft(), monotonic()
+            return self.current
+
+
+def result_of(delivery: Delivery) -> DeliveryResult:
+    """Send a message, whatever the notifier raises."""
+    try:
+        send(delivery)
+    except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
+        said = safe_str(error) or type(error).__name__
+        return DeliveryResult(delivery.pk, said, permanent=isinstance(error, PermanentError))
+    return DeliveryResult(delivery.pk)
+
+
+class Deliveries:
+    """The outbox as one worker serves it. Only its main loop calls it, threads only send.
+
+    ``on_result`` is called in a thread when a message has been sent, or could not be.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        on_result: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
+        self.worker = worker
+        self.on_result = on_result
+        self.monotonic = monotonic
+        self._lanes: dict[str, Lane] = {}
+        self._stuck: dict[str, list[threading.Thread]] = {}
+        self._results: SimpleQueue[DeliveryResult] = SimpleQueue()
+        self._unrecorded: list[DeliveryResult] = []
+        self._renewed_at = monotonic()
+
+    @property
+    def wants_to_run(self) -> bool:
+        """Whether there is something to send or to record, as far as this process knows."""
+        return outbox.has_new.is_set() or not self._results.empty()
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being sent, or results are not recorded."""
+        return bool(self._unrecorded or self._held) or not self._results.empty()
+
+    def run(self, now: datetime) -> None:
+        """Record what was sent, and begin to send what is due."""
+        outbox.has_new.clear()
+        self.record(now)
+        self.abandon_stuck(now)
+        self.renew(now)
+        while self.claim(now):
+            pass
+
+    def record(self, now: datetime) -> None:
+        """Write what came of messages; what cannot be written is kept for the next time."""
+        self._unrecorded += drained(self._results)
+        if not self._unrecorded:
+            return
+        given_up = outbox.record_results(str(self.worker.pk), self._unrecorded, now)
+        for result in self._unrecorded:
+            if result.error:
+                logger.warning("message %s could not be sent: %s", result.delivery_id, result.error)
+        for row in given_up:
+            logger.error("gave up message %s to %s: %s", row.pk, row.transport, row.error)
+        self._unrecorded = []
+
+    def abandon_stuck(self, now: datetime) -> None:
+        """Give up threads that send one message for too long; the rest of their lane is freed."""
+        for lane in list(self._lanes.values()):
+            if lane.current is None or self.monotonic() - lane.since <= MAX_SENDING_SECONDS:
+                continue
+            stuck, left = lane.abandon()
+            del self._lanes[lane.name]
+            self._stuck.setdefault(lane.name, []).append(lane.thread)
+            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
+            if stuck is not None:
+                error = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
+                self._results.put(DeliveryResult(stuck.pk, error))
+                self.record(now)
+
+    def renew(self, now: datetime) -> None:
+        """Keep what is being sent from other workers."""
+        if self.monotonic() - self._renewed_at >= RENEWAL_SECONDS:
+            self._renewed_at = self.monotonic()
+            if held := self._held:
+                outbox.renew_claims(str(self.worker.pk), [each.pk for each in held], now)
+
+    def claim(self, now: datetime) -> bool:
+        """Claim what is due and hand it to its lanes; return whether there may be more."""
+        free = MAX_CLAIMED - len(self._held)
+        if free <= 0:
+            return False
+        limit = min(free, MAX_PER_LANE)
+        claimed = outbox.claim_deliveries(
+            str(self.worker.pk), now, limit=limit, but_not=self.targets_to_leave()
+        )
+        for delivery in claimed:
+            self.hand_over(delivery)
+        return len(claimed) == limit
+
+    def hand_over(self, delivery: Delivery) -> None:
+        """Give a message to its lane, with a new thread if there is none."""
+        name = lane_of(delivery)
+        lane = self._lanes.get(name)
+        if lane is None or not lane.add(delivery):
+            lane = self._lanes[name] = Lane(name, self.finish)
+            lane.add(delivery)
+            lane.thread.start()
+
+    def targets_to_leave(self) -> set[tuple[str, str]]:
+        """Return what this worker takes no more of: full lanes, and those with stuck threads."""
+        full = {name for name, lane in self._lanes.items() if len(lane.held) >= MAX_PER_LANE}
+        alive = {
+            name: [thread for thread in threads if thread.is_alive()]
+            for name, threads in self._stuck.items()
+        }
+        self._stuck = {name: threads for name, threads in alive.items() if threads}
+        return full | {n for n, threads in self._stuck.items() if len(threads) >= MAX_STUCK_THREADS}
+
+    def finish(self, result: DeliveryResult) -> None:
+        """Keep a result for the main loop; called in threads."""
+        self._results.put(result)
+        self.on_result()
+
+    @property
+    def _held(self) -> list[Delivery]:
+        return list(chain.from_iterable(lane.held for lane in self._lanes.values()))
+
+    def close(self, now: datetime, *, seconds: float) -> None:
+        """Give back what is not begun, and wait some seconds for what is being sent."""
+        end = self.monotonic() + seconds
+        left = [each for lane in self._lanes.values() for each in lane.drop_waiting()]
+        if left:
+            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
+        for lane in self._lanes.values():
+            lane.thread.join(max(end - self.monotonic(), 0))
+        self.record(now)
+
+
+def drained(results: SimpleQueue[DeliveryResult]) -> Iterable[DeliveryResult]:
+    """Return what is in a queue now."""
+    found = []
+    with suppress(Empty):
+        while True:
+            found.append(results.get_nowait())
+    return found
