@@ -61,6 +61,8 @@ class Delivery(models.Model):
     event = models.CharField(_("event"), max_length=10, choices=Event.choices)
     # The name of the notifier, the addresses of the mail, or the URL of the heartbeat.
     target = models.TextField(_("target"))
+    # What goes to one receiver is sent by one thread of a worker, and waits for no other.
+    lane = models.CharField(_("lane"), max_length=200)
     sequence = models.CharField(_("sequence"), max_length=200)
     body = models.JSONField(_("body"), default=dict)
     created_at = models.DateTimeField(_("created at"))

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from scheduled_tasks.models.alert import MAX_SUBJECT_LENGTH, Alert
 from scheduled_tasks.models.sql.bulk import update_each
-from scheduled_tasks.models.sql.transactions import LostRaceError
+from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.condition_settings import severity_of
 from scheduled_tasks.monitoring.outbox import announce, send_cleared, send_raised
@@ -65,8 +65,22 @@ def open_key(condition: str, task_id: int | None, subject: str) -> str:
 def raise_alerts(findings: Iterable[Finding], now: datetime, *, using: str) -> None:
     """Raise an alert for each finding whose condition is on, within a transaction.
 
-    What has an open alert raises no second one: only its details are brought up to date.
+    What has an open alert raises no second one: only its details are brought up to date. Whatever
+    goes wrong is logged: what the transaction is for must not fail for an alert.
     """
+    found = list(findings)
+    if not found:
+        return
+    try:
+        with transaction.atomic(using=using):
+            raise_on(found, now, using=using)
+    except AWAY:
+        raise
+    except Exception:
+        logger.exception("alerts could not be raised: %s", [each.condition for each in found])
+
+
+def raise_on(findings: Sequence[Finding], now: datetime, *, using: str) -> None:
     wanted = {found.key: found for found in findings if is_on(found.condition, found.task)}
     if not wanted:
         return
@@ -152,10 +166,12 @@ def open_alerts_of(task_ids: Collection[int | None], *conditions: str, using: st
 def announce_after_commit(what: str, alerts: Sequence[Alert], *, using: str) -> None:
     """Log alerts once they are committed, and let this process send what waits in the outbox."""
     if alerts:
-        transaction.on_commit(partial(log_and_announce, what, alerts), using=using, robust=True)
+        transaction.on_commit(
+            partial(log_and_announce, what, alerts, using), using=using, robust=True
+        )
 
 
-def log_and_announce(what: str, alerts: Sequence[Alert]) -> None:
+def log_and_announce(what: str, alerts: Sequence[Alert], using: str) -> None:
     for alert in alerts:
         logger.log(
             LEVELS[Severity(alert.severity)] if what == "raised" else logging.INFO,
@@ -167,4 +183,4 @@ def log_and_announce(what: str, alerts: Sequence[Alert]) -> None:
             alert.severity,
             alert.message if what == "raised" else alert.cleared_because,
         )
-    announce()
+    announce(using)

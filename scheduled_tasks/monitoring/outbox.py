@@ -17,6 +17,7 @@ from django.db import models
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
+from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.routing import Route, routes
@@ -30,8 +31,11 @@ CLAIM_SECONDS = 60.0
 MAX_RETRY_SECONDS = 300.0
 #: After this time a message is given up.
 GIVE_UP_AFTER = timedelta(hours=24)
+MAX_LANE_LENGTH = 200
 #: Set when a transaction of this process has left something in the outbox.
 has_new = threading.Event()
+#: Set in the processes of workers.
+sends_here = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,12 @@ class DeliveryResult:
     permanent: bool = False
 
 
-def announce() -> None:
-    """Let a worker of this process look at the outbox at once."""
-    has_new.set()
+def announce(using: str) -> None:
+    """Let a worker look at the outbox at once: that of this process, or any other."""
+    if sends_here.is_set():
+        has_new.set()
+    else:
+        wake_workers(using)
 
 
 def send_raised(alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
@@ -143,6 +150,7 @@ def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery
         transport=to.transport,
         event=event,
         target=to.target,
+        lane=f"{to.transport} {to.target}"[:MAX_LANE_LENGTH],
         sequence=f"{alert.pk}:{sha256(f'{to.transport} {to.target}'.encode()).hexdigest()[:16]}",
         created_at=now,
         due_at=max(now, to.held_until) if to.held_until else now,
@@ -151,13 +159,13 @@ def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery
 
 @transactional
 def claim_deliveries(
-    worker: str, now: datetime, *, limit: int, but_not: Collection[str] = (), using: str = ""
+    worker: str, now: datetime, *, limit: int, without: Collection[str] = (), using: str = ""
 ) -> list[Delivery]:
     """Claim messages that are due, and return them with their alerts.
 
-    ``but_not`` are targets that this worker cannot serve now.
+    Those of the lanes ``without`` are left to other workers, or to later.
     """
-    due = Delivery.objects.using(using).due(now).exclude(target__in=list(but_not))
+    due = Delivery.objects.using(using).due(now).exclude(lane__in=list(without))
     ids = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
     if not ids:
         return []
@@ -198,19 +206,17 @@ def release_claims(worker: str, ids: Collection[int], *, using: str = "") -> Non
 def record_results(
     worker: str, results: Sequence[DeliveryResult], now: datetime, *, using: str = ""
 ) -> list[Delivery]:
-    """Write what came of messages; return those that are given up.
+    """Write what came of messages; return the rows that were written.
 
     What another worker has claimed meanwhile is left to it.
     """
     by_id = {result.delivery_id: result for result in results}
     held = Delivery.objects.using(using).pending().filter(pk__in=list(by_id), claimed_by=worker)
-    given_up = []
-    for row in held.locked():
+    rows = list(held.locked())
+    for row in rows:
         apply_result(row, by_id[row.pk], now)
         row.save(using=using, update_fields=RESULT_FIELDS)
-        if row.finished_at and not row.delivered:
-            given_up.append(row)
-    return given_up
+    return rows
 
 
 RESULT_FIELDS = ("claimed_until", "finished_at", "delivered", "error", "due_at")

@@ -175,4 +175,4 @@ def remind_once(alert: Alert, due: Sequence[Route], now: datetime, *, using: str
     mine = Alert.objects.using(using).open().filter(pk=alert.pk, reminded_at=alert.reminded_at)
     if mine.update(reminded_at=now):
         send_reminders([(alert, route) for route in due], now, using=using)
-        announce()
+        announce(using)

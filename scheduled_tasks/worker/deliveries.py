@@ -18,7 +18,7 @@ from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring import outbox
 from scheduled_tasks.monitoring.outbox import DeliveryResult
-from scheduled_tasks.monitoring.sending import lane_of, send
+from scheduled_tasks.monitoring.sending import send
 from scheduled_tasks.runtime.sanitizing import safe_str
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_CLAIMED, MAX_PER_LANE = 200, 20
 #: A message that takes longer has failed, and its thread is left to itself.
 MAX_SENDING_SECONDS = 60.0
+NOT_SENT_IN_TIME = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
 #: Threads that may hang in one lane before this worker leaves the lane to others.
 MAX_STUCK_THREADS = 3
 #: The claims of what is being sent are renewed this often.
@@ -54,12 +55,13 @@ class Lane:
                 self.waiting.append(delivery)
             return not self.closed
 
-    def abandon(self) -> tuple[Delivery | None, list[Delivery]]:
-        """Leave the thread to itself; return what it was sending, and what it has not begun."""
-        left = self.drop_waiting()
+    def abandon_since(self, moment: float) -> Delivery | None:
+        """Leave the thread to itself if it has been sending a message since a moment; return it."""
         with self._lock:
+            if self.current is None or self.since > moment:
+                return None
             self.closed = True
-            return self.current, left
+            return self.current
 
     def drop_waiting(self) -> list[Delivery]:
         """Return what it has not begun, and does not begin any more."""
@@ -126,11 +128,14 @@ class Deliveries:
         self._results: SimpleQueue[DeliveryResult] = SimpleQueue()
         self._unrecorded: list[DeliveryResult] = []
         self._renewed_at = monotonic()
+        #: When the first of the messages that could not be sent is due again.
+        self.retry_at: datetime | None = None
+        outbox.sends_here.set()
 
-    @property
-    def wants_to_run(self) -> bool:
+    def wants_to_run(self, now: datetime) -> bool:
         """Whether there is something to send or to record, as far as this process knows."""
-        return outbox.has_new.is_set() or not self._results.empty()
+        retries = self.retry_at is not None and self.retry_at <= now
+        return outbox.has_new.is_set() or retries or not self._results.empty()
 
     @property
     def busy(self) -> bool:
@@ -140,6 +145,8 @@ class Deliveries:
     def run(self, now: datetime) -> None:
         """Record what was sent, and begin to send what is due."""
         outbox.has_new.clear()
+        if self.retry_at is not None and self.retry_at <= now:
+            self.retry_at = None
         self.record(now)
         self.abandon_stuck(now)
         self.renew(now)
@@ -151,27 +158,24 @@ class Deliveries:
         self._unrecorded += drained(self._results)
         if not self._unrecorded:
             return
-        given_up = outbox.record_results(str(self.worker.pk), self._unrecorded, now)
-        for result in self._unrecorded:
-            if result.error:
-                logger.warning("message %s could not be sent: %s", result.delivery_id, result.error)
-        for row in given_up:
-            logger.error("gave up message %s to %s: %s", row.pk, row.transport, row.error)
+        rows = outbox.record_results(str(self.worker.pk), self._unrecorded, now)
         self._unrecorded = []
+        for row in rows:
+            log_result(row)
+        again = [row.due_at for row in rows if row.finished_at is None]
+        self.retry_at = min([*again, *filter(None, [self.retry_at])], default=None)
 
     def abandon_stuck(self, now: datetime) -> None:
         """Give up threads that send one message for too long; the rest of their lane is freed."""
         for lane in list(self._lanes.values()):
-            if lane.current is None or self.monotonic() - lane.since <= MAX_SENDING_SECONDS:
+            stuck = lane.abandon_since(self.monotonic() - MAX_SENDING_SECONDS)
+            if stuck is None:
                 continue
-            stuck, left = lane.abandon()
             del self._lanes[lane.name]
             self._stuck.setdefault(lane.name, []).append(lane.thread)
-            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
-            if stuck is not None:
-                error = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
-                self._results.put(DeliveryResult(stuck.pk, error))
-                self.record(now)
+            self._results.put(DeliveryResult(stuck.pk, NOT_SENT_IN_TIME))
+            self.release(lane)
+        self.record(now)
 
     def renew(self, now: datetime) -> None:
         """Keep what is being sent from other workers."""
@@ -187,7 +191,7 @@ class Deliveries:
             return False
         limit = min(free, MAX_PER_LANE)
         claimed = outbox.claim_deliveries(
-            str(self.worker.pk), now, limit=limit, but_not=self.targets_to_leave()
+            str(self.worker.pk), now, limit=limit, without=self.lanes_to_leave()
         )
         for delivery in claimed:
             self.hand_over(delivery)
@@ -195,14 +199,13 @@ class Deliveries:
 
     def hand_over(self, delivery: Delivery) -> None:
         """Give a message to its lane, with a new thread if there is none."""
-        name = lane_of(delivery)
-        lane = self._lanes.get(name)
+        lane = self._lanes.get(delivery.lane)
         if lane is None or not lane.add(delivery):
-            lane = self._lanes[name] = Lane(name, self.finish)
+            lane = self._lanes[delivery.lane] = Lane(delivery.lane, self.finish)
             lane.add(delivery)
             lane.thread.start()
 
-    def targets_to_leave(self) -> set[tuple[str, str]]:
+    def lanes_to_leave(self) -> set[str]:
         """Return what this worker takes no more of: full lanes, and those with stuck threads."""
         full = {name for name, lane in self._lanes.items() if len(lane.held) >= MAX_PER_LANE}
         alive = {
@@ -224,12 +227,27 @@ class Deliveries:
     def close(self, now: datetime, *, seconds: float) -> None:
         """Give back what is not begun, and wait some seconds for what is being sent."""
         end = self.monotonic() + seconds
-        left = [each for lane in self._lanes.values() for each in lane.drop_waiting()]
-        if left:
-            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
+        for lane in self._lanes.values():
+            self.release(lane)
         for lane in self._lanes.values():
             lane.thread.join(max(end - self.monotonic(), 0))
         self.record(now)
+
+    def release(self, lane: Lane) -> None:
+        """Give back what a lane has not begun."""
+        if left := lane.drop_waiting():
+            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
+
+
+def log_result(row: Delivery) -> None:
+    # Not the target: the address of a heartbeat is a secret.
+    what = f"message {row.pk} ({row.event}) by {row.lane}"
+    if row.delivered:
+        logger.debug("sent %s", what)
+    elif row.finished_at is None:
+        logger.warning("%s could not be sent, trying again: %s", what, row.error)
+    else:
+        logger.error("%s could not be sent and is given up: %s", what, row.error)
 
 
 def drained(results: SimpleQueue[DeliveryResult]) -> Iterable[DeliveryResult]:

@@ -25,6 +25,7 @@ from scheduled_tasks.worker.announcements import announce_start
 from scheduled_tasks.worker.heartbeat import Heartbeat
 from scheduled_tasks.worker.isolation import Isolation
 from scheduled_tasks.worker.maintenance import Maintenance
+from scheduled_tasks.worker.monitor import Monitor
 from scheduled_tasks.worker.recycling import Recycling
 from scheduled_tasks.worker.result_writer import ResultWriter
 from scheduled_tasks.worker.waiter import Waiter
@@ -114,6 +115,7 @@ class Engine:
             watching=self.watchdog.watching,
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
+        self.monitor = Monitor(self.worker, on_result=self.waiter.wake)
         self.recycling = recycling or Recycling()
         #: What ``find_next_work`` found last; None when that is out of date.
         self.next_work: NextWork | None = None
@@ -166,10 +168,13 @@ class Engine:
         ended = self.write_results()  # first, since endings free places and allow the next run
         self.follow_suspects(now)
         self.maintenance.run_due(now)
+        self.monitor.run_due(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
         self.begin_to_stop_if_worn()
-        return Tick(ended + self.write_results(), fired, claimed)
+        ended += self.write_results()
+        self.monitor.send_new(now)
+        return Tick(ended, fired, claimed)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:
         """Fire and claim what is due; return the counts of slots decided and executions claimed.
@@ -326,6 +331,11 @@ class Engine:
         if not self.database_answers:
             self.database_answers = True
             self.waiter.wake()
+
+    def wake(self) -> None:
+        """End the sleep of the loop, for work or for a message; called in the listener's thread."""
+        self.monitor.look_again()
+        self.waiter.wake()
 
     def on_connection_lost(self) -> None:
         """Forget what was read from the database: it may have changed."""

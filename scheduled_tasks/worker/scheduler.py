@@ -86,7 +86,7 @@ class Scheduler:
         self.shutdown_timeout = (
             app_settings.SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
         )
-        self.listener = Listener(on_wake=self.engine.waiter.wake)
+        self.listener = Listener(on_wake=self.engine.wake)
         self._stops_requested = 0
         self._tick_seconds = 0.0
         self._abandoned_at: float | None = None
@@ -138,7 +138,8 @@ class Scheduler:
             while not self.stopping:
                 self.begin_round()
                 tick = self.tick(engine.clock.now())
-                if tick.idle and engine.executor.free == engine.executor.concurrency:
+                idle = tick.idle and engine.executor.free == engine.executor.concurrency
+                if idle and not engine.monitor.finish_pass(engine.clock.now()):
                     break
                 if tick.idle:
                     self.sleep(self.poll_interval)
@@ -211,11 +212,13 @@ class Scheduler:
         longest = min(
             self.poll_interval * (POLL_FACTOR_WHILE_LISTENING if notified else 1),
             app_settings.LEASE * MAX_SLEEP_LEASES,
+            engine.monitor.max_sleep,
             max(engine.recycling.seconds_left, 0),
         )
         slot = next_work.slot and next_work.slot - self.lead
         run = next_work.run if engine.accepts_runs else None
-        moments = [moment for moment in (slot, run, engine.isolation.until) if moment is not None]
+        known = (slot, run, engine.isolation.until, engine.monitor.next_at)
+        moments = [moment for moment in known if moment is not None]
         if not moments:
             return longest
         first = min(moments)
@@ -288,6 +291,8 @@ class Scheduler:
 
     def close(self) -> None:
         """End the threads and processes of this worker, whatever they are doing."""
+        if self.engine.registered:
+            self.engine.monitor.close(self.engine.clock.now())
         self.engine.heartbeat.stop()
         self.listener.stop()
         self.engine.executor.close()

@@ -26,7 +26,17 @@ BY_HAND = "by-hand"
 #: How failures are settled without another run.
 RESOLUTION = "It was mended by hand."
 #: From the rows that refer to others to those that are referred to.
-TABLES = ("attempt", "taskchange", "execution", "taskstate", "task", "worker")
+TABLES = (
+    "delivery",
+    "alert",
+    "rollup",
+    "attempt",
+    "taskchange",
+    "execution",
+    "taskstate",
+    "task",
+    "worker",
+)
 Status, Trigger = Execution.Status, Execution.Trigger
 
 

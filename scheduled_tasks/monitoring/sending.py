@@ -1,0 +1,56 @@
+"""Send one message of the outbox: by a notifier, by mail, or as a heartbeat."""
+
+from __future__ import annotations
+
+from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.models.alert import Alert
+from scheduled_tasks.models.delivery import Delivery
+from scheduled_tasks.monitoring.links import admin_url
+from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.monitoring.notifiers.email import mail_to
+from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
+
+Event, Transport = Delivery.Event, Delivery.Transport
+
+
+def send(delivery: Delivery) -> None:
+    """Send a message whose alert and task were read with it.
+
+    Raise PermanentError if another attempt cannot help, anything else to be tried again.
+    """
+    match delivery.transport:
+        case Transport.NOTIFIER:
+            send_by_notifier(delivery)
+        case Transport.MAIL:
+            mail_to(delivery.target.split(", "), notification_of(delivery))
+
+
+def send_by_notifier(delivery: Delivery) -> None:
+    notifier = load_notifiers().get(delivery.target)
+    if notifier is None:
+        raise PermanentError(f"NOTIFIERS has no {delivery.target!r} any more.")
+    notifier.send(notification_of(delivery))
+
+
+def notification_of(delivery: Delivery) -> Notification:
+    """Return what a notifier is told."""
+    alert = delivery.alert
+    if alert is None:
+        raise PermanentError("Its alert was deleted.")
+    return Notification(
+        id=str(alert.pk),
+        event=delivery.event,
+        condition=alert.condition,
+        severity=alert.severity,
+        task=alert.task.name if alert.task else alert.task_name or None,
+        subject=alert.subject,
+        execution_id=alert.execution_id,
+        message=message_of(alert, delivery.event),
+        url=admin_url(execution_id=alert.execution_id, task_id=alert.task_id),
+        raised_at=alert.raised_at,
+        cleared_at=alert.cleared_at if delivery.event == Event.CLEARED else None,
+    )
+
+
+def message_of(alert: Alert, event: str) -> str:
+    return alert.cleared_because if event == Event.CLEARED else alert.message

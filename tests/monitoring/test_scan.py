@@ -1,0 +1,306 @@
+"""What only a look at the rows shows: raised and cleared by the scan, whoever makes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from scheduled_tasks import disable_task, enable_task, run_task_now
+from scheduled_tasks.lifecycle import ending, firing
+from scheduled_tasks.lifecycle.pausing import begin_pause
+from scheduled_tasks.models import (
+    Alert,
+    Delivery,
+    Execution,
+    MaintenanceWindow,
+    Task,
+    TaskState,
+    Worker,
+)
+from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.monitoring.alerts import Finding, raise_alerts
+from scheduled_tasks.monitoring.scan import ConditionScan, Watched
+from tests.support.attempts import NOTHING, claim, outcome
+
+Make = Callable[..., Task]
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
+
+
+def scan(now: datetime) -> None:
+    """Look at everything, also at what is looked at rarely, with a live worker."""
+    Worker.objects.update(heartbeat_at=now)
+    ConditionScan().run(now)
+
+
+def is_open(condition: str) -> list[bool]:
+    """Return whether each alert of a condition is open, in order."""
+    rows = Alert.objects.filter(condition=condition).order_by("raised_at")
+    return [row.open_key is not None for row in rows]
+
+
+def sent(event: str) -> list[str]:
+    rows = Delivery.objects.filter(event=event).order_by("pk")
+    return [row.target for row in rows]
+
+
+def test_a_slot_that_no_scheduler_decides_is_missed(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    scan(now + HOUR + MINUTE)
+    assert is_open("missed") == []
+    scan(now + HOUR + MINUTE + SECOND)
+    scan(now + HOUR + 2 * MINUTE)
+    assert is_open("missed") == [True]
+    firing.fire(now + HOUR + 3 * MINUTE, limit=9)
+    assert is_open("missed") == [True]
+    assert sent("raised") == ["ops", "boss"]
+
+
+@pytest.mark.parametrize("excuse", ["grace", "pause", "global pause", "disabled", "no handler"])
+def test_a_slot_that_may_wait_is_not_missed(
+    make_task: Make, worker: Worker, now: datetime, excuse: str
+) -> None:
+    grace = 600 if excuse == "grace" else None
+    task = make_task("a", NOTHING, "every 1 hour", misfire_grace=grace)
+    match excuse:
+        case "pause":
+            Task.objects.update(paused_until=now + 2 * HOUR)
+        case "global pause":
+            begin_pause(now, until=now + 2 * HOUR, by="code")
+        case "disabled":
+            Task.objects.update(enabled=False)
+        case "no handler":
+            Worker.objects.update(handlers=["jobs.other"])
+    assert task.state.next_run_at == now + HOUR
+    scan(now + HOUR + 5 * MINUTE)
+    assert is_open("missed") == []
+
+
+def test_a_run_that_does_not_start_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, "every 1 hour", start_within=10, overlap_policy="allow")
+    firing.fire(now + HOUR, limit=9)
+    scan(now + HOUR + 10 * SECOND)
+    assert is_open("not_started") == []
+    scan(now + HOUR + 11 * SECOND)
+    assert is_open("not_started") == [True]
+    claim(worker, now + HOUR + 12 * SECOND)
+    firing.fire(now + 2 * HOUR, limit=9)
+    scan(now + 2 * HOUR)
+    assert is_open("not_started") == [True]
+    claim(worker, now + 2 * HOUR + SECOND)
+    scan(now + 2 * HOUR + MINUTE)
+    assert is_open("not_started") == [False]
+
+
+def test_a_retry_does_not_count_as_late(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, "every 1 hour", start_within=10, max_retries=1, retry_delay=0)
+    firing.fire(now + HOUR + 11 * SECOND, limit=9)
+    scan(now + HOUR + 12 * SECOND)
+    claim(worker, now + HOUR + 13 * SECOND)
+    ending.end([outcome(row, now) for row in held()], worker, now + HOUR + MINUTE)
+    firing.fire(now + 2 * HOUR, limit=9)
+    first = claim(worker, now + 2 * HOUR)
+    ending.end([outcome(first, now, "failed", retryable=True)], worker, now + 2 * HOUR + MINUTE)
+    claim(worker, now + 2 * HOUR + 5 * MINUTE)
+    scan(now + 2 * HOUR + 6 * MINUTE)
+    assert is_open("not_started") == [False]
+
+
+def held() -> list[Execution]:
+    return list(Execution.objects.running())
+
+
+def test_a_task_that_never_succeeds_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
+    task = make_task("a", NOTHING, no_success_for=3600)
+    make_task("other", NOTHING)
+    Task.objects.update(created_at=now)
+    scan(now + HOUR)
+    assert is_open("no_success") == []
+    scan(now + HOUR + SECOND)
+    assert is_open("no_success") == [True]
+    assert Alert.objects.get().message == (
+        "It has not succeeded for 3600 s. It has never succeeded."
+    )
+    TaskState.objects.filter(task=task).update(last_success_at=now + HOUR)
+    scan(now + HOUR + MINUTE)
+    assert is_open("no_success") == [False]
+
+
+@pytest.mark.parametrize("excuse", ["paused", "paused lately", "pause of all", "enabled lately"])
+def test_a_task_that_could_not_succeed_is_excused(
+    make_task: Make, worker: Worker, now: datetime, excuse: str
+) -> None:
+    make_task("a", NOTHING, no_success_for=3600)
+    Task.objects.update(created_at=now)
+    late = now + 2 * HOUR
+    match excuse:
+        case "paused":
+            Task.objects.update(paused_until=late + HOUR)
+        case "paused lately":
+            Task.objects.update(paused_until=late - MINUTE)
+        case "pause of all":
+            begin_pause(now, until=late - MINUTE, by="code")
+        case "enabled lately":
+            disable_task("a")
+            enable_task("a")
+            Task.objects.get().changes.update(changed_at=late - MINUTE)
+    scan(late)
+    assert is_open("no_success") == []
+    scan(late + 3 * HOUR)
+    assert is_open("no_success") == [True]
+
+
+def test_reminders_are_sent_while_it_is_open(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS |= {
+        "ALERTS": [{"to": "ops", "remind_every": 3600}, {"to": "boss", "remind_every": 7200}]
+    }
+    make_task("a", NOTHING)
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    Alert.objects.exclude(condition="failed").delete()
+    for minutes in (59, 60, 61, 119, 120, 121):
+        scan(now + minutes * MINUTE)
+        scan(now + minutes * MINUTE)
+    assert sent("reminder") == ["ops", "ops", "boss"]
+    TaskState.objects.update(consecutive_failures=0)
+    scan(now + 130 * MINUTE)
+    scan(now + 300 * MINUTE)
+    assert sent("reminder") == ["ops", "ops", "boss"]
+
+
+def test_a_task_chooses_its_own_reminders(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    scan(now + MINUTE)
+    assert sent("reminder") == ["ops", "boss"]
+
+
+def test_a_maintenance_window_holds_messages_back(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("a", NOTHING, notify_on=["failed"])
+    other = make_task("b", NOTHING, notify_on=["failed"])
+    window = {"starts_at": now - HOUR, "ends_at": now + HOUR, "reason": "Disks"}
+    MaintenanceWindow.objects.create(**window, task=task)
+    for each in (task, other):
+        run_task_now(each.name, now=now)
+        ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    due = dict(Delivery.objects.filter(target="ops").values_list("alert__task_name", "due_at"))
+    assert due == {"a": now + HOUR, "b": now}
+    for each in (task, other):
+        run_task_now(each.name, now=now)
+        ending.end([outcome(claim(worker, now), now)], worker, now + MINUTE)
+    withdrawn = Delivery.objects.filter(alert__task_name="a")
+    assert {(row.event, row.delivered, row.finished_at) for row in withdrawn} == {
+        ("raised", False, now + MINUTE)
+    }
+    assert Delivery.objects.filter(alert__task_name="b", event="cleared").count() == 2
+
+
+def test_quiet_hours_hold_messages_of_one_notifier(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    quiet = {"to": "ops", "quiet_hours": "11:00-13:00"}
+    settings.SCHEDULED_TASKS |= {"ALERTS": [quiet, {"to": "boss"}]}
+    make_task("a", NOTHING, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    assert dict(Delivery.objects.values_list("target", "due_at")) == {
+        "ops": now + HOUR,
+        "boss": now,
+    }
+
+
+def test_the_recipients_of_a_task_get_a_mail(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS |= {"NOTIFIERS": {}}
+    make_task("a", NOTHING, notify_on=["failed"], metadata={"recipients": ["a@b.c", "d@e.f"]})
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    [row] = Delivery.objects.all()
+    assert (row.transport, row.target) == ("mail", "a@b.c, d@e.f")
+
+
+def test_a_condition_that_cannot_be_looked_at_stops_no_other(
+    now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, db: None
+) -> None:
+    def broken(now: datetime, *, using: str) -> Iterator[Finding]:
+        raise ValueError("It is broken.")
+
+    def fine(now: datetime, *, using: str) -> list[Finding]:
+        return [Finding(condition="invariant", subject="x", message="It holds.")]
+
+    broken_first = (Watched("missed", broken), Watched("invariant", fine))
+    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", broken_first)
+    ConditionScan().run(now)
+    assert is_open("invariant") == [True]
+    assert "the condition missed cannot be looked at" in caplog.text
+
+
+def test_lasting_conditions_clear_when_not_found(
+    now: datetime, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    found = [Finding(condition="invariant", subject=name, message="So.") for name in "ab"]
+    watched = (Watched("invariant", lambda now, using: list(found), every=60),)
+    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", watched)
+    scans = ConditionScan()
+    scans.run(now)
+    found.pop()
+    scans.run(now + 59 * SECOND)
+    assert is_open("invariant") == [True, True]
+    scans.run(now + MINUTE)
+    assert sorted(is_open("invariant")) == [False, True]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("workers", [1, 3, 10])
+def test_many_workers_raise_and_clear_once(
+    now: datetime, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_found = (Watched("invariant", lambda now, using: []),)
+    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", nothing_found)
+    finding = Finding(condition="invariant", subject="x", message="So.")
+    in_parallel(workers, lambda: raise_now(finding, now))
+    assert is_open("invariant") == [True]
+    assert sent("raised") == ["ops", "boss"]
+    in_parallel(workers, lambda: ConditionScan().run(now + HOUR))
+    assert is_open("invariant") == [False]
+    assert sent("cleared") == ["ops", "boss"]
+
+
+def raise_now(finding: Finding, now: datetime) -> None:
+    in_transaction(lambda: raise_alerts([finding], now, using="default"), using="default")
+
+
+def in_parallel(count: int, call: Callable[[], None]) -> None:
+    """Call it at once in some threads. Raise what one of them raises."""
+    barrier, errors = threading.Barrier(count), list[BaseException]()
+
+    def run() -> None:
+        try:
+            barrier.wait()
+            call()
+        except BaseException as error:  # noqa: BLE001 -- shown below
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
