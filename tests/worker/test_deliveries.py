@@ -1,0 +1,255 @@
+"""The outbox as a worker serves it: once each, in order, and nothing that hangs stops the rest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.models import Delivery, Worker
+from scheduled_tasks.monitoring import outbox
+from scheduled_tasks.monitoring.outbox import CLAIM_SECONDS, GIVE_UP_AFTER
+from scheduled_tasks.worker import deliveries
+from scheduled_tasks.worker.deliveries import MAX_SENDING_SECONDS, MAX_STUCK_THREADS, Deliveries
+from tests.support.attempts import make_worker
+
+SECOND = timedelta(seconds=1)
+LONG = 30.0
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Receiver:
+    """Stands for all receivers: what it was sent, and what it answers by target."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.raises: dict[str, BaseException] = {}
+        self.hangs: dict[str, threading.Event] = {}
+
+    def send(self, delivery: Delivery) -> None:
+        if delivery.target in self.hangs:
+            assert self.hangs[delivery.target].wait(LONG)
+        self.sent.append(f"{delivery.event} {delivery.target}")
+        if error := self.raises.get(delivery.target):
+            raise error
+
+
+class Server:
+    """A worker that serves the outbox, with a clock that the test moves."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.time = 0.0
+        self.results = threading.Semaphore(0)
+        self.served = Deliveries(
+            worker, on_result=self.results.release, monotonic=lambda: self.time
+        )
+
+    def send(self, now: datetime, count: int) -> None:
+        """Serve, and record ``count`` results when they are there."""
+        self.served.run(now)
+        for _ in range(count):
+            assert self.results.acquire(timeout=LONG)
+        self.served.record(now)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    receiver = Receiver()
+    monkeypatch.setattr(deliveries, "send", receiver.send)
+    monkeypatch.setattr(deliveries, "monotonic", lambda: 0.0)
+    yield receiver
+    for hanging in receiver.hangs.values():
+        hanging.set()
+
+
+@pytest.fixture
+def server(worker: Worker) -> Server:
+    return Server(worker)
+
+
+@pytest.fixture
+def add(now: datetime) -> Callable[..., Delivery]:
+    """Return a maker of messages that are due."""
+
+    def make(target: str, event: str = "raised", **fields: Any) -> Delivery:
+        given = {"sequence": target, "lane": target, "created_at": now, "due_at": now, **fields}
+        return Delivery.objects.create(transport="notifier", event=event, target=target, **given)
+
+    return make
+
+
+Add = Callable[..., Delivery]
+
+
+def state(target: str) -> list[tuple[bool, bool, int, str]]:
+    """Return of the messages to a target whether they are finished, delivered, tries and error."""
+    rows = Delivery.objects.filter(target=target).order_by("pk")
+    return [(bool(row.finished_at), row.delivered, row.attempts, row.error) for row in rows]
+
+
+def test_what_is_due_is_sent_once(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    for number in range(50):
+        add(f"ops{number}")
+    add("later", due_at=now + SECOND)
+    server.send(now, 50)
+    server.send(now, 0)
+    assert len(receiver.sent) == len(set(receiver.sent)) == 50
+    assert not server.served.busy
+    server.send(now + SECOND, 1)
+    assert state("later") == [(True, True, 1, "")]
+
+
+def test_messages_of_one_sequence_go_in_order(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    for event in ("raised", "reminder", "cleared"):
+        add("ops", event)
+    receiver.raises["ops"] = ValueError("Not now.")
+    server.send(now, 1)
+    assert receiver.sent == ["raised ops"]
+    del receiver.raises["ops"]
+    for seconds in (1, 2, 3):
+        server.send(now + seconds * SECOND, 1)
+    assert receiver.sent[1:] == ["raised ops", "reminder ops", "cleared ops"]
+
+
+def test_what_fails_is_tried_again_ever_later(
+    receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    add("ops")
+    receiver.raises["ops"] = ValueError("password=hunter2 is wrong")
+    moment, gaps = now, []
+    while not state("ops")[0][0]:
+        server.send(moment, 1)
+        due = Delivery.objects.get().due_at
+        assert server.served.retry_at in (due, None)
+        gaps.append(round((due - moment).total_seconds()))
+        moment = max(due, moment + SECOND)
+    assert gaps[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert moment - now <= GIVE_UP_AFTER
+    [(_, delivered, _, error)] = state("ops")
+    assert not delivered
+    assert "hunter2" not in error
+    assert "is given up" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [PermanentError("Gone."), SystemExit(3), KeyboardInterrupt()])
+def test_what_makes_no_sense_is_given_up(
+    receiver: Receiver, server: Server, add: Add, now: datetime, error: BaseException
+) -> None:
+    add("ops")
+    add("boss")
+    receiver.raises["ops"] = error
+    server.send(now, 2)
+    assert state("boss") == [(True, True, 1, "")]
+    assert state("ops")[0][0] == isinstance(error, PermanentError)
+
+
+def test_a_receiver_that_hangs_stops_no_other(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    receiver.hangs["hangs"] = threading.Event()
+    add("hangs", "raised")
+    add("hangs", "cleared", sequence="another")
+    add("ops")
+    server.send(now, 1)
+    assert receiver.sent == ["raised ops"]
+    server.time = MAX_SENDING_SECONDS - 1
+    server.send(now + 60 * SECOND, 0)
+    assert state("hangs")[0][3] == ""
+    server.time += 2
+    receiver.hangs["hangs"], stuck = threading.Event(), receiver.hangs["hangs"]
+    server.served.run(now + 61 * SECOND)
+    first = Delivery.objects.filter(target="hangs").order_by("pk").first()
+    assert first is not None
+    assert "was not sent within 60 s" in first.error
+    stuck.set()
+    assert not first.delivered
+
+
+def test_threads_that_hang_are_few(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    receiver.hangs["hangs"] = threading.Event()
+    for number in range(MAX_STUCK_THREADS + 2):
+        add("hangs", sequence=str(number))
+    for turn in range(MAX_STUCK_THREADS + 2):
+        server.served.run(now + turn * 120 * SECOND)
+        server.time += MAX_SENDING_SECONDS + 1
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("send hangs") == MAX_STUCK_THREADS
+    receiver.hangs["hangs"].set()
+
+
+def test_two_workers_send_each_message_once(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    second = Server(make_worker("second", now))
+    for number in range(60):
+        add(f"ops{number}")
+    threads = [threading.Thread(target=in_thread, args=(each, now)) for each in (server, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in (server, second):
+        each.served.close(now, seconds=LONG)
+    assert len(receiver.sent) == len(set(receiver.sent)) == 60
+
+
+def in_thread(server: Server, now: datetime) -> None:
+    try:
+        server.served.run(now)
+    finally:
+        connections.close_all()
+
+
+def test_another_worker_sends_what_a_dead_one_had(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops")
+    assert outbox.claim_deliveries("dead", now, limit=9)
+    server.send(now + (CLAIM_SECONDS - 1) * SECOND, 0)
+    assert receiver.sent == []
+    server.send(now + CLAIM_SECONDS * SECOND, 1)
+    assert state("ops") == [(True, True, 2, "")]
+    late = outbox.DeliveryResult(Delivery.objects.get().pk, "Too late.")
+    assert outbox.record_results("dead", [late], now) == []
+
+
+def test_what_is_being_sent_stays_claimed(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    receiver.hangs["ops"] = threading.Event()
+    add("ops")
+    server.served.run(now)
+    server.time = CLAIM_SECONDS / 2
+    later = now + CLAIM_SECONDS / 2 * SECOND
+    server.served.run(later)
+    assert Delivery.objects.get().claimed_until == later + CLAIM_SECONDS * SECOND
+    assert outbox.claim_deliveries("other", now + CLAIM_SECONDS * SECOND, limit=9) == []
+
+
+def test_a_stopping_worker_gives_back_the_rest(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    receiver.hangs["ops"] = threading.Event()
+    first = add("ops", sequence="first")
+    for number in range(3):
+        add("ops", sequence=str(number))
+    server.served.run(now)
+    threading.Timer(0.1, receiver.hangs["ops"].set).start()
+    server.served.close(now, seconds=LONG)
+    assert receiver.sent == ["raised ops"]
+    assert [row.pk for row in Delivery.objects.filter(delivered=True)] == [first.pk]
+    assert {row.attempts for row in Delivery.objects.filter(delivered=False)} == {0}
+    assert len(outbox.claim_deliveries("other", now, limit=9)) == 3
