@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -26,6 +27,13 @@ LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
 #: What may be repeated in an expression of REDACT: nested repeats take exponential time.
 REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
 MAX_REPEATS = 3
+#: What a host may be called. Docker Compose has names with underscores.
+HOST_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){HOST_LABEL}(\.{HOST_LABEL})*")
+#: Resolvers read a host that ends with a number as an IPv4 address, in many spellings.
+ENDS_WITH_NUMBER = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 #: Regular expressions for the end of a name whose value is a secret. Each begins with a letter,
 #: which makes the search for them several times faster.
 SECRET_NAMES = (
@@ -117,6 +125,9 @@ class AppSettings:
     CONDITIONS: Mapping[str, Any] = field(default_factory=dict)
     #: The address that hears once a minute that a scheduler works.
     HEARTBEAT_URL: str = ""
+    #: Host names, addresses and networks that outgoing requests may reach although they are not
+    #: public.
+    OUTGOING_ALLOW: tuple[str, ...] = ()
 
 
 def load() -> AppSettings:
@@ -141,6 +152,8 @@ def load() -> AppSettings:
         )
     for name in loaded.REDACT:
         refuse_unusable(name)
+    for entry in loaded.OUTGOING_ALLOW:
+        host_or_network(entry)
     return loaded
 
 
@@ -168,6 +181,48 @@ def refuse_unusable(name: str) -> None:
 def joined(names: tuple[str, ...]) -> str:
     """Combine expressions into one; without any, it matches nothing."""
     return "|".join(f"(?:{name})" for name in names) or r"(?!)"
+
+
+def host_or_network(entry: str) -> str | Network:
+    """Return the network, or else the host name, of an entry of OUTGOING_ALLOW.
+
+    An address is a network with one address. Raise InvalidSettings.
+    """
+    try:
+        return as_network(entry)
+    except ValueError:
+        pass
+    try:
+        return host_name(entry)
+    except ValueError:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['OUTGOING_ALLOW'] contains {entry!r}, which is not a host name, an "
+            "address or a network, such as 'intranet.example', '10.0.0.5' or '10.0.0.0/8'."
+        ) from None
+
+
+def as_network(entry: str) -> Network:
+    """Return the network. Raise ValueError if it is none, and InvalidSettings if it is inexact."""
+    if "%" in entry:
+        raise ValueError("an interface is not part of a network")
+    network = ipaddress.ip_network(entry, strict=False)
+    if str(network.network_address) != str(ipaddress.ip_address(entry.partition("/")[0])):
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['OUTGOING_ALLOW'] contains {entry!r}, which is an address within a "
+            f"network: write {str(network)!r} for the network, or the address alone."
+        )
+    return network
+
+
+def host_name(text: str) -> str:
+    """Return a host name in lower case, without a final dot. Raise ValueError if it is none.
+
+    A name in another script is written with ``xn--``. An address is not a name, in any spelling.
+    """
+    name = text.lower().removesuffix(".") if text.isascii() else ""
+    if not HOST_NAME.fullmatch(name) or ENDS_WITH_NUMBER.fullmatch(name):
+        raise ValueError(f"{text!r} is not a host name")
+    return name
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:

@@ -16,6 +16,8 @@ ScheduledTasksError
 ├── WrongTransaction     (RuntimeError)  a checkpoint outside the transaction that it needs
 ├── AlreadyRunning       (RuntimeError)  a task that must not overlap is running
 ├── TooLate              (RuntimeError)  an execution has ended, or was handled before
+├── OutgoingError        an outgoing request that got no answer
+│   └── AddressRefused   the host may not be reached
 ├── UnknownHandler       (LookupError)   no handler has that name
 ├── UnknownTask          (LookupError)   no task has that name
 └── UnknownExecution     (LookupError)   no execution has that id
@@ -119,6 +121,24 @@ class AlreadyRunning(RuntimeError, ScheduledTasksError):
 
 class TooLate(RuntimeError, ScheduledTasksError):
     """The execution can no longer be cancelled, requeued or resolved."""
+
+
+class OutgoingError(ScheduledTasksError):
+    """An outgoing request got no answer. If ``permanent``, trying again cannot help.
+
+    The message names the host only: the rest of a URL may hold secrets.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        self.permanent = permanent
+        super().__init__(message)
+
+
+class AddressRefused(OutgoingError):
+    """The host of an outgoing request is not public, and OUTGOING_ALLOW does not name it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
 
 
 class UnknownHandler(LookupError, ScheduledTasksError):

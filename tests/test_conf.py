@@ -94,6 +94,52 @@ def test_a_lease_too_short_for_heartbeats_is_refused() -> None:
         assert load().LEASE == 20
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        " ",
+        "*",
+        "*.example.com",
+        ".example.com",
+        "example.com:8080",
+        "http://example.com",
+        "bücher.example",
+        "[::1]",
+        "fe80::1%eth0",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "010.0.0.1",
+        "10.0.0.0/33",
+        "10.0.0.0/",
+        "10.0.0.0-10.0.0.9",
+    ],
+)
+def test_what_is_no_host_cannot_be_allowed(entry: str) -> None:
+    assert refusal({"OUTGOING_ALLOW": ["localhost", entry]}) == (
+        f"SCHEDULED_TASKS['OUTGOING_ALLOW'] contains {entry!r}, which is not a host name, an "
+        "address or a network, such as 'intranet.example', '10.0.0.5' or '10.0.0.0/8'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "network"),
+    [("10.0.0.5/8", "10.0.0.0/8"), ("fd00::5/64", "fd00::/64"), ("10.0.0.5/0", "0.0.0.0/0")],
+)
+def test_an_address_within_a_network_is_refused(entry: str, network: str) -> None:
+    said = refusal({"OUTGOING_ALLOW": [entry]})
+    assert said.startswith(f"SCHEDULED_TASKS['OUTGOING_ALLOW'] contains {entry!r}, which")
+    assert f"write {network!r} for the network" in said
+
+
+def test_names_addresses_and_networks_can_be_allowed() -> None:
+    entries = ("my_service", "Intranet.Example.", "10.0.0.5", "::1", "10.0.0.0/8", "fe80::/10")
+    with override_settings(SCHEDULED_TASKS={"OUTGOING_ALLOW": list(entries)}):
+        allowed = load().OUTGOING_ALLOW
+    assert allowed == entries
+
+
 def test_empty_discover_modules_discovers_nothing() -> None:
     with override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
         assert load().DISCOVER_MODULES == ()

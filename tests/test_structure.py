@@ -31,6 +31,7 @@ ENTRIES = {
     "models",
     "monitoring",
     "operations",
+    "outgoing",
     "py.typed",
     "runtime",
     "schedules",
@@ -101,7 +102,7 @@ def test_the_admin_and_the_commands_write_through_operations(room: str) -> None:
     assert written == set()
 
 
-@pytest.mark.parametrize("room", ["runtime", "worker"])
+@pytest.mark.parametrize("room", ["outgoing", "runtime", "worker"])
 def test_no_handler_can_replace_the_clocks_of_others(room: str) -> None:
     """In threads, a handler that replaces ``time.monotonic`` replaces it for its worker."""
     looked_up = {
