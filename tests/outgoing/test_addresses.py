@@ -192,6 +192,13 @@ def test_an_allowed_address_is_reached_directly(host: str, allow: Allow) -> None
     assert request.header("host") == f"127.0.0.1:{server.port}"
 
 
+def test_a_mapped_answer_is_an_ipv4_address(allow: Allow, name_server: NameServer) -> None:
+    allow("127.0.0.0/8")
+    name_server.add("shop.example", ["::ffff:127.0.0.1"])
+    with serving() as server:
+        assert send("GET", f"http://shop.example:{server.port}/").body == b"hello"
+
+
 def test_an_allowed_ipv6_address_is_reached(allow: Allow) -> None:
     allow("::1")
     with serving(host="::1") as server:

@@ -6,9 +6,15 @@ import socket
 import sys
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse, NotConnected
+from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
+from scheduled_tasks.outgoing.connection import connection
+from scheduled_tasks.outgoing.deadline import Deadline
+from scheduled_tasks.outgoing.exchange import exchange
+from scheduled_tasks.outgoing.target import Target
 from tests.outgoing.servers import serving
 
 #: Before you add one, read HTTPConnection.send, HTTPConnection.getresponse and HTTPResponse.read.
@@ -21,20 +27,27 @@ def test_python_is_a_version_whose_internals_were_read() -> None:
 
 def test_a_connection_uses_the_socket_it_is_given() -> None:
     with serving() as server:
-        connection = HTTPConnection("no.example", 1)
-        connection.sock = socket.create_connection(("127.0.0.1", server.port))
-        with closing(connection):
-            connection.request("GET", "/")
-            assert connection.getresponse().read() == b"hello"
+        client = HTTPConnection("no.example", 1)
+        client.sock = socket.create_connection(("127.0.0.1", server.port))
+        with closing(client):
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"hello"
 
 
-def test_a_connection_does_not_open_one_itself() -> None:
+def test_an_exchange_does_not_open_one_itself() -> None:
+    no_socket: Any = None
     with serving() as server:
-        connection = HTTPConnection("127.0.0.1", server.port)
-        connection.auto_open = 0
+        target = Target.of(f"http://127.0.0.1:{server.port}/")
         with pytest.raises(NotConnected):
-            connection.request("GET", "/")
+            exchange(no_socket, "GET", target, headers={}, body=None, max_bytes=1)
     assert server.connections == 0
+
+
+def test_a_body_does_not_wait_for_acknowledgements() -> None:
+    with serving() as server:
+        target = Target.of(f"http://127.0.0.1:{server.port}/")
+        with connection(target, [IPv4Address("127.0.0.1")], Deadline(5)) as sock:
+            assert sock._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_response_knows_what_is_missing() -> None:

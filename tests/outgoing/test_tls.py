@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 import trustme
@@ -28,7 +30,7 @@ def trusting(
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.setattr("scheduled_tasks.outgoing.connection.tls_context", tls_context.__wrapped__)
-    allow("127.0.0.1")
+    allow("127.0.0.0/8")
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,19 @@ def test_the_name_is_verified_and_sent(authority: trustme.CA, name_server: NameS
     assert asked == ["shop.example"]
     assert server.requests[0].header("host") == f"shop.example:{server.port}"
     assert name_server.lookups == ["shop.example"]
+
+
+def test_a_handshake_has_all_the_time_left(authority: trustme.CA, name_server: NameServer) -> None:
+    """The connection before it had a tenth of the time, since there are ten addresses."""
+    name_server.add("shop.example", [f"127.0.0.{n}" for n in range(1, 11)])
+
+    def hesitate(*arguments: Any) -> None:
+        Event().wait(0.4)
+
+    context = context_for(authority, "shop.example")
+    context.sni_callback = hesitate
+    with serving(tls=context) as server:
+        assert send("GET", f"https://shop.example:{server.port}/", timeout=3).status == 200
 
 
 def test_an_address_is_verified_as_such(authority: trustme.CA) -> None:
