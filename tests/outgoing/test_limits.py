@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.exceptions import OutgoingError
+from scheduled_tasks.outgoing import connection
 from scheduled_tasks.outgoing.sending import send
 from tests.outgoing.conftest import Allow, NameServer
 from tests.outgoing.servers import MAX_SECONDS, Answer, dripping, ok, redirect, serving, silent
@@ -108,11 +109,20 @@ def test_a_server_that_reads_nothing_is_left() -> None:
         send("POST", f"http://127.0.0.1:{server.port}/", body=b"a" * 50_000_000, timeout=0.3)
 
 
-def test_a_server_that_reads_slowly_is_left() -> None:
-    def sipping(server: Any, connection: socket.socket) -> None:
-        while connection.recv(100_000) and not server.ended.wait(0.02):
-            pass
+def test_a_server_that_reads_slowly_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sipping(server: Any, peer: socket.socket) -> None:
+        ends = monotonic() + MAX_SECONDS
+        while peer.recv(20_000) and monotonic() < ends:
+            server.ended.wait(0.01)
 
+    def connect(*arguments: Any) -> socket.socket:
+        # With a large buffer, the kernel itself lets the sender wait until much of it is free.
+        sock = connect_as_ever(*arguments)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 5_000)
+        return sock
+
+    connect_as_ever = connection.connect
+    monkeypatch.setattr(connection, "connect", connect)
     with serving(sipping, reads=False) as server, timing_out():
         send("POST", f"http://127.0.0.1:{server.port}/", body=b"a" * 50_000_000, timeout=0.3)
 
