@@ -32,6 +32,7 @@ ENTRIES = {
     "monitoring",
     "operations",
     "outgoing",
+    "probe.py",
     "py.typed",
     "runtime",
     "schedules",

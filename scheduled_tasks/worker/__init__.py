@@ -11,6 +11,8 @@ Threads of one worker:
 - ``heartbeat``: keeps the row of the worker fresh, and the lease of its runs.
 - ``listener``: wakes the main thread when new work is notified (``listen_connection``).
 - ``watchdog``: cuts connections that hang, and ends the process if it cannot be freed.
+- ``liveness file``: tells probes when the main thread and ``heartbeat`` were last active, if asked
+  to (``liveness_file``).
 
 Runs have threads or processes of their own, see ``executors``. ``run_here`` makes one run in the
 calling process, without a loop: that is ``runtask``. ``announcements`` has the log lines of starts

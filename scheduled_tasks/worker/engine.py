@@ -112,7 +112,8 @@ class Engine:
             self.clock,
             on_beat=self.on_beat,
             on_lost=self.waiter.wake,
-            watching=self.watchdog.watching,
+            on_round=self.watchdog.beats.begin,
+            watching=partial(self.watchdog.watching, self.watchdog.beats),
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
         self.monitor = Monitor(self.worker, on_result=self.waiter.wake)

@@ -32,7 +32,7 @@ class Heartbeat:
 
     ``on_beat`` is called after each beat with the time, by ``boottime()``, at which the runs of
     this worker must have ended. Other workers take over somewhat later. ``on_lost`` is called when
-    the worker is lost.
+    the worker is lost, ``on_round`` when the thread starts and before each of its attempts to beat.
     """
 
     def __init__(
@@ -42,12 +42,14 @@ class Heartbeat:
         *,
         on_beat: Callable[[float], None] = lambda until: None,
         on_lost: Callable[[], None] = lambda: None,
+        on_round: Callable[[], None] = lambda: None,
         watching: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.worker = worker
         self.clock = clock
         self.on_beat = on_beat
         self.on_lost = on_lost
+        self.on_round = on_round
         self.watching = watching
         self.lost = False
         #: What the thread has found to be wrong with the database, if waiting does not help.
@@ -103,7 +105,9 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             with self.watching():
+                self.on_round()
                 while not self._stop.wait(app_settings.HEARTBEAT_INTERVAL):
+                    self.on_round()
                     self._try_to_beat()
         finally:
             connections.close_all()

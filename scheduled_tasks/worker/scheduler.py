@@ -20,6 +20,7 @@ from scheduled_tasks.runtime.clock import Clock
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, Tick
 from scheduled_tasks.worker.listener import Listener
+from scheduled_tasks.worker.liveness_file import LivenessFile
 from scheduled_tasks.worker.recycling import Recycling
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ FIRE_LEAD = timedelta(milliseconds=25)
 RECHECK_SECONDS = (0.02, 0.05)
 #: With LISTEN working, poll this many times less often.
 POLL_FACTOR_WHILE_LISTENING = 10
-#: The longest sleep, as a part of a lease: the worker must watch the others.
+#: The longest sleep, as a part of a lease.
 MAX_SLEEP_LEASES = 1 / 6
 #: After a run ends, the loop waits for others, to write their endings in one transaction. It waits
 #: for this part of the duration of its last tick, within these bounds.
@@ -50,9 +51,9 @@ class Scheduler:
     """One worker: ``tick(now)`` does all its work once, ``run()`` calls it in a loop.
 
     ``poll_interval`` and ``shutdown_timeout`` are in seconds and default to the settings;
-    ``max_executions`` and ``max_age`` are those of ``Recycling``, and the other options those of
-    ``Engine``. ``stop`` may be called from any thread and in a signal handler,
-    everything else from one thread only.
+    ``max_executions`` and ``max_age`` are those of ``Recycling``, ``liveness_file`` is the path of
+    a ``LivenessFile``, and the other options are those of ``Engine``. ``stop`` may be called from
+    any thread and in a signal handler, everything else from one thread only.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Scheduler:
         syncs: bool = True,
         max_executions: int | None = None,
         max_age: float | None = None,
+        liveness_file: str | None = None,
         monotonic: Callable[[], float] = monotonic,
         clock: Clock | None = None,
     ) -> None:
@@ -87,6 +89,10 @@ class Scheduler:
             app_settings.SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
         )
         self.listener = Listener(on_wake=self.engine.wake)
+        self.liveness_file: LivenessFile | None = None
+        if liveness_file is not None:
+            label = self.engine.worker.label
+            self.liveness_file = LivenessFile(liveness_file, label, self.engine.watchdog)
         self._stops_requested = 0
         self._tick_seconds = 0.0
         self._abandoned_at: float | None = None
@@ -99,11 +105,14 @@ class Scheduler:
     def run(self) -> None:
         """Work until ``stop``, then let runs finish. Raise WorkerLostError when given up as lost.
 
+        Raise LivenessFileError, with nothing begun, if that file cannot be written.
+
         Database errors are waited out. Any other error ends the loop and with it the process: a
         scheduler must not stay alive without working. Where runs neither end nor can be killed, it
         waits for the other runs and returns.
         """
         failures = 0
+        self.start_liveness_file()
         try:
             self.engine.watchdog.start()
             while not self.stopping:
@@ -129,8 +138,12 @@ class Scheduler:
             self.close()
 
     def run_once(self) -> None:
-        """Fire what is due, run what this worker can claim, and return when all of it has ended."""
+        """Fire what is due, run what this worker can claim, and return when all of it has ended.
+
+        Raise LivenessFileError, with nothing begun, if that file cannot be written.
+        """
         engine = self.engine
+        self.start_liveness_file()
         try:
             engine.watchdog.start()
             engine.start()
@@ -146,6 +159,11 @@ class Scheduler:
             self.shut_down()
         finally:
             self.close()
+
+    def start_liveness_file(self) -> None:
+        if self.liveness_file is not None:
+            self.begin_round()
+            self.liveness_file.start()
 
     def begin_round(self) -> None:
         """Let the watchdog count, and forget the queries that Django keeps under DEBUG."""
@@ -171,8 +189,12 @@ class Scheduler:
             self.listener.start()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until the time is over, or there is something to do or to write."""
+        """Sleep until the time is over, or there is something to do or to write.
+
+        A long sleep ends early, so that the worker watches the others and is seen to be alive.
+        """
         engine, soonest = self.engine, monotonic() + MIN_SLEEP_SECONDS
+        seconds = min(seconds, longest_sleep())
         if engine.waiter.sleep(seconds, until=lambda: max(engine.messages_due, soonest)):
             self.gather_endings()
         engine.waiter.clear()
@@ -190,9 +212,10 @@ class Scheduler:
         """Leave the database alone, at most until a heartbeat reaches it; endings do not count."""
         engine, end = self.engine, monotonic() + seconds
         while (left := end - monotonic()) > 0:
+            self.begin_round()
             if self._stops_requested or engine.database_answers or engine.heartbeat.lost:
                 break
-            engine.waiter.sleep(left, until=lambda: end)
+            engine.waiter.sleep(min(left, longest_sleep()), until=lambda: end)
 
     @cached_property
     def lead(self) -> timedelta:
@@ -211,7 +234,7 @@ class Scheduler:
         notified = self.listener.verified and not engine.result_writer.unwritten
         longest = min(
             self.poll_interval * (POLL_FACTOR_WHILE_LISTENING if notified else 1),
-            app_settings.LEASE * MAX_SLEEP_LEASES,
+            longest_sleep(),
             engine.monitor.max_sleep,
             max(engine.recycling.seconds_left, 0),
         )
@@ -298,6 +321,8 @@ class Scheduler:
         self.engine.executor.close()
         # Last, because the threads above may have to be freed from a connection that hangs.
         self.engine.watchdog.stop()
+        if self.liveness_file is not None:
+            self.liveness_file.stop()
         logger.info("worker stopped label=%s", self.engine.worker.label)
 
     @property
@@ -307,3 +332,8 @@ class Scheduler:
         return bool(
             executor.in_hand or self.engine.result_writer.unwritten or executor.leaves_code_running
         )
+
+
+def longest_sleep() -> float:
+    """Return the seconds that the loop sleeps at most."""
+    return app_settings.LEASE * MAX_SLEEP_LEASES

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from time import monotonic
 from typing import Any
 
 from django.db import connections
@@ -51,6 +52,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.rounds = Rounds()
+        #: The rounds of the heartbeat's thread. Liveness files tell about them, nothing else.
+        self.beats = Rounds()
         self._watched: list[WatchedConnection] = []
         self._changing = threading.Lock()
         self._callers = ExitStack()
@@ -70,10 +73,16 @@ class Watchdog:
         self._callers.close()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch the connections of the calling thread in the block; set a connect timeout."""
+    def watching(self, rounds: Rounds | None = None) -> Iterator[None]:
+        """Watch the connections of the calling thread in the block; set a connect timeout.
+
+        Each statement shows that the loop of the thread is active; ``rounds`` are by default those
+        of the main loop.
+        """
+        active = (rounds or self.rounds).execute
         with ExitStack() as stack:
             for connection in connections.all():
+                stack.enter_context(connection.execute_wrapper(active))
                 if connection.vendor == "postgresql":
                     stack.enter_context(self.watched(connection))
             yield
@@ -102,8 +111,7 @@ class Watchdog:
                 logger.error("the database has not answered for half a lease: connection cut")
             if checks >= EXIT_AFTER_CHECKS:
                 end_process("a wait for the database cannot be ended")
-        longest = max(MAX_ROUND_SECONDS, app_settings.LEASE)
-        if self.rounds.count_checks() >= math.ceil(longest / check_interval()):
+        if self.rounds.count_checks() >= math.ceil(longest_round() / check_interval()):
             end_process(f"the loop of this worker hangs at\n{self.rounds.where}")
 
     def _run(self) -> None:
@@ -114,6 +122,11 @@ class Watchdog:
 def check_interval() -> float:
     """Return the seconds between two checks."""
     return max(app_settings.LEASE, MIN_LEASE) / CHECKS_PER_LEASE
+
+
+def longest_round() -> float:
+    """Return the seconds after which a loop that is still in the same round hangs."""
+    return max(MAX_ROUND_SECONDS, app_settings.LEASE)
 
 
 def end_process(reason: str) -> None:
@@ -134,11 +147,19 @@ class Rounds:
         self._seen = 0
         self._checks = 0
         self._thread = 0
+        #: When the loop last began a round or executed a statement, by the monotonic clock.
+        self.active_at: float | None = None
 
     def begin(self) -> None:
         """Count another round, in the thread of the loop."""
         self._thread = threading.get_ident()
         self._begun += 1
+        self.active_at = monotonic()
+
+    def execute(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        """Execute a statement of the loop. A long round that does so is active."""
+        self.active_at = monotonic()
+        return execute(*statement)
 
     def count_checks(self) -> int:
         """Count a check; return how many checks ago the present round was first seen."""

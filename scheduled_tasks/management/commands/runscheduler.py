@@ -21,6 +21,7 @@ from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
 from scheduled_tasks.models import Worker
 from scheduled_tasks.models.storable import MAX_TEXT_LENGTH, flaw_of_text
 from scheduled_tasks.worker.engine import WorkerLostError
+from scheduled_tasks.worker.liveness_file import LivenessFileError
 from scheduled_tasks.worker.scheduler import Scheduler
 
 MAX_LABEL_LENGTH = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
@@ -82,6 +83,11 @@ class Command(OutputCommand):
             metavar="SECONDS",
             help="Claim nothing more after this time, and exit when all runs have ended.",
         )
+        parser.add_argument(
+            "--liveness-file",
+            metavar="PATH",
+            help="Keep this file fresh, for python -m scheduled_tasks.probe PATH.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_recycling_while_reloading(options)
@@ -97,6 +103,7 @@ class Command(OutputCommand):
             syncs=not options["no_sync"],
             max_executions=options["max_executions"],
             max_age=options["max_age"],
+            liveness_file=options["liveness_file"],
         )
 
         def stop(number: signal.Signals) -> None:
@@ -109,7 +116,7 @@ class Command(OutputCommand):
         try:
             with explaining_unusable_database():
                 (scheduler.run_once if once else scheduler.run)()
-        except (WorkerLostError, ExecutorBrokenError, CommandError) as error:
+        except (WorkerLostError, ExecutorBrokenError, LivenessFileError, CommandError) as error:
             exit_despite_threads(scheduler, f"CommandError: {error}\n")
             raise CommandError(str(error)) from error
         exit_despite_threads(scheduler)
