@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scheduled_tasks.probe",
         description="Exit with 0 if the worker that writes this file is alive, with 1 if not.",
+        # With the width given, it does not import shutil, which takes a fifth of the time.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
     )
     parser.add_argument("path", metavar="PATH", help="What runscheduler --liveness-file was given.")
     parser.add_argument(

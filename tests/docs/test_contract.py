@@ -22,7 +22,7 @@ from django.db.models import TextChoices
 from django.dispatch import Signal
 
 import scheduled_tasks
-from scheduled_tasks import conf, exceptions, signals
+from scheduled_tasks import conf, exceptions, probe, signals
 from scheduled_tasks.handlers import declarations
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.operations import definitions, records
@@ -86,6 +86,18 @@ def test_commands_and_their_options() -> None:
     for name in ours:
         command = load_command_class("scheduled_tasks", name)
         assert_same(page[name], options_of(command) - every_command)
+
+
+def test_the_probe_and_its_options() -> None:
+    [said] = re.findall(
+        r"`python -m scheduled_tasks\.probe PATH` is .*? It takes ([^,]*),", PAGE, re.DOTALL
+    )
+    parser = probe.parser()
+    assert_same(
+        quoted(said),
+        {name for action in parser._actions for name in action.option_strings} - {"-h", "--help"},
+    )
+    assert parser.prog == "python -m scheduled_tasks.probe"
 
 
 def public(module: ModuleType) -> set[str]:

@@ -1,0 +1,36 @@
+"""Settings of a project whose receivers of signals hang while the file named by HANG_FILE exists.
+
+The file holds the name of the loop that is to hang.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.signals import connection_created
+
+from scheduled_tasks.signals import execution_finished
+from tests.settings import *  # noqa: F403
+
+
+def hang(name: str) -> None:
+    file = Path(os.environ["HANG_FILE"])
+    while file.exists() and file.read_text() == name:
+        time.sleep(0.02)
+
+
+def hang_the_main_loop(**_: Any) -> None:
+    hang("main loop")
+
+
+def hang_the_heartbeat(**_: Any) -> None:
+    if threading.current_thread().name == "heartbeat":
+        hang("heartbeat")
+
+
+execution_finished.connect(hang_the_main_loop)
+connection_created.connect(hang_the_heartbeat)
