@@ -56,10 +56,11 @@ def wait_until_alive(path: Path, *options: str) -> None:
     wait_until(lambda: alive(path, *options), within=LONG)
 
 
-def wait_until_red(path: Path, *options: str) -> str:
-    """Return what the probe says then."""
-    wait_until(lambda: not alive(path, *options), within=LONG)
-    return look(path, *options).stdout
+def wait_until_still(path: Path, loops: str, *options: str) -> None:
+    """Wait until the probe says that these loops stand still, and no others."""
+    said = f": its {loops} stood still for "
+    wait_until(lambda: said in look(path, *options).stdout, within=LONG)
+    assert not alive(path, *options)
 
 
 def stop(worker: subprocess.Popen[str]) -> str:
@@ -75,8 +76,7 @@ def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
     with running(f"--liveness-file={path}") as worker:
         wait_until_alive(path, SOON)
         worker.send_signal(signal.SIGSTOP)
-        said = wait_until_red(path, SOON)
-        assert "its main loop and its heartbeat stood still" in said
+        wait_until_still(path, "main loop and its heartbeat", SOON)
         worker.send_signal(signal.SIGCONT)
         wait_until_alive(path, SOON)
         stop(worker)
@@ -88,17 +88,17 @@ def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
 @pytest.mark.parametrize("loop", ["main loop", "heartbeat"])
 def test_a_loop_that_hangs_is_red(path: Path, tmp_path: Path, loop: str) -> None:
     """A receiver of a signal hangs in it; the other loop goes on."""
-    (hang := tmp_path / "hang").write_text(loop)
+    (hang := tmp_path / loop).touch()
     environment = {
         "DJANGO_SETTINGS_MODULE": "tests.support.hanging_settings",
-        "HANG_FILE": str(hang),
+        "HANG_FILES": str(tmp_path),
         "TEST_OPTIONS": options(LEASE=12, EXECUTOR="thread"),
     }
     limit = "--max-age=5"  # with this lease, an idle loop is active every two seconds
     with running(f"--liveness-file={path}", **environment) as worker:
         execution = queue_a_run("answer")
         wait_until(lambda: fresh(execution).finished, within=LONG)
-        assert f"its {loop} stood still" in wait_until_red(path, limit)
+        wait_until_still(path, loop, limit)
         hang.unlink()
         wait_until_alive(path, limit)
         stop(worker)
@@ -126,7 +126,7 @@ def test_a_worker_that_waits_for_runs_is_alive(path: Path, tmp_path: Path) -> No
         wait_for_lines(marks, 1)
         worker.send_signal(signal.SIGTERM)
         wait_until(lambda: Worker.objects.filter(state=Worker.State.STOPPING).exists(), within=LONG)
-        stays_alive(path, SOON, seconds=3)
+        stays_alive(path, seconds=OWN_LIMIT + 1)
         release.touch()
         code, output = ended(worker)
     assert code == 0, output
@@ -169,9 +169,12 @@ def proxy() -> Iterator[Proxy]:
 def stays_alive(path: Path, *options: str, seconds: float) -> None:
     """Look for longer than the limit: without rounds, the worker would go red meanwhile."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+
+    def over() -> bool:
         assert alive(path, *options), look(path, *options).stdout
-        time.sleep(SECONDS_BETWEEN_WRITES)
+        return time.monotonic() > end
+
+    wait_until(over, within=LONG, pause=SECONDS_BETWEEN_WRITES)
 
 
 def test_an_outage_from_the_start_stays_green(proxy: Proxy, path: Path) -> None:

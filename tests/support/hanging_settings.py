@@ -1,6 +1,6 @@
-"""Settings of a project whose receivers of signals hang while the file named by HANG_FILE exists.
+"""Settings of a project whose receivers of signals hang in a loop of a worker.
 
-The file holds the name of the loop that is to hang.
+They do so while a file with the name of the loop exists in the directory HANG_FILES.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tests.settings import *  # noqa: F403
 
 
 def hang(name: str) -> None:
-    file = Path(os.environ["HANG_FILE"])
-    while file.exists() and file.read_text() == name:
+    while (Path(os.environ["HANG_FILES"]) / name).exists():
         time.sleep(0.02)
 
 
