@@ -24,13 +24,20 @@ POLL_SECONDS, MAX_END_SECONDS = 0.2, 30
 class Running:
     """One worker's process."""
 
-    def __init__(self, label: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        label: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        shutdown_timeout: int = 3,
+    ) -> None:
         self.life = Life(label=label)
         with (folder / f"{label}.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "manage.py", "runscheduler", f"--worker-name={label}"),
-                    *("--concurrency=10", "--shutdown-timeout=3"),
+                    *("--concurrency=10", f"--shutdown-timeout={shutdown_timeout}"),
                 ],
                 cwd=ROOT,
                 env={**environment, WORKER: label},

@@ -1,0 +1,1 @@
+"""Two releases of one app, each in a folder of its own, as a rolling deploy meets them."""
