@@ -134,7 +134,7 @@ def test_names_in_the_environment_are_read(where: str) -> None:
 
 
 def test_no_secret_is_in_the_files() -> None:
-    assert "\nSECRET_KEY=\n" in (FOLDER / "systemd/shop.env").read_text()
+    assert "\n#SECRET_KEY=\n" in (FOLDER / "systemd/shop.env").read_text()
     for found in manifests():
         assert found["kind"] != "Secret"
         assert not any(fnmatch(name, "*SECRET*") for name in found.get("data", {}))
