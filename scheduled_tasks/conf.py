@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, cast
@@ -24,6 +24,8 @@ MIN_BEATS_PER_LEASE = 4
 #: The keys whose numbers may be 0, and those that hold lists of dictionaries.
 MAY_BE_ZERO = frozenset({"KEEP_LAST"})
 LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
+#: What links may begin with: a scheme, a host, and the path where the project is mounted.
+WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.ASCII)
 #: What may be repeated in an expression of REDACT: nested repeats take exponential time.
 REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
 MAX_REPEATS = 3
@@ -117,6 +119,8 @@ class AppSettings:
     PRUNE: bool = True
     #: The alias in STORAGES to which executions are written before they are pruned.
     ARCHIVE_STORAGE: str = ""
+    #: The address of the project in a browser, for links in notifications.
+    BASE_URL: str = ""
     #: By name: the dotted path ``BACKEND`` and the ``OPTIONS`` of each notifier.
     NOTIFIERS: Mapping[str, Any] = field(default_factory=dict)
     #: Which alerts go to which notifiers. Without it, all go to every notifier.
@@ -150,11 +154,21 @@ def load() -> AppSettings:
             f"{MIN_BEATS_PER_LEASE} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): "
             "otherwise live workers may be taken for lost, and lost workers never noticed."
         )
+    refuse_incomplete(loaded.BASE_URL)
     for name in loaded.REDACT:
         refuse_unusable(name)
     for entry in loaded.OUTGOING_ALLOW:
         host_or_network(entry)
     return loaded
+
+
+def refuse_incomplete(address: str) -> None:
+    """Raise InvalidSettings for a BASE_URL that links cannot begin with."""
+    if address and not WEB_ADDRESS.fullmatch(address):
+        raise InvalidSettings(
+            "SCHEDULED_TASKS['BASE_URL'] must be the address of the project in a browser, such as "
+            f"'https://shop.example', not {address!r}."
+        )
 
 
 def refuse_unusable(name: str) -> None:
@@ -226,9 +240,14 @@ def host_name(text: str) -> str:
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:
-    near = difflib.get_close_matches(str(key).upper(), known, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}."
+    advice = suggestion(str(key).upper(), known) or f"the keys are {', '.join(known)}."
     return InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a question with the nearest of the names that are known; "" if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def checked(key: str, value: Any, default: Any) -> Any:

@@ -143,3 +143,17 @@ def test_names_addresses_and_networks_can_be_allowed() -> None:
 def test_empty_discover_modules_discovers_nothing() -> None:
     with override_settings(SCHEDULED_TASKS={"DISCOVER_MODULES": []}):
         assert load().DISCOVER_MODULES == ()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["shop.example", "ftp://shop.example", "https://", "https://a b", "https://a/?x", "//a", "x\n"],
+)
+def test_links_cannot_begin_with_any_text(address: str) -> None:
+    assert refusal({"BASE_URL": address}).endswith(f"'https://shop.example', not {address!r}.")
+
+
+@pytest.mark.parametrize("address", ["", "https://shop.example", "http://[::1]:8000/app/"])
+def test_links_begin_with_an_address(address: str) -> None:
+    with override_settings(SCHEDULED_TASKS={"BASE_URL": address}):
+        assert address == load().BASE_URL

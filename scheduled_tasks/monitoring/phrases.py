@@ -1,0 +1,43 @@
+"""What people read about each condition: a headline, and what clears its alert."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scheduled_tasks.runtime.conditions import Condition
+
+#: Not a condition: what ``sendtestalert`` sends.
+TEST = "test"
+
+
+class Phrases(NamedTuple):
+    """``headline`` has a place for the task or the subject; ``clears`` is the rest of "when …"."""
+
+    headline: str
+    clears: str = ""
+
+
+PHRASES = {
+    Condition.FAILED: Phrases("{about} failed", "the task succeeds"),
+    Condition.DEAD_LETTER: Phrases(
+        "{about} has a dead letter", "the execution is requeued or resolved"
+    ),
+    Condition.MISSED: Phrases("{about} missed a slot", "a slot of the task begins in time"),
+    Condition.NOT_STARTED: Phrases("{about} has not started", "a slot of the task begins in time"),
+    Condition.NO_SUCCESS: Phrases("{about} has not succeeded", "the task succeeds"),
+    Condition.RUNNING_LONG: Phrases("{about} is running long", "the execution ends"),
+    Condition.TOO_FAST: Phrases("{about} was suspiciously fast", "a run takes its usual time"),
+    Condition.PARTIAL: Phrases("{about} succeeded in part", "the task succeeds in full"),
+    Condition.OVER_INTERVAL: Phrases(
+        "{about} takes longer than its interval", "its runs fit into its interval"
+    ),
+    Condition.WORKER_LOST: Phrases("worker {about} was lost", "its executions are settled"),
+    Condition.TOO_FEW_WORKERS: Phrases("too few workers", "there are enough workers"),
+    Condition.SCHEDULER_BEHIND: Phrases("the scheduler is behind", "it has caught up"),
+    Condition.PARKED: Phrases("{about} is parked", "the task is no longer parked"),
+    Condition.INVARIANT: Phrases("an invariant is broken: {about}", "it holds again"),
+    Condition.SERVICE_DOWN: Phrases("service {about} is down", "the service answers"),
+    Condition.RATE_LIMIT: Phrases("{about} exceeds its rate limit", "it stays below its limit"),
+    Condition.SUCCESS: Phrases("{about} succeeded"),
+    TEST: Phrases("test of the notifier {about}"),
+}
