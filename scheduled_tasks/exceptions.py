@@ -8,7 +8,7 @@ ScheduledTasksError
 ├── InvalidName          (ValueError)    the name of a lock or a key that cannot be stored
 ├── InvalidHandler       (TypeError)     an invalid handler, or a key that is taken
 ├── InvalidSettings      (ImproperlyConfigured) an invalid SCHEDULED_TASKS setting
-├── PermanentError       raised by a handler: do not retry
+├── PermanentError       raised by a handler or a notifier: do not retry
 ├── RetryLater           raised by a handler: run again after a delay
 ├── Skip                 raised by a handler: nothing to do
 ├── LockTimeout          (TimeoutError)  a lock was not acquired in time
@@ -18,6 +18,8 @@ ScheduledTasksError
 ├── TooLate              (RuntimeError)  an execution has ended, or was handled before
 ├── OutgoingError        an outgoing request that got no answer
 │   └── AddressRefused   the host may not be reached
+├── NotSent              a notification that did not arrive
+├── UnknownNotifier      (LookupError)   no notifier has that name
 ├── UnknownHandler       (LookupError)   no handler has that name
 ├── UnknownTask          (LookupError)   no task has that name
 └── UnknownExecution     (LookupError)   no execution has that id
@@ -65,7 +67,7 @@ class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
 
 
 class PermanentError(ScheduledTasksError):
-    """Raise it in a handler for a failure that must not be retried."""
+    """Raise it in a handler, or in a notifier, for a failure that must not be retried."""
 
 
 class RetryLater(ScheduledTasksError):
@@ -121,6 +123,14 @@ class AlreadyRunning(RuntimeError, ScheduledTasksError):
 
 class TooLate(RuntimeError, ScheduledTasksError):
     """The execution can no longer be cancelled, requeued or resolved."""
+
+
+class NotSent(ScheduledTasksError):
+    """A notification did not arrive."""
+
+
+class UnknownNotifier(LookupError, ScheduledTasksError):
+    """No notifier has the given name."""
 
 
 class OutgoingError(ScheduledTasksError):
