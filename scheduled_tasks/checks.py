@@ -297,6 +297,32 @@ def default_executor() -> str | None:
         return None  # reported by E001
 
 
+def check_notifiers(**_: Any) -> list[CheckMessage]:
+    """Check that each notifier of the NOTIFIERS setting can be made."""
+    try:
+        configured = load().NOTIFIERS
+    except InvalidSettings:
+        return []  # reported by E001
+    return list(notifier_problems(configured))
+
+
+def notifier_problems(configured: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if not configured:
+        return
+    # It imports what sends mail and HTTP, which most processes do not need.
+    from scheduled_tasks.monitoring.notifiers.loading import notifier  # noqa: PLC0415
+
+    for name, config in configured.items():
+        try:
+            notifier(name, config)
+        except InvalidSettings as error:
+            yield Error(
+                str(error),
+                hint="Fix or remove the notifier in the SCHEDULED_TASKS setting.",
+                id="scheduled_tasks.E011",
+            )
+
+
 def can_fork() -> bool:
     return hasattr(os, "fork")
 
@@ -334,6 +360,7 @@ static_checks = (
     check_executor,
     check_platform,
     check_limits,
+    check_notifiers,
     check_sqlite,
 )
 #: Checks that make queries. Django runs them only where it is told which databases to check.
