@@ -1,0 +1,55 @@
+"""A test alert from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import mail
+
+from tests.commands.conftest import Command
+from tests.support.receivers import ALLOWED, http_receiver
+
+PACKAGE = "scheduled_tasks.monitoring.notifiers"
+
+#: The checks of Django 6.1 ask the database whether it supports JSON.
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
+
+
+def use(settings: Any, backend: str, **options: Any) -> None:
+    notifier = {"BACKEND": f"{PACKAGE}.{backend}", "OPTIONS": options}
+    settings.SCHEDULED_TASKS = {**ALLOWED, "NOTIFIERS": {"ops": notifier}}
+
+
+def test_it_says_where_the_alert_went(command: Command, settings: Any) -> None:
+    use(settings, "EmailNotifier", to=["ops@shop.example", "ada@shop.example"])
+    ran = command("sendtestalert", "ops")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "The notifier 'ops' has sent a test alert to ops@shop.example, ada@shop.example.\n"
+    )
+    assert len(mail.outbox) == 1
+
+
+def test_a_failure_is_told_on_standard_error(command: Command, settings: Any) -> None:
+    with http_receiver(404) as receiver:
+        use(settings, "WebhookNotifier", url=f"{receiver.url}/hunter2")
+        ran = command("sendtestalert", "ops")
+    assert (ran.code, ran.out) == (1, "")
+    assert (
+        ran.err == f"The notifier 'ops' could not send it: {receiver.url} answered 404 Not Found."
+    )
+
+
+def test_an_unknown_name_fails(command: Command, settings: Any) -> None:
+    use(settings, "EmailNotifier", to="ops@shop.example")
+    ran = command("sendtestalert", "pager")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "There is no notifier 'pager': there are ops."
+
+
+def test_a_wrong_setting_fails_before(command: Command, settings: Any) -> None:
+    use(settings, "EmailNotifier", to="ops")
+    ran = command("sendtestalert", "ops")
+    assert (ran.code, ran.out) == (1, "")
+    assert "E011) SCHEDULED_TASKS['NOTIFIERS']['ops']: the option 'to' must be" in ran.err

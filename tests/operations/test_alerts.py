@@ -1,0 +1,100 @@
+"""A test alert, sent at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from scheduled_tasks.exceptions import InvalidSettings, InvalidTask, NotSent, UnknownNotifier
+from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.operations.alerts import send_test_alert
+
+PACKAGE = "scheduled_tasks.monitoring.notifiers"
+NOW = datetime(2030, 1, 15, 2, tzinfo=UTC)
+
+received: list[Notification] = []
+
+
+def fail(notification: Notification) -> None:
+    raise ValueError("password=hunter2 is wrong")
+
+
+@pytest.fixture(autouse=True)
+def notifiers(settings: Any) -> None:
+    """Configure one that works, by mail, one that keeps what it gets, and one that fails."""
+    received.clear()
+    functions = {"kept": received.append, "broken": fail}
+    settings.SCHEDULED_TASKS = {
+        "NOTIFIERS": {
+            "ops": {"BACKEND": f"{PACKAGE}.EmailNotifier", "OPTIONS": {"to": "ops@shop.example"}},
+            **{
+                name: {"BACKEND": f"{PACKAGE}.CallableNotifier", "OPTIONS": {"function": function}}
+                for name, function in functions.items()
+            },
+        }
+    }
+
+
+def test_it_is_sent_at_once() -> None:
+    assert str(send_test_alert("ops")) == "ops@shop.example"
+    [message] = mail.outbox
+    assert message.subject == (
+        "[info] test of the notifier ops: This is a test that a person has asked for. "
+        "Nothing is wrong."
+    )
+
+
+def test_programs_see_that_it_is_a_test() -> None:
+    send_test_alert("kept", now=NOW)
+    [notification] = received
+    body = notification.as_json()
+    assert body["condition"] == "test"
+    assert (body["event"], body["severity"], body["subject"]) == ("raised", "info", "kept")
+    assert (body["task"], body["executionId"], body["url"]) == (None, None, None)
+    assert body["raisedAt"] == "2030-01-15T02:00:00Z"
+
+
+def test_by_default_it_is_raised_now() -> None:
+    send_test_alert("kept")
+    send_test_alert("kept")
+    first, second = received
+    assert timezone.now() - first.raised_at < timedelta(minutes=1)
+    assert first.id != second.id
+
+
+def test_a_time_must_be_a_moment() -> None:
+    with pytest.raises(InvalidTask, match="now"):
+        send_test_alert("kept", now=datetime(2030, 1, 1))
+    assert received == []
+
+
+def test_the_reason_is_told_without_secrets() -> None:
+    with pytest.raises(NotSent) as caught:
+        send_test_alert("broken")
+    assert str(caught.value) == "ValueError: password=[redacted] is wrong"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("opps", "did you mean 'ops'?"), ("pager", "there are broken, kept, ops.")],
+)
+def test_an_unknown_name_is_answered_with_names(name: str, advice: str) -> None:
+    with pytest.raises(UnknownNotifier, match="There is no notifier") as caught:
+        send_test_alert(name)
+    assert str(caught.value).endswith(advice)
+
+
+def test_without_notifiers_the_setting_is_named(settings: Any) -> None:
+    settings.SCHEDULED_TASKS = {}
+    with pytest.raises(UnknownNotifier, match="NOTIFIERS'] has none"):
+        send_test_alert("ops")
+
+
+def test_a_wrong_setting_is_told_as_such(settings: Any) -> None:
+    settings.SCHEDULED_TASKS = {"NOTIFIERS": {"ops": {}}}
+    with pytest.raises(InvalidSettings, match="needs a BACKEND"):
+        send_test_alert("ops")
