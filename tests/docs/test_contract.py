@@ -25,7 +25,12 @@ import scheduled_tasks
 from scheduled_tasks import conf, exceptions, probe, signals
 from scheduled_tasks.handlers import declarations
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
+from scheduled_tasks.monitoring import notifiers
+from scheduled_tasks.monitoring.notification import CLEARED, RAISED, REMINDER
+from scheduled_tasks.monitoring.notifiers.webhook import SIGNATURE
+from scheduled_tasks.monitoring.phrases import TEST
 from scheduled_tasks.operations import definitions, records
+from tests.support.notifications import make_notification
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "scheduled_tasks"
@@ -136,6 +141,14 @@ def test_the_names_in_prose_below_public_names() -> None:
         assert hasattr(import_module("scheduled_tasks.schedules").Schedule, method)
 
 
+def test_notifiers_and_their_options() -> None:
+    page = by_first_column("Notifiers")
+    assert_same(first_column("Notifiers"), set(public(notifiers)) - {"Notification", "Notifier"})
+    for name, options in page.items():
+        assert_same(options, keyword_only(getattr(notifiers, name)))
+    assert f"`{SIGNATURE}: t=UNIX,v1=HEX`" in section("Notifiers")
+
+
 def test_options_of_a_task() -> None:
     page = [name for row in rows("Options of a task") for name in quoted(row[1])]
     assert_same(page, declarations.Options.__annotations__)
@@ -189,10 +202,12 @@ def test_keys_of_json() -> None:
         "execution": records.execution_record(Execution()),
         "log line": records.log_record(ExecutionLog(level=logging.INFO, message="")),
         "worker": records.worker_record(Worker()),
+        "notification": make_notification().as_json(),
     }
     assert_same(page, code)
     for kind, record in code.items():
         assert_same(page[kind], record)
+    assert {RAISED, REMINDER, CLEARED, TEST} <= set(quoted(section("JSON")))
     levels = {name for _, name in records.LEVELS} | {"debug"}
     assert levels <= set(quoted(section("JSON")))
 
