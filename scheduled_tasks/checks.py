@@ -323,6 +323,30 @@ def notifier_problems(configured: Mapping[str, Any]) -> Iterator[CheckMessage]:
             )
 
 
+def check_alerts(**_: Any) -> list[CheckMessage]:
+    """Check which conditions raise alerts, and who is told of them."""
+    # They need loaded apps.
+    from scheduled_tasks.monitoring.condition_settings import condition_settings  # noqa: PLC0415
+    from scheduled_tasks.monitoring.routing import rules  # noqa: PLC0415
+
+    try:
+        load()
+    except InvalidSettings:
+        return []  # reported by E001
+    try:
+        condition_settings()
+        rules()
+    except InvalidSettings as error:
+        return [
+            Error(
+                str(error),
+                hint="Fix the key in the SCHEDULED_TASKS setting.",
+                id="scheduled_tasks.E012",
+            )
+        ]
+    return []
+
+
 def can_fork() -> bool:
     return hasattr(os, "fork")
 
@@ -361,6 +385,7 @@ static_checks = (
     check_platform,
     check_limits,
     check_notifiers,
+    check_alerts,
     check_sqlite,
 )
 #: Checks that make queries. Django runs them only where it is told which databases to check.

@@ -20,6 +20,7 @@ from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.models.task import Task
+from scheduled_tasks.monitoring.notifiers.email import recipients_in
 from scheduled_tasks.monitoring.routing import Route, routes
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
@@ -132,8 +133,7 @@ def recipients(
 def mail_recipients(task: Task | None) -> str:
     """Return the addresses in ``metadata.recipients`` of a task, separated by commas."""
     given = task.metadata.get("recipients") if task and isinstance(task.metadata, dict) else None
-    addresses = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-    return ", ".join(each.strip() for each in addresses if isinstance(each, str) and each.strip())
+    return ", ".join(dict.fromkeys(recipients_in(given))) if given else ""
 
 
 def windows_in_force(

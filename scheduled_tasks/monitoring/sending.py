@@ -22,7 +22,7 @@ def send(delivery: Delivery) -> None:
         case Transport.NOTIFIER:
             send_by_notifier(delivery)
         case Transport.MAIL:
-            mail_to(delivery.target.split(", "), notification_of(delivery))
+            mail_to(delivery.target, notification_of(delivery))
 
 
 def send_by_notifier(delivery: Delivery) -> None:
