@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -26,6 +27,8 @@ MAY_BE_ZERO = frozenset({"KEEP_LAST"})
 LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
 #: What links may begin with: a scheme, a host, and the path where the project is mounted.
 WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.ASCII)
+#: What may stand before the scheme names the service whose dialect the address speaks.
+HEARTBEAT_URL = re.compile(r"(?:(?:healthchecks|cronitor)\+)?(https?://[^\s/?#]+\S*)")
 #: What may be repeated in an expression of REDACT: nested repeats take exponential time.
 REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
 MAX_REPEATS = 3
@@ -155,6 +158,7 @@ def load() -> AppSettings:
             "otherwise live workers may be taken for lost, and lost workers never noticed."
         )
     refuse_incomplete(loaded.BASE_URL)
+    refuse_unusable_heartbeat(loaded.HEARTBEAT_URL)
     for name in loaded.REDACT:
         refuse_unusable(name)
     for entry in loaded.OUTGOING_ALLOW:
@@ -237,6 +241,27 @@ def host_name(text: str) -> str:
     if not HOST_NAME.fullmatch(name) or ENDS_WITH_NUMBER.fullmatch(name):
         raise ValueError(f"{text!r} is not a host name")
     return name
+
+
+def refuse_unusable_heartbeat(url: str) -> None:
+    """Raise InvalidSettings for the address of a service that cannot be told."""
+    if url and not is_heartbeat_url(url):
+        # Not quoted: such addresses are secrets.
+        raise InvalidSettings(
+            "SCHEDULED_TASKS['HEARTBEAT_URL'] must begin with https:// or http://, after the name "
+            "of a service if that is not recognized: 'healthchecks+https://…', 'cronitor+https://…'."
+        )
+
+
+def is_heartbeat_url(value: str) -> bool:
+    """Whether it is the address of a web server, perhaps after the name of a service."""
+    if not (match := HEARTBEAT_URL.fullmatch(value)):
+        return False
+    try:
+        parts = urlsplit(match[1])
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the brackets of an address, or the port
+        return False
 
 
 def unknown_key(key: object, known: list[str]) -> InvalidSettings:

@@ -32,6 +32,7 @@ from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.monitoring.heartbeats.recording import record_starts
 
 #: The number of due executions that a claim reads first, or one for each that it may claim. Each
 #: further pass reads twice as many, up to MAX_READ. Executions after that wait for the next claim.
@@ -314,6 +315,8 @@ def hand_over(
     if claimed != len(changes):
         raise LostRaceError(CLAIMED_MEANWHILE)
     set_history(rows, using=using)
+    first = [(row.pk, row.task) for row in rows if row.attempt == 1 and not row.test_mode]
+    record_starts(first, now, using=using)
 
 
 def set_history(rows: Sequence[Execution], *, using: str) -> None:

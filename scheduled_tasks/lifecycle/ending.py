@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db.models import prefetch_related_objects
+from django.db.models import OuterRef, Subquery, prefetch_related_objects
 
 from scheduled_tasks.lifecycle.recording import Claim, claim_of
 from scheduled_tasks.lifecycle.results import count_results
@@ -23,9 +23,17 @@ from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.models.sql.compiled import CompiledQuery
 from scheduled_tasks.models.sql.transactions import transactional, waiting_once, write_alias
+from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.monitoring.heartbeats.recording import record_ends
 from scheduled_tasks.runtime.runs import Ending, Loss
+
+#: Read with an execution, so that most ends need not read the task. Not by a join: that would lock
+#: the task as well, where a database cannot lock the rows of one table only.
+HEARTBEAT_URL = {
+    "heartbeat_url": Subquery(Task.objects.filter(pk=OuterRef("task")).values("heartbeat_url"))
+}
 
 
 def end(
@@ -99,7 +107,7 @@ def states_of_held(everything: ExecutionQuerySet, *, skip: bool, **held: Any) ->
 
 def held_to_end(everything: ExecutionQuerySet, *, skip: bool, **held: Any) -> ExecutionQuerySet:
     """Return a query for the columns of what is held that an ending reads."""
-    rows = everything.held(**held).only(*Execution.READ_TO_END)
+    rows = everything.held(**held).only(*Execution.READ_TO_END).annotate(**HEARTBEAT_URL)
     # These locks only find out which rows others hold: the UPDATE would wait for them.
     return rows.locked(skip=True) if skip else rows.order_by("pk")
 
@@ -126,7 +134,10 @@ def write_endings(
     spread_suspicion(endings, states, using=using)
     attempts = [attempt for attempt in made if attempt is not None]
     Attempt.objects.using(using).bulk_create(attempts)
-    count_results([row for row in rows if row.finished], states, now, using=using)
+    ended = [row for row in rows if row.finished]
+    count_results(ended, states, now, using=using)
+    urls = {row.task_id: row.heartbeat_url for row in ended if row.task_id and row.heartbeat_url}
+    record_ends(ended, urls, now, using=using)
     return rows
 
 

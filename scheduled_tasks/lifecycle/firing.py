@@ -33,6 +33,7 @@ from scheduled_tasks.models.sql.row_values import Returned
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
 from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.monitoring.heartbeats.recording import record_starts
 from scheduled_tasks.runtime.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -347,7 +348,9 @@ def insert_claimed(
         there = set(of_tasks.filter(slot__in=slots).values_list("task", "slot"))
         if not there.issuperset(lacking):
             raise LostRaceError(CLAIMED_MEANWHILE)
-    return [row.as_run(ids[row.key]) for row in rows if row.key in ids]
+    begun = [(ids[row.key], row) for row in rows if row.key in ids]
+    record_starts([(pk, row.task) for pk, row in begun], now, using=using)
+    return [row.as_run(pk) for pk, row in begun]
 
 
 def advance(moves: Mapping[TaskState, datetime | None], *, using: str) -> int:

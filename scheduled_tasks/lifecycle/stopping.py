@@ -27,6 +27,7 @@ from scheduled_tasks.models.sql.transactions import LostRaceError, transactional
 from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import TaskState
+from scheduled_tasks.monitoring.heartbeats.recording import heartbeat_urls, record_ends
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
 Status = Execution.Status
@@ -63,10 +64,10 @@ def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
     Return the ids of both, without those that were asked before. Raise LostRaceError, and so retry
     the transaction, if one of them has changed: only possible where rows cannot be locked.
     """
-    found = list(rows.locked().values_list("pk", "status", "cancel_requested_at"))
-    queued = [pk for pk, status, _ in found if status == Status.QUEUED]
+    found = list(rows.locked().values_list("pk", "status", "cancel_requested_at", "attempt"))
+    queued = [pk for pk, status, *_ in found if status == Status.QUEUED]
     # What was asked before keeps its first reason.
-    running = [pk for pk, status, asked in found if status == Status.RUNNING and asked is None]
+    running = [pk for pk, status, asked, _ in found if status == Status.RUNNING and asked is None]
     everything = Execution.objects.using(rows.write_alias)
     stopped = cancel_queued(everything, queued, now, reason=reason) if queued else 0
     if running:
@@ -74,6 +75,8 @@ def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
         stopped += asked.update(cancel_requested_at=now, reason=reason)
     if stopped != len(queued) + len(running):
         raise LostRaceError(MOVED_MEANWHILE)
+    tried = [pk for pk, status, _, attempt in found if status == Status.QUEUED and attempt]
+    report_cancelled(everything, tried, now)
     return queued + running
 
 
@@ -85,6 +88,15 @@ def cancel_queued(
     change = StatusChange(Status.QUEUED, Status.CANCELLED, ids)
     aftermath.executions_moved([change], using=everything.db)
     return ended
+
+
+def report_cancelled(everything: ExecutionQuerySet, tried: Sequence[int], now: datetime) -> None:
+    """Write the heartbeats of executions that were cancelled between two attempts."""
+    if tried:
+        told = everything.filter(pk__in=tried, task__heartbeat_url__gt="").order_by("pk")
+        rows = list(told.select_related("task"))
+        urls = {row.task.pk: row.task.heartbeat_url for row in rows if row.task}
+        record_ends(rows, urls, now, using=everything.db)
 
 
 def withdraw(state: TaskState, now: datetime, *, reason: str, using: str) -> int:
@@ -119,6 +131,8 @@ def end_queued(
         if row.status == Status.MISSED and row.task_id is not None and row.slot is not None
     ]
     aftermath.slots_late(missed, now, using=using)
+    urls = heartbeat_urls({row.task_id for row in failed}, using=using)
+    record_ends(failed, urls, now, using=using)
 
 
 def cancel_waiting(task_id: int, now: datetime, *, using: str) -> list[int]:

@@ -104,6 +104,8 @@ class Execution(models.Model):
 
     objects = ExecutionQuerySet.as_manager()
 
+    #: The heartbeat URL of its task, where the query that has read the row asked for it.
+    heartbeat_url: str | None = None
     #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
     run_history: Mapping[str, Any] = MappingProxyType({})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.conf import is_heartbeat_url
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 from scheduled_tasks.runtime.conditions import OF_TASKS, SEVERITIES
 from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
@@ -24,8 +24,6 @@ MAX_JITTER_SECONDS = 86_400
 MAX_DAYS = 36_500
 #: Of a refused value, in characters.
 MAX_SHOWN = 100
-#: What may stand before the scheme names the service whose dialect the address speaks.
-HEARTBEAT_URL = re.compile(r"\A(?:(?:healthchecks|cronitor)\+)?https?://[^\s/?#]+\S*\Z")
 
 
 def refuse_unshowable(moment: datetime) -> None:
@@ -53,8 +51,7 @@ def refuse_unknown_conditions(value: Any) -> None:
 
 def refuse_unusable_url(value: str) -> None:
     """Refuse anything but the address of a web server, perhaps after the name of a service."""
-    match = HEARTBEAT_URL.match(value)
-    if match is None:
+    if not is_heartbeat_url(value):
         raise ValidationError(_("Enter a URL that begins with https:// or http://."))
 
 
@@ -339,7 +336,14 @@ class Policies(models.Model):
     #: What runs are told, as fields of a Run of the same names.
     TOLD_TO_RUNS = ("executor", "timeout", "memory_limit_mb")
     #: What a claim reads.
-    READ_TO_CLAIM = (*TOLD_TO_RUNS, "overlap_policy", "paused_until", "misfire_grace", "on_lost")
+    READ_TO_CLAIM = (
+        *TOLD_TO_RUNS,
+        "overlap_policy",
+        "paused_until",
+        "misfire_grace",
+        "on_lost",
+        "heartbeat_url",
+    )
     #: What deciding slots reads, a claim at once included.
     READ_TO_FIRE = (
         *READ_TO_CLAIM,

@@ -28,6 +28,7 @@ from scheduled_tasks.worker.maintenance import Maintenance
 from scheduled_tasks.worker.monitor import Monitor
 from scheduled_tasks.worker.recycling import Recycling
 from scheduled_tasks.worker.result_writer import ResultWriter
+from scheduled_tasks.worker.scheduler_heartbeat import SchedulerHeartbeat
 from scheduled_tasks.worker.waiter import Waiter
 from scheduled_tasks.worker.watchdog import Watchdog
 
@@ -117,6 +118,7 @@ class Engine:
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
         self.monitor = Monitor(self.worker, on_result=self.waiter.wake)
+        self.scheduler_heartbeat = SchedulerHeartbeat(self.worker)
         self.recycling = recycling or Recycling()
         #: What ``find_next_work`` found last; None when that is out of date.
         self.next_work: NextWork | None = None
@@ -175,7 +177,12 @@ class Engine:
         self.begin_to_stop_if_worn()
         ended += self.write_results()
         self.monitor.send_new(now)
+        self.report_round(now)
         return Tick(ended, fired, claimed)
+
+    def report_round(self, now: datetime) -> None:
+        """Let the service of HEARTBEAT_URL hear that a round is complete, once a minute."""
+        self.scheduler_heartbeat.send_due(now)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:
         """Fire and claim what is due; return the counts of slots decided and executions claimed.

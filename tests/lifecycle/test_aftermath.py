@@ -47,6 +47,7 @@ NO_ROWS = {
     "executors.endings.interrupted",
     "executors.runner.ended_well",
     "executors.runner.perform",
+    "monitoring.heartbeats.recording.report_of",
     "operations.records.execution_record",
     "operations.refusals.sentence",
     "runtime.failures.failure_of",

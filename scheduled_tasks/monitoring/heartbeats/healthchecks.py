@@ -1,0 +1,59 @@
+"""Healthchecks, hosted or your own: https://healthchecks.io/docs/http_api/."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from scheduled_tasks.exceptions import OutgoingError
+from scheduled_tasks.monitoring.heartbeats.addresses import with_query
+from scheduled_tasks.monitoring.heartbeats.dialects import Dialect, Event, Report, Request
+from scheduled_tasks.monitoring.heartbeats.run_ids import run_id
+from scheduled_tasks.outgoing.exchange import Response
+
+#: What is added to the path of the address.
+PATHS = {Event.START: "/start", Event.SUCCESS: "", Event.FAIL: "/fail"}
+#: In bytes: what every installation keeps of a body, from its beginning; and the part of it that
+#: says how the run ended, before the log.
+MAX_BODY_LENGTH, MAX_HEAD_LENGTH = 10_000, 5_000
+#: What the hosted service says, with status 200, when it has ignored a request.
+NOT_FOUND, RATE_LIMITED = b"(not found)", b"(rate limited)"
+
+
+class Healthchecks(Dialect):
+    """Starts, successes and failures, each with the id of the run, ends with text and log."""
+
+    takes_log = True
+
+    def request(self, url: str, event: str, report: Report) -> Request:
+        """Return a POST: a check can be set to ignore anything else."""
+        parts = urlsplit(url)
+        path = parts.path.rstrip("/") + PATHS[Event(event)]
+        pinged = urlunsplit(parts._replace(path=path, fragment=""))
+        body = b"" if event == Event.START else body_of(report)
+        return Request(with_query(pinged, rid=str(run_id(report.execution_id))), "POST", body)
+
+    def sign_of_life(self, url: str) -> Request:
+        """Return a success without a run."""
+        return Request(url, "POST", b"")
+
+    def check(self, response: Response) -> None:
+        """Also notice what the hosted service ignores although it answers with 200."""
+        super().check(response)
+        if NOT_FOUND in response.body:
+            raise OutgoingError("The service knows no such check.", permanent=True)
+        if RATE_LIMITED in response.body:
+            raise OutgoingError("The check was told too often within a minute.")
+
+
+def body_of(report: Report) -> bytes:
+    """Return how the run ended and why, and as much of the end of its log as there is room for."""
+    seconds = "" if report.duration_ms is None else f", {report.duration_ms / 1000:g} s"
+    attempts = f", attempt {report.attempts}" if report.attempts > 1 else ""
+    head = f"{report.status}, execution {report.execution_id}{attempts}{seconds}\n{report.text}"
+    # What is cut within a character is not UTF-8, and would not be shown.
+    said = head.rstrip().encode()[:MAX_HEAD_LENGTH].decode(errors="ignore").encode()
+    room = MAX_BODY_LENGTH - len(said) - len(b"\n\n")
+    log = report.log.encode()
+    if len(log) > room:
+        log = log[-room:].partition(b"\n")[2]
+    return b"\n\n".join(part for part in (said, log) if part)
