@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 import sentry_sdk
 from sentry_sdk.crons import MonitorStatus, capture_checkin
 
-from scheduled_tasks.models.execution import Execution
-from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.run_ids import run_id
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 from scheduled_tasks.schedules import Cron, Interval, Schedule
 from scheduled_tasks.signals import execution_finished, execution_started
 
+# For annotations only: a project's apps.py may import this module before there are models.
 if TYPE_CHECKING:
     from sentry_sdk.types import MonitorConfig
+
+    from scheduled_tasks.models.execution import Execution
+    from scheduled_tasks.models.task import Task
 
 #: In characters, the longest name of a monitor, and what may not be in one.
 MAX_SLUG_LENGTH = 50

@@ -49,7 +49,8 @@ class Service:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: Any) -> None:
                 """Print nothing."""

@@ -1,0 +1,1 @@
+"""An app of a project that reports its runs to Sentry, as the documentation says."""
