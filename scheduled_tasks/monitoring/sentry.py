@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from scheduled_tasks.models.execution import Execution
     from scheduled_tasks.models.task import Task
 
+__all__ = ("connect",)
+
 #: In characters, the longest name of a monitor, and what may not be in one.
 MAX_SLUG_LENGTH = 50
 UNFIT = re.compile(r"[^a-z0-9_-]")

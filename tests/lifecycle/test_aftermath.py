@@ -48,6 +48,8 @@ NO_ROWS = {
     "executors.runner.ended_well",
     "executors.runner.perform",
     "monitoring.heartbeats.recording.report_of",
+    "monitoring.sentry.report_end",
+    "monitoring.sentry.report_start",
     "operations.records.execution_record",
     "operations.refusals.sentence",
     "runtime.failures.failure_of",

@@ -85,7 +85,7 @@ def test_the_lease_is_a_minute_of_the_database(
     assert in_time.filter(expires_at__gt=Now() + timedelta(seconds=LEASE_SECONDS - LONG)).exists()
 
 
-def test_a_round_that_fails_is_no_sign_of_life(
+def test_a_failed_round_is_no_sign_of_life(
     scheduler: MakeScheduler,
     now: datetime,
     service: Service,
@@ -127,7 +127,7 @@ def test_a_service_that_hangs_slows_nothing(
     assert len(service.pings) == 2
 
 
-def test_a_worker_that_cannot_send_leaves_it_to_others(
+def test_who_cannot_send_lets_others_do_it(
     scheduler: MakeScheduler,
     now: datetime,
     service: Service,

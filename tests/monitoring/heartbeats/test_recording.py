@@ -59,7 +59,7 @@ def test_only_the_first_attempt_starts(make_task: Make, worker: Worker, now: dat
     assert events() == ["start"]
 
 
-def test_a_lost_run_that_is_not_retried_has_failed(make_task: Make, now: datetime) -> None:
+def test_a_lost_run_without_retry_has_failed(make_task: Make, now: datetime) -> None:
     worker = make_worker("dies", now)
     make_task("nightly", NOTHING, heartbeat_url=URL, on_lost="fail")
     run_task_now("nightly", now=now)
@@ -70,7 +70,7 @@ def test_a_lost_run_that_is_not_retried_has_failed(make_task: Make, now: datetim
     assert "The worker was lost." in Delivery.objects.latest("pk").body["text"]
 
 
-def test_an_end_that_comes_too_late_is_not_reported(
+def test_an_end_of_another_attempt_is_dropped(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     make_task("nightly", NOTHING, heartbeat_url=URL)
