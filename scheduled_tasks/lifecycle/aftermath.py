@@ -86,13 +86,22 @@ class CountedResult:
     @property
     def is_eventful(self) -> bool:
         """Whether it may raise or clear an alert: most successes do not."""
-        return self.recovers or self.execution.status in (Status.FAILED, Status.PARTIAL)
+        ended_badly = self.execution.status in (Status.FAILED, Status.PARTIAL)
+        return self.recovers or ended_badly or self.is_wanted_success
+
+    @property
+    def is_wanted_success(self) -> bool:
+        """Whether it is a success of a task that reports them."""
+        wanted = Condition.SUCCESS in (self.execution.notify_on or ())
+        return wanted and self.execution.status == Status.SUCCESS
 
     def findings(self, tasks: Mapping[int, Task]) -> Iterator[Finding]:
         """Yield what it has to report."""
         task = tasks.get(self.execution.task_id or 0)
         if task is None:
             return
+        if self.is_wanted_success:
+            yield findings.success(self.execution, task)
         if self.execution.status == Status.PARTIAL:
             yield findings.partial(self.execution, task)
         if self.execution.status == Status.FAILED:
@@ -151,9 +160,8 @@ def results_counted(results: Sequence[CountedResult], now: datetime, *, using: s
             recovered = {result.execution.task_id for result in group}
             alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
             clear_alerts(alerts, "The task has succeeded.", now, using=using)
-        raise_alerts(
-            [each for result in group for each in result.findings(tasks)], now, using=using
-        )
+        found = [each for result in group for each in result.findings(tasks)]
+        raise_alerts(found, now, using=using)
 
 
 def task_parked(task: Task, reason: str, now: datetime, *, using: str) -> None:

@@ -31,8 +31,9 @@ from scheduled_tasks.runtime.runs import Ending, Loss
 
 #: Read with an execution, so that most ends need not read the task. Not by a join: that would lock
 #: the task as well, where a database cannot lock the rows of one table only.
-HEARTBEAT_URL = {
-    "heartbeat_url": Subquery(Task.objects.filter(pk=OuterRef("task")).values("heartbeat_url"))
+TOLD = {
+    name: Subquery(Task.objects.filter(pk=OuterRef("task")).values(name))
+    for name in Execution.READ_OF_TASK_TO_END
 }
 
 
@@ -107,7 +108,7 @@ def states_of_held(everything: ExecutionQuerySet, *, skip: bool, **held: Any) ->
 
 def held_to_end(everything: ExecutionQuerySet, *, skip: bool, **held: Any) -> ExecutionQuerySet:
     """Return a query for the columns of what is held that an ending reads."""
-    rows = everything.held(**held).only(*Execution.READ_TO_END).annotate(**HEARTBEAT_URL)
+    rows = everything.held(**held).only(*Execution.READ_TO_END).annotate(**TOLD)
     # These locks only find out which rows others hold: the UPDATE would wait for them.
     return rows.locked(skip=True) if skip else rows.order_by("pk")
 

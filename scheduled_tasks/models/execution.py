@@ -104,8 +104,9 @@ class Execution(models.Model):
 
     objects = ExecutionQuerySet.as_manager()
 
-    #: The heartbeat URL of its task, where the query that has read the row asked for it.
+    #: Who is told of its end, as its task says, where the query that has read the row asked for it.
     heartbeat_url: str | None = None
+    notify_on: list[str] | None = None
     #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
     run_history: Mapping[str, Any] = MappingProxyType({})
 
@@ -163,6 +164,9 @@ class Execution(models.Model):
         "claimed_at",
         "cancel_requested_at",
     )
+
+    #: The columns of its task that an ending reads with it.
+    READ_OF_TASK_TO_END = ("heartbeat_url", "notify_on")
 
     class Meta:
         """The unique slot makes a double run impossible; locks only make a conflict rare.

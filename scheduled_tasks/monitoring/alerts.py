@@ -52,9 +52,15 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def lasts(self) -> bool:
+        """Whether its alert stays open: a success is told of, and over."""
+        return self.condition != Condition.SUCCESS
+
+    @property
     def key(self) -> str:
         """The unique key of the alert that it raises, while that is open."""
-        return open_key(self.condition, self.task.pk if self.task else None, self.subject)
+        subject = self.subject if self.lasts else str(self.execution_id)
+        return open_key(self.condition, self.task.pk if self.task else None, subject)
 
 
 def open_key(condition: str, task_id: int | None, subject: str) -> str:
@@ -82,9 +88,10 @@ def raise_alerts(findings: Iterable[Finding], now: datetime, *, using: str) -> N
 
 def raise_on(findings: Sequence[Finding], now: datetime, *, using: str) -> None:
     wanted = {found.key: found for found in findings if is_on(found.condition, found.task)}
+    if wanted:
+        refresh(wanted, using=using)
     if not wanted:
         return
-    refresh(wanted, using=using)
     # In one order everywhere: transactions that raise the same alerts wait for each other.
     rows = [alert_of(wanted[key], now) for key in sorted(wanted)]
     alerts = Alert.objects.using(using)
@@ -112,25 +119,13 @@ def alert_of(found: Finding, now: datetime) -> Alert:
         task=found.task,
         task_name=found.task.name if found.task else "",
         subject=found.subject[:MAX_SUBJECT_LENGTH],
-        open_key=found.key,
+        open_key=found.key if found.lasts else None,
         execution_id=found.execution_id,
         message=redacted_text(found.message, limit=MAX_MESSAGE_LENGTH),
         details=dict(found.details),
         raised_at=now,
+        cleared_at=None if found.lasts else now,
     )
-
-
-def report_successes(findings: Iterable[Finding], now: datetime, *, using: str) -> None:
-    """Report successes to those who asked for it, within a transaction.
-
-    A success is no condition that lasts: its alert is closed from the start, and never latched.
-    """
-    rows = [alert_of(found, now) for found in findings if is_on(Condition.SUCCESS, found.task)]
-    for row in rows:
-        row.open_key, row.cleared_at = None, now
-    Alert.objects.using(using).bulk_create(rows)
-    send_raised(rows, now, using=using)
-    announce_after_commit("raised", rows, using=using)
 
 
 def clear_alerts(alerts: Collection[Alert], because: str, now: datetime, *, using: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
+from scheduled_tasks.monitoring.heartbeats import sending as heartbeats
 from scheduled_tasks.monitoring.links import admin_url
 from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers.email import mail_to
@@ -23,6 +24,8 @@ def send(delivery: Delivery) -> None:
             send_by_notifier(delivery)
         case Transport.MAIL:
             mail_to(delivery.target, notification_of(delivery))
+        case Transport.HEARTBEAT:
+            heartbeats.send(delivery.target, delivery.event, delivery.body)
 
 
 def send_by_notifier(delivery: Delivery) -> None:

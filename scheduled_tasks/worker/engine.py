@@ -171,17 +171,21 @@ class Engine:
         ended = self.write_results()  # first, since endings free places and allow the next run
         self.follow_suspects(now)
         self.maintenance.run_due(now)
-        self.monitor.run_due(now)
+        self.watch(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
         self.begin_to_stop_if_worn()
         ended += self.write_results()
-        self.monitor.send_new(now)
         self.report_round(now)
         return Tick(ended, fired, claimed)
 
+    def watch(self, now: datetime) -> None:
+        """Look for what alerts report, and send what waits in the outbox, when that is due."""
+        self.monitor.run_due(now)
+
     def report_round(self, now: datetime) -> None:
-        """Let the service of HEARTBEAT_URL hear that a round is complete, once a minute."""
+        """Send what this round has left in the outbox, and once a minute that it is complete."""
+        self.monitor.send_new(now)
         self.scheduler_heartbeat.send_due(now)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:

@@ -270,3 +270,14 @@ def test_alerts_that_cannot_be_raised_stop_nothing(
     assert TaskState.objects.get().consecutive_failures == 1
     assert alerts() == []
     assert "alerts could not be raised" in caplog.text
+
+
+def test_each_success_is_told_where_wanted(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, notify_on=["success"], overlap_policy="allow")
+    make_task("b", NOTHING)
+    for name in ("a", "a", "b", "a"):
+        run_task_now(name, now=now)
+    end(worker, now, "success", "success", "success", "failed")
+    assert alerts() == [("success", "a", False)] * 2
+    assert sent("success") == [("raised", "ops"), ("raised", "boss")] * 2
+    assert {row.severity for row in Alert.objects.all()} == {"info"}

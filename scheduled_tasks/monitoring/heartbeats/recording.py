@@ -7,9 +7,12 @@ run has neither, and neither has a run in test mode. Tasks without a URL cost no
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from urllib.parse import urlsplit
 
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Left
 
@@ -20,6 +23,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
 from scheduled_tasks.monitoring.heartbeats.services import addressed, is_told
+from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, announce
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 
@@ -42,7 +46,7 @@ def record_starts(started: Iterable[tuple[int, Task | None]], now: datetime, *, 
         for pk, task in started
         if task is not None and is_told(task.heartbeat_url, Event.START)
     ]
-    Delivery.objects.using(using).bulk_create(deliveries)
+    leave(deliveries, using=using)
 
 
 def record_ends(
@@ -61,7 +65,14 @@ def record_ends(
         if is_told(url := urls.get(row.task_id or 0, ""), event := event_of(row))
     ]
     give_up_older({delivery.sequence for delivery in deliveries}, now, using=using)
-    Delivery.objects.using(using).bulk_create(deliveries)
+    leave(deliveries, using=using)
+
+
+def leave(deliveries: Sequence[Delivery], *, using: str) -> None:
+    """Leave messages in the outbox, and let a worker look at it after the commit."""
+    if deliveries:
+        Delivery.objects.using(using).bulk_create(deliveries)
+        transaction.on_commit(partial(announce, using), using=using, robust=True)
 
 
 def heartbeat_urls(task_ids: Collection[int | None], *, using: str) -> dict[int, str]:
@@ -78,11 +89,17 @@ def heartbeat(task_id: int, url: str, event: str, report: Report, now: datetime)
         transport=Delivery.Transport.HEARTBEAT,
         event=event,
         target=url,
+        lane=lane_of(url),
         sequence=f"heartbeat:{task_id}",
         body=report.as_json(),
         created_at=now,
         due_at=now,
     )
+
+
+def lane_of(url: str) -> str:
+    """Return the lane of the outbox: one for each host, since all its addresses hang together."""
+    return f"{Delivery.Transport.HEARTBEAT} {urlsplit(url).hostname or ''}"[:MAX_LANE_LENGTH]
 
 
 def event_of(row: Execution) -> str:
