@@ -74,6 +74,7 @@ def stop(worker: subprocess.Popen[str]) -> str:
 @pytest.mark.any_database
 def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
     with running(f"--liveness-file={path}") as worker:
+        wait_until(lambda: "heartbeat" in path.read_text(), within=LONG)  # which begins last
         wait_until_alive(path, SOON)
         worker.send_signal(signal.SIGSTOP)
         wait_until_still(path, "main loop and its heartbeat", SOON)
