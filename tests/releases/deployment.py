@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -126,7 +126,8 @@ def deployment(folder: Path) -> Iterator[Deployment]:
             worker.process.kill()
             worker.process.wait(LONG)
         for process in now.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def planned(task: Task) -> Planned:
