@@ -31,7 +31,7 @@ from scheduled_tasks.monitoring.alerts import (
 )
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.signal_sending import send
-from scheduled_tasks.runtime.statuses import FINISHED, Status
+from scheduled_tasks.runtime.statuses import ENDED_BADLY, FINISHED, Status
 from scheduled_tasks.signals import execution_finished, slot_missed
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class CountedResult:
     @property
     def is_eventful(self) -> bool:
         """Whether it may raise or clear an alert: most successes do not."""
-        ended_badly = self.execution.status in (Status.FAILED, Status.PARTIAL)
+        ended_badly = self.execution.status in ENDED_BADLY
         return self.recovers or ended_badly or self.is_wanted_success
 
     @property

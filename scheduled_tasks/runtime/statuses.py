@@ -32,6 +32,8 @@ class Trigger(models.TextChoices):
 UNFINISHED = (Status.QUEUED, Status.RUNNING)
 FINISHED = tuple(status for status in Status if status not in UNFINISHED)
 SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
+#: The statuses of runs that raise alerts.
+ENDED_BADLY = (Status.PARTIAL, Status.FAILED)
 #: The statuses of runs whose handler returned or raised Skip.
 WELL_ENDED = (*SUCCEEDED, Status.SKIPPED)
 #: The statuses with which a handler can end.

@@ -52,6 +52,7 @@ NO_ROWS = {
     "monitoring.sentry.report_start",
     "operations.records.execution_record",
     "operations.refusals.sentence",
+    "outgoing.exchange.exchange",
     "runtime.failures.failure_of",
     "runtime.failures.failure_of_undescribable",
     "runtime.statuses",

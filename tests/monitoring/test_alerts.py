@@ -159,9 +159,7 @@ def test_an_outage_is_told_once_for_each_task(make_task: Make, now: datetime) ->
 
 
 @pytest.mark.parametrize("seconds", [59, 60])
-def test_a_deploy_that_is_short_enough_misses_nothing(
-    make_task: Make, now: datetime, seconds: int
-) -> None:
+def test_a_short_deploy_misses_nothing(make_task: Make, now: datetime, seconds: int) -> None:
     make_task("a", NOTHING, "every 1 hour")
     firing.fire(now + HOUR + timedelta(seconds=seconds), limit=9)
     assert alerts() == []
@@ -182,9 +180,7 @@ def test_missed_slots_are_cleared_by_one_in_time(
     assert sent("missed")[2:] == [("cleared", "ops"), ("cleared", "boss")]
 
 
-def test_a_slot_that_waits_beyond_its_grace_is_missed(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_a_slot_beyond_its_grace_is_missed(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, "every 1 hour", misfire_grace=30)
     firing.fire(now + HOUR, limit=9)
     claiming.claim(worker, now + HOUR + MINUTE, limit=1, handlers=[NOTHING])
@@ -201,7 +197,7 @@ def test_a_parked_task_is_told_until_it_runs(make_task: Make, now: datetime) -> 
     assert alerts() == [("parked", "a", False)]
 
 
-def test_a_lost_worker_is_told_until_its_runs_end(
+def test_a_lost_worker_is_told_until_settled(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     make_task("a", NOTHING)
@@ -225,7 +221,7 @@ def test_a_lost_worker_is_told_until_its_runs_end(
 
 
 @pytest.mark.parametrize("change", ["disabled", "deleted", "renamed", "turned off"])
-def test_what_becomes_of_alerts_of_a_changed_task(
+def test_alerts_of_a_changed_task(
     make_task: Make, worker: Worker, now: datetime, change: str
 ) -> None:
     task = make_task("a", NOTHING)

@@ -51,9 +51,7 @@ def sent(event: str) -> list[str]:
     return [row.target for row in rows]
 
 
-def test_a_slot_that_no_scheduler_decides_is_missed(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_a_slot_nobody_decides_is_missed(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, "every 1 hour")
     scan(now + HOUR + MINUTE)
     assert is_open("missed") == []
@@ -234,7 +232,7 @@ def test_the_recipients_of_a_task_get_a_mail(
     assert (row.transport, row.target) == ("mail", "a@b.c, d@e.f")
 
 
-def test_a_condition_that_cannot_be_looked_at_stops_no_other(
+def test_a_broken_condition_stops_no_other(
     now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, db: None
 ) -> None:
     def broken(now: datetime, *, using: str) -> Iterator[Finding]:

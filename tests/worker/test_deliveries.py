@@ -121,7 +121,7 @@ def test_messages_of_one_sequence_go_in_order(
     assert receiver.sent[1:] == ["raised ops", "reminder ops", "cleared ops"]
 
 
-def test_what_fails_is_tried_again_ever_later(
+def test_what_fails_is_tried_again_later(
     receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
 ) -> None:
     add("ops")
@@ -213,7 +213,7 @@ def in_thread(server: Server, now: datetime) -> None:
         connections.close_all()
 
 
-def test_another_worker_sends_what_a_dead_one_had(
+def test_another_sends_what_a_dead_worker_had(
     receiver: Receiver, server: Server, add: Add, now: datetime
 ) -> None:
     add("ops")

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q
@@ -22,7 +21,7 @@ from scheduled_tasks.models.execution_log import ExecutionLog
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
-from scheduled_tasks.monitoring.heartbeats.services import addressed, is_told
+from scheduled_tasks.monitoring.heartbeats.services import addressed, host_of, is_told
 from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, announce
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
@@ -99,7 +98,7 @@ def heartbeat(task_id: int, url: str, event: str, report: Report, now: datetime)
 
 def lane_of(url: str) -> str:
     """Return the lane of the outbox: one for each host, since all its addresses hang together."""
-    return f"{Delivery.Transport.HEARTBEAT} {urlsplit(url).hostname or ''}"[:MAX_LANE_LENGTH]
+    return f"{Delivery.Transport.HEARTBEAT} {host_of(url)}"[:MAX_LANE_LENGTH]
 
 
 def event_of(row: Execution) -> str:
