@@ -15,6 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
+#: The id of no worker.
+NO_WORKER = uuid.UUID(int=0)
+
 
 class WorkerQuerySet(LockingQuerySet["Worker"]):
     def prune(self, now: datetime) -> int:
@@ -44,6 +47,18 @@ class WorkerQuerySet(LockingQuerySet["Worker"]):
         return self.exclude(state__in=Worker.GONE).filter(
             heartbeat_at__gt=now - timedelta(seconds=within)
         )
+
+    def schedulers(self) -> Self:
+        """Leave out the rows of ``runtask``, which neither fires nor claims."""
+        # What announces no declarations is no scheduler. Its label can be chosen, this cannot.
+        return self.exclude(declaration_digest="")
+
+    def database_time(self) -> datetime:
+        """Return the time of the database, whether or not there is a worker."""
+        # An aggregate has a row even where nothing is found.
+        found = self.filter(pk=NO_WORKER).aggregate(now=models.Max("heartbeat_at", default=Now()))
+        moment: datetime = found["now"]
+        return moment
 
 
 class Worker(models.Model):
