@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from django.db import Error, connections, transaction
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Pause, Worker
 from scheduled_tasks.models.sql.transactions import is_unusable, write_alias
+from scheduled_tasks.monitoring.condition_settings import threshold
 from scheduled_tasks.monitoring.invariants import scan_invariants
 from scheduled_tasks.monitoring.lateness import latest_due
 from scheduled_tasks.monitoring.live_workers import live_workers
@@ -151,8 +152,7 @@ def problems_of_workers(
 
 def workers_wanted() -> int:
     """Return how many schedulers there should be at least."""
-    given = app_settings.CONDITIONS.get(Condition.TOO_FEW_WORKERS)
-    return int(given.get("workers", 1)) if isinstance(given, Mapping) else 1
+    return threshold(Condition.TOO_FEW_WORKERS, "workers") or 1
 
 
 def without_workers(now: datetime, *, using: str) -> Problem:
