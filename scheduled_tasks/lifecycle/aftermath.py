@@ -9,7 +9,7 @@ commits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
-from scheduled_tasks.monitoring import findings
+from scheduled_tasks.monitoring import findings, rollups
 from scheduled_tasks.monitoring.alerts import (
     Finding,
     clear_alerts,
@@ -39,11 +39,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """Executions that a transaction moved from the status ``before`` to the status ``after``."""
+    """Executions that a transaction moved from the status ``before`` to the status ``after``.
+
+    The rows are as they were written.
+    """
 
     before: str
     after: str
-    ids: Sequence[int]
+    rows: Sequence[Execution]
+
+    @property
+    def ids(self) -> list[int]:
+        return [row.pk for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,15 @@ class CoveredSlots:
     """Slots that a transaction added to a row that covers slots.
 
     ``first`` is the first slot of the row, which finds it. ``is_new`` says that the transaction
-    made the row.
+    made the row. ``at`` is when it was decided.
     """
 
     task_id: int
+    task_name: str
     first: datetime
     slots: Sequence[datetime]
     status: str
+    at: datetime
     is_new: bool
 
 
@@ -110,8 +119,12 @@ class CountedResult:
             yield findings.dead_letter(self.execution, task)
 
 
-def executions_moved(changes: Iterable[StatusChange], *, using: str) -> None:
-    """Send ``execution_finished`` for what ended, and ``slot_missed`` for what was too late."""
+def executions_moved(changes: Collection[StatusChange], *, using: str) -> None:
+    """Count executions in the rollups, and send the signals for those that ended."""
+    rollups.record(
+        (fact for change in changes for fact in rollups.ended(change.rows, before=change.before)),
+        using=using,
+    )
     if not has_receivers():
         return
     ended = [pk for change in changes if is_final(change.after) for pk in change.ids]
@@ -129,7 +142,16 @@ def ended_before(ids: Sequence[int], *, using: str) -> None:
 
 
 def slots_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
-    """Send ``execution_finished`` for new rows, and ``slot_missed`` for slots that were missed."""
+    """Count slots in the rollups, and send the signals for rows that are new or were missed."""
+    rollups.record(
+        (
+            rollups.covered(
+                each.task_id, each.task_name, each.status, slots=len(each.slots), at=each.at
+            )
+            for each in covered
+        ),
+        using=using,
+    )
     if covered and has_receivers():
         after_commit(partial(send_covered, covered, using=using), using)
 

@@ -65,19 +65,34 @@ def cover(fired: Sequence[Fired], now: datetime, *, using: str) -> None:
     """
     covered = extend_rows(fired, now, using=using)
     rows: list[Execution] = []
+    made: list[CoveredSlots] = []
     last: list[tuple[TaskState, Execution]] = []
     for item in fired:
         task = item.state.task
         rows += [covering_row(task, cover, now=now) for cover in item.new_covers]
-        covered += [covered_slots(task, cover) for cover in item.new_covers]
+        made += [covered_slots(task, cover, now=now) for cover in item.new_covers]
         if not item.decision.ends_with_cover:
             item.state.covering = None
         elif item.new_covers:
             last.append((item.state, rows[-1]))
     # After an edit, a slot may come that has an execution already: it keeps that one.
+    there = slots_with_rows(rows, using=using)
     Execution.objects.using(using).bulk_create(rows, ignore_conflicts=True)
     remember_rows(last, using=using)
+    covered += [each for each in made if (each.task_id, each.first) not in there]
     aftermath.slots_covered(covered, using=using)
+
+
+def slots_with_rows(
+    rows: Sequence[Execution], *, using: str
+) -> set[tuple[int | None, datetime | None]]:
+    """Return the slots that have a row already, of the tasks and slots of these new rows."""
+    if not rows:
+        return set()
+    there = Execution.objects.using(using).filter(
+        task__in={row.task_id for row in rows}, slot__in={row.slot for row in rows}
+    )
+    return set(there.order_by().values_list("task_id", "slot"))
 
 
 def extend_rows(fired: Iterable[Fired], now: datetime, *, using: str) -> list[CoveredSlots]:
@@ -96,7 +111,7 @@ def extend_rows(fired: Iterable[Fired], now: datetime, *, using: str) -> list[Co
         first = item.new_covers[0]
         if extend_row(row, first, now, using=using):
             item.new_covers = item.new_covers[1:]
-            extended.append(covered_slots(item.state.task, first, row))
+            extended.append(covered_slots(item.state.task, first, row, now=now))
     return extended
 
 
@@ -123,9 +138,19 @@ def covering_row(task: Task, cover: Cover, *, now: datetime) -> Execution:
     return row
 
 
-def covered_slots(task: Task, cover: Cover, row: Execution | None = None) -> CoveredSlots:
+def covered_slots(
+    task: Task, cover: Cover, row: Execution | None = None, *, now: datetime
+) -> CoveredSlots:
     first = row.slot if row and row.slot else cover.slots[0]
-    return CoveredSlots(task.pk, first, cover.slots, cover.status, is_new=row is None)
+    return CoveredSlots(
+        task_id=task.pk,
+        task_name=task.name,
+        first=first,
+        slots=cover.slots,
+        status=cover.status,
+        at=now,
+        is_new=row is None,
+    )
 
 
 def remember_rows(last: Sequence[tuple[TaskState, Execution]], *, using: str) -> None:

@@ -32,6 +32,18 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 
 Status = Execution.Status
 
+#: The columns that stopping reads, to decide what follows and to count it.
+READ_TO_STOP = (
+    "task",
+    "task_name",
+    "status",
+    "test_mode",
+    "attempt",
+    "processed_count",
+    "error_count",
+    "cancel_requested_at",
+)
+
 
 def cancel(
     ids: Collection[int], now: datetime, *, reason: str = "", by: str = "", using: str = ""
@@ -64,28 +76,30 @@ def stop(rows: ExecutionQuerySet, now: datetime, *, reason: str) -> list[int]:
     Return the ids of both, without those that were asked before. Raise LostRaceError, and so retry
     the transaction, if one of them has changed: only possible where rows cannot be locked.
     """
-    found = list(rows.locked().values_list("pk", "status", "cancel_requested_at", "attempt"))
-    queued = [pk for pk, status, *_ in found if status == Status.QUEUED]
+    found = list(rows.locked().only(*READ_TO_STOP))
+    queued = [row for row in found if row.status == Status.QUEUED]
     # What was asked before keeps its first reason.
-    running = [pk for pk, status, asked, _ in found if status == Status.RUNNING and asked is None]
+    running = [row.pk for row in found if row.status == Status.RUNNING and row.may_be_cancelled]
     everything = Execution.objects.using(rows.write_alias)
+    ids = [row.pk for row in queued]
     stopped = cancel_queued(everything, queued, now, reason=reason) if queued else 0
     if running:
         asked = everything.running().filter(pk__in=running, cancel_requested_at=None)
         stopped += asked.update(cancel_requested_at=now, reason=reason)
-    if stopped != len(queued) + len(running):
+    if stopped != len(ids) + len(running):
         raise LostRaceError(MOVED_MEANWHILE)
-    tried = [pk for pk, status, _, attempt in found if status == Status.QUEUED and attempt]
-    report_cancelled(everything, tried, now)
-    return queued + running
+    report_cancelled(everything, [row.pk for row in queued if row.attempt], now)
+    return ids + running
 
 
 def cancel_queued(
-    everything: ExecutionQuerySet, ids: Sequence[int], now: datetime, *, reason: str
+    everything: ExecutionQuerySet, rows: Sequence[Execution], now: datetime, *, reason: str
 ) -> int:
-    waiting = everything.queued().filter(pk__in=ids)
+    waiting = everything.queued().filter(pk__in=[row.pk for row in rows])
     ended = waiting.update(status=Status.CANCELLED, reason=reason, finished_at=now)
-    change = StatusChange(Status.QUEUED, Status.CANCELLED, ids)
+    for row in rows:
+        row.status, row.finished_at = Status.CANCELLED, now
+    change = StatusChange(Status.QUEUED, Status.CANCELLED, rows)
     aftermath.executions_moved([change], using=everything.db)
     return ended
 

@@ -11,7 +11,7 @@ from scheduled_tasks.lifecycle import aftermath
 from scheduled_tasks.lifecycle.aftermath import StatusChange
 from scheduled_tasks.lifecycle.suspecting import is_acquitted, is_charged, next_probation
 from scheduled_tasks.models.attempt import Attempt, AttemptOutcome
-from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution import Execution, FirstStart
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.models.worker import Worker
@@ -66,10 +66,10 @@ def write(rows: Collection[Execution], fields: Sequence[str], *, before: str, us
 
 
 def changes_of(rows: Iterable[Execution], before: str) -> list[StatusChange]:
-    ids: dict[str, list[int]] = {}
+    moved: dict[str, list[Execution]] = {}
     for row in rows:
-        ids.setdefault(row.status, []).append(row.pk)
-    return [StatusChange(before, after, moved) for after, moved in ids.items()]
+        moved.setdefault(row.status, []).append(row)
+    return [StatusChange(before, after, those) for after, those in moved.items()]
 
 
 def claimed_values(worker: Worker, now: datetime) -> dict[str, Any]:
@@ -103,11 +103,24 @@ def apply_ending(row: Execution, ending: Ending, now: datetime) -> Attempt | Non
     The caller writes ENDING_FIELDS, and SUSPECT_FIELDS of suspects and losses.
     """
     row.exclusive = None
+    planned = row.run_after  # a retry moves it
     match ending:
         case Outcome():
-            return apply_outcome(row, ending, now)
+            made = apply_outcome(row, ending, now)
         case Loss():
-            return apply_loss(row, ending, now)
+            made = apply_loss(row, ending, now)
+    row.first_start = first_start(made or row, planned) if is_first_start(row) else None
+    return made
+
+
+def is_first_start(row: Execution) -> bool:
+    return row.attempt == 1 and row.of_slot
+
+
+def first_start(ended: Execution | Attempt, planned: datetime) -> FirstStart | None:
+    if ended.started_at is None or ended.finished_at is None:
+        return None
+    return FirstStart(milliseconds(ended.started_at - planned), ended.finished_at)
 
 
 def apply_outcome(row: Execution, outcome: Outcome, now: datetime) -> Attempt | None:

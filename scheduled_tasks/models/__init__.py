@@ -13,6 +13,7 @@ from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.once_key import OnceKey
 from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.rollup import Rollup
+from scheduled_tasks.models.rollup_entry import RollupEntry
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import TaskChange
 from scheduled_tasks.models.task_state import TaskState
@@ -30,6 +31,7 @@ __all__ = [
     "OnceKey",
     "Pause",
     "Rollup",
+    "RollupEntry",
     "Task",
     "TaskChange",
     "TaskState",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,17 @@ from scheduled_tasks.runtime.runs import Run
 
 if TYPE_CHECKING:
     from scheduled_tasks.models.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """How late the first attempt for a slot began, and when it ended.
+
+    It is late by the time since the moment from which it might run: the slot, or after the jitter.
+    """
+
+    lateness_ms: int
+    ended_at: datetime
 
 
 class Execution(models.Model):
@@ -109,6 +121,8 @@ class Execution(models.Model):
     notify_on: list[str] | None = None
     #: Fields of a Run that tell how earlier runs of the task went; a claim sets them.
     run_history: Mapping[str, Any] = MappingProxyType({})
+    #: How the first attempt for its slot began; the ending of that attempt sets it.
+    first_start: FirstStart | None = None
 
     #: The columns that copy the task as it was, and the columns of the task that they copy.
     SNAPSHOTS = {
@@ -157,7 +171,10 @@ class Execution(models.Model):
         "probation_seconds",
         "alone_on",
         "begin_awaited",
+        "trigger",
         "run_after",
+        "processed_count",
+        "error_count",
         "reason",
         "worker",
         "worker_label",

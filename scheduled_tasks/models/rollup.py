@@ -1,16 +1,23 @@
-"""Rollups: what became of the executions of a task, by hour and by day."""
+"""Rollups: what became of the executions of a task, by hour, by day and in all."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from scheduled_tasks.models.sql.transactions import LockingQuerySet
+
+
+class RollupQuerySet(LockingQuerySet["Rollup"]):
+    """Adds the locks of the engine."""
+
 
 class Rollup(models.Model):
-    """The figures of one task for one hour or day of UTC, by when executions ended.
+    """The figures of one task for an hour or a day of UTC, or in all, by when executions ended.
 
-    They are kept when the history is pruned. ``durations`` and ``lateness`` are histograms:
-    the number of values in each bucket of ``monitoring.histograms``.
+    They are kept when the history is pruned. Each execution counts in its hour, in its day and in
+    the total. ``durations`` and ``lateness`` are histograms: the number of values in each bucket of
+    ``monitoring.histograms``. What ended within the last minute may still be in ``RollupEntry``.
     """
 
     class Resolution(models.TextChoices):
@@ -18,6 +25,7 @@ class Rollup(models.Model):
 
         HOUR = "hour", _("hour")
         DAY = "day", _("day")
+        TOTAL = "all", _("all time")
 
     # No foreign key: the figures outlive the task.
     task_id = models.BigIntegerField(_("task"))
@@ -32,7 +40,7 @@ class Rollup(models.Model):
     missed = models.PositiveBigIntegerField(_("missed"), default=0)
     processed = models.PositiveBigIntegerField(_("processed"), default=0)
     errors = models.PositiveBigIntegerField(_("errors"), default=0)
-    # Executions by the number of their retries: {"1": 3, "2": 1}.
+    # Executions by the number of their retries, from one: {"1": 3, "2": 1}.
     retries = models.JSONField(_("retries"), default=dict)
     # Slots that began, and those of them that began in time.
     started = models.PositiveBigIntegerField(_("started"), default=0)
@@ -45,6 +53,8 @@ class Rollup(models.Model):
     duration_max_ms = models.PositiveBigIntegerField(_("maximum duration"), default=0)
     # Each write adds one and is guarded by it.
     revision = models.PositiveBigIntegerField(_("revision"), default=1)
+
+    objects = RollupQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("rollup")

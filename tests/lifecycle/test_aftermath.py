@@ -39,7 +39,7 @@ WRITERS = {
     "lifecycle.stopping.cancel_queued": "lifecycle.stopping.cancel_queued",
     "lifecycle.covering.covering_row": "lifecycle.covering.cover",
 }
-#: What gives a status to something that is no row: outcomes of runs, and what is shown of rows.
+#: What gives a status to something that is no row: outcomes of runs, and what is told of rows.
 NO_ROWS = {
     "admin.tasks.recent.execution_row",
     "executors.endings.cancelled",
@@ -50,6 +50,8 @@ NO_ROWS = {
     "monitoring.heartbeats.recording.report_of",
     "monitoring.sentry.report_end",
     "monitoring.sentry.report_start",
+    "lifecycle.covering.covered_slots",
+    "monitoring.rollups.final_fact",
     "operations.records.execution_record",
     "operations.refusals.sentence",
     "outgoing.exchange.exchange",

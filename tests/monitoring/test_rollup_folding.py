@@ -1,0 +1,211 @@
+"""Entries are folded once, whoever folds, and old rollups are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+
+import pytest
+from django.db import OperationalError, connection
+
+from scheduled_tasks import run_task_now
+from scheduled_tasks.lifecycle import claiming, ending
+from scheduled_tasks.models import Lock, Rollup, RollupEntry, Task, Worker
+from scheduled_tasks.models.sql.transactions import LostRaceError
+from scheduled_tasks.monitoring import rollup_folding, rollups
+from scheduled_tasks.monitoring.figures import figures
+from scheduled_tasks.monitoring.rollup_folding import fold_all, fold_due, fold_some
+from scheduled_tasks.monitoring.rollups import Fact, TaskFact, hour_of
+from tests.concurrency.beside import elsewhere
+from tests.support.attempts import NOTHING, make_worker, outcome
+
+Make = Callable[..., Task]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def append(now: datetime, *, task_id: int = 1, times: int = 1, status: str = "success") -> None:
+    """Append entries of one fact each."""
+    for _ in range(times):
+        fact = Fact(hour_of(now), status, duration_ms=1_000, lateness_ms=10)
+        rollups.record([TaskFact(task_id, "a", fact)], using="default")
+
+
+def successes(resolution: str) -> list[int]:
+    stored = Rollup.objects.filter(resolution=resolution).order_by("start", "task_id")
+    return list(stored.values_list("success", flat=True))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nothing")
+def test_each_execution_counts_in_three_rollups(make_task: Make, now: datetime) -> None:
+    task = make_task("a", NOTHING)
+    for later in (now, now + HOUR, now + DAY):
+        append(later, task_id=task.pk, times=2)
+    assert fold_all(now) == 6
+    assert successes("hour") == [2, 2, 2]
+    assert successes("day") == [4, 2]
+    assert successes("all") == [6]
+    total = Rollup.objects.get(resolution="all")
+    assert (total.durations, total.duration_sum_ms) == ({"1000": 6}, 6_000)
+    assert (total.started, total.on_time, total.lateness_sum_ms) == (6, 6, 60)
+
+
+@pytest.mark.django_db
+def test_folding_again_changes_nothing(now: datetime) -> None:
+    append(now, times=3)
+    fold_all(now)
+    before = list(Rollup.objects.order_by("pk").values())
+    assert fold_all(now) == 0
+    assert list(Rollup.objects.order_by("pk").values()) == before
+    assert not RollupEntry.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_comes_late_is_added(now: datetime) -> None:
+    append(now)
+    fold_all(now + DAY)
+    append(now)
+    fold_all(now + DAY)
+    assert successes("hour") == [2]
+    assert successes("day") == [2]
+
+
+@pytest.mark.django_db
+def test_figures_are_the_same_before_and_after(now: datetime) -> None:
+    append(now, times=2)
+    fold_all(now)
+    append(now, times=3)
+    before = {
+        each: figures(since=now, until=now + DAY, resolution=each) for each in ("hour", "day")
+    }
+    fold_all(now)
+    after = {each: figures(since=now, until=now + DAY, resolution=each) for each in ("hour", "day")}
+    assert before == after
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nothing")
+def test_old_rollups_go(now: datetime, make_task: Make) -> None:
+    task = make_task("a", NOTHING)
+    for days in (0, 89, 91, 3 * 365 - 1, 3 * 365 + 1):
+        append(now - days * DAY, task_id=task.pk)
+    fold_all(now)
+    assert successes("hour") == [1, 1]
+    assert successes("day") == [1, 1, 1, 1]
+    assert successes("all") == [5]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nothing")
+def test_totals_of_deleted_tasks_go(now: datetime, make_task: Make) -> None:
+    task = make_task("a", NOTHING)
+    append(now, task_id=task.pk)
+    append(now, task_id=task.pk + 1)
+    fold_all(now)
+    assert successes("all") == [1]
+    assert successes("day") == [1, 1]
+
+
+@pytest.mark.django_db
+def test_one_worker_folds_once_a_minute(now: datetime) -> None:
+    append(now)
+    fold_due(now, holder="first")
+    append(now)
+    fold_due(now, holder="second")
+    assert successes("all") == []  # there is no such task
+    assert successes("day") == [1]
+    assert RollupEntry.objects.count() == 1
+    assert Lock.objects.get().holder == "first"
+
+
+@pytest.mark.django_db
+def test_nothing_to_fold_takes_no_lock(now: datetime) -> None:
+    fold_due(now, holder="first")
+    assert not Lock.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entry_that_is_gone_is_not_folded(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without row locks, two workers read the same entries; the second one begins again."""
+    append(now)
+    tries = []
+
+    def read_then_lose(entries: object) -> object:
+        tries.append(entries)
+        if len(tries) == 1:
+            raise LostRaceError("folded meanwhile")
+        return summed(entries)  # type: ignore[arg-type]
+
+    summed = rollup_folding.summed
+    monkeypatch.setattr(rollup_folding, "summed", read_then_lose)
+    assert fold_some() == 1
+    assert successes("day") == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rollup_that_has_changed_is_read_again(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(now)
+    fold_some()
+    append(now)
+    read, reads = rollup_folding.read, []
+
+    def read_what_is_old(keys: object, *, using: str) -> object:
+        found = read(keys, using=using)  # type: ignore[arg-type]
+        reads.append(found)
+        if len(reads) == 1:
+            for rollup in found.values():
+                rollup.revision -= 1
+        return found
+
+    monkeypatch.setattr(rollup_folding, "read", read_what_is_old)
+    assert fold_some() == 1
+    assert (len(reads), successes("day")) == (2, [2])
+
+
+@pytest.mark.django_db
+def test_a_lost_race_is_given_to_the_caller(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(now)
+    fold_some()
+    append(now)
+    monkeypatch.setattr(rollup_folding, "read", lambda keys, *, using: {})
+    with pytest.raises(OperationalError):
+        rollup_folding.fold_some()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("nothing")
+def test_two_workers_at_once_lose_nothing(make_task: Make, now: datetime) -> None:
+    """Both end executions of the same tasks, and fold, at the same time."""
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL has two writers at once")
+    tasks = [make_task(f"task-{n}", NOTHING, overlap_policy="allow") for n in range(3)]
+    workers = [make_worker(f"worker {n}", now) for n in range(2)]
+    for task in tasks:
+        for _ in range(25):
+            run_task_now(task.name, now=now)
+    together = Barrier(2, timeout=60)
+    with elsewhere() as other:
+        ended = other.submit(end_by_and_by, workers[0], now, together)
+        end_by_and_by(workers[1], now, together)
+        ended.result()
+    fold_all(now)
+    assert successes("all") == [25, 25, 25]
+    assert not RollupEntry.objects.exists()
+
+
+def end_by_and_by(worker: Worker, now: datetime, together: Barrier) -> None:
+    """Claim, end and fold until nothing is left."""
+    together.wait()
+    while rows := claiming.claim(worker, now, limit=5, handlers=[NOTHING]).rows:
+        ending.end([outcome(row, now) for row in rows], worker, now)
+        fold_some()
+
+
+def test_a_day_begins_in_utc() -> None:
+    there = datetime.fromisoformat("2026-03-01T23:30:00-05:00")
+    assert rollup_folding.day_of(there) == datetime(2026, 3, 2, tzinfo=UTC)

@@ -1,0 +1,66 @@
+"""After a year of random events, the rollups say what the history says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.models import Rollup, RollupEntry, Task
+from scheduled_tasks.monitoring.figures import rollups
+from scheduled_tasks.monitoring.rollup_folding import fold_all
+from scheduled_tasks.worker import maintenance
+from tests.monitoring.recount import recounted
+from tests.policies.world import register_handler
+from tests.policies.year import Year
+
+pytestmark = pytest.mark.django_db
+
+NEVER_OLD = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def handlers(registry: HandlerRegistry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="scheduled_tasks")
+    register_handler()
+
+
+@pytest.fixture(autouse=True)
+def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no worker fold: the test does."""
+    monkeypatch.setattr(maintenance, "fold_due", lambda now, *, holder: None)
+
+
+def by_resolution(resolution: str) -> Iterator[tuple[Task, list[Rollup]]]:
+    found = rollups(resolution, using="default")
+    for task in Task.objects.all():
+        yield task, [rollup for key, rollup in found.items() if key.task_id == task.pk]
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_rollups_equal_a_recount_of_the_history(seed: int) -> None:
+    Year(seed, tasks=8, events=60).tell()
+    assert RollupEntry.objects.exists()
+    for _ in ("before it is folded", "after"):
+        for resolution in Rollup.Resolution.values:
+            for task, parts in by_resolution(resolution):
+                expected = recounted(task.pk)
+                assert summed(parts, expected) == expected, (task, resolution)
+        fold_all(NEVER_OLD)
+    assert not RollupEntry.objects.exists()
+
+
+def summed(parts: list[Rollup], names: dict[str, object]) -> dict[str, object]:
+    """Return the sums of columns, of numbers and of histograms."""
+    sums: dict[str, object] = {}
+    for name in names:
+        values = [getattr(part, name) for part in parts]
+        if name in ("retries", "durations"):
+            keys = {key for value in values for key in value}
+            sums[name] = {key: sum(value.get(key, 0) for value in values) for key in keys}
+        else:
+            sums[name] = sum(values)
+    return sums
