@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's own name
 from django.core.exceptions import ValidationError
+from django.core.files.storage import storages
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from scheduled_tasks.conf import load
@@ -28,6 +29,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Check the SCHEDULED_TASKS setting."""
     try:
         refuse_address(load().LISTEN_DSN)
+        refuse_storage(load().ARCHIVE_STORAGE)
     except InvalidSettings as error:
         return [
             Error(
@@ -51,6 +53,15 @@ def refuse_address(address: str) -> None:
         raise InvalidSettings(
             "SCHEDULED_TASKS['LISTEN_DSN'] is not a valid PostgreSQL address."
         ) from None
+
+
+def refuse_storage(alias: str) -> None:
+    """Raise InvalidSettings for an alias that STORAGES does not have."""
+    if alias and alias not in storages.backends:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['ARCHIVE_STORAGE'] is {alias!r}, but STORAGES has only "
+            f"{', '.join(map(repr, storages.backends))}."
+        )
 
 
 def check_time_zone_support(**_: Any) -> list[CheckMessage]:

@@ -14,6 +14,7 @@ ScheduledTasksError
 ├── LockTimeout          (TimeoutError)  a lock was not acquired in time
 ├── LockLost             (RuntimeError)  a lock was lost while it was held
 ├── WrongTransaction     (RuntimeError)  a checkpoint outside the transaction that it needs
+├── ArchiveFailed        (RuntimeError)  executions could not be archived, and so are not pruned
 ├── AlreadyRunning       (RuntimeError)  a task that must not overlap is running
 ├── TooLate              (RuntimeError)  an execution has ended, or was handled before
 ├── OutgoingError        an outgoing request that got no answer
@@ -115,6 +116,10 @@ class LockLost(RuntimeError, ScheduledTasksError):
 
 class WrongTransaction(RuntimeError, ScheduledTasksError):
     """A checkpoint is outside the transaction that it needs, or would wait for its end."""
+
+
+class ArchiveFailed(RuntimeError, ScheduledTasksError):
+    """What was about to be pruned could not be written to the archive, or not read back."""
 
 
 class AlreadyRunning(RuntimeError, ScheduledTasksError):

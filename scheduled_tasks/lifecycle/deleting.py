@@ -1,11 +1,15 @@
-"""Delete executions that no worker holds, one batch per transaction."""
+"""Delete executions: those that a person selected, and those that are old."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.db.models import Q
+
 from scheduled_tasks.lifecycle.batches import batches
+from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.execution_log import ExecutionLog
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional, write_alias
 
@@ -27,3 +31,40 @@ def delete_batch(ids: Collection[int], *, using: str) -> list[int]:
     # Only the key, although the rows are large: the deletion has to look for what refers to them.
     idle.filter(AnyOf("pk", found)).only("pk").delete()
     return found
+
+
+@transactional
+def delete_expired_executions(
+    ids: Collection[int], expired: Q, *, using: str = ""
+) -> tuple[set[int], int]:
+    """Delete those of these executions that have expired still, with their attempts.
+
+    Return the ids of what was deleted, and the number of attempts. What another transaction holds
+    is left out.
+    """
+    everything = Execution.objects.using(using)
+    rows = everything.filter(AnyOf("pk", ids), expired).locked(skip=True)
+    found = set(rows.values_list("pk", flat=True))
+    found -= requeued_elsewhere(found, using=using)
+    _, deleted = everything.filter(AnyOf("pk", found)).only("pk").order_by().delete()
+    return found, deleted.get(Attempt._meta.label, 0)  # noqa: SLF001
+
+
+def requeued_elsewhere(ids: Collection[int], *, using: str) -> set[int]:
+    """Lock the rows that refer to these as ``requeue_of``; return the ids whose row is not free.
+
+    The deletion clears that column, and must not wait for a row that a run keeps busy.
+    """
+    again = Execution.objects.using(using).filter(AnyOf("requeue_of", ids))
+    origins = dict(again.order_by().values_list("pk", "requeue_of_id"))
+    if not origins:
+        return set()
+    rows = again.filter(AnyOf("pk", origins)).locked(skip=True)
+    free = set(rows.values_list("pk", flat=True))
+    return {origin for pk, origin in origins.items() if origin and pk not in free}
+
+
+@transactional
+def delete_log_lines(ids: Collection[int], *, using: str = "") -> int:
+    """Delete log lines; return how many were there still."""
+    return ExecutionLog.objects.using(using).filter(AnyOf("pk", ids)).order_by().delete()[0]

@@ -19,6 +19,21 @@ class ThreadlessBar(tqdm):
     monitor_interval = 0
 
 
+class RowCounter:
+    """Shows on a terminal how many rows are done, whatever their total; nothing elsewhere."""
+
+    def __init__(self, terminal: TextIO, *, enabled: bool) -> None:
+        shown = enabled and is_terminal(terminal)
+        self._bar = ThreadlessBar(file=terminal, unit=" rows", leave=False, disable=not shown)
+
+    def show(self, rows: int) -> None:
+        self._bar.update(rows - self._bar.n)
+
+    def close(self) -> None:
+        with suppress(OSError):  # the terminal may be gone
+            self._bar.close()
+
+
 class ProgressBar:
     """Shows the progress of a run on a terminal once the run has reported some.
 

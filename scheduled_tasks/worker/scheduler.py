@@ -21,6 +21,7 @@ from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.engine import NO_LEAD, Engine, Tick
 from scheduled_tasks.worker.listener import Listener
 from scheduled_tasks.worker.liveness_file import LivenessFile
+from scheduled_tasks.worker.pruning import DailyPruning
 from scheduled_tasks.worker.recycling import Recycling
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ class Scheduler:
         if liveness_file is not None:
             label = self.engine.worker.label
             self.liveness_file = LivenessFile(liveness_file, label, self.engine.watchdog)
+        self.pruning = DailyPruning(
+            self.engine.worker, self.engine.clock.now, watching=self.engine.watchdog.watching
+        )
         self._stops_requested = 0
         self._tick_seconds = 0.0
         self._abandoned_at: float | None = None
@@ -187,6 +191,7 @@ class Scheduler:
             self.engine.start()
             self.engine.heartbeat.start()
             self.listener.start()
+            self.pruning.start()
 
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, or there is something to do or to write.
@@ -318,6 +323,7 @@ class Scheduler:
             self.engine.monitor.close(self.engine.clock.now())
         self.engine.heartbeat.stop()
         self.listener.stop()
+        self.pruning.stop()
         self.engine.executor.close()
         # Last, because the threads above may have to be freed from a connection that hangs.
         self.engine.watchdog.stop()

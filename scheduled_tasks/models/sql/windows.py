@@ -1,0 +1,29 @@
+"""Walks through a large table in steps that each read few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import models
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def windows(
+    rows: models.QuerySet[Row], *, made_at: str, before: datetime, size: int
+) -> Iterator[models.QuerySet[Row]]:
+    """Yield the rows by ascending id, ``size`` at a time, up to those that were made later.
+
+    ``made_at`` is the column that grows with the id. It need not have an index, and single rows may
+    have a wrong time: the walk ends where a whole window was made after ``before``.
+    """
+    after = 0
+    while True:
+        window = rows.filter(pk__gt=after).order_by("pk")[:size].values("pk", made_at)
+        found = window.aggregate(last=models.Max("pk"), earliest=models.Min(made_at))
+        if found["last"] is None or found["earliest"] >= before:
+            return
+        yield rows.filter(pk__gt=after, pk__lte=found["last"])
+        after = found["last"]

@@ -1,0 +1,43 @@
+"""Deletes what was sent, and alerts that were cleared, when they have been kept long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db.models import Q
+
+from scheduled_tasks.models import Alert, Delivery
+from scheduled_tasks.models.alert import AlertQuerySet
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.transactions import transactional
+
+
+def cleared_before(moment: datetime, *, using: str) -> AlertQuerySet:
+    """Return the alerts that were cleared before a moment, those that were raised first."""
+    # What was cleared before was raised before: that has an index.
+    cleared = Alert.objects.using(using).filter(open_key=None, cleared_at__lt=moment)
+    return cleared.filter(raised_at__lt=moment).order_by("raised_at")
+
+
+def finished_heartbeats(moment: datetime) -> Q:
+    """Return the condition of a heartbeat that was sent or given up before a moment.
+
+    Deliveries of alerts go with their alert.
+    """
+    return Q(alert=None, finished_at__lt=moment)
+
+
+@transactional
+def delete_alerts(moment: datetime, *, limit: int, using: str = "") -> tuple[int, int]:
+    """Delete some alerts that were cleared before a moment; return how many, and deliveries."""
+    ids = list(cleared_before(moment, using=using).values_list("pk", flat=True)[:limit])
+    _, deleted = Alert.objects.using(using).filter(pk__in=ids, open_key=None).delete()
+    alerts, deliveries = (deleted.get(kind._meta.label, 0) for kind in (Alert, Delivery))  # noqa: SLF001
+    return alerts, deliveries
+
+
+@transactional
+def delete_deliveries(ids: Collection[int], *, using: str = "") -> int:
+    """Delete finished deliveries; return how many were there still."""
+    return Delivery.objects.using(using).filter(AnyOf("pk", ids)).delete()[0]
