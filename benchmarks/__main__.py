@@ -22,6 +22,7 @@ SUITES = (
     "processes",
     "logs",
     "history",
+    "pruning",
     "register",
     "schedules",
 )

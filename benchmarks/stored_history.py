@@ -43,10 +43,15 @@ TIMES = (
 
 @functools.cache
 def store(size: int) -> None:
-    """Store the history, once in each process."""
+    """Store the history up to now, once in each process."""
+    store_until(now(), size)
+
+
+def store_until(end: float, size: int) -> None:
+    """Store the history up to a moment, in seconds since 1970, and nothing else."""
     Ours("thread").empty()
     tasks = store_tasks([(DAY, now() + DAY)] * TASKS)
-    begun = now() - size
+    begun = end - size
     rows = [execution_of(tasks, number, begun + number) for number in range(min(size, BUILT))]
     Execution.objects.bulk_create(rows)
     stored = len(rows)

@@ -6,7 +6,7 @@ import logging
 import time
 
 from benchmarks import marks
-from scheduled_tasks import scheduled_task
+from scheduled_tasks import TaskContext, scheduled_task
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 def mark(*, due: float) -> None:
     """Leave a mark and do nothing else."""
     marks.leave(due)
+
+
+@scheduled_task
+def mark_slot(context: TaskContext) -> None:
+    """Leave a mark for a slot, of a task that has many."""
+    marks.leave(context.scheduled_for.timestamp())
 
 
 @scheduled_task

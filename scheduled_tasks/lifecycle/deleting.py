@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db.models import Q
+from django.db.models.signals import post_delete, pre_delete
 
 from scheduled_tasks.lifecycle.batches import batches
 from scheduled_tasks.models.attempt import Attempt
@@ -12,6 +13,7 @@ from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_log import ExecutionLog
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional, write_alias
+from scheduled_tasks.runtime.django_internals import delete_alone
 
 
 def delete_executions(ids: Collection[int]) -> list[int]:
@@ -46,8 +48,31 @@ def delete_expired_executions(
     rows = everything.filter(AnyOf("pk", ids), expired).locked(skip=True)
     found = set(rows.values_list("pk", flat=True))
     found -= requeued_elsewhere(found, using=using)
-    _, deleted = everything.filter(AnyOf("pk", found)).only("pk").order_by().delete()
-    return found, deleted.get(Attempt._meta.label, 0)  # noqa: SLF001
+    attempts = delete_with_children(found, using=using) if found else 0
+    return found, attempts
+
+
+def delete_with_children(ids: Collection[int], *, using: str) -> int:
+    """Delete executions within a transaction; return the number of attempts that went with them."""
+    rows = Execution.objects.using(using).filter(AnyOf("pk", ids)).order_by()
+    if is_watched():
+        return rows.only("pk").delete()[1].get(Attempt._meta.label, 0)  # noqa: SLF001
+    # One statement for each table. Django would select the rows first, and delete a hundred in
+    # each statement, which takes half as long again.
+    attempts, _ = Attempt.objects.using(using).filter(AnyOf("execution", ids)).order_by().delete()
+    ExecutionLog.objects.using(using).filter(AnyOf("execution", ids)).order_by().delete()
+    Execution.objects.using(using).filter(AnyOf("requeue_of", ids)).update(requeue_of=None)
+    delete_alone(rows)
+    return attempts
+
+
+def is_watched() -> bool:
+    """Whether other apps refer to executions, or receive a signal when one is deleted."""
+    referring = {relation.related_model for relation in Execution._meta.related_objects}  # noqa: SLF001
+    signals = (pre_delete, post_delete)
+    return not referring <= {Attempt, Execution, ExecutionLog} or any(
+        signal.has_listeners(Execution) for signal in signals
+    )
 
 
 def requeued_elsewhere(ids: Collection[int], *, using: str) -> set[int]:

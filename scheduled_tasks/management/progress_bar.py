@@ -27,7 +27,8 @@ class RowCounter:
         self._bar = ThreadlessBar(file=terminal, unit=" rows", leave=False, disable=not shown)
 
     def show(self, rows: int) -> None:
-        self._bar.update(rows - self._bar.n)
+        self._bar.n = rows
+        self._bar.refresh()
 
     def close(self) -> None:
         with suppress(OSError):  # the terminal may be gone

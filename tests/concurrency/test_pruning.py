@@ -113,7 +113,7 @@ def test_work_goes_on_between_the_steps(
     assert again.status == "success"
 
 
-def test_a_row_is_judged_again_when_it_is_locked(make_task: Make, now: datetime) -> None:
+def test_a_row_is_judged_again_when_locked(make_task: Make, now: datetime) -> None:
     """It may have been extended between the walk and the deletion."""
     task = make_task("daily", NOTHING)
     row = old_execution(task, now, 200, "skipped", slot_until=now - timedelta(days=200))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import post_delete
+from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import unregister_task
@@ -80,7 +83,7 @@ def test_failures_never_go_before_successes(make_task: Make, now: datetime, sett
     assert prune_executions(now=now).executions == 1
 
 
-def test_the_days_of_a_task_count_for_all_its_ends(make_task: Make, now: datetime) -> None:
+def test_the_days_of_a_task_include_failures(make_task: Make, now: datetime) -> None:
     short = make_task("short", NOTHING, retention_days=7)
     long = make_task("long", NOTHING, retention_days=500)
     for days in (6, 8, 100, 499, 501):
@@ -208,9 +211,7 @@ def test_requeued_executions_outlive_what_they_repeat(make_task: Make, now: date
     assert third.requeue_of_id is None
 
 
-def test_a_dry_run_counts_the_same_and_writes_nothing(
-    make_task: Make, now: datetime, settings: Any
-) -> None:
+def test_a_dry_run_counts_without_writing(make_task: Make, now: datetime, settings: Any) -> None:
     configure(settings, LOG_RETENTION_DAYS=100, KEEP_LAST=1)
     for name in ("one", "two"):
         task = make_task(name, NOTHING, log_retention_days=95 if name == "two" else None)
@@ -291,6 +292,47 @@ def test_it_goes_on_where_it_was_stopped(make_task: Make, now: datetime) -> None
         prune_executions(now=now, pruned=pruned, after_step=stop)
     assert 0 < pruned.executions < 250
     assert prune_executions(now=now).executions == 250 - pruned.executions
+
+
+def test_receivers_hear_of_each_deletion(make_task: Make, now: datetime) -> None:
+    task = make_task("daily", NOTHING)
+    first = old_execution(task, now, 400, "failed", resolved_at=now)
+    add_attempts(first, 2)
+    again = old_execution(task, now, 30, slot=None, requeue_of=first)
+    heard = []
+
+    def hear(instance: Execution, **_: Any) -> None:
+        heard.append(instance.pk)
+
+    with connected(post_delete, hear):
+        pruned = prune_executions(now=now)
+    assert (heard, pruned.executions, pruned.attempts) == ([first.pk], 1, 2)
+    again.refresh_from_db()
+    assert again.requeue_of_id is None
+
+
+@contextmanager
+def connected(signal: Signal, receiver: Callable[..., None]) -> Iterator[None]:
+    signal.connect(receiver, sender=Execution)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver, sender=Execution)
+
+
+def test_a_batch_takes_few_statements(make_task: Make, now: datetime) -> None:
+    task = make_task("daily", NOTHING)
+    for number in range(90):
+        old_execution(task, now, 200 - number)
+    with CaptureQueriesContext(connection) as captured:
+        assert prune_executions(now=now).executions == 90
+    deleting = [query["sql"] for query in captured if query["sql"].startswith("DELETE")]
+    tables = ("attempt", "execution", "executionlog")
+    assert [sum(f'scheduled_tasks_{table}"' in sql for sql in deleting) for table in tables] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_very_long_times_are_no_error(make_task: Make, now: datetime, settings: Any) -> None:

@@ -146,9 +146,7 @@ def test_a_crash_before_the_deletion_archives_once(
     assert (Execution.objects.count(), len(records(archive))) == (0, 1)
 
 
-def test_a_file_of_the_same_ids_is_not_replaced(
-    make_task: Make, now: datetime, archive: Path
-) -> None:
+def test_a_file_of_equal_ids_is_not_replaced(make_task: Make, now: datetime, archive: Path) -> None:
     """What lies between may be deleted already, so the file of today may lack it."""
     task = make_task("daily", NOTHING)
     ids = [old_execution(task, now, 102 - number).pk for number in range(3)]

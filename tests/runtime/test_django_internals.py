@@ -9,6 +9,7 @@ import django
 import pytest
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.models import Group
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.db import connection, transaction
 from django.dispatch import Signal
@@ -17,13 +18,15 @@ from django.test import RequestFactory
 from scheduled_tasks.models import Execution
 from scheduled_tasks.runtime.django_internals import (
     JSONString,
+    delete_alone,
     live_receivers,
     mark_for_write,
     open_blocks,
     queued_messages,
 )
 
-#: Before you add one, read Atomic, Signal, QuerySet.db, BaseStorage and forms.JSONField.
+#: Before you add one, read Atomic, Signal, QuerySet.db and _raw_delete, BaseStorage and
+#: forms.JSONField.
 VERSIONS = [(5, 2), (6, 0), (6, 1)]
 
 
@@ -76,6 +79,14 @@ def test_the_router_chooses_as_for_a_write(settings: Any) -> None:
     assert rows.db == "replica"
     mark_for_write(rows)
     assert rows.db == "primary"
+
+
+@pytest.mark.django_db
+def test_rows_are_deleted_by_one_statement(django_assert_num_queries: Any) -> None:
+    Group.objects.bulk_create([Group(name="one"), Group(name="two")])
+    with django_assert_num_queries(1):
+        assert delete_alone(Group.objects.filter(name="one")) == 1
+    assert list(Group.objects.values_list("name", flat=True)) == ["two"]
 
 
 def test_a_queued_message_can_be_removed() -> None:

@@ -81,7 +81,7 @@ def test_an_enabled_task_does_it_instead(
     assert Execution.objects.count() == left
 
 
-def test_a_pass_that_fails_is_tried_an_hour_later(
+def test_a_failed_pass_is_tried_an_hour_later(
     daily: DailyPruning,
     task: Task,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,9 +101,7 @@ def test_a_pass_that_fails_is_tried_an_hour_later(
     assert not Execution.objects.exists()
 
 
-def test_it_rests_four_times_as_long_as_it_works(
-    daily: DailyPruning, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_rests_four_times_its_work(daily: DailyPruning, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
 
     def wait(seconds: float) -> bool:

@@ -1,0 +1,149 @@
+"""Slots while a long history is pruned, and before, in one worker.
+
+The history ended 91 days ago: one execution of a hundred is a failure that nobody has resolved, and
+stays. All others are pruned by the worker itself, as it does once a day, with the default settings.
+Ten tasks have a slot every two seconds all the time. A step is one transaction, or one query that
+looks for what may go.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from django.utils import timezone
+
+from benchmarks.contestants.base import manage
+from benchmarks.contestants.ours import Ours, store_tasks
+from benchmarks.management.commands.pruningscheduler import LAYOUT
+from benchmarks.marks import Mark
+from benchmarks.measure import NotMeasuredError, percentile
+from benchmarks.stored_history import store_until
+from benchmarks.suites.base import Case, Figures, Plan
+from benchmarks.workers import START_UP, Workers, now, running
+from scheduled_tasks.models import Execution, Lock, Task
+from scheduled_tasks.worker.pruning import LOCK
+
+#: Executions.
+SIZE = 100_000
+#: How long the worker is watched before it prunes.
+SECONDS = 30.0
+WITH_PEERS = False
+
+DAY = 86_400
+#: The age of the youngest execution of the history: above the default of RETENTION_DAYS.
+DAYS_AGO = 91
+TASKS, INTERVAL = 10, 2
+#: It is looked so often, in seconds, how far the pruning is.
+LOOK = 0.5
+#: Executions that a worker prunes in a second at the least; slower than this it is given up.
+MIN_RATE = 50
+#: A lock that is held for longer than this is that of a pass that has ended.
+AFTER_THE_PASS = timedelta(hours=2)
+
+
+class PruningWorker(Ours):
+    """A worker that begins to prune at a known time."""
+
+    def __init__(self, executor: str, prune_after: float) -> None:
+        super().__init__(executor)
+        self.prune_after = prune_after
+
+    def command(self) -> list[str]:
+        """Return the command of this package with its pruning recorded."""
+        options = [f"--concurrency={self.concurrency}", f"--prune-after={self.prune_after}"]
+        return manage("pruningscheduler", "--no-sync", "--verbosity=0", *options)
+
+
+def cases(plan: Plan) -> list[Case]:
+    """Return both executors."""
+    return [
+        Case(
+            labels={"run in": worker.runs_in, "executions": f"{plan.size:,}"},
+            measure=partial(measure, worker, plan),
+        )
+        for worker in (
+            PruningWorker(executor, START_UP + plan.seconds) for executor in ("thread", "process")
+        )
+    ]
+
+
+def measure(worker: PruningWorker, plan: Plan) -> Figures:
+    """Store the history, start a worker and wait until it has pruned."""
+    store_until(now() - DAYS_AGO * DAY, plan.size)
+    store_frequent_tasks()
+    with tempfile.NamedTemporaryFile() as steps:
+        os.environ["STEP_FILE"] = steps.name
+        stored = Execution.objects.count()
+        with running(worker) as its:
+            time.sleep(START_UP)
+            begun = now()
+            wait_for_lock(its, begun + plan.seconds + START_UP + LOOK)
+            pruning_since = now()
+            left = wait_for_the_end(its, pruning_since + START_UP + plan.size / MIN_RATE)
+            ended = now()
+            marks = its.marks
+        seconds = read(Path(steps.name))
+    pruned = stored - left
+    return {
+        "pruned": pruned,
+        "pruned/s": pruned / (ended - pruning_since),
+        "step p95 ms": percentile(seconds, 0.95) * 1000,
+        "longest step ms": max(seconds) * 1000,
+        **delays("before", marks, begun, pruning_since),
+        **delays("meanwhile", marks, pruning_since, ended),
+    }
+
+
+def store_frequent_tasks() -> None:
+    """Store tasks whose slots are spread evenly."""
+    begin = now()
+    moments = [begin + number * INTERVAL / TASKS for number in range(TASKS)]
+    tasks = store_tasks((INTERVAL, moment) for moment in moments)
+    Task.objects.filter(pk__in=[task.pk for task in tasks]).update(
+        handler="benchmarks.mark_slot", payload={}
+    )
+
+
+def wait_for_lock(workers: Workers, deadline: float) -> None:
+    """Wait until the worker has begun to prune."""
+    while not Lock.objects.filter(name=LOCK).exists():
+        check(workers, deadline)
+
+
+def wait_for_the_end(workers: Workers, deadline: float) -> int:
+    """Wait until the worker has pruned; return how many executions of the history are left."""
+    while not Lock.objects.filter(
+        name=LOCK, expires_at__gt=timezone.now() + AFTER_THE_PASS
+    ).exists():
+        check(workers, deadline)
+    return Execution.objects.filter(
+        created_at__lt=timezone.now() - timedelta(days=DAYS_AGO - 1)
+    ).count()
+
+
+def check(workers: Workers, deadline: float) -> None:
+    if now() > deadline:
+        raise NotMeasuredError("it was not pruned in time.")
+    time.sleep(LOOK)
+    workers.memory_mb  # noqa: B018 -- fails if the worker has ended
+
+
+def read(path: Path) -> list[float]:
+    """Return how long each step took."""
+    found = path.read_bytes()
+    return [seconds for (seconds,) in LAYOUT.iter_unpack(found)]
+
+
+def delays(when: str, marks: Sequence[Mark], since: float, until: float) -> Figures:
+    """Return how late the slots of a time began."""
+    found = [mark.delay * 1000 for mark in marks if since <= mark.due < until]
+    return {
+        f"slot p95 ms {when}": percentile(found, 0.95),
+        f"longest ms {when}": max(found),
+    }
