@@ -112,31 +112,25 @@ def extendable(tasks: Collection[int], ids: Collection[int], *, using: str) -> s
 def rules(now: datetime, *, using: str) -> list[Retention]:
     """Return the rules in force, that of the rest first."""
     own = Q(*((f"{name}__isnull", False) for name in OWN_VALUES), _connector=Q.OR)
-    tasks = Task.objects.using(using).filter(own).order_by("pk").values("pk", *OWN_VALUES)
-    return [rule(now), *(rule(now, **values) for values in tasks)]
+    tasks = Task.objects.using(using).filter(own).order_by("pk").only("pk", *OWN_VALUES)
+    return [rule(now), *(rule(now, task) for task in tasks)]
 
 
-def rule(
-    now: datetime,
-    *,
-    pk: int | None = None,
-    retention_days: int | None = None,
-    log_retention_days: int | None = None,
-    keep_last: int | None = None,
-) -> Retention:
-    """Return the rule of a task with these values, by default that of the rest."""
+def rule(now: datetime, task: Task | None = None) -> Retention:
+    """Return the rule of a task, by default that of the rest."""
+    own = task or Task()
     # A task's own number is about all of its executions: nothing but this could shorten the time
     # for which a task that fails all the time keeps its failures.
-    failures = retention_days or max(
+    failures = own.retention_days or max(
         app_settings.FAILURE_RETENTION_DAYS, app_settings.RETENTION_DAYS
     )
     return Retention(
-        task_id=pk,
-        executions_before=days_before(now, retention_days or app_settings.RETENTION_DAYS),
+        task_id=own.pk,
+        executions_before=days_before(now, own.retention_days or app_settings.RETENTION_DAYS),
         failures_before=days_before(now, failures),
-        logs_before=days_before(now, log_retention_days or app_settings.LOG_RETENTION_DAYS),
+        logs_before=days_before(now, own.log_retention_days or app_settings.LOG_RETENTION_DAYS),
         slots_before=days_before(now, SLOT_DAYS),
-        keep_last=app_settings.KEEP_LAST if keep_last is None else keep_last,
+        keep_last=app_settings.KEEP_LAST if own.keep_last is None else own.keep_last,
     )
 
 
