@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.db.models import F
+from django.utils import timezone
 
 from scheduled_tasks.exceptions import ArchiveFailed
 from scheduled_tasks.models import Execution, Lock, Task, Worker
 from scheduled_tasks.worker import pruning
 from scheduled_tasks.worker.pruning import LOCK, DailyPruning, PruningStoppedError
+from scheduled_tasks.worker.scheduler import Scheduler
+from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING, make_worker
 from tests.support.old_rows import old_execution
 from tests.support.processes import LONG, wait_until
@@ -176,3 +179,26 @@ def test_the_thread_goes_on_after_errors(
     said = [each.getMessage() for each in caplog.records]
     assert said[:2] == ["pruning interrupted, trying again: gone", "pruning failed"]
     assert not Execution.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scheduler_prunes_while_it_runs(
+    task: Task, scheduler: Callable[..., Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "FIRST_CHECK_SECONDS", (0.01, 0.01))
+    Execution.objects.all().delete()
+    old_execution(task, timezone.now(), 100)
+    running = scheduler()
+
+    def stop_when_pruned() -> None:
+        try:
+            wait_until(lambda: not Execution.objects.exists(), within=LONG)
+        finally:
+            running.stop()
+
+    with elsewhere() as others:
+        done = others.submit(stop_when_pruned)
+        running.run()
+        done.result()
+    names = {thread.name for thread in threading.enumerate()}
+    assert "pruning" not in names
