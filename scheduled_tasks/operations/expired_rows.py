@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from scheduled_tasks.models import Execution, ExecutionLog
 from scheduled_tasks.models.execution_queries import ExecutionQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
-from scheduled_tasks.models.sql.windows import windows
+from scheduled_tasks.models.sql.windows import Row, windows
 from scheduled_tasks.operations.retention import NewestKept, Retention, extendable
 from scheduled_tasks.runtime import statuses
 
@@ -57,7 +57,9 @@ class ExpiredRows:
         """Yield the executions that may go."""
         newest = NewestKept(self.rule.keep_last, using=self.using)
         last = max(self.rule.executions_before, self.rule.failures_before)
-        for window in windows(self.walked, made_at="created_at", before=last, size=WINDOW_SIZE):
+        for window in windows(
+            self.walked, made_at="created_at", before=last, size=WINDOW_SIZE, step=self.step
+        ):
             with self.step():
                 found = read(window.filter(self.rule.expired))
                 kept = newest.among((row.pk, row.task_id) for row in found)
@@ -71,7 +73,11 @@ class ExpiredRows:
             return
         lines = ExecutionLog.objects.using(self.using).order_by("pk")
         for window in windows(
-            lines, made_at="logged_at", before=self.rule.logs_before, size=WINDOW_SIZE
+            lines,
+            made_at="logged_at",
+            before=self.rule.logs_before,
+            size=WINDOW_SIZE,
+            step=self.step,
         ):
             with self.step():
                 rows = window.filter(self.rule.expired_lines)
@@ -82,7 +88,11 @@ class ExpiredRows:
         """Yield the old lines of one task, by the index of its executions."""
         logged = self.walked.filter(log_count__gt=0, status__in=statuses.FINISHED)
         for window in windows(
-            logged, made_at="created_at", before=self.rule.logs_before, size=WINDOW_SIZE
+            logged,
+            made_at="created_at",
+            before=self.rule.logs_before,
+            size=WINDOW_SIZE,
+            step=self.step,
         ):
             with self.step():
                 found = read(window)
@@ -97,6 +107,12 @@ class ExpiredRows:
         lines = ExecutionLog.objects.using(self.using).filter(AnyOf("execution", ids), **which)
         rows = lines.order_by("pk").values_list("pk", "execution__task_name")
         return [*map(OldLine._make, rows)]
+
+    def windows(
+        self, rows: QuerySet[Row], *, made_at: str, before: datetime
+    ) -> Iterator[QuerySet[Row]]:
+        """Yield the rows by ascending id, some at a time, up to those that are younger."""
+        return windows(rows, made_at=made_at, before=before, size=WINDOW_SIZE, step=self.step)
 
     @property
     def walked(self) -> ExecutionQuerySet:

@@ -140,8 +140,11 @@ class Pruning:
             with self.step():
                 size = self.archive.save_executions([row.pk for row in executions], self.now)
                 self.count_file(size)
-        for some in few_lines_at_a_time(executions):
-            self.delete_lines(expired.log_lines_of(some))
+        if expired.rule.leaves_lines:
+            for some in few_lines_at_a_time(executions):
+                with self.step():
+                    lines = expired.log_lines_of(some)
+                self.delete_lines(lines)
         for batch in self.execution_batch.split(executions, lambda row: row.rows):
             with self.step(self.execution_batch, sum(row.rows for row in batch)):
                 gone, attempts = delete_expired_executions(
@@ -175,7 +178,9 @@ class Pruning:
     def prune_heartbeats(self, moment: datetime) -> None:
         """Delete heartbeats that were sent, or given up, before a moment."""
         everything = Delivery.objects.using(self.using)
-        for window in windows(everything, made_at="created_at", before=moment, size=WINDOW_SIZE):
+        for window in windows(
+            everything, made_at="created_at", before=moment, size=WINDOW_SIZE, step=self.step
+        ):
             with self.step():
                 old = window.filter(expiry.finished_heartbeats(moment)).order_by("pk")
                 ids = list(old.values_list("pk", flat=True))

@@ -65,6 +65,11 @@ class Retention:
         return finished & old & slots & covered & ~DEAD & self.of_its_tasks()
 
     @property
+    def leaves_lines(self) -> bool:
+        """Whether an execution that may go can have lines that are not old by themselves."""
+        return self.logs_before < max(self.executions_before, self.failures_before)
+
+    @property
     def expired_lines(self) -> Q:
         """The condition of a log line that may go; those of unfinished executions stay."""
         finished = Q(execution__status__in=statuses.FINISHED)
