@@ -61,14 +61,12 @@ class PruningWorker(Ours):
 
 
 def cases(plan: Plan) -> list[Case]:
-    """Return both executors."""
+    """Return a worker with the default executor."""
+    worker = PruningWorker("process", START_UP + plan.seconds)
     return [
         Case(
             labels={"run in": worker.runs_in, "executions": f"{plan.size:,}"},
             measure=partial(measure, worker, plan),
-        )
-        for worker in (
-            PruningWorker(executor, START_UP + plan.seconds) for executor in ("thread", "process")
         )
     ]
 

@@ -57,9 +57,7 @@ class ExpiredRows:
         """Yield the executions that may go."""
         newest = NewestKept(self.rule.keep_last, using=self.using)
         last = max(self.rule.executions_before, self.rule.failures_before)
-        for window in windows(
-            self.walked, made_at="created_at", before=last, size=WINDOW_SIZE, step=self.step
-        ):
+        for window in self.windows(self.walked, made_at="created_at", before=last):
             with self.step():
                 found = read(window.filter(self.rule.expired))
                 kept = newest.among((row.pk, row.task_id) for row in found)
@@ -72,13 +70,7 @@ class ExpiredRows:
             yield from self.log_lines_of_task()
             return
         lines = ExecutionLog.objects.using(self.using).order_by("pk")
-        for window in windows(
-            lines,
-            made_at="logged_at",
-            before=self.rule.logs_before,
-            size=WINDOW_SIZE,
-            step=self.step,
-        ):
+        for window in self.windows(lines, made_at="logged_at", before=self.rule.logs_before):
             with self.step():
                 rows = window.filter(self.rule.expired_lines)
                 found = list(rows.values_list("pk", "execution__task_name"))
@@ -87,13 +79,7 @@ class ExpiredRows:
     def log_lines_of_task(self) -> Iterator[OldLine]:
         """Yield the old lines of one task, by the index of its executions."""
         logged = self.walked.filter(log_count__gt=0, status__in=statuses.FINISHED)
-        for window in windows(
-            logged,
-            made_at="created_at",
-            before=self.rule.logs_before,
-            size=WINDOW_SIZE,
-            step=self.step,
-        ):
+        for window in self.windows(logged, made_at="created_at", before=self.rule.logs_before):
             with self.step():
                 found = read(window)
             for some in few_lines_at_a_time(found):
