@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
@@ -11,7 +11,7 @@ from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.monitoring.alerts import Finding
 from scheduled_tasks.monitoring.condition_settings import threshold
 from scheduled_tasks.runtime.conditions import Condition
-from scheduled_tasks.runtime.wording import counted
+from scheduled_tasks.runtime.wording import counted, in_utc
 
 
 def failure(execution: Execution, task: Task, failures: int) -> Finding | None:
@@ -61,12 +61,12 @@ def success(execution: Execution, task: Task) -> Finding:
 
 def missed(task: Task, slots: Sequence[datetime], reason: str) -> Finding:
     """Return that no scheduler started slots in time; ``reason`` says what became of them."""
-    several = f"{len(slots)} slots from {shown(slots[0])} to" if len(slots) > 1 else "The slot of"
+    several = f"{len(slots)} slots from {in_utc(slots[0])} to" if len(slots) > 1 else "The slot of"
     verb = "were" if len(slots) > 1 else "was"
     return Finding(
         condition=Condition.MISSED,
         task=task,
-        message=f"{several} {shown(slots[-1])} {verb} not started in time. {reason}",
+        message=f"{several} {in_utc(slots[-1])} {verb} not started in time. {reason}",
         details={"slot": slots[-1].isoformat()},
     )
 
@@ -76,7 +76,7 @@ def worker_lost(worker: Worker) -> Finding:
         condition=Condition.WORKER_LOST,
         subject=worker.label,
         message=f"The worker {worker.label} sent its last heartbeat at "
-        f"{shown(worker.heartbeat_at)}. Other workers take over what it ran.",
+        f"{in_utc(worker.heartbeat_at)}. Other workers take over what it ran.",
         details={"worker": str(worker.pk)},
     )
 
@@ -92,7 +92,3 @@ def parked(task: Task, reason: str) -> Finding:
 def why_failed(execution: Execution) -> str:
     """Return the error of an execution, or why it ended without one."""
     return execution.error or execution.reason or "It failed without an error."
-
-
-def shown(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

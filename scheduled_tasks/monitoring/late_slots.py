@@ -13,12 +13,13 @@ from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.monitoring import findings
 from scheduled_tasks.monitoring.alerts import Finding
 from scheduled_tasks.monitoring.condition_settings import threshold
+from scheduled_tasks.monitoring.live_workers import handlers_of, live_workers
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import OF_SLOTS
+from scheduled_tasks.runtime.wording import in_utc
 
 #: Findings of one condition at a time: after a long outage there may be one for each task.
 MAX_FINDINGS = 1_000
@@ -52,7 +53,7 @@ def not_started(now: datetime, *, using: str) -> Iterator[Finding]:
             yield Finding(
                 condition=Condition.NOT_STARTED,
                 task=task,
-                message=f"The slot of {findings.shown(slot)} has not started within {within} s.",
+                message=f"The slot of {in_utc(slot)} has not started within {within} s.",
                 details={"slot": slot.isoformat()},
             )
 
@@ -68,7 +69,7 @@ def undecided(now: datetime, *, before: datetime, using: str) -> Iterator[tuple[
     found = list(states[:MAX_FINDINGS])
     if not found:
         return
-    known = handlers_of_live_workers(now, using=using)
+    known = set(handlers_of(live_workers(now, using=using)))
     first = min(state.next_run_at or now for state in found)
     pauses = list(Pause.objects.using(using).ending_after(first))
     for state in found:
@@ -77,11 +78,6 @@ def undecided(now: datetime, *, before: datetime, using: str) -> Iterator[tuple[
             continue
         if not any(pause.covers(slot) for pause in pauses):
             yield task, slot
-
-
-def handlers_of_live_workers(now: datetime, *, using: str) -> set[str]:
-    live = Worker.objects.using(using).live(now, within=app_settings.LEASE)
-    return set(chain.from_iterable(live.values_list("handlers", flat=True)))
 
 
 def began_in_time(alerts: Collection[Alert], *, using: str) -> list[Alert]:

@@ -16,9 +16,11 @@ from django.db.models import Max
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, write_alias
-from scheduled_tasks.monitoring import late_slots, silence
+from scheduled_tasks.monitoring import fleet, late_slots, silence
 from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alerts
 from scheduled_tasks.monitoring.clearing import reasons_to_clear
+from scheduled_tasks.monitoring.durations import Durations
+from scheduled_tasks.monitoring.fleet import InvariantWatch
 from scheduled_tasks.monitoring.outbox import announce, send_reminders
 from scheduled_tasks.monitoring.routing import Route, routes
 from scheduled_tasks.runtime.conditions import Condition
@@ -47,24 +49,36 @@ class Watched:
     lasts: bool = True
 
 
-WATCHED = (
-    Watched(Condition.MISSED, late_slots.missed, lasts=False),
-    Watched(Condition.NOT_STARTED, late_slots.not_started, lasts=False),
-    Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW),
-)
+def watched_conditions() -> tuple[Watched, ...]:
+    """Return what is looked at; some of it remembers what earlier scans have found."""
+    durations, invariants = Durations(), InvariantWatch()
+    return (
+        Watched(Condition.MISSED, late_slots.missed, lasts=False),
+        Watched(Condition.NOT_STARTED, late_slots.not_started, lasts=False),
+        Watched(Condition.RUNNING_LONG, durations.running_long),
+        Watched(Condition.SCHEDULER_BEHIND, fleet.scheduler_behind),
+        Watched(Condition.TOO_FEW_WORKERS, fleet.too_few_workers),
+        Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW),
+        Watched(Condition.TOO_FAST, durations.too_fast, every=SLOW),
+        Watched(Condition.OVER_INTERVAL, durations.over_interval, every=SLOWER),
+        Watched(Condition.INVARIANT, invariants.find, every=SLOWER),
+    )
 
 
 @dataclass(slots=True)
 class ConditionScan:
     """The scans of one worker; it knows when each condition was last looked at."""
 
+    watched: Sequence[Watched] = field(default_factory=watched_conditions)
     _last: dict[str, datetime] = field(default_factory=dict)
 
     def run(self, now: datetime, *, using: str = "") -> None:
         """Look once. A condition that cannot be looked at is logged, and stops no other."""
         using = using or write_alias()
         found = {
-            each: self.find(each, now, using=using) for each in WATCHED if self.is_due(each, now)
+            each: self.find(each, now, using=using)
+            for each in self.watched
+            if self.is_due(each, now)
         }
         open_alerts = list(Alert.objects.using(using).open().select_related("task", "task__state"))
         for each, findings in found.items():

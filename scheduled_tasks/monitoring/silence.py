@@ -13,8 +13,8 @@ from scheduled_tasks.models.task_change import TaskChange
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.monitoring.alerts import Finding
 from scheduled_tasks.monitoring.condition_settings import condition_settings, threshold
-from scheduled_tasks.monitoring.findings import shown
 from scheduled_tasks.runtime.conditions import Condition
+from scheduled_tasks.runtime.wording import in_utc
 
 
 def no_success(now: datetime, *, using: str) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def restarted(task: Task, since: datetime, *, using: str) -> bool:
 
 
 def finding(task: Task, last: datetime | None, limit: int) -> Finding:
-    last_one = f"The last one began at {shown(last)}." if last else "It has never succeeded."
+    last_one = f"The last one began at {in_utc(last)}." if last else "It has never succeeded."
     return Finding(
         condition=Condition.NO_SUCCESS,
         task=task,

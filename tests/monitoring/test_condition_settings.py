@@ -96,7 +96,7 @@ def test_the_threshold_of_a_task_turns_it_on() -> None:
         )
 
 
-def test_a_rule_that_names_a_condition_turns_it_on() -> None:
+def test_a_rule_turns_its_conditions_on() -> None:
     rule = {"conditions": ["partial"], "tasks": ["rep*"], "to": "ops"}
     with given(ALERTS=[rule]):
         assert is_on("partial", TASK)

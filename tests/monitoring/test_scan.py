@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
 
 def scan(now: datetime) -> None:
     """Look at everything, also at what is looked at rarely, with a live worker."""
-    Worker.objects.update(heartbeat_at=now)
+    Worker.objects.update(heartbeat_at=now, declaration_digest="tests")
     ConditionScan().run(now)
 
 
@@ -46,8 +46,8 @@ def is_open(condition: str) -> list[bool]:
     return [row.open_key is not None for row in rows]
 
 
-def sent(event: str) -> list[str]:
-    rows = Delivery.objects.filter(event=event).order_by("pk")
+def sent(event: str, **of: Any) -> list[str]:
+    rows = Delivery.objects.filter(event=event, **of).order_by("pk")
     return [row.target for row in rows]
 
 
@@ -60,7 +60,7 @@ def test_a_slot_nobody_decides_is_missed(make_task: Make, worker: Worker, now: d
     assert is_open("missed") == [True]
     firing.fire(now + HOUR + 3 * MINUTE, limit=9)
     assert is_open("missed") == [True]
-    assert sent("raised") == ["ops", "boss"]
+    assert sent("raised", alert__condition="missed") == ["ops", "boss"]
 
 
 @pytest.mark.parametrize("excuse", ["grace", "pause", "global pause", "disabled", "no handler"])
@@ -233,7 +233,7 @@ def test_the_recipients_of_a_task_get_a_mail(
 
 
 def test_a_broken_condition_stops_no_other(
-    now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, db: None
+    now: datetime, caplog: pytest.LogCaptureFixture, db: None
 ) -> None:
     def broken(now: datetime, *, using: str) -> Iterator[Finding]:
         raise ValueError("It is broken.")
@@ -241,20 +241,14 @@ def test_a_broken_condition_stops_no_other(
     def fine(now: datetime, *, using: str) -> list[Finding]:
         return [Finding(condition="invariant", subject="x", message="It holds.")]
 
-    broken_first = (Watched("missed", broken), Watched("invariant", fine))
-    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", broken_first)
-    ConditionScan().run(now)
+    ConditionScan([Watched("missed", broken), Watched("invariant", fine)]).run(now)
     assert is_open("invariant") == [True]
     assert "the condition missed cannot be looked at" in caplog.text
 
 
-def test_lasting_conditions_clear_when_not_found(
-    now: datetime, monkeypatch: pytest.MonkeyPatch, db: None
-) -> None:
+def test_lasting_conditions_clear_when_not_found(now: datetime, db: None) -> None:
     found = [Finding(condition="invariant", subject=name, message="So.") for name in "ab"]
-    watched = (Watched("invariant", lambda now, using: list(found), every=60),)
-    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", watched)
-    scans = ConditionScan()
+    scans = ConditionScan([Watched("invariant", lambda now, using: list(found), every=60)])
     scans.run(now)
     found.pop()
     scans.run(now + 59 * SECOND)
@@ -265,16 +259,13 @@ def test_lasting_conditions_clear_when_not_found(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("workers", [1, 3, 10])
-def test_many_workers_raise_and_clear_once(
-    now: datetime, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nothing_found = (Watched("invariant", lambda now, using: []),)
-    monkeypatch.setattr("scheduled_tasks.monitoring.scan.WATCHED", nothing_found)
+def test_many_workers_raise_and_clear_once(now: datetime, workers: int) -> None:
+    nothing = [Watched("invariant", lambda now, using: [])]
     finding = Finding(condition="invariant", subject="x", message="So.")
     in_parallel(workers, lambda: raise_now(finding, now))
     assert is_open("invariant") == [True]
     assert sent("raised") == ["ops", "boss"]
-    in_parallel(workers, lambda: ConditionScan().run(now + HOUR))
+    in_parallel(workers, lambda: ConditionScan(nothing).run(now + HOUR))
     assert is_open("invariant") == [False]
     assert sent("cleared") == ["ops", "boss"]
 

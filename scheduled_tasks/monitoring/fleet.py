@@ -1,0 +1,53 @@
+"""Conditions of the schedulers as a whole, and of the data: nothing here is about one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from scheduled_tasks.monitoring.alerts import Finding
+from scheduled_tasks.monitoring.condition_settings import threshold
+from scheduled_tasks.monitoring.invariants import scan_invariants
+from scheduled_tasks.monitoring.lateness import oldest_due
+from scheduled_tasks.monitoring.live_workers import live_workers, up_for
+from scheduled_tasks.monitoring.routing import is_on
+from scheduled_tasks.monitoring.violations import Violation, still_found
+from scheduled_tasks.runtime.conditions import Condition
+from scheduled_tasks.runtime.wording import counted
+
+
+def too_few_workers(now: datetime, *, using: str) -> Iterator[Finding]:
+    """Yield whether fewer schedulers are alive than there should be."""
+    wanted = threshold(Condition.TOO_FEW_WORKERS, "workers") or 1
+    if is_on(Condition.TOO_FEW_WORKERS, None):
+        alive = len(live_workers(now, using=using))
+        if alive < wanted:
+            yield Finding(
+                condition=Condition.TOO_FEW_WORKERS,
+                message=f"{counted(alive, 'scheduler')} of {wanted} alive.",
+            )
+
+
+def scheduler_behind(now: datetime, *, using: str) -> Iterator[Finding]:
+    """Yield whether something is due for too long that a worker was there to do in time."""
+    behind = threshold(Condition.SCHEDULER_BEHIND, "behind") or 1
+    workers = up_for(behind, live_workers(now, using=using), now)
+    oldest = oldest_due(now, using=using, workers=workers)
+    if oldest is not None and now - oldest.since > timedelta(seconds=behind):
+        yield Finding(condition=Condition.SCHEDULER_BEHIND, message=str(oldest))
+
+
+class InvariantWatch:
+    """The invariants, scan after scan: only what two scans have found is reported."""
+
+    def __init__(self) -> None:
+        self._before: Sequence[Violation] = ()
+
+    def find(self, now: datetime, *, using: str) -> Iterator[Finding]:
+        """Yield what this scan finds and the one before has found."""
+        found = scan_invariants(now, using=using)
+        before, self._before = self._before, found
+        for violation in still_found(before, found):
+            yield Finding(
+                condition=Condition.INVARIANT, subject=violation.key, message=violation.message
+            )

@@ -1,0 +1,74 @@
+"""What alerts say of the schedulers as a whole, and of broken invariants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.lifecycle import firing
+from scheduled_tasks.models import Task, Worker
+from scheduled_tasks.monitoring import fleet
+from scheduled_tasks.monitoring.fleet import InvariantWatch
+from tests.support.attempts import NOTHING
+
+Make = Callable[..., Task]
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+pytestmark = pytest.mark.usefixtures("nothing")
+
+
+def beat(now: datetime) -> None:
+    Worker.objects.update(heartbeat_at=now, declaration_digest="tests")
+
+
+def messages(find: Callable[..., Any], now: datetime) -> list[str]:
+    return [each.message for each in find(now, using="default")]
+
+
+def test_too_few_workers_are_told_where_wanted(
+    worker: Worker, now: datetime, settings: Any
+) -> None:
+    beat(now)
+    assert messages(fleet.too_few_workers, now + HOUR) == []
+    settings.SCHEDULED_TASKS = {"CONDITIONS": {"too_few_workers": {"workers": 2}}}
+    assert messages(fleet.too_few_workers, now) == ["1 scheduler of 2 alive."]
+    settings.SCHEDULED_TASKS = {"CONDITIONS": {"too_few_workers": True}}
+    assert messages(fleet.too_few_workers, now) == []
+    assert messages(fleet.too_few_workers, now + HOUR) == ["0 schedulers of 1 alive."]
+
+
+def test_a_scheduler_behind_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    Worker.objects.update(started_at=now)
+    beat(now + HOUR + MINUTE)
+    assert messages(fleet.scheduler_behind, now + HOUR + MINUTE) == []
+    late = now + HOUR + MINUTE + timedelta(seconds=1)
+    [message] = messages(fleet.scheduler_behind, late)
+    assert "Task a was due at 2026-03-01 13:00:00 UTC" in message
+    firing.fire(late, limit=9)
+    assert "Execution #" in messages(fleet.scheduler_behind, late)[0]
+
+
+def test_what_a_new_worker_finds_is_not_behind(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    late = now + 5 * HOUR
+    Worker.objects.update(started_at=late - MINUTE / 2)
+    beat(late)
+    assert messages(fleet.scheduler_behind, late) == []
+
+
+def test_only_what_two_scans_find_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    watch = InvariantWatch()
+    late = now + 2 * HOUR
+    beat(late)
+    assert not any("Task a was due" in each for each in messages(watch.find, late))
+    assert any("Task a was due" in each for each in messages(watch.find, late + MINUTE / 6))
+    beat(late + MINUTE)
+    firing.fire(late + MINUTE, limit=9)
+    assert not any("Task a was due" in each for each in messages(watch.find, late + MINUTE))
