@@ -15,7 +15,7 @@ from typing import Any
 from django.db import models
 
 from scheduled_tasks.models.alert import Alert
-from scheduled_tasks.models.delivery import Delivery
+from scheduled_tasks.models.delivery import Delivery, DeliveryQuerySet
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
@@ -183,7 +183,8 @@ def claim_deliveries(
     return list(claimed.select_related("alert", "alert__task").order_by("pk"))
 
 
-def unclaimed(now: datetime, *, using: str) -> models.QuerySet[Delivery]:
+def unclaimed(now: datetime, *, using: str) -> DeliveryQuerySet:
+    """Return what waits and is not being sent."""
     free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
     return Delivery.objects.using(using).pending().filter(free)
 

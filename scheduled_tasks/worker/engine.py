@@ -185,7 +185,8 @@ class Engine:
 
     def report_round(self, now: datetime) -> None:
         """Send what this round has left in the outbox, and once a minute that it is complete."""
-        self.monitor.send_new(now)
+        # By the time of what was just written, which is later than the beginning of the round.
+        self.monitor.send_new(self.clock.now())
         self.scheduler_heartbeat.send_due(now)
 
     def fire_and_claim_due(self, now: datetime, lead: timedelta = NO_LEAD) -> tuple[int, int]:

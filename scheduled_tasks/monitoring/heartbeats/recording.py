@@ -12,17 +12,16 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Q
 from django.db.models.functions import Left
 
-from scheduled_tasks.models.delivery import Delivery, DeliveryQuerySet
+from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.execution_log import ExecutionLog
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
 from scheduled_tasks.monitoring.heartbeats.services import addressed, host_of, is_told
-from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, announce
+from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, announce, unclaimed
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 
@@ -35,6 +34,8 @@ MAX_LOG_LENGTH = 10_000
 #: What has waited longer is not sent any more once a later run has ended: after an outage of the
 #: network, services hear how things are, not all that has been.
 WORTHLESS_AFTER = timedelta(minutes=5)
+#: Lanes of one service, so that a worker tells it of several tasks at the same time.
+LANES_PER_SERVICE = 4
 REPLACED = "It could not be sent in time, and a later one replaces it."
 
 
@@ -88,7 +89,7 @@ def heartbeat(task_id: int, url: str, event: str, report: Report, now: datetime)
         transport=Delivery.Transport.HEARTBEAT,
         event=event,
         target=url,
-        lane=lane_of(url),
+        lane=lane_of(url, task_id),
         sequence=f"heartbeat:{task_id}",
         body=report.as_json(),
         created_at=now,
@@ -96,9 +97,13 @@ def heartbeat(task_id: int, url: str, event: str, report: Report, now: datetime)
     )
 
 
-def lane_of(url: str) -> str:
-    """Return the lane of the outbox: one for each host, since all its addresses hang together."""
-    return f"{Delivery.Transport.HEARTBEAT} {host_of(url)}"[:MAX_LANE_LENGTH]
+def lane_of(url: str, task_id: int) -> str:
+    """Return the lane of the outbox. Lanes belong to one host, whose addresses hang together.
+
+    Of the address, only the host is in it: lanes are shown in logs, and the rest is a secret.
+    """
+    host = host_of(addressed(url)[1])
+    return f"heartbeat {task_id % LANES_PER_SERVICE} {host}"[:MAX_LANE_LENGTH]
 
 
 def event_of(row: Execution) -> str:
@@ -135,12 +140,9 @@ def give_up_older(sequences: Collection[str], now: datetime, *, using: str) -> N
     """Give up what has waited for long in these sequences, unless it is just being sent."""
     if not sequences:
         return
-    older = waiting(sequences, now, using=using).filter(created_at__lte=now - WORTHLESS_AFTER)
+    older = unclaimed(now, using=using).filter(
+        sequence__in=sequences, created_at__lte=now - WORTHLESS_AFTER
+    )
     # Locked in order first, and what others hold is left out: the outbox writes these rows, too.
     if ids := list(older.locked(skip=True).values_list("pk", flat=True)):
         older.filter(pk__in=ids).update(finished_at=now, error=REPLACED)
-
-
-def waiting(sequences: Collection[str], now: datetime, *, using: str) -> DeliveryQuerySet:
-    free = Q(claimed_until=None) | Q(claimed_until__lte=now)
-    return Delivery.objects.using(using).pending().filter(free, sequence__in=sequences)

@@ -1,29 +1,29 @@
-"""An outbox at its smallest: claim, send, write what came of it."""
+"""What waits in the outbox, and a worker that sends it."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from scheduled_tasks.exceptions import OutgoingError, PermanentError
 from scheduled_tasks.models import Delivery
-from scheduled_tasks.monitoring.heartbeats.sending import send
+from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.processes import LONG
 
 
-def deliver_all(now: datetime) -> int:
-    """Send what is due, first things first, until nothing is; return the count of deliveries."""
-    sent = 0
-    while delivery := Delivery.objects.due(now).first():
-        outcome = {"finished_at": now, "delivered": True}
-        try:
-            send(delivery.target, delivery.event, delivery.body)
-        except PermanentError as error:
-            outcome = {"finished_at": now, "error": str(error)}
-        except OutgoingError as error:
-            outcome = {"due_at": now + timedelta(seconds=1), "error": str(error)}
-        else:
-            sent += 1
-        Delivery.objects.filter(pk=delivery.pk, finished_at=None).update(**outcome)
-    return sent
+def tick(worker: Scheduler, now: datetime) -> None:
+    """Let a worker do what is due, and send all that is due a moment later."""
+    worker.tick(now)
+    send_all(worker, now + timedelta(minutes=1))
+
+
+def send_all(worker: Scheduler, now: datetime) -> None:
+    """Let a worker send until nothing more is due."""
+    deliveries = worker.engine.monitor.deliveries
+    deliveries.run(now)
+    while deliveries.busy:
+        for lane in list(deliveries._lanes.values()):
+            lane.thread.join(LONG)
+            assert not lane.thread.is_alive()
+        deliveries.run(now)
 
 
 def events() -> list[str]:

@@ -15,7 +15,11 @@ from scheduled_tasks.lifecycle import claiming, ending, reaping
 from scheduled_tasks.lifecycle.capacity import Capacity
 from scheduled_tasks.lifecycle.firing import fire_and_claim
 from scheduled_tasks.models import Delivery, Execution, Task, Worker
-from scheduled_tasks.monitoring.heartbeats.recording import REPLACED, WORTHLESS_AFTER
+from scheduled_tasks.monitoring.heartbeats.recording import (
+    LANES_PER_SERVICE,
+    REPLACED,
+    WORTHLESS_AFTER,
+)
 from tests.monitoring.heartbeats.outbox import events
 from tests.support.attempts import NOTHING, begin, claim, loss, make_worker, outcome
 
@@ -34,6 +38,7 @@ def test_a_claim_writes_the_start(make_task: Make, worker: Worker, now: datetime
     assert delivery.transport == Delivery.Transport.HEARTBEAT
     assert delivery.event == Delivery.Event.START
     assert (delivery.target, delivery.sequence) == (URL, f"heartbeat:{task.pk}")
+    assert delivery.lane.endswith(" hc-ping.com")  # without the secret of the address
     assert delivery.body["execution_id"] == execution.pk
     assert delivery.created_at == delivery.due_at == now
 
@@ -155,7 +160,18 @@ def test_other_tasks_replace_nothing(make_task: Make, worker: Worker, now: datet
     assert events() == ["start", "success"] * 2
 
 
-@pytest.mark.parametrize("url", ["http://[", "healthchecks+", "x" * 500])
+def test_tasks_of_one_service_share_some_lanes(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    for number in range(3 * LANES_PER_SERVICE):
+        make_task(f"task{number}", NOTHING, heartbeat_url=URL)
+        run_and_end(worker, now, name=f"task{number}")
+    lanes = {(row.sequence, row.lane) for row in Delivery.objects.all()}
+    assert len(lanes) == 3 * LANES_PER_SERVICE
+    assert len({lane for _, lane in lanes}) == LANES_PER_SERVICE
+
+
+@pytest.mark.parametrize("url", ["http://[", "healthchecks+http://[", "healthchecks+", "x" * 500])
 def test_nonsense_in_the_column_harms_no_run(
     url: str, make_task: Make, worker: Worker, now: datetime
 ) -> None:

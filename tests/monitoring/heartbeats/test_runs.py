@@ -24,7 +24,7 @@ from scheduled_tasks.models import Delivery, Execution, Task
 from scheduled_tasks.monitoring.heartbeats.run_ids import run_id
 from scheduled_tasks.worker.run_here import run_here
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.monitoring.heartbeats.outbox import deliver_all, events
+from tests.monitoring.heartbeats.outbox import events, send_all, tick
 from tests.monitoring.heartbeats.service import Service
 
 pytestmark = pytest.mark.django_db
@@ -59,8 +59,7 @@ def test_a_success_follows_its_start(
     make_task: Make, scheduler: MakeScheduler, now: datetime, service: Service
 ) -> None:
     make_task("talk", "jobs.talk", "every 5 minutes", heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
-    assert deliver_all(now + 6 * MINUTE) == 2
+    tick(scheduler(), now + 5 * MINUTE)
     assert service.kinds == ["start", "success"]
     execution = Execution.objects.get()
     assert [ping.run for ping in service.pings] == [run_id(execution.pk)] * 2
@@ -70,8 +69,7 @@ def test_ends_carry_the_log_without_its_secrets(
     make_task: Make, scheduler: MakeScheduler, now: datetime, service: Service
 ) -> None:
     make_task("talk", "jobs.talk", "every 5 minutes", heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
-    deliver_all(now + 6 * MINUTE)
+    tick(scheduler(), now + 5 * MINUTE)
     start, success = service.pings
     assert start.body == ""
     head, _, log = success.body.partition("\n\n")
@@ -89,8 +87,7 @@ def test_a_long_log_is_sent_from_its_end(
 ) -> None:
     payload = {"lines": 1_000}
     make_task("talk", "jobs.talk", "every 5 minutes", payload=payload, heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
-    deliver_all(now + 6 * MINUTE)
+    tick(scheduler(), now + 5 * MINUTE)
     body = service.pings[1].body
     assert len(body.encode()) < 10_000
     assert "line 999 " in body.splitlines()[-1]
@@ -104,12 +101,10 @@ def test_a_failure_is_reported_after_the_last_attempt(
     retries = {"max_retries": 2, "retry_delay": 60, "retry_backoff": 1}
     make_task("fail", "jobs.fail", "every hour", heartbeat_url=service.url, **retries)
     worker = scheduler()
-    worker.tick(now + timedelta(hours=1))
-    worker.tick(now + timedelta(hours=1, minutes=2))
-    deliver_all(now + timedelta(hours=1, minutes=3))
+    tick(worker, now + timedelta(hours=1))
+    tick(worker, now + timedelta(hours=1, minutes=2))
     assert service.kinds == ["start"]
-    worker.tick(now + timedelta(hours=1, minutes=4))
-    deliver_all(now + timedelta(hours=1, minutes=5))
+    tick(worker, now + timedelta(hours=1, minutes=4))
     assert service.kinds == ["start", "fail"]
     [start, fail] = service.pings
     assert start.run == fail.run
@@ -128,8 +123,7 @@ def test_a_run_that_ends_well_is_a_success(
 ) -> None:
     handler, status, reason = said.split(": ")
     make_task("well", handler, "every 5 minutes", heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
-    deliver_all(now + 6 * MINUTE)
+    tick(scheduler(), now + 5 * MINUTE)
     assert service.kinds == ["start", "success"]
     assert service.pings[1].body.startswith(f"{status}, execution ")
     assert reason in service.pings[1].body
@@ -140,8 +134,8 @@ def test_a_run_by_hand_is_reported(
 ) -> None:
     make_task("talk", "jobs.talk", heartbeat_url=service.url)
     run_task_now("talk", now=now)
-    scheduler().tick(now)
-    assert events() == ["start", "success"]
+    tick(scheduler(), now)
+    assert service.kinds == ["start", "success"]
 
 
 def test_a_run_here_is_reported_unless_it_tests(
@@ -160,9 +154,7 @@ def test_plain_addresses_hear_of_successes_only(
     for handler in ("jobs.talk", "jobs.fail"):
         url = f"{service.origin}/alive?of={handler}"
         make_task(handler[5:], handler, "every 5 minutes", heartbeat_url=url)
-    scheduler().tick(now + 5 * MINUTE)
-    assert events() == ["success"]
-    deliver_all(now + 6 * MINUTE)
+    tick(scheduler(), now + 5 * MINUTE)
     assert service.requests == ["GET /alive?of=jobs.talk"]
 
 
@@ -171,9 +163,9 @@ def test_slots_that_are_not_run_are_not_reported(
 ) -> None:
     skips = {"misfire_policy": "skip"}
     make_task("talk", "jobs.talk", "every 5 minutes", heartbeat_url=service.url, **skips)
-    scheduler().tick(now + 23 * MINUTE)
+    tick(scheduler(), now + 23 * MINUTE)
     assert Execution.objects.get().status == "missed"
-    assert events() == []
+    assert service.requests == []
 
 
 @pytest.fixture
@@ -183,8 +175,7 @@ def waiting_for_a_retry(
     """Return an execution that has failed once, and of which the service knows."""
     retries = {"max_retries": 1, "retry_delay": 3600}
     make_task("fail", "jobs.fail", "every hour", heartbeat_url=service.url, **retries)
-    scheduler().tick(now + timedelta(hours=1))
-    deliver_all(now + timedelta(hours=1))
+    tick(scheduler(), now + timedelta(hours=1))
     assert service.kinds == ["start"]
     return Execution.objects.get()
 
@@ -198,10 +189,10 @@ GIVE_UP: dict[str, Callable[[Execution], Any]] = {
 
 @pytest.mark.parametrize("how", GIVE_UP)
 def test_giving_up_before_a_retry_is_a_failure(
-    how: str, waiting_for_a_retry: Execution, service: Service
+    how: str, waiting_for_a_retry: Execution, scheduler: MakeScheduler, service: Service
 ) -> None:
     GIVE_UP[how](waiting_for_a_retry)
-    deliver_all(Delivery.objects.latest("pk").created_at)
+    send_all(scheduler(), Delivery.objects.latest("pk").created_at)
     assert service.kinds == ["start", "fail"]
     assert service.pings[0].run == service.pings[1].run
     reason = {"cancelled": "by user:ada", "disabled": "disabled", "deleted": "deleted"}[how]
@@ -222,7 +213,7 @@ def test_the_end_goes_to_the_current_address(
     waiting_for_a_retry: Execution, scheduler: MakeScheduler, now: datetime, service: Service
 ) -> None:
     Task.objects.update(heartbeat_url=f"cronitor+{service.origin}/p/key/fail")
-    scheduler().tick(now + timedelta(hours=3))
+    tick(scheduler(), now + timedelta(hours=3))
     start, fail = Delivery.objects.order_by("pk")[:2]
     assert start.target == service.url
     assert fail.target == f"cronitor+{service.origin}/p/key/fail"
@@ -232,11 +223,11 @@ def test_a_service_that_was_away_hears_all(
     make_task: Make, scheduler: MakeScheduler, now: datetime, service: Service
 ) -> None:
     make_task("talk", "jobs.talk", "every 5 minutes", heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
     service.answers = [(503, b"away")]
-    assert deliver_all(now + 6 * MINUTE) == 0
+    worker = scheduler()
+    tick(worker, now + 5 * MINUTE)
     assert service.pings == []
-    deliver_all(now + 7 * MINUTE)
+    send_all(worker, now + 7 * MINUTE)
     assert service.kinds == ["start", "success"]
 
 
@@ -250,6 +241,5 @@ def test_the_worker_logs_nothing_of_heartbeats(
     """The address is a secret."""
     caplog.set_level(logging.DEBUG, "scheduled_tasks")
     make_task("talk", "jobs.talk", "every 5 minutes", heartbeat_url=service.url)
-    scheduler().tick(now + 5 * MINUTE)
-    deliver_all(now + 6 * MINUTE)
+    tick(scheduler(), now + 5 * MINUTE)
     assert str(service.check) not in caplog.text
