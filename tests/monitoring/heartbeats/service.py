@@ -12,6 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from scheduled_tasks.monitoring.heartbeats import sending
+from tests.support.processes import LONG
+
 PATH = re.compile(r"/ping/(?P<check>[0-9a-f-]{36})(?:/(?P<kind>start|fail))?")
 #: Bytes of a body that are kept, from its beginning.
 BODY_LIMIT = 10_000
@@ -91,12 +96,14 @@ class Service:
 
 @contextmanager
 def running_service() -> Iterator[Service]:
-    """Run it, and stop it at the end."""
+    """Run it, and stop it at the end. However loaded the machine is, its answer is waited for."""
     service = Service()
     thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield service
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sending, "TIMEOUT", LONG)
+            yield service
     finally:
         service.server.shutdown()
         thread.join()
