@@ -8,33 +8,20 @@ commits.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import groupby
 
 from django.db import transaction
 
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.models.execution import Execution
-from scheduled_tasks.models.task import Task
-from scheduled_tasks.models.worker import Worker
-from scheduled_tasks.monitoring import findings, rollups
-from scheduled_tasks.monitoring.alerts import (
-    Finding,
-    clear_alerts,
-    open_alerts_of,
-    raise_alerts,
-)
-from scheduled_tasks.runtime.conditions import Condition
+from scheduled_tasks.monitoring import rollups
 from scheduled_tasks.runtime.signal_sending import send
-from scheduled_tasks.runtime.statuses import ENDED_BADLY, FINISHED, Status
+from scheduled_tasks.runtime.statuses import FINISHED
 from scheduled_tasks.signals import execution_finished, slot_missed
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +55,6 @@ class CoveredSlots:
     status: str
     at: datetime
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LateSlots:
-    """Slots of a task that no scheduler started in time, and what became of the last one."""
-
-    task_id: int
-    slots: Sequence[datetime]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CountedResult:
-    """An execution that has ended, with the failures in a row of its task before and after."""
-
-    execution: Execution
-    failures_before: int
-    failures: int
-
-    @property
-    def recovers(self) -> bool:
-        """Whether it ends a series of failures."""
-        return self.failures_before > 0 and self.failures == 0
-
-    @property
-    def is_eventful(self) -> bool:
-        """Whether it may raise or clear an alert: most successes do not."""
-        ended_badly = self.execution.status in ENDED_BADLY
-        return self.recovers or ended_badly or self.is_wanted_success
-
-    @property
-    def is_wanted_success(self) -> bool:
-        """Whether it is a success of a task that reports them."""
-        wanted = Condition.SUCCESS in (self.execution.notify_on or ())
-        return wanted and self.execution.status == Status.SUCCESS
-
-    def findings(self, tasks: Mapping[int, Task]) -> Iterator[Finding]:
-        """Yield what it has to report."""
-        task = tasks.get(self.execution.task_id or 0)
-        if task is None:
-            return
-        if self.is_wanted_success:
-            yield findings.success(self.execution, task)
-        if self.execution.status == Status.PARTIAL:
-            yield findings.partial(self.execution, task)
-        if self.execution.status == Status.FAILED:
-            if found := findings.failure(self.execution, task, self.failures):
-                yield found
-            yield findings.dead_letter(self.execution, task)
 
 
 def executions_moved(changes: Collection[StatusChange], *, using: str) -> None:
@@ -154,54 +92,6 @@ def slots_covered(covered: Sequence[CoveredSlots], *, using: str) -> None:
     )
     if covered and has_receivers():
         after_commit(partial(send_covered, covered, using=using), using)
-
-
-def slots_late(late: Sequence[LateSlots], now: datetime, *, using: str) -> None:
-    """Raise alerts for slots that no scheduler started in time."""
-    if late:
-        tasks = Task.objects.using(using).in_bulk([each.task_id for each in late])
-        found = [
-            findings.missed(tasks[each.task_id], each.slots, each.reason)
-            for each in late
-            if each.task_id in tasks
-        ]
-        raise_alerts(found, now, using=using)
-
-
-def results_counted(results: Sequence[CountedResult], now: datetime, *, using: str) -> None:
-    """Raise alerts for failures, and clear those of tasks that have succeeded since."""
-    eventful = [result for result in results if result.is_eventful]
-    if not eventful:
-        return
-    ids = {result.execution.task_id for result in eventful}
-    tasks = Task.objects.using(using).in_bulk([pk for pk in ids if pk is not None])
-    # In the order in which they ended: a task may fail and succeed in one transaction.
-    for recovers, together in groupby(eventful, key=lambda result: result.recovers):
-        group = list(together)
-        if recovers:
-            recovered = {result.execution.task_id for result in group}
-            alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
-            clear_alerts(alerts, "The task has succeeded.", now, using=using)
-        found = [each for result in group for each in result.findings(tasks)]
-        raise_alerts(found, now, using=using)
-
-
-def task_parked(task: Task, reason: str, now: datetime, *, using: str) -> None:
-    """Raise an alert for a task that does not run until it is fixed."""
-    raise_alerts([findings.parked(task, reason)], now, using=using)
-
-
-def task_unparked(task: Task, now: datetime, *, using: str) -> None:
-    """Clear the alert of a task that runs again."""
-    alerts = open_alerts_of([task.pk], Condition.PARKED, using=using)
-    clear_alerts(alerts, "The task is no longer parked.", now, using=using)
-
-
-def workers_lost(workers: Sequence[Worker], now: datetime, *, using: str) -> None:
-    """Raise alerts for workers that were given up, and log it."""
-    if workers:
-        raise_alerts(map(findings.worker_lost, workers), now, using=using)
-        after_commit(partial(log_lost, workers), using)
 
 
 def has_receivers() -> bool:
@@ -256,8 +146,3 @@ def sender_for(row: Execution) -> object:
     # Not the key: Django compares senders by identity, and equal texts need not be identical.
     handler = registry.handlers.get(row.handler)
     return handler.function if handler else None
-
-
-def log_lost(workers: Sequence[Worker]) -> None:
-    for worker in workers:
-        logger.error("worker lost label=%s, its last heartbeat was %s", worker, worker.heartbeat_at)

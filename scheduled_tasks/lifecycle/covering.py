@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import CoveredSlots, LateSlots
+from scheduled_tasks.lifecycle.aftermath import CoveredSlots
+from scheduled_tasks.lifecycle.alerting import LateSlots
 from scheduled_tasks.lifecycle.decisions import Cover, Covered, Decision
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each

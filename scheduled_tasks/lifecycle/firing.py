@@ -14,7 +14,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Count
 
-from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle import alerting
 from scheduled_tasks.lifecycle.capacity import Capacity, SlotRow
 from scheduled_tasks.lifecycle.covering import Fired, cover
 from scheduled_tasks.lifecycle.decisions import REPLACED, Decision, DueSlots, Taken, decide
@@ -143,7 +143,7 @@ def decide_slots(
     fired = replace_older(fired, now, skip=skip, using=using)
     claimed = insert_taken(fired, now, None if others_wait else capacity, using=using)
     cover(fired, now, using=using)
-    aftermath.slots_late([late for item in fired if (late := item.late)], now, using=using)
+    alerting.slots_late([late for item in fired if (late := item.late)], now, using=using)
     for item in fired:
         item.state.last_slot = item.decision.last_slot or item.state.last_slot
     if advance({item.state: item.decision.next for item in fired}, using=using) != len(fired):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle import alerting
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.stopping import withdraw
 from scheduled_tasks.models.sql.bulk import update_each
@@ -40,7 +40,7 @@ def park(
     withdraw(state, now, reason=reason, using=using)
     action = TaskChange.Action.PARKED
     record_change(state.task, action, now, using=using, by=by, reason=reason)
-    aftermath.task_parked(state.task, reason, now, using=using)
+    alerting.task_parked(state.task, reason, now, using=using)
 
 
 def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
@@ -51,7 +51,7 @@ def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) 
     state.parked_at, state.parked_reason = None, ""
     state.save(update_fields=["parked_at", "parked_reason"], using=using)
     record_change(state.task, TaskChange.Action.UNPARKED, now, using=using, by=by)
-    aftermath.task_unparked(state.task, now, using=using)
+    alerting.task_unparked(state.task, now, using=using)
     if state.resume_at is None or not state.task.enabled:
         restart_clock(state, now, using=using)
         return

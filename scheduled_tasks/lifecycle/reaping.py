@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
-from scheduled_tasks.lifecycle import aftermath
+from scheduled_tasks.lifecycle import alerting
 from scheduled_tasks.lifecycle.ending import give_back
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.transactions import transactional
@@ -27,7 +27,7 @@ def mark_lost(
             state=Worker.State.LOST
         )
     ]
-    aftermath.workers_lost(lost, now, using=using)
+    alerting.workers_lost(lost, now, using=using)
     return lost
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import CountedResult
+from scheduled_tasks.lifecycle import alerting
+from scheduled_tasks.lifecycle.alerting import CountedResult
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task_state import TaskState
@@ -32,7 +32,7 @@ def count_results(
         for state in touched.values()
     )
     update_each(TaskState, changes, using=using)
-    aftermath.results_counted(results, now, using=using)
+    alerting.results_counted(results, now, using=using)
 
 
 def count_result(state: TaskState, execution: Execution) -> None:

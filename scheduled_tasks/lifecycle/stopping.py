@@ -7,8 +7,9 @@ from datetime import datetime
 
 from django.db import models
 
-from scheduled_tasks.lifecycle import aftermath
-from scheduled_tasks.lifecycle.aftermath import LateSlots, StatusChange
+from scheduled_tasks.lifecycle import aftermath, alerting
+from scheduled_tasks.lifecycle.aftermath import StatusChange
+from scheduled_tasks.lifecycle.alerting import LateSlots
 from scheduled_tasks.lifecycle.batches import batches
 from scheduled_tasks.lifecycle.results import count_results
 from scheduled_tasks.lifecycle.transitions import (
@@ -144,7 +145,7 @@ def end_queued(
         for row in rows
         if row.status == Status.MISSED and row.task_id is not None and row.slot is not None
     ]
-    aftermath.slots_late(missed, now, using=using)
+    alerting.slots_late(missed, now, using=using)
     urls = heartbeat_urls({row.task_id for row in failed}, using=using)
     record_ends(failed, urls, now, using=using)
 
