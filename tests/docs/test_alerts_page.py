@@ -17,8 +17,12 @@ from django.core import mail
 from django.core.management import call_command
 from django.test import RequestFactory
 
+from scheduled_tasks.handlers.registry import HandlerRegistry
+from scheduled_tasks.models import Task
+from scheduled_tasks.monitoring.condition_settings import DEFAULTS, condition_settings
 from scheduled_tasks.monitoring.notifiers import WebhookNotifier
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
+from scheduled_tasks.monitoring.routing import READERS, routes, rules
 from scheduled_tasks.operations.alerts import send_test_alert
 from tests.support.notifications import make_notification
 from tests.support.receivers import ALLOWED, http_receiver
@@ -154,3 +158,44 @@ def test_the_output_of_the_command(settings: Any) -> None:
     call_command("sendtestalert", "ops", stdout=out)
     assert f"$ python manage.py sendtestalert ops\n{out.getvalue()}" in PAGE
     assert len(mail.outbox) == 1
+
+
+def test_the_table_of_conditions_has_the_defaults() -> None:
+    table = PAGE.partition("## Conditions")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (yes)? ?\| `(\w+)` \|", table, re.MULTILINE)
+    page = {code: (bool(on), severity) for code, on, severity in rows}
+    assert page == {code: (known.on, known.severity) for code, known in DEFAULTS.items()}
+
+
+def test_the_thresholds_in_the_text_are_the_defaults() -> None:
+    said = re.findall(r"`(alert_after_failures|workers|behind)` \((\d+)\)", PAGE)
+    code = {
+        name: value
+        for known in DEFAULTS.values()
+        for name, value in known.thresholds.items()
+        if value is not None
+    }
+    assert {name: int(number) for name, number in said} == code
+
+
+def test_the_rules_of_the_page_have_every_key() -> None:
+    table = PAGE.partition("## Who is told")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(READERS)
+
+
+def test_its_conditions_and_rules_are_valid(settings: Any) -> None:
+    for mark in ('"CONDITIONS"', '"ALERTS"'):
+        use(settings, mark)
+        condition_settings()
+        rules()
+    to_critical = [route.notifier for route in routes("worker_lost", "critical", None)]
+    assert to_critical == ["pager", "ops"]
+    assert [route.notifier for route in routes("failed", "error", Task(name="x"))] == ["ops"]
+
+
+def test_its_tasks_can_be_declared(registry: HandlerRegistry) -> None:
+    names: dict[str, Any] = {"__name__": "shop.tasks"}
+    exec(example("def nightly_report"), names)
+    report, invoices = (each.policies for each in registry.declarations)
+    assert report["max_runtime"] == 3600
+    assert invoices["notify_on"] == ["failed", "missed", "success"]
