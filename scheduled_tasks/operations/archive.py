@@ -23,8 +23,8 @@ from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
 
 #: The folder in the storage.
 FOLDER = "scheduled-tasks"
-#: Executions, or log lines, whose rows are in memory at a time.
-CHUNK_SIZE = 100
+#: Executions, and log lines, whose rows are in memory at a time.
+EXECUTIONS_AT_ONCE, LINES_AT_ONCE = 100, 1_000
 #: Files up to this size stay in memory.
 MAX_BYTES_IN_MEMORY = 4 << 20
 READ_BYTES = 1 << 20
@@ -53,48 +53,42 @@ class Archive:
 
     def save_log_lines(self, ids: Collection[int], now: datetime) -> int:
         """Write log lines; return the bytes written. Raise ArchiveFailed likewise."""
-        return self._save("log-lines", ids, now, rows_by_id(ExecutionLog, "pk", ids, self.using))
+        return self._save("log-lines", ids, now, log_lines(ids, self.using))
 
     def _save(
         self, kind: str, ids: Collection[int], now: datetime, rows: Iterable[models.Model]
     ) -> int:
         with tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY) as file:
-            lines = write_lines(file, rows)
-            file.seek(0)
-            checksum, size = checksum_of(file), file.tell()
+            with failing("The temporary directory", OSError):
+                lines = write_lines(file, rows)
+                file.seek(0)
+                checksum, size = checksum_of(file), file.tell()
             name = f"{FOLDER}/{now:%Y-%m-%d}/{kind}-{min(ids)}-{max(ids)}-{checksum[:12]}.jsonl.gz"
-            with self._failing():
-                if not self.storage.exists(name):
+            with failing(f"The storage {self.alias!r}", Exception):
+                if not (self.storage.exists(name) and self._holds(name, checksum, lines)):
                     file.seek(0)
                     name = self.storage.save(name, File(file, name))
-                self._verify(name, checksum, lines)
+                    if not self._holds(name, checksum, lines):
+                        raise ArchiveFailed(f"{name} could not be read back as it was written.")
         return size
 
-    def _verify(self, name: str, checksum: str, lines: int) -> None:
-        """Raise ArchiveFailed unless the storage returns what was written."""
+    def _holds(self, name: str, checksum: str, lines: int) -> bool:
+        """Whether the storage returns what was written."""
         with self.storage.open(name, "rb") as saved:
-            same = checksum_of(saved) == checksum
-        if same:
-            with self.storage.open(name, "rb") as saved:
-                same = count_lines(saved) == lines
-        if not same:
-            raise ArchiveFailed(
-                f"The storage {self.alias!r} returned {name} other than it was written, so nothing "
-                "of it was deleted."
-            )
+            if checksum_of(saved) != checksum:
+                return False
+        with self.storage.open(name, "rb") as saved:
+            return count_lines(saved) == lines
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Raise ArchiveFailed for whatever a storage raises."""
-        try:
-            yield
-        except ArchiveFailed:
-            raise
-        except Exception as error:
-            reason = (str(error) or repr(error)).partition("\n")[0][:MAX_SHOWN_REASON]
-            raise ArchiveFailed(
-                f"The storage {self.alias!r} failed, so nothing more was deleted: {reason}"
-            ) from error
+
+@contextmanager
+def failing(what: str, kind: type[Exception]) -> Iterator[None]:
+    """Raise ArchiveFailed, with one sentence, in place of these exceptions."""
+    try:
+        yield
+    except kind as error:
+        reason = (str(error) or repr(error)).partition("\n")[0][:MAX_SHOWN_REASON]
+        raise ArchiveFailed(f"{what} failed, so nothing more was deleted: {reason}") from error
 
 
 def storage_of(alias: str) -> Storage:
@@ -107,25 +101,31 @@ def storage_of(alias: str) -> Storage:
 
 def executions_with_children(ids: Collection[int], using: str) -> Iterator[models.Model]:
     """Yield executions, each chunk of them followed by its attempts and its log lines."""
-    for chunk in chunks(ids):
-        yield from rows_by_id(Execution, "pk", chunk, using)
-        yield from rows_by_id(Attempt, "execution", chunk, using)
-        yield from rows_by_id(ExecutionLog, "execution", chunk, using)
+    for chunk in chunks(ids, EXECUTIONS_AT_ONCE):
+        yield from rows_of(Execution, "pk", chunk, using)
+        yield from rows_of(Attempt, "execution", chunk, using)
+        lines = ExecutionLog.objects.using(using).filter(AnyOf("execution", chunk))
+        yield from log_lines(list(lines.values_list("pk", flat=True)), using)
 
 
-def rows_by_id(
+def log_lines(ids: Collection[int], using: str) -> Iterator[models.Model]:
+    """Yield log lines by ascending id."""
+    for chunk in chunks(ids, LINES_AT_ONCE):
+        yield from rows_of(ExecutionLog, "pk", chunk, using)
+
+
+def rows_of(
     model: type[models.Model], name: str, ids: Collection[int], using: str
-) -> Iterator[models.Model]:
-    """Yield the rows whose column has one of these ids, by ascending id."""
+) -> models.QuerySet[models.Model]:
+    """Return the rows whose column has one of these ids, by ascending id."""
     everything = model._default_manager.using(using)  # noqa: SLF001
-    for chunk in chunks(ids):
-        yield from everything.filter(AnyOf(name, chunk)).order_by("pk").iterator(CHUNK_SIZE)
+    return everything.filter(AnyOf(name, ids)).order_by("pk")
 
 
-def chunks(ids: Collection[int]) -> Iterator[list[int]]:
+def chunks(ids: Collection[int], size: int) -> Iterator[list[int]]:
     ordered = sorted(ids)
-    for start in range(0, len(ordered), CHUNK_SIZE):
-        yield ordered[start : start + CHUNK_SIZE]
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
 
 
 def write_lines(file: IO[bytes], rows: Iterable[models.Model]) -> int:

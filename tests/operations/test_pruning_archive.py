@@ -115,7 +115,7 @@ def test_many_rows_are_in_several_files(
     ("backend", "reason"),
     [
         ("FullStorage", "No space left on device"),
-        ("CuttingStorage", "other than it was written"),
+        ("CuttingStorage", "could not be read back as it was written"),
         ("SilentStorage", "No such file"),
     ],
 )
@@ -167,6 +167,29 @@ def stop_after_the_file(now: datetime) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         prune_executions(now=now, pruned=pruned, after_step=stop)
+
+
+def test_half_a_file_is_not_taken_for_whole(make_task: Make, now: datetime, archive: Path) -> None:
+    row = old_execution(make_task("daily", NOTHING), now, 100)
+    stop_after_the_file(now)
+    [half] = archive.rglob("*.gz")
+    half.write_bytes(half.read_bytes()[:20])
+    prune_executions(now=now)
+    [whole] = set(archive.rglob("*.gz")) - {half}
+    assert json.loads(gzip.decompress(whole.read_bytes()))["id"] == row.pk
+
+
+def test_a_full_temporary_directory_loses_nothing(
+    make_task: Make, now: datetime, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scheduled_tasks.operations.archive.write_lines", fail)
+    old_execution(make_task("daily", NOTHING), now, 100)
+    with pytest.raises(ArchiveFailed, match="temporary directory failed"):
+        prune_executions(now=now)
+    assert Execution.objects.count() == 1
 
 
 def test_a_dry_run_archives_nothing(make_task: Make, now: datetime, archive: Path) -> None:
