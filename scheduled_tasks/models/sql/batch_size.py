@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 #: Seconds that a batch is meant to take, and where it keeps all other writers waiting.
-GOAL_SECONDS, GOAL_SECONDS_ALONE = 0.08, 0.03
+GOAL_SECONDS, GOAL_SECONDS_ALONE = 0.05, 0.03
 #: SQLite has a limit of parameters, and one of them is needed for each row.
 MIN_ROWS, MAX_ROWS, MAX_ROWS_ALONE = 10, 2_000, 500
 FIRST_ROWS = 100
