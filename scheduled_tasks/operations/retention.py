@@ -57,12 +57,14 @@ class Retention:
         failed = Q(status=statuses.Status.FAILED)
         old = Q(finished_at__lt=self.executions_before) & ~failed
         old |= Q(finished_at__lt=self.failures_before) & failed
+        # A note that somebody has just made stays as long as a new failure.
+        settled = Q(resolved_at=None) | Q(resolved_at__lt=self.failures_before)
         slots = Q(slot=None) | Q(slot__lt=self.slots_before)
         covered = Q(slot_until=None) | Q(
             slot_until__lt=min(self.executions_before, self.slots_before)
         )
         finished = Q(status__in=statuses.FINISHED)
-        return finished & old & slots & covered & ~DEAD & self.of_its_tasks()
+        return finished & old & settled & slots & covered & ~DEAD & self.of_its_tasks()
 
     @property
     def leaves_lines(self) -> bool:

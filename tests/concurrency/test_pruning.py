@@ -15,7 +15,7 @@ from scheduled_tasks.operations.pruning import Pruned, prune_executions
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING
-from tests.support.old_rows import add_attempts, add_lines, old_execution
+from tests.support.old_rows import add_attempts, add_lines, old_execution, old_failure
 from tests.support.processes import LONG
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing")]
@@ -54,7 +54,7 @@ def test_rows_that_others_hold_are_left(make_task: Make, now: datetime) -> None:
 def test_a_busy_repetition_holds_up_nothing(make_task: Make, now: datetime) -> None:
     """The deletion clears its ``requeue_of``, so it would have to wait for that row."""
     task = make_task("daily", NOTHING)
-    first = old_execution(task, now, 400, "failed", resolved_at=now)
+    first = old_failure(task, now, 400)
     again = old_execution(
         task, now, 1, "running", slot=None, finished_at=None, requeue_of=first, worker="w"
     )

@@ -18,7 +18,7 @@ from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task, TaskS
 from scheduled_tasks.operations import expired_rows, pruning
 from scheduled_tasks.operations.pruning import prune_executions
 from tests.support.attempts import NOTHING
-from tests.support.old_rows import add_attempts, add_lines, old_execution
+from tests.support.old_rows import add_attempts, add_lines, old_execution, old_failure
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -58,9 +58,17 @@ def test_every_end_but_failed_counts_alike(make_task: Make, now: datetime, statu
 
 def test_failures_are_kept_for_longer(make_task: Make, now: datetime) -> None:
     task = make_task("daily", NOTHING)
-    resolved = {"resolved_at": now, "resolution": "Fixed."}
-    kept = old_execution(task, now, 364, "failed", **resolved)
-    old_execution(task, now, 366, "failed", **resolved)
+    kept = old_failure(task, now, 364)
+    old_failure(task, now, 366)
+    prune_executions(now=now)
+    assert left() == [kept.pk]
+
+
+def test_a_failure_stays_after_it_was_resolved(make_task: Make, now: datetime) -> None:
+    """Otherwise the note, and the link from its repetition, would be gone the same night."""
+    task = make_task("daily", NOTHING)
+    kept = old_failure(task, now, 500, resolved_at=now - 364 * DAY)
+    old_failure(task, now, 501, resolved_at=now - 366 * DAY)
     prune_executions(now=now)
     assert left() == [kept.pk]
 
@@ -78,8 +86,8 @@ def test_unresolved_dead_letters_always_stay(make_task: Make, now: datetime) -> 
 def test_failures_never_go_before_successes(make_task: Make, now: datetime, settings: Any) -> None:
     configure(settings, RETENTION_DAYS=100, FAILURE_RETENTION_DAYS=1)
     task = make_task("daily", NOTHING)
-    old_execution(task, now, 99, "failed", resolved_at=now)
-    old_execution(task, now, 101, "failed", resolved_at=now)
+    old_failure(task, now, 99)
+    old_failure(task, now, 101)
     assert prune_executions(now=now).executions == 1
 
 
@@ -89,7 +97,7 @@ def test_the_days_of_a_task_include_failures(make_task: Make, now: datetime) -> 
     for days in (6, 8, 100, 499, 501):
         for task in (short, long):
             old_execution(task, now, days)
-            old_execution(task, now, days + 0.1, "failed", resolved_at=now)
+            old_failure(task, now, days + 0.1)
     assert prune_executions(now=now).executions_by_task == {"short": 8, "long": 2}
 
 
@@ -203,8 +211,8 @@ def test_logs_of_the_newest_and_dead_follow_theirs(
 
 def test_requeued_executions_outlive_what_they_repeat(make_task: Make, now: datetime) -> None:
     task = make_task("daily", NOTHING)
-    first = old_execution(task, now, 400, "failed", resolved_at=now)
-    second = old_execution(task, now, 399, "failed", resolved_at=now, slot=None, requeue_of=first)
+    first = old_failure(task, now, 400)
+    second = old_failure(task, now, 399, slot=None, requeue_of=first)
     third = old_execution(task, now, 30, slot=None, requeue_of=second)
     assert prune_executions(now=now).executions == 2
     third.refresh_from_db()
@@ -296,7 +304,7 @@ def test_it_goes_on_where_it_was_stopped(make_task: Make, now: datetime) -> None
 
 def test_receivers_hear_of_each_deletion(make_task: Make, now: datetime) -> None:
     task = make_task("daily", NOTHING)
-    first = old_execution(task, now, 400, "failed", resolved_at=now)
+    first = old_failure(task, now, 400)
     add_attempts(first, 2)
     again = old_execution(task, now, 30, slot=None, requeue_of=first)
     heard = []

@@ -22,6 +22,12 @@ def old_execution(
     return row
 
 
+def old_failure(task: Task, now: datetime, days: float, **fields: Any) -> Execution:
+    """Store a failure of a slot this many days ago that was resolved then."""
+    resolved = {"resolved_at": now - timedelta(days=days), "resolution": "Fixed."}
+    return old_execution(task, now, days, "failed", **resolved | fields)
+
+
 def add_attempts(execution: Execution, count: int) -> None:
     """Store attempts that failed before the last one."""
     moment = execution.created_at
