@@ -27,7 +27,7 @@ class Rollup(models.Model):
         DAY = "day", _("day")
         TOTAL = "all", _("all time")
 
-    # No foreign key: the figures outlive the task.
+    # No foreign key: the figures outlive the task. 0 stands for all tasks together.
     task_id = models.BigIntegerField(_("task"))
     task_name = models.CharField(_("task name"), max_length=100)
     resolution = models.CharField(_("resolution"), max_length=4, choices=Resolution.choices)

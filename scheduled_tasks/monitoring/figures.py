@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from scheduled_tasks.models.rollup import Rollup, RollupQuerySet
+from scheduled_tasks.models.rollup import Rollup
 from scheduled_tasks.models.rollup_entry import RollupEntry, RollupEntryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import write_alias
@@ -20,6 +21,8 @@ from scheduled_tasks.monitoring.rollup_folding import (
     summed,
 )
 from scheduled_tasks.runtime.statuses import FINISHED
+
+Stored = TypeVar("Stored")
 
 #: How many days back it is learned how long a task takes.
 LEARNING_DAYS = 14
@@ -127,7 +130,8 @@ def rollups(
         rows = rows.filter(start__gte=since)
     if tasks is not None:
         rows = rows.filter(AnyOf("task_id", sorted(tasks)))
-    stored, pending = consistent(rows, RollupEntry.objects.using(using).order_by())
+    entries = RollupEntry.objects.using(using).order_by()
+    stored, pending = consistent(lambda: list(rows.all()), entries)
     found = {RollupKey(row.task_id, row.resolution, row.start): row for row in stored}
     for key, rollup in summed(pending).items():
         if key.resolution != resolution or (since is not None and key.start < since):
@@ -142,15 +146,17 @@ def rollups(
 
 
 def consistent(
-    rows: RollupQuerySet, entries: RollupEntryQuerySet
-) -> tuple[list[Rollup], list[RollupEntry]]:
-    """Return rollups and entries of one moment: a worker may fold entries in between.
+    read: Callable[[], Stored], entries: RollupEntryQuerySet
+) -> tuple[Stored, list[RollupEntry]]:
+    """Return what ``read`` reads of rollups, and the entries of that moment.
+
+    A worker may fold entries in between. Then both are read again.
 
     A counter that goes down, and up again, is taken for one that has begun at zero.
     """
     while True:
         pending = pending_entries(entries)
-        stored = list(rows.all())
+        stored = read()
         ids = [entry.pk for entry in pending]
         # Folding deletes them in the transaction that adds them to the rollups.
         if not ids or entries.filter(AnyOf("pk", ids)).count() == len(ids):

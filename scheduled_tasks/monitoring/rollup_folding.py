@@ -33,6 +33,8 @@ HOURS_KEPT_DAYS, DAYS_KEPT_DAYS = 90, 3 * 365
 MAX_DELETED = 1_000
 #: The ``start`` of what counts for all time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: In place of a task's id: the total of all tasks, also of those that are deleted.
+EVERYTHING = 0
 FOLDED_MEANWHILE = "Another worker folded the same figures meanwhile."
 #: The columns of a rollup that folding writes.
 COLUMNS = tuple(
@@ -112,15 +114,15 @@ def summed(entries: Iterable[RollupEntry]) -> Rollups:
 
 def count(sums: Rollups, task_id: int, name: str, fact: Fact) -> None:
     hour = datetime.fromtimestamp(fact.hour * SECONDS_PER_HOUR, tz=UTC)
-    for resolution, start in (
-        (Resolution.HOUR, hour),
-        (Resolution.DAY, day_of(hour)),
-        (Resolution.TOTAL, EPOCH),
+    for key in (
+        RollupKey(task_id, Resolution.HOUR.value, hour),
+        RollupKey(task_id, Resolution.DAY.value, day_of(hour)),
+        RollupKey(task_id, Resolution.TOTAL.value, EPOCH),
+        RollupKey(EVERYTHING, Resolution.TOTAL.value, EPOCH),
     ):
-        key = RollupKey(task_id, resolution.value, start)
         if key not in sums:
-            sums[key] = Rollup(task_id=task_id, resolution=resolution.value, start=start)
-        sums[key].task_name = name
+            sums[key] = Rollup(task_id=key.task_id, resolution=key.resolution, start=key.start)
+        sums[key].task_name = name if key.task_id else ""
         add(sums[key], fact)
 
 
@@ -207,6 +209,7 @@ def delete_old(now: datetime, *, using: str) -> None:
         delete_some(old.order_by("start"), using=using)
     tasks = Task.objects.using(using).values("pk")
     orphans = rollups.filter(resolution=Resolution.TOTAL).exclude(task_id__in=tasks)
+    orphans = orphans.exclude(task_id=EVERYTHING)
     delete_some(orphans, using=using)
 
 

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.executors.base import ExecutorBrokenError
@@ -24,6 +26,7 @@ from scheduled_tasks.worker.engine import WorkerLostError
 from scheduled_tasks.worker.liveness_file import LivenessFileError
 from scheduled_tasks.worker.scheduler import Scheduler
 
+MAX_PORT = 65_535
 MAX_LABEL_LENGTH = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 
 
@@ -88,6 +91,12 @@ class Command(OutputCommand):
             metavar="PATH",
             help="Keep this file fresh, for python -m scheduled_tasks.probe PATH.",
         )
+        parser.add_argument(
+            "--metrics-port",
+            type=address,
+            metavar="[ADDRESS:]PORT",
+            help="Serve metrics for Prometheus at this port. Default address: 127.0.0.1.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_recycling_while_reloading(options)
@@ -109,7 +118,10 @@ class Command(OutputCommand):
         def stop(number: signal.Signals) -> None:
             scheduler.stop(at_once=number in AT_ONCE)
 
-        with stop_signals(stop, last=self.ends_process):
+        with (
+            serving_metrics(options["metrics_port"]),
+            stop_signals(stop, last=self.ends_process),
+        ):
             self.work(scheduler, once=options["once"])
 
     def work(self, scheduler: Scheduler, *, once: bool) -> None:
@@ -144,6 +156,37 @@ def exit_despite_threads(scheduler: Scheduler, message: str = "") -> None:
             sys.stderr.flush()
         # sys.exit() would join the threads of the executor, which may never end.
         os._exit(1)
+
+
+@contextmanager
+def serving_metrics(address: tuple[str, int] | None) -> Iterator[None]:
+    """Serve metrics meanwhile. Raise CommandError if that is not possible."""
+    if address is None:
+        yield
+        return
+    host, port = address
+    try:
+        # Only here: it needs a package that not every project has.
+        server = import_module("scheduled_tasks.monitoring.metrics_server").MetricsServer(*address)
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"The metrics cannot be served at {host}:{port}: {error}.") from error
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and port. Raise ArgumentTypeError for what is neither a port nor both."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(
+            f"must be a port from 1 to {MAX_PORT}, or an address and a port such as 0.0.0.0:9100"
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def queue_names(text: str) -> list[str]:

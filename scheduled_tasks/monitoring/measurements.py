@@ -1,0 +1,126 @@
+"""What metrics show, read from the database in a few statements that do not read the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Min, Q
+
+from scheduled_tasks.conf import app_settings
+from scheduled_tasks.models import Alert, Delivery, Execution, Rollup, RollupEntry, Task, Worker
+from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
+from scheduled_tasks.monitoring.figures import consistent
+from scheduled_tasks.monitoring.rollup_folding import EVERYTHING, merge, summed
+from scheduled_tasks.runtime.statuses import FINISHED
+
+#: Tasks that have values of their own, the oldest. Those of the others are added up.
+MAX_TASKS = 1_000
+OTHER = "other"
+#: The columns of a rollup that are shown of each task.
+SHOWN = (*(status.value for status in FINISHED), "started", "on_time", "duration_sum_ms")
+
+Sums = dict[str, int]
+
+
+@dataclass(slots=True)
+class Measurements:
+    """The state of everything at one moment. ``tasks`` are sums of SHOWN by the name of a task.
+
+    ``everything`` is the total of all tasks, also of those that are deleted. Moments of
+    ``last_successes`` are when the last successful run of a task began.
+    """
+
+    everything: Rollup
+    tasks: dict[str, Sums] = field(default_factory=dict)
+    last_successes: dict[str, datetime] = field(default_factory=dict)
+    enabled_tasks: int = 0
+    disabled_tasks: int = 0
+    parked_tasks: int = 0
+    queued: Mapping[str, int] = field(default_factory=dict)
+    running: int = 0
+    oldest_due_seconds: float = 0.0
+    workers: int = 0
+    open_alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    pending_deliveries: int = 0
+    given_up_deliveries: int = 0
+
+
+def measure(now: datetime) -> Measurements:
+    """Read everything, in one transaction with the limits of the engine."""
+    using = write_alias()
+    return in_transaction(lambda: read_all(now, using=using), using=using)
+
+
+def read_all(now: datetime, *, using: str) -> Measurements:
+    everything, totals = read_totals(using=using)
+    measured = Measurements(everything)
+    add_tasks(measured, totals, using=using)
+    add_queue(measured, now, using=using)
+    live = Worker.objects.using(using).live(now, within=app_settings.LEASE)
+    measured.workers = live.count()
+    add_alerts(measured, using=using)
+    return measured
+
+
+def read_totals(*, using: str) -> tuple[Rollup, dict[int, Sequence[int]]]:
+    """Return the total of everything, and what is shown of each task by its id."""
+    of_all_time = Rollup.objects.using(using).filter(resolution=Rollup.Resolution.TOTAL)
+    plain = of_all_time.exclude(task_id=EVERYTHING).order_by()
+    stored, pending = consistent(
+        lambda: (
+            of_all_time.filter(task_id=EVERYTHING).first() or Rollup(task_id=EVERYTHING),
+            {task: sums for task, *sums in plain.values_list("task_id", *SHOWN)},
+        ),
+        RollupEntry.objects.using(using).order_by(),
+    )
+    everything, totals = stored
+    for key, rollup in summed(pending).items():
+        if key.resolution != Rollup.Resolution.TOTAL:
+            continue
+        if key.task_id == EVERYTHING:
+            merge(everything, rollup)
+        else:
+            before = totals.get(key.task_id, [0] * len(SHOWN))
+            new = [getattr(rollup, name) for name in SHOWN]
+            totals[key.task_id] = [a + b for a, b in zip(before, new, strict=True)]
+    return everything, dict(totals)
+
+
+def add_tasks(measured: Measurements, totals: Mapping[int, Sequence[int]], *, using: str) -> None:
+    """Add what is known of the tasks that exist."""
+    columns = ("pk", "name", "enabled", "state__parked_at", "state__last_success_at")
+    rows = Task.objects.using(using).order_by("pk").values_list(*columns)
+    for position, (pk, name, enabled, parked_at, last_success_at) in enumerate(rows):
+        measured.parked_tasks += parked_at is not None
+        measured.enabled_tasks += enabled and parked_at is None
+        measured.disabled_tasks += not enabled and parked_at is None
+        label = name if position < MAX_TASKS else OTHER
+        sums = measured.tasks.setdefault(label, dict.fromkeys(SHOWN, 0))
+        for column, value in zip(SHOWN, totals.get(pk, ()), strict=False):
+            sums[column] += value
+        if last_success_at is not None and label == name:
+            measured.last_successes[name] = last_success_at
+
+
+def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
+    executions = Execution.objects.using(using).order_by()
+    queues = executions.queued().values_list("queue").annotate(Count("pk"))
+    measured.queued = dict(queues)
+    measured.running = executions.running().count()
+    oldest = executions.queued().filter(run_after__lte=now).aggregate(oldest=Min("run_after"))
+    if oldest["oldest"] is not None:
+        measured.oldest_due_seconds = (now - oldest["oldest"]) / timedelta(seconds=1)
+
+
+def add_alerts(measured: Measurements, *, using: str) -> None:
+    alerts = Alert.objects.using(using).open().order_by()
+    counted = alerts.values_list("condition", "severity").annotate(Count("pk"))
+    measured.open_alerts = {(condition, severity): n for condition, severity, n in counted}
+    deliveries = Delivery.objects.using(using).order_by()
+    found = deliveries.exclude(delivered=True).aggregate(
+        pending=Count("pk", filter=Q(finished_at=None)),
+        given_up=Count("pk", filter=Q(finished_at__isnull=False)),
+    )
+    measured.pending_deliveries, measured.given_up_deliveries = found["pending"], found["given_up"]

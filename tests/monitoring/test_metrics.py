@@ -1,0 +1,221 @@
+"""Metrics are what the database says, in the format of Prometheus."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from prometheus_client.core import GaugeMetricFamily
+
+from scheduled_tasks import run_task_now
+from scheduled_tasks.lifecycle import ending, firing
+from scheduled_tasks.models import Alert, Delivery, Task, Worker
+from scheduled_tasks.monitoring import measurements, metrics
+from scheduled_tasks.monitoring.rollup_folding import fold_all
+from tests.monitoring.exposed import parsed, scraped, value
+from tests.support.attempts import NOTHING, claim, outcome
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
+
+Make = Callable[..., Task]
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Keep nothing of another test in the cache."""
+    metrics.exposition.clear()
+    yield
+    metrics.exposition.clear()
+
+
+@pytest.fixture
+def story(make_task: Make, worker: Worker, now: datetime) -> Task:
+    """Let a slot succeed in the second attempt, a run fail, one wait, and slots be missed."""
+    task = make_task("a", NOTHING, "every 1 hour", max_retries=1, retry_delay=0)
+    firing.fire(now + HOUR, limit=10)
+    for status in ("failed", "success"):
+        row = claim(worker, now + HOUR)
+        ending.end([outcome(row, now + HOUR, status)], worker, now + HOUR)
+    Task.objects.update(max_retries=0)
+    run_task_now("a", now=now + HOUR)
+    ending.end([outcome(claim(worker, now + HOUR), now + HOUR, "failed")], worker, now + HOUR)
+    Task.objects.update(misfire_policy="skip")
+    firing.fire(now + 4 * HOUR + timedelta(minutes=30), limit=10)
+    run_task_now("a", now=now + 5 * HOUR)
+    return task
+
+
+def test_what_happened_is_exposed(story: Task, now: datetime) -> None:
+    found = scraped(now + 5 * HOUR + timedelta(seconds=90))
+    assert value(found, "executions_total", task="a", status="success") == 1
+    assert value(found, "executions_total", task="a", status="failed") == 1
+    assert value(found, "executions_total", task="a", status="missed") == 3
+    assert value(found, "executions_total", task="a", status="skipped") is None
+    assert value(found, "run_seconds_total", task="a") == 0.002
+    assert value(found, "slots_started_total", task="a") == 1
+    assert value(found, "slots_on_time_total", task="a") == 1
+    assert value(found, "trigger_reliability_ratio") == 0.25
+    assert value(found, "retried_executions_total", retries="1") == 1
+    assert value(found, "queued_executions", queue="default") == 1
+    assert value(found, "running_executions") == 0
+    assert value(found, "oldest_due_seconds") == 90
+    assert value(found, "tasks", state="enabled") == 1
+    assert value(found, "last_success_timestamp_seconds", task="a") == (now + HOUR).timestamp()
+
+
+def test_histograms_are_cumulative(story: Task, now: datetime) -> None:
+    found = scraped(now)
+    assert value(found, "duration_seconds_bucket", le="0.01") == 2
+    assert value(found, "duration_seconds_bucket", le="+Inf") == 2
+    assert value(found, "duration_seconds_count") == 2
+    assert value(found, "duration_seconds_sum") == 0.002
+    assert value(found, "lateness_seconds_count") == 1
+    bounds = {labels[0][1] for name, labels in found if name == "duration_seconds_bucket"}
+    assert {"0.01", "0.031", "1", "3.162", "10", "10000", "+Inf"} <= {
+        f"{float(bound):g}" if bound != "+Inf" else bound for bound in bounds
+    }
+
+
+def test_folding_changes_no_metric(story: Task, now: datetime) -> None:
+    before = scraped(now + 6 * HOUR)
+    fold_all(now)
+    assert scraped(now + 6 * HOUR) == before
+
+
+def test_counters_outlive_tasks(story: Task, now: datetime) -> None:
+    fold_all(now)
+    story.delete(now=now + 5 * HOUR)
+    fold_all(now)
+    found = scraped(now)
+    assert value(found, "duration_seconds_count") == 2
+    assert value(found, "executions_total", task="a", status="success") is None
+
+
+def test_tasks_beyond_the_limit_are_added_up(
+    make_task: Make, worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "MAX_TASKS", 1)
+    for name in ("z", "a", "b"):
+        make_task(name, NOTHING)
+        run_task_now(name, now=now)
+        ending.end([outcome(claim(worker, now), now)], worker, now)
+    found = scraped(now)
+    assert value(found, "executions_total", task="z", status="success") == 1
+    assert value(found, "executions_total", task="other", status="success") == 2
+    assert value(found, "executions_total", task="a", status="success") is None
+    assert value(found, "last_success_timestamp_seconds", task="other") is None
+
+
+def test_states_of_tasks_are_counted(make_task: Make, now: datetime) -> None:
+    for name in ("a", "b", "c"):
+        make_task(name, NOTHING)
+    Task.objects.get(name="a").switch(enabled=False, now=now, by="test")
+    state = Task.objects.get(name="b").state
+    state.parked_at = now
+    state.save()
+    found = scraped(now)
+    states = {state: value(found, "tasks", state=state) for state in ("enabled", "disabled")}
+    assert states == {"enabled": 1, "disabled": 1}
+    assert value(found, "tasks", state="parked") == 1
+
+
+def test_workers_with_a_heartbeat_count(worker: Worker, now: datetime) -> None:
+    assert value(scraped(now), "workers") == 1
+    assert value(scraped(now + HOUR), "workers") == 0
+
+
+def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
+    fields = {"condition": "failed", "severity": "error", "message": "It failed."}
+    alert = Alert.objects.create(**fields, open_key="k", raised_at=now)
+    Alert.objects.create(**fields, raised_at=now, cleared_at=now)
+    sent = {"alert": alert, "transport": "mail", "event": "raised", "created_at": now}
+    for finished_at, delivered in ((None, False), (now, False), (now, True)):
+        Delivery.objects.create(**sent, due_at=now, finished_at=finished_at, delivered=delivered)
+    found = scraped(now)
+    assert value(found, "open_alerts", condition="failed", severity="error") == 1
+    assert value(found, "deliveries", state="pending") == 1
+    assert value(found, "deliveries", state="given_up") == 1
+
+
+def test_other_functions_add_metrics(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def more(moment: datetime) -> list[GaugeMetricFamily]:
+        return [GaugeMetricFamily("mine", "Mine.", value=moment.timestamp())]
+
+    monkeypatch.setattr(metrics, "more_metrics", [more])
+    assert value(scraped(now), "mine") == now.timestamp()
+
+
+def test_a_scrape_is_cached(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(metrics, "monotonic", lambda: clock[0])
+    metrics.exposition.text(now)
+    queries = []
+    for seconds in (9.9, 10.0):
+        clock[0] = seconds
+        with CaptureQueriesContext(connection) as captured:
+            metrics.exposition.text(now)
+        queries.append(len(captured) > 0)
+    assert queries == [False, True]
+
+
+def test_a_scrape_makes_few_queries(story: Task, now: datetime) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        scraped(now)
+    assert len(captured) <= 15
+
+
+def test_the_view_answers_prometheus(story: Task, rf: RequestFactory, now: datetime) -> None:
+    response = metrics.view(rf.get("/metrics/"))
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/plain; version=")
+    found = parsed(response.content.decode())
+    assert value(found, "executions_total", task="a", status="missed") == 3
+    assert metrics.view(rf.post("/metrics/")).status_code == 405
+
+
+def test_a_lost_database_is_answered_with_503(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(now: datetime) -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(metrics, "measure", away)
+    response = metrics.view(rf.get("/metrics/"))
+    assert response.status_code == 503
+    assert b"not available" in response.content
+    # It is asked again at once, and nothing is kept.
+    monkeypatch.undo()
+    assert metrics.view(rf.get("/metrics/")).status_code == 200
+
+
+def test_a_scrape_that_hangs_holds_up_no_other(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "WAIT_SECONDS", 0.01)
+    with metrics.exposition._reading:
+        assert metrics.view(rf.get("/metrics/")).status_code == 503
+
+
+def test_a_missing_package_is_named() -> None:
+    code = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "import django; django.setup()\n"
+        "import scheduled_tasks.monitoring.figures\n"
+        "import scheduled_tasks.monitoring.metrics\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "Metrics need prometheus-client: pip install scheduled-tasks[metrics]."
+    assert done.stderr.strip().endswith(f"ImproperlyConfigured: {said}")
