@@ -30,13 +30,15 @@ try:
         HistogramMetricFamily,
         Metric,
     )
-    from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise ImproperlyConfigured(
         "Metrics need prometheus-client: pip install scheduled-tasks[metrics]."
     ) from error
 
+#: The format of the text.
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: For how long an answer is given again, and how long a scrape waits for another one, in seconds.
 CACHE_SECONDS, WAIT_SECONDS = 10.0, 5.0
 PREFIX = "scheduled_tasks_"
