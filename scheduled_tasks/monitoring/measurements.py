@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from scheduled_tasks.models import Alert, Delivery, Execution, Rollup, RollupEnt
 from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
 from scheduled_tasks.monitoring.figures import consistent
 from scheduled_tasks.monitoring.rollup_folding import EVERYTHING, merge, summed
+from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import FINISHED
 
 #: Tasks that have values of their own, the oldest. Those of the others are added up.
@@ -43,6 +45,7 @@ class Measurements:
     oldest_due_seconds: float = 0.0
     workers: int = 0
     open_alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    broken_invariants: Counter[str] = field(default_factory=Counter)
     pending_deliveries: int = 0
     given_up_deliveries: int = 0
 
@@ -118,6 +121,9 @@ def add_alerts(measured: Measurements, *, using: str) -> None:
     alerts = Alert.objects.using(using).open().order_by()
     counted = alerts.values_list("condition", "severity").annotate(Count("pk"))
     measured.open_alerts = {(condition, severity): n for condition, severity, n in counted}
+    invariants = alerts.filter(condition=Condition.INVARIANT).values_list("subject", flat=True)
+    # What breaks a rule is named after the rule.
+    measured.broken_invariants.update(subject.partition(":")[0] for subject in invariants)
     deliveries = Delivery.objects.using(using).order_by()
     found = deliveries.exclude(delivered=True).aggregate(
         pending=Count("pk", filter=Q(finished_at=None)),

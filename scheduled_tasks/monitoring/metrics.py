@@ -7,7 +7,7 @@ This is the one module that needs ``prometheus_client``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from time import monotonic
 
@@ -20,6 +20,7 @@ from django.views.decorators.http import require_safe
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.monitoring import histograms
 from scheduled_tasks.monitoring.measurements import Measurements, measure
+from scheduled_tasks.monitoring.violations import Invariant
 from scheduled_tasks.runtime.statuses import FINISHED
 
 try:
@@ -46,9 +47,6 @@ PREFIX = "scheduled_tasks_"
 BUCKETS = tuple(int(10 ** (n / 2)) for n in range(2, 16))
 UNAVAILABLE = "The metrics cannot be read: the database is not available.\n"
 
-#: Functions that return more metrics; each is called with the moment of the scrape.
-more_metrics: list[Callable[[datetime], Iterable[Metric]]] = []
-
 
 class DatabaseCollector(Collector):
     """Reads metrics from the database as of one moment."""
@@ -62,8 +60,7 @@ class DatabaseCollector(Collector):
         yield from metrics_of_tasks(measured)
         yield from metrics_of_everything(measured)
         yield from metrics_of_now(measured)
-        for function in more_metrics:
-            yield from function(self.now)
+        yield from metrics_of_alerts(measured)
 
 
 def metrics_of_tasks(measured: Measurements) -> Iterator[Metric]:
@@ -124,10 +121,18 @@ def metrics_of_now(measured: Measurements) -> Iterator[Metric]:
     tasks.add_metric(["disabled"], measured.disabled_tasks)
     tasks.add_metric(["parked"], measured.parked_tasks)
     yield tasks
+
+
+def metrics_of_alerts(measured: Measurements) -> Iterator[Metric]:
+    """Yield what is wrong, and who has not been told."""
     alerts = gauge("open_alerts", "Alerts that are not cleared.", "condition", "severity")
     for labels, count in measured.open_alerts.items():
         alerts.add_metric(labels, count)
     yield alerts
+    invariants = gauge("broken_invariants", "Open alerts of an invariant.", "invariant")
+    for invariant in Invariant:
+        invariants.add_metric([invariant.value], measured.broken_invariants[invariant.value])
+    yield invariants
     deliveries = gauge("deliveries", "Messages that are not delivered.", "state")
     deliveries.add_metric(["pending"], measured.pending_deliveries)
     deliveries.add_metric(["given_up"], measured.given_up_deliveries)

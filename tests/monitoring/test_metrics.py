@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
-from prometheus_client.core import GaugeMetricFamily
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending, firing
 from scheduled_tasks.models import Alert, Delivery, Task, Worker
 from scheduled_tasks.monitoring import measurements, metrics
+from scheduled_tasks.monitoring.alerts import Finding, raise_alerts
 from scheduled_tasks.monitoring.rollup_folding import fold_all
+from scheduled_tasks.monitoring.violations import Invariant, Violation
+from scheduled_tasks.runtime.conditions import Condition
 from tests.monitoring.exposed import parsed, scraped, value
 from tests.support.attempts import NOTHING, claim, outcome
 
@@ -144,12 +146,16 @@ def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
     assert value(found, "deliveries", state="given_up") == 1
 
 
-def test_other_functions_add_metrics(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    def more(moment: datetime) -> list[GaugeMetricFamily]:
-        return [GaugeMetricFamily("mine", "Mine.", value=moment.timestamp())]
-
-    monkeypatch.setattr(metrics, "more_metrics", [more])
-    assert value(scraped(now), "mine") == now.timestamp()
+def test_broken_invariants_are_counted(now: datetime) -> None:
+    violation = Violation(Invariant.NOT_FIRED, "task 1", "A slot was not fired.")
+    with transaction.atomic():
+        found = Finding(
+            condition=Condition.INVARIANT, subject=violation.key, message=violation.message
+        )
+        raise_alerts([found], now, using="default")
+    samples = scraped(now)
+    assert value(samples, "broken_invariants", invariant="not_fired") == 1
+    assert value(samples, "broken_invariants", invariant="clock_differs") == 0
 
 
 def test_a_scrape_is_cached(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
