@@ -20,7 +20,7 @@ from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.condition_settings import severity_of
-from scheduled_tasks.monitoring.outbox import announce, send_cleared, send_raised
+from scheduled_tasks.monitoring.outbox import send_cleared, send_raised
 from scheduled_tasks.monitoring.routing import is_on
 from scheduled_tasks.runtime.conditions import Condition, Severity
 from scheduled_tasks.runtime.sanitizing import redacted_text
@@ -99,7 +99,7 @@ def raise_on(findings: Sequence[Finding], now: datetime, *, using: str) -> None:
     made = set(alerts.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
     raised = [row for row in rows if row.pk in made]
     send_raised(raised, now, using=using)
-    announce_after_commit("raised", raised, using=using)
+    log_after_commit("raised", raised, using=using)
 
 
 def refresh(wanted: dict[str, Finding], *, using: str) -> None:
@@ -147,7 +147,7 @@ def clear_alerts(alerts: Collection[Alert], because: str, now: datetime, *, usin
     for alert in alerts:
         alert.open_key, alert.cleared_at, alert.cleared_because = None, now, because
     send_cleared(alerts, now, using=using)
-    announce_after_commit("cleared", list(alerts), using=using)
+    log_after_commit("cleared", list(alerts), using=using)
 
 
 def open_alerts_of(task_ids: Collection[int | None], *conditions: str, using: str) -> list[Alert]:
@@ -158,15 +158,13 @@ def open_alerts_of(task_ids: Collection[int | None], *conditions: str, using: st
     )
 
 
-def announce_after_commit(what: str, alerts: Sequence[Alert], *, using: str) -> None:
-    """Log alerts once they are committed, and let this process send what waits in the outbox."""
+def log_after_commit(what: str, alerts: Sequence[Alert], *, using: str) -> None:
+    """Log alerts once they are committed."""
     if alerts:
-        transaction.on_commit(
-            partial(log_and_announce, what, alerts, using), using=using, robust=True
-        )
+        transaction.on_commit(partial(log_alerts, what, alerts), using=using, robust=True)
 
 
-def log_and_announce(what: str, alerts: Sequence[Alert], using: str) -> None:
+def log_alerts(what: str, alerts: Sequence[Alert]) -> None:
     for alert in alerts:
         logger.log(
             LEVELS[Severity(alert.severity)] if what == "raised" else logging.INFO,
@@ -178,4 +176,3 @@ def log_and_announce(what: str, alerts: Sequence[Alert], using: str) -> None:
             alert.severity,
             alert.message if what == "raised" else alert.cleared_because,
         )
-    announce(using)

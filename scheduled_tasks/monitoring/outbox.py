@@ -9,10 +9,11 @@ import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery, DeliveryQuerySet
@@ -50,11 +51,22 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What came of an attempt to send a message; ``error`` is "" if it was delivered."""
+    """What came of an attempt to send a message; ``error`` is "" if it was delivered.
+
+    ``note`` is what is worth knowing of a message that was.
+    """
 
     delivery_id: int
     error: str = ""
     permanent: bool = False
+    note: str = ""
+
+
+def leave(rows: Sequence[Delivery], *, using: str) -> None:
+    """Leave messages within a transaction; after its commit, a worker looks at them."""
+    if rows:
+        Delivery.objects.using(using).bulk_create(rows)
+        transaction.on_commit(partial(announce, using), using=using, robust=True)
 
 
 def announce(using: str) -> None:
@@ -73,7 +85,7 @@ def send_raised(alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
         for alert in alerts
         for to in recipients(alert, now, windows)
     ]
-    Delivery.objects.using(using).bulk_create(rows)
+    leave(rows, using=using)
 
 
 def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> None:
@@ -99,7 +111,7 @@ def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> Non
         for alert in alerts
         for to in recipients(alert, now, windows, only=told.get(alert.pk, set()))
     ]
-    Delivery.objects.using(using).bulk_create(rows)
+    leave(rows, using=using)
 
 
 def send_reminders(reminders: Iterable[tuple[Alert, Route]], now: datetime, *, using: str) -> None:
@@ -108,7 +120,7 @@ def send_reminders(reminders: Iterable[tuple[Alert, Route]], now: datetime, *, u
         delivery(alert, Event.REMINDER, Recipient(Transport.NOTIFIER, route.notifier), now)
         for alert, route in reminders
     ]
-    Delivery.objects.using(using).bulk_create(rows)
+    leave(rows, using=using)
 
 
 def recipients(
@@ -226,7 +238,7 @@ RESULT_FIELDS = ("claimed_until", "finished_at", "delivered", "error", "due_at")
 def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
     row.claimed_until = None
     if not result.error:
-        row.finished_at, row.delivered, row.error = now, True, ""
+        row.finished_at, row.delivered, row.error = now, True, redacted_text(result.note)
         return
     row.error = redacted_text(result.error)
     wait = timedelta(seconds=min(2.0 ** (row.attempts - 1), MAX_RETRY_SECONDS))

@@ -21,7 +21,7 @@ from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alert
 from scheduled_tasks.monitoring.clearing import reasons_to_clear
 from scheduled_tasks.monitoring.durations import Durations
 from scheduled_tasks.monitoring.fleet import InvariantWatch
-from scheduled_tasks.monitoring.outbox import announce, send_reminders
+from scheduled_tasks.monitoring.outbox import send_reminders
 from scheduled_tasks.monitoring.routing import Route, routes
 from scheduled_tasks.runtime.conditions import Condition
 
@@ -189,4 +189,3 @@ def remind_once(alert: Alert, due: Sequence[Route], now: datetime, *, using: str
     mine = Alert.objects.using(using).open().filter(pk=alert.pk, reminded_at=alert.reminded_at)
     if mine.update(reminded_at=now):
         send_reminders([(alert, route) for route in due], now, using=using)
-        announce(using)

@@ -14,8 +14,8 @@ from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 Event, Transport = Delivery.Event, Delivery.Transport
 
 
-def send(delivery: Delivery) -> None:
-    """Send a message whose alert and task were read with it.
+def send(delivery: Delivery) -> str:
+    """Send a message whose alert and task were read with it; return what is worth noting.
 
     Raise PermanentError if another attempt cannot help, anything else to be tried again.
     """
@@ -23,9 +23,11 @@ def send(delivery: Delivery) -> None:
         case Transport.NOTIFIER:
             send_by_notifier(delivery)
         case Transport.MAIL:
-            mail_to(delivery.target, notification_of(delivery))
+            if invalid := mail_to(delivery.target, notification_of(delivery)):
+                return f"Not sent to what is no address: {', '.join(invalid)}."
         case Transport.HEARTBEAT:
             heartbeats.send(delivery.target, delivery.event, delivery.body)
+    return ""
 
 
 def send_by_notifier(delivery: Delivery) -> None:

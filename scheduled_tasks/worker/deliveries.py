@@ -17,9 +17,9 @@ from django.db import connections
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring import outbox
+from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.outbox import DeliveryResult
 from scheduled_tasks.monitoring.sending import send
-from scheduled_tasks.runtime.sanitizing import safe_str
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +100,11 @@ class Lane:
 def result_of(delivery: Delivery) -> DeliveryResult:
     """Send a message, whatever the notifier raises."""
     try:
-        send(delivery)
+        note = send(delivery)
     except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
-        said = safe_str(error) or type(error).__name__
-        return DeliveryResult(delivery.pk, said, permanent=isinstance(error, PermanentError))
-    return DeliveryResult(delivery.pk)
+        said, permanent = error_text(error), isinstance(error, PermanentError)
+        return DeliveryResult(delivery.pk, said, permanent=permanent)
+    return DeliveryResult(delivery.pk, note=note)
 
 
 class Deliveries:

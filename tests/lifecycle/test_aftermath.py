@@ -48,6 +48,7 @@ NO_ROWS = {
     "executors.runner.ended_well",
     "executors.runner.perform",
     "monitoring.heartbeats.recording.report_of",
+    "monitoring.metrics.view",
     "monitoring.sentry.report_end",
     "monitoring.sentry.report_start",
     "lifecycle.covering.covered_slots",

@@ -30,7 +30,8 @@ def wakes(django_capture_on_commit_callbacks: Any) -> Callable[[Callable[[], Any
     def count(operation: Callable[[], Any]) -> int:
         with django_capture_on_commit_callbacks() as callbacks:
             operation()
-        return len(callbacks)
+        notifies = [each for each in callbacks if getattr(each, "func", None) is try_to_notify]
+        return len(notifies)
 
     return count
 

@@ -31,13 +31,15 @@ class Receiver:
         self.sent: list[str] = []
         self.raises: dict[str, BaseException] = {}
         self.hangs: dict[str, threading.Event] = {}
+        self.notes: dict[str, str] = {}
 
-    def send(self, delivery: Delivery) -> None:
+    def send(self, delivery: Delivery) -> str:
         if delivery.target in self.hangs:
             assert self.hangs[delivery.target].wait(LONG)
         self.sent.append(f"{delivery.event} {delivery.target}")
         if error := self.raises.get(delivery.target):
             raise error
+        return self.notes.get(delivery.target, "")
 
 
 class Server:
@@ -105,6 +107,15 @@ def test_what_is_due_is_sent_once(
     assert not server.served.busy
     server.send(now + SECOND, 1)
     assert state("later") == [(True, True, 1, "")]
+
+
+def test_what_is_worth_noting_stays_on_record(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops")
+    receiver.notes["ops"] = "Not sent to what is no address: x."
+    server.send(now, 1)
+    assert state("ops") == [(True, True, 1, "Not sent to what is no address: x.")]
 
 
 def test_messages_of_one_sequence_go_in_order(

@@ -7,11 +7,9 @@ run has neither, and neither has a run in test mode. Tasks without a URL cost no
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 
-from django.db import transaction
 from django.db.models.functions import Left
 
 from scheduled_tasks.models.delivery import Delivery
@@ -21,7 +19,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
 from scheduled_tasks.monitoring.heartbeats.services import addressed, host_of, is_told
-from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, announce, unclaimed
+from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, leave, unclaimed
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 
@@ -66,13 +64,6 @@ def record_ends(
     ]
     give_up_older({delivery.sequence for delivery in deliveries}, now, using=using)
     leave(deliveries, using=using)
-
-
-def leave(deliveries: Sequence[Delivery], *, using: str) -> None:
-    """Leave messages in the outbox, and let a worker look at it after the commit."""
-    if deliveries:
-        Delivery.objects.using(using).bulk_create(deliveries)
-        transaction.on_commit(partial(announce, using), using=using, robust=True)
 
 
 def heartbeat_urls(task_ids: Collection[int | None], *, using: str) -> dict[int, str]:

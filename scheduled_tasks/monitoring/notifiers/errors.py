@@ -10,7 +10,7 @@ from scheduled_tasks.runtime.sanitizing import redacted_text, safe_str
 MAX_LENGTH = 1_000
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """Return why ``send`` has failed, without secrets, whatever a notifier has raised.
 
     It is never "". The message of an error of this package is a sentence; others have their class.
