@@ -13,6 +13,7 @@ from scheduled_tasks import disable_task, run_task_now
 from scheduled_tasks.lifecycle import ending, firing, requeueing, stopping
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
 from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models.sql.notify import try_to_notify
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.listening import needs_postgresql
 
