@@ -23,6 +23,7 @@ SUITES = (
     "logs",
     "history",
     "pruning",
+    "metrics",
     "register",
     "schedules",
 )

@@ -42,15 +42,15 @@ TIMES = (
 
 
 @functools.cache
-def store(size: int) -> None:
+def store(size: int, tasks: int = TASKS) -> None:
     """Store the history up to now, once in each process."""
-    store_until(now(), size)
+    store_until(now(), size, tasks)
 
 
-def store_until(end: float, size: int) -> None:
+def store_until(end: float, size: int, count: int = TASKS) -> None:
     """Store the history up to a moment, in seconds since 1970, and nothing else."""
     Ours("thread").empty()
-    tasks = store_tasks([(DAY, now() + DAY)] * TASKS)
+    tasks = store_tasks([(DAY, now() + DAY)] * count)
     begun = end - size
     rows = [execution_of(tasks, number, begun + number) for number in range(min(size, BUILT))]
     Execution.objects.bulk_create(rows)
@@ -69,7 +69,7 @@ def store_until(end: float, size: int) -> None:
 def execution_of(tasks: list[Task], number: int, moment: float) -> Execution:
     """Build the execution of one second."""
     begun = as_datetime(moment)
-    task = tasks[0 if number % 2 else number // 2 % TASKS]
+    task = tasks[0 if number % 2 else number // 2 % len(tasks)]
     execution = Execution.for_task(task, trigger=Execution.Trigger.SCHEDULE, now=begun, slot=begun)
     execution.status = Execution.Status.SUCCESS
     if number % FAILURES == 0:

@@ -133,8 +133,8 @@ def rollups(
     entries = RollupEntry.objects.using(using).order_by()
     stored, pending = consistent(lambda: list(rows.all()), entries)
     found = {RollupKey(row.task_id, row.resolution, row.start): row for row in stored}
-    for key, rollup in summed(pending).items():
-        if key.resolution != resolution or (since is not None and key.start < since):
+    for key, rollup in summed(pending, [resolution]).items():
+        if since is not None and key.start < since:
             continue
         if tasks is not None and key.task_id not in tasks:
             continue

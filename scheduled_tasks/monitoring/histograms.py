@@ -18,12 +18,12 @@ WEEK_MS = 7 * 24 * 3_600_000
 BUCKETS_PER_DECADE = 8
 #: The upper bounds in milliseconds. The last bucket also has all that is longer.
 BOUNDS = sorted({int(10 ** (n / BUCKETS_PER_DECADE)) for n in range(71)} | {WEEK_MS})
+KEYS = [str(bound) for bound in BOUNDS]
 
 
 def add(histogram: Histogram, milliseconds: int) -> None:
     """Add a value."""
-    position = min(bisect_left(BOUNDS, milliseconds), len(BOUNDS) - 1)
-    key = str(BOUNDS[position])
+    key = KEYS[min(bisect_left(BOUNDS, milliseconds), len(BOUNDS) - 1)]
     histogram[key] = histogram.get(key, 0) + 1
 
 

@@ -22,8 +22,9 @@ MAX_TASKS = 1_000
 OTHER = "other"
 #: The columns of a rollup that are shown of each task.
 SHOWN = (*(status.value for status in FINISHED), "started", "on_time", "duration_sum_ms")
+NOTHING = (0,) * len(SHOWN)
 
-Sums = dict[str, int]
+Sums = Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -79,13 +80,11 @@ def read_totals(*, using: str) -> tuple[Rollup, dict[int, Sequence[int]]]:
         RollupEntry.objects.using(using).order_by(),
     )
     everything, totals = stored
-    for key, rollup in summed(pending).items():
-        if key.resolution != Rollup.Resolution.TOTAL:
-            continue
+    for key, rollup in summed(pending, [Rollup.Resolution.TOTAL]).items():
         if key.task_id == EVERYTHING:
             merge(everything, rollup)
         else:
-            before = totals.get(key.task_id, [0] * len(SHOWN))
+            before = totals.get(key.task_id, NOTHING)
             new = [getattr(rollup, name) for name in SHOWN]
             totals[key.task_id] = [a + b for a, b in zip(before, new, strict=True)]
     return everything, dict(totals)
@@ -95,16 +94,20 @@ def add_tasks(measured: Measurements, totals: Mapping[int, Sequence[int]], *, us
     """Add what is known of the tasks that exist."""
     columns = ("pk", "name", "enabled", "state__parked_at", "state__last_success_at")
     rows = Task.objects.using(using).order_by("pk").values_list(*columns)
+    others: Counter[str] = Counter()
     for position, (pk, name, enabled, parked_at, last_success_at) in enumerate(rows):
         measured.parked_tasks += parked_at is not None
         measured.enabled_tasks += enabled and parked_at is None
         measured.disabled_tasks += not enabled and parked_at is None
-        label = name if position < MAX_TASKS else OTHER
-        sums = measured.tasks.setdefault(label, dict.fromkeys(SHOWN, 0))
-        for column, value in zip(SHOWN, totals.get(pk, ()), strict=False):
-            sums[column] += value
-        if last_success_at is not None and label == name:
-            measured.last_successes[name] = last_success_at
+        sums = dict(zip(SHOWN, totals.get(pk, NOTHING), strict=True))
+        if position < MAX_TASKS:
+            measured.tasks[name] = sums
+            if last_success_at is not None:
+                measured.last_successes[name] = last_success_at
+        else:
+            others.update(sums)
+    if others:
+        measured.tasks[OTHER] = others
 
 
 def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:

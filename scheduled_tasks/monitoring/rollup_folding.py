@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError
 
@@ -44,8 +43,7 @@ COLUMNS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RollupKey:
+class RollupKey(NamedTuple):
     """Which rollup of a task: the start of the hour or the day, EPOCH for the total."""
 
     task_id: int
@@ -102,28 +100,39 @@ def fold_some(*, using: str = "") -> int:
     return len(found)
 
 
-def summed(entries: Iterable[RollupEntry]) -> Rollups:
-    """Return the sums of entries: unsaved rollups by hour, by day and in all."""
+def summed(
+    entries: Iterable[RollupEntry], resolutions: Collection[str] = Resolution.values
+) -> Rollups:
+    """Return the sums of entries as unsaved rollups, by default by hour, by day and in all."""
     sums: Rollups = {}
     for entry in entries:
         for task_id, of_task in entry.facts.items():
             for values in of_task["facts"]:
-                count(sums, int(task_id), of_task["name"], Fact(*values))
+                fact = Fact(*values)
+                for key in keys_of(int(task_id), fact, resolutions):
+                    rollup = sums.get(key) or sums.setdefault(key, new_rollup(key))
+                    rollup.task_name = of_task["name"] if key.task_id else ""
+                    add(rollup, fact)
     return sums
 
 
-def count(sums: Rollups, task_id: int, name: str, fact: Fact) -> None:
-    hour = datetime.fromtimestamp(fact.hour * SECONDS_PER_HOUR, tz=UTC)
-    for key in (
-        RollupKey(task_id, Resolution.HOUR.value, hour),
-        RollupKey(task_id, Resolution.DAY.value, day_of(hour)),
-        RollupKey(task_id, Resolution.TOTAL.value, EPOCH),
-        RollupKey(EVERYTHING, Resolution.TOTAL.value, EPOCH),
-    ):
-        if key not in sums:
-            sums[key] = Rollup(task_id=key.task_id, resolution=key.resolution, start=key.start)
-        sums[key].task_name = name if key.task_id else ""
-        add(sums[key], fact)
+def keys_of(task_id: int, fact: Fact, resolutions: Collection[str]) -> Iterator[RollupKey]:
+    """Yield the rollups in which a fact counts."""
+    if Resolution.TOTAL in resolutions:
+        yield RollupKey(task_id, Resolution.TOTAL.value, EPOCH)
+        yield RollupKey(EVERYTHING, Resolution.TOTAL.value, EPOCH)
+    if Resolution.HOUR in resolutions:
+        yield RollupKey(task_id, Resolution.HOUR.value, begin_of(fact.hour))
+    if Resolution.DAY in resolutions:
+        yield RollupKey(task_id, Resolution.DAY.value, day_of(begin_of(fact.hour)))
+
+
+def new_rollup(key: RollupKey) -> Rollup:
+    return Rollup(task_id=key.task_id, resolution=key.resolution, start=key.start)
+
+
+def begin_of(hour: int) -> datetime:
+    return datetime.fromtimestamp(hour * SECONDS_PER_HOUR, tz=UTC)
 
 
 def day_of(moment: datetime) -> datetime:
