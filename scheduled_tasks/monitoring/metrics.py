@@ -40,8 +40,9 @@ except ImportError as error:
 
 #: The format of the text.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-#: For how long an answer is given again, and how long a scrape waits for another one, in seconds.
-CACHE_SECONDS, WAIT_SECONDS = 10.0, 5.0
+#: For how long an answer is given again, how long a scrape waits for another one, and how long
+#: that may take before it is given up, in seconds.
+CACHE_SECONDS, WAIT_SECONDS, MAX_READING_SECONDS = 10.0, 5.0, 60.0
 PREFIX = "scheduled_tasks_"
 #: Upper bounds in milliseconds: two for each power of ten, which are bounds of our histograms, too.
 BUCKETS = tuple(int(10 ** (n / 2)) for n in range(2, 16))
@@ -163,13 +164,19 @@ class Exposition:
         self._reading = threading.Lock()
         self._text = b""
         self._fresh_until = 0.0
+        self._reading_since = 0.0
 
     def text(self, now: datetime) -> bytes:
         """Return the text. Raise TimeoutError or what the database raises."""
         # One reads, the others wait for what it reads: a database that hangs keeps one thread.
-        if not self._reading.acquire(timeout=WAIT_SECONDS):
+        reading = self._reading
+        if not reading.acquire(timeout=WAIT_SECONDS):
+            if monotonic() - self._reading_since > MAX_READING_SECONDS:
+                # Its connection may be dead without a sign. The next scrape gets another one.
+                self._reading = threading.Lock()
             raise TimeoutError("another scrape has waited for the database for too long")
         try:
+            self._reading_since = monotonic()
             if monotonic() >= self._fresh_until:
                 registry = CollectorRegistry()
                 # Asked for nothing until the text is made.
@@ -178,7 +185,7 @@ class Exposition:
                 self._fresh_until = monotonic() + CACHE_SECONDS
             return self._text
         finally:
-            self._reading.release()
+            reading.release()
 
     def clear(self) -> None:
         """Read at the next scrape."""

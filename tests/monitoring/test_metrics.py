@@ -209,6 +209,19 @@ def test_a_scrape_that_hangs_holds_up_no_other(
         assert metrics.view(rf.get("/metrics/")).status_code == 503
 
 
+def test_a_scrape_that_never_ends_is_given_up(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "WAIT_SECONDS", 0.01)
+    clock = [1_000.0]
+    monkeypatch.setattr(metrics, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(metrics.exposition, "_reading_since", clock[0])
+    with metrics.exposition._reading:
+        for seconds, status in ((1_060.0, 503), (1_061.0, 503), (1_062.0, 200)):
+            clock[0] = seconds
+            assert metrics.view(rf.get("/metrics/")).status_code == status
+
+
 def test_a_missing_package_is_named() -> None:
     code = (
         "import sys; sys.modules['prometheus_client'] = None\n"
