@@ -52,7 +52,6 @@ NO_ROWS = {
     "monitoring.sentry.report_end",
     "monitoring.sentry.report_start",
     "lifecycle.covering.covered_slots",
-    "monitoring.metrics.view",
     "monitoring.rollups.final_fact",
     "operations.records.execution_record",
     "operations.refusals.sentence",
