@@ -100,6 +100,21 @@ class OneTaskFilter(admin.SimpleListFilter):
         return queryset.filter(task=int(task_id)) if (task_id := self.value()) else queryset
 
 
+class OpenFilter(admin.SimpleListFilter):
+    """Alerts by whether their condition still holds."""
+
+    title = _("state")
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("1", _("Open")), ("0", _("Cleared"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(cleared_at__isnull=self.value() == "1")
+
+
 class DeadFilter(admin.SimpleListFilter):
     """Executions that failed for good and are not resolved."""
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from scheduled_tasks.models import Execution, Task, TaskChange
+from scheduled_tasks.models import Alert, Execution, Task, TaskChange
 
 
 def url(site: AdminSite, view: str, *args: Any) -> str:
@@ -17,7 +17,7 @@ def url(site: AdminSite, view: str, *args: Any) -> str:
     return reverse(f"admin:scheduled_tasks_{view}", args=args, current_app=site.name)
 
 
-def task_link(site: AdminSite, row: Execution | TaskChange) -> str:
+def task_link(site: AdminSite, row: Alert | Execution | TaskChange) -> str:
     """Link to the task of a row if it still exists and the site has a page for it."""
     if row.task_id is None:
         return _("%s (deleted)") % row.task_name

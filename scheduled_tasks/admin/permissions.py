@@ -33,6 +33,16 @@ def may_change_tasks(request: HttpRequest) -> bool:
     return bool(request.user.has_perm(f"{opts.app_label}.{codename}"))
 
 
+def may_manage_alerts(request: HttpRequest) -> bool:
+    """Whether the user may send test alerts."""
+    return bool(request.user.has_perm("scheduled_tasks.manage_alert"))
+
+
+def may_view_deliveries(request: HttpRequest) -> bool:
+    """Whether the user may see who was told of an alert."""
+    return bool(request.user.has_perm("scheduled_tasks.view_delivery"))
+
+
 def may(action: str, site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
     """Whether the site has pages for the model and the user may ``view``, ``add`` … there."""
     if not site.is_registered(model):

@@ -62,6 +62,7 @@ class Alert(models.Model):
         verbose_name_plural = _("alerts")
         ordering = ("-raised_at",)
         default_permissions = ("view",)
+        permissions = (("manage_alert", "Can manage alerts"),)
 
     def __str__(self) -> str:
         about = self.task_name or self.subject

@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 
 from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
+
+#: In characters.
+MAX_REASON_LENGTH = 255
 
 
 class MaintenanceWindowQuerySet(LockingQuerySet["MaintenanceWindow"]):
@@ -39,7 +44,7 @@ class MaintenanceWindow(models.Model):
         validators=[refuse_unshowable],
         help_text=_("What is still wrong then is sent then."),
     )
-    reason = models.CharField(_("reason"), max_length=255)
+    reason = models.CharField(_("reason"), max_length=MAX_REASON_LENGTH)
     created_by = models.CharField(_("created by"), max_length=200, blank=True, editable=False)
 
     objects = MaintenanceWindowQuerySet.as_manager()
@@ -51,3 +56,13 @@ class MaintenanceWindow(models.Model):
 
     def __str__(self) -> str:
         return self.reason
+
+    def clean(self) -> None:
+        """Raise ValidationError unless it ends after it starts."""
+        # A field that was refused itself is None here.
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValidationError({"ends_at": _g("Enter a time after the start.")})
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether it is in force at a moment."""
+        return self.starts_at <= moment < self.ends_at

@@ -1,0 +1,3 @@
+"""Maintenance windows: planned, changed and ended."""
+
+from __future__ import annotations

@@ -1,0 +1,217 @@
+"""Maintenance windows are started and ended, and what they hold back follows their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from scheduled_tasks.exceptions import InvalidTask, UnknownTask
+from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task
+from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alerts
+from scheduled_tasks.operations.maintenance_windows import (
+    delete_windows,
+    end_maintenance,
+    end_window,
+    save_window,
+    start_maintenance,
+)
+from tests.support.attempts import NOTHING
+
+Make = Callable[..., Task]
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+CALLABLE = "scheduled_tasks.monitoring.notifiers.CallableNotifier"
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing", "ops")]
+
+
+def configure(settings: Any, **more: Any) -> None:
+    options = {"function": "tests.monitoring.received.receive"}
+    settings.SCHEDULED_TASKS = {
+        **getattr(settings, "SCHEDULED_TASKS", {}),
+        "NOTIFIERS": {"ops": {"BACKEND": CALLABLE, "OPTIONS": options}},
+        **more,
+    }
+
+
+@pytest.fixture
+def ops(settings: Any) -> None:
+    """Set up one notifier."""
+    configure(settings)
+
+
+def tell(task: Task | None, now: datetime, subject: str = "") -> Alert:
+    """Raise an alert and return it."""
+    condition = "failed" if task else "worker_lost"
+    found = Finding(condition=condition, task=task, message="Boom", subject=subject)
+    raise_alerts([found], now, using="default")
+    return Alert.objects.get(open_key=found.key)
+
+
+def due(alert: Alert) -> list[datetime]:
+    return list(alert.deliveries.values_list("due_at", flat=True))
+
+
+def test_a_window_is_started_and_ended(now: datetime) -> None:
+    window = start_maintenance(now + HOUR, "Deploy", by="user:ada", now=now)
+    window.refresh_from_db()
+    assert (window.starts_at, window.ends_at, window.task) == (now, now + HOUR, None)
+    assert (window.reason, window.created_by) == ("Deploy", "user:ada")
+    assert list(MaintenanceWindow.objects.in_force(now)) == [window]
+    assert end_maintenance(now=now + MINUTE) == 1
+    assert end_maintenance(now=now + MINUTE) == 0
+    assert MaintenanceWindow.objects.get().ends_at == now + MINUTE
+
+
+def test_it_begins_now_or_later() -> None:
+    now = timezone.now()
+    first = start_maintenance(now + HOUR, "Deploy")
+    later = start_maintenance(now + 2 * HOUR, "Deploy", starts_at=now + HOUR)
+    assert now <= first.starts_at < now + MINUTE
+    assert later.starts_at == now + HOUR
+    assert end_maintenance() == 1
+
+
+def test_reasons_are_stored_without_secrets(now: datetime) -> None:
+    start_maintenance(now + HOUR, "api_key=hunter2xyz moves", now=now)
+    assert MaintenanceWindow.objects.get().reason == "api_key=[redacted] moves"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hours": 0}, r"until: .* in the past.*end_maintenance\(\)"),
+        ({"hours": -1}, "until: .* in the past"),
+        ({"reason": " "}, "reason: must say why"),
+        ({"reason": "x" * 256}, "reason: .*255"),
+        ({"reason": "a\0b"}, "reason: "),
+        ({"start": 2}, "starts_at: must be before the end"),
+        ({"by": 1}, "by: must be text"),
+    ],
+)
+def test_impossible_windows_are_refused(now: datetime, changes: dict[str, Any], says: str) -> None:
+    given = {"hours": 1, "reason": "Deploy", "start": 0, "by": "code", **changes}
+    with pytest.raises(InvalidTask, match=says):
+        start_maintenance(
+            now + given["hours"] * HOUR,
+            given["reason"],
+            starts_at=now + given["start"] * HOUR,
+            by=given["by"],
+            now=now,
+        )
+    assert not MaintenanceWindow.objects.exists()
+
+
+def test_times_need_a_time_zone(now: datetime) -> None:
+    naive = datetime(2030, 1, 1)
+    for name in ("now", "starts_at"):
+        given = {"now": now, "starts_at": now, name: naive}
+        with pytest.raises(InvalidTask, match=name):
+            start_maintenance(now + HOUR, "Deploy", **given)
+    with pytest.raises(InvalidTask, match="now"):
+        end_maintenance(now=naive)
+
+
+def test_unknown_tasks_are_refused(now: datetime) -> None:
+    with pytest.raises(UnknownTask):
+        start_maintenance(now + HOUR, "Deploy", task="nope", now=now)
+    with pytest.raises(UnknownTask):
+        end_maintenance(task="nope", now=now)
+
+
+def test_a_window_for_one_task_ends_alone(make_task: Make, now: datetime) -> None:
+    make_task("a", NOTHING)
+    start_maintenance(now + HOUR, "Everything", now=now)
+    start_maintenance(now + HOUR, "One", task="a", now=now)
+    assert end_maintenance(task="a", now=now + MINUTE) == 1
+    assert [row.reason for row in MaintenanceWindow.objects.in_force(now + MINUTE)] == [
+        "Everything"
+    ]
+
+
+def test_held_messages_follow_the_end(make_task: Make, now: datetime) -> None:
+    task = make_task("a", NOTHING)
+    window = start_maintenance(now + HOUR, "Deploy", now=now)
+    alert = tell(task, now + MINUTE)
+    assert due(alert) == [now + HOUR]
+    window.ends_at = now + 3 * HOUR
+    save_window(window, now=now + 2 * MINUTE)
+    assert due(alert) == [now + 3 * HOUR]
+    assert end_maintenance(now=now + 3 * MINUTE) == 1
+    assert due(alert) == [now + 3 * MINUTE]
+    assert list(Delivery.objects.due(now + 3 * MINUTE)) == list(alert.deliveries.all())
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved"])
+def test_what_nothing_holds_is_due_at_once(make_task: Make, now: datetime, what: str) -> None:
+    window = start_maintenance(now + HOUR, "Deploy", now=now)
+    alert = tell(make_task("a", NOTHING), now + MINUTE)
+    if what == "deleted":
+        delete_windows([window], now=now + 2 * MINUTE)
+        assert not MaintenanceWindow.objects.exists()
+    else:
+        window.starts_at = now + HOUR / 2
+        save_window(window, now=now + 2 * MINUTE)
+    assert due(alert) == [now + MINUTE]
+
+
+def test_what_is_due_or_tried_is_not_held_again(make_task: Make, now: datetime) -> None:
+    window = start_maintenance(now + HOUR, "Deploy", now=now)
+    over, tried = tell(make_task("a", NOTHING), now), tell(make_task("b", NOTHING), now)
+    tried.deliveries.update(attempts=1, due_at=now + 2 * HOUR)
+    window.ends_at = now + 4 * HOUR
+    save_window(window, now=now + HOUR)
+    assert due(over) == [now + HOUR]
+    assert due(tried) == [now + 2 * HOUR]
+
+
+def test_other_windows_still_hold(make_task: Make, now: datetime) -> None:
+    task, other = make_task("a", NOTHING), make_task("b", NOTHING)
+    longer = start_maintenance(now + 2 * HOUR, "Everything", now=now)
+    start_maintenance(now + 3 * HOUR, "One", task=task, now=now)
+    of_task, of_other = tell(task, now), tell(other, now)
+    of_worker = tell(None, now, subject="web-1")
+    assert end_maintenance(task=task, now=now + MINUTE) == 1
+    assert [due(each) for each in (of_task, of_other, of_worker)] == [[now + 2 * HOUR]] * 3
+    assert end_window(longer, now=now + 2 * MINUTE)
+    assert [due(each) for each in (of_task, of_other, of_worker)] == [[now + 2 * MINUTE]] * 3
+
+
+def test_quiet_hours_still_hold(make_task: Make, now: datetime, settings: Any) -> None:
+    configure(settings, ALERTS=[{"to": "ops", "quiet_hours": "11:00-18:00 UTC"}])
+    start_maintenance(now + 8 * HOUR, "Deploy", now=now)
+    alert = tell(make_task("a", NOTHING), now)
+    assert due(alert) == [now + 8 * HOUR]
+    end_maintenance(now=now + MINUTE)
+    assert due(alert) == [now + 6 * HOUR]
+
+
+def test_what_has_cleared_is_not_sent(make_task: Make, now: datetime) -> None:
+    start_maintenance(now + HOUR, "Deploy", now=now)
+    alert = tell(make_task("a", NOTHING), now)
+    clear_alerts([alert], "It works.", now + MINUTE, using="default")
+    end_maintenance(now=now + 2 * MINUTE)
+    assert not Delivery.objects.due(now + 2 * HOUR).exists()
+
+
+def test_a_window_that_is_over_stays_as_it_was(now: datetime) -> None:
+    window = start_maintenance(now + HOUR, "Deploy", now=now)
+    assert not end_window(window, now=now + HOUR)
+    assert MaintenanceWindow.objects.get().ends_at == now + HOUR
+
+
+def test_any_number_of_messages_is_read_at_once(make_task: Make, now: datetime) -> None:
+    counts = []
+    for size in (2, 20):
+        start_maintenance(now + HOUR, "Deploy", now=now)
+        for number in range(size):
+            tell(make_task(f"task-{size}-{number}", NOTHING), now)
+        with CaptureQueriesContext(connection) as captured:
+            end_maintenance(now=now + MINUTE)
+        counts.append(sum(query["sql"].startswith("SELECT") for query in captured))
+    assert counts[0] == counts[1]
