@@ -42,7 +42,7 @@ def due_times(rows: Sequence[Delivery], windows: Sequence[MaintenanceWindow]) ->
         in_force = [window for window in windows if window.covers(row.created_at)]
         ends = [
             to.held_until
-            for to in recipients(row.alert, row.created_at, in_force)
+            for to in (recipients(row.alert, row.created_at, in_force) if row.alert else ())
             if (to.transport, to.target) == (row.transport, row.target) and to.held_until
         ]
         yield max([row.created_at, *ends])

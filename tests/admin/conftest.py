@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.models import Execution, Task, Worker
+from scheduled_tasks.models import Alert, Execution, MaintenanceWindow, Task, Worker
+from scheduled_tasks.monitoring.alerts import open_key
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,45 @@ def make_worker(db: None, now: datetime) -> Callable[..., Worker]:
                 "started_at": now,
                 **fields,
             }
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_alert(db: None, now: datetime) -> Callable[..., Alert]:
+    """Return a factory for open alerts: of a task, or of a worker."""
+
+    def make(task: Task | None = None, **fields: Any) -> Alert:
+        condition = fields.pop("condition", "failed" if task else "worker_lost")
+        subject = fields.pop("subject", "" if task else "web-1:42")
+        return Alert.objects.create(
+            **{
+                "condition": condition,
+                "severity": "error",
+                "task": task,
+                "task_name": task.name if task else "",
+                "subject": subject,
+                "open_key": None
+                if "cleared_at" in fields
+                else open_key(condition, task.pk if task else None, subject),
+                "message": "ConnectionError: refused",
+                "raised_at": now,
+                **fields,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_window(db: None, now: datetime) -> Callable[..., MaintenanceWindow]:
+    """Return a factory for maintenance windows that began an hour ago and last another one."""
+
+    def make(**fields: Any) -> MaintenanceWindow:
+        hour = timedelta(hours=1)
+        return MaintenanceWindow.objects.create(
+            **{"starts_at": now - hour, "ends_at": now + hour, "reason": "Deploy", **fields}
         )
 
     return make

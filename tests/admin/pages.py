@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task
+from scheduled_tasks.models import Alert, Attempt, Delivery, Execution, ExecutionLog, Task
 from scheduled_tasks.models.policies import Policies
 
 
@@ -127,3 +127,23 @@ def say(execution: Execution, *messages: str, **fields: Any) -> None:
     )
     rows = Execution.objects.filter(pk=execution.pk)
     rows.update(log_count=F("log_count") + len(messages))
+
+
+def sent_of(alert: Alert, **fields: Any) -> Delivery:
+    """Write a message about an alert that has been sent by the notifier ``ops``."""
+    return Delivery.objects.create(
+        **{
+            "alert": alert,
+            "transport": "notifier",
+            "event": "raised",
+            "target": "ops",
+            "lane": "notifier ops",
+            "sequence": str(alert.pk),
+            "created_at": alert.raised_at,
+            "due_at": alert.raised_at,
+            "finished_at": alert.raised_at,
+            "delivered": True,
+            "attempts": 1,
+            **fields,
+        }
+    )

@@ -15,7 +15,7 @@ from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Attempt, Pause, Task, TaskChange, TaskState
-from tests.admin.pages import act, page, text
+from tests.admin.pages import act, page, sent_of, text
 
 pytestmark = pytest.mark.any_database
 
@@ -33,6 +33,8 @@ def pages(  # noqa: PLR0917
     make_task: Make,
     make_execution: Make,
     make_worker: Make,
+    make_alert: Make,
+    make_window: Make,
     now: datetime,
     later: datetime,
 ) -> dict[str, str]:
@@ -86,6 +88,19 @@ def pages(  # noqa: PLR0917
     execution.log_lines.create(attempt=1, logged_at=now, level=20, logger=SCRIPT, message=SCRIPT)
     worker = make_worker(SCRIPT, host=SCRIPT, queues=[SCRIPT], handlers=[SCRIPT])
     parked = Task.objects.get(name="parked")
+    alert = make_alert(
+        task,
+        task_name=SCRIPT,
+        subject=SCRIPT,
+        message=SCRIPT,
+        details={SCRIPT: SCRIPT},
+        cleared_at=now,
+        cleared_because=SCRIPT,
+        execution_id=execution.pk,
+    )
+    sent_of(alert, target=SCRIPT, error=SCRIPT)
+    window = make_window(task=task, reason=SCRIPT, created_by=SCRIPT)
+    past = make_window(ends_at=now, reason=SCRIPT, created_by=SCRIPT)
     urls = {
         "tasks": page("task_changelist"),
         "task": page("task_change", task.pk),
@@ -111,6 +126,13 @@ def pages(  # noqa: PLR0917
         "pausing": page("pause_add"),
         "changes": page("taskchange_changelist"),
         "change": page("taskchange_change", change.pk),
+        "alerts": page("alert_changelist"),
+        "alert": page("alert_change", alert.pk),
+        "testing": page("alert_test"),
+        "windows": page("maintenancewindow_changelist"),
+        "window": page("maintenancewindow_change", window.pk),
+        "past window": page("maintenancewindow_change", past.pk),
+        "planning": page("maintenancewindow_add"),
     }
     answers = {name: admin_client.get(url) for name, url in urls.items()}
     answers["pausing tasks"] = act(admin_client, "pause", task, paused)
@@ -123,7 +145,7 @@ def pages(  # noqa: PLR0917
 def test_scripts_are_shown_as_text(pages: dict[str, str]) -> None:
     for name, said in pages.items():
         assert "<script>alert" not in said, name
-    for name in set(pages) - {"add", "pausing", "pausing tasks"}:
+    for name in set(pages) - {"add", "pausing", "pausing tasks", "testing", "planning"}:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages[name], name
 
 

@@ -35,6 +35,9 @@ def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> N
         page("execution_requeue", 1),
         page("deadletter_changelist"),
         page("deadletter_resolve", "-"),
+        page("alert_changelist"),
+        page("alert_test"),
+        page("maintenancewindow_end", 1),
     ):
         response = client.post(url)
         assert response.status_code == 302
@@ -43,9 +46,10 @@ def test_nobody_gets_in_without_logging_in(client: Client, make_task: Make) -> N
 
 
 def test_staff_without_permissions_sees_nothing(
-    staff: Staff, make_task: Make, make_execution: Make
+    staff: Staff, make_task: Make, make_execution: Make, make_alert: Make, make_window: Make
 ) -> None:
     task, client = make_task("a", "shop.plain"), staff()
+    alert, window = make_alert(task), make_window()
     execution = make_execution(task, status="failed")
     for url in (
         page("task_changelist"),
@@ -57,6 +61,13 @@ def test_staff_without_permissions_sees_nothing(
         page("pause_add"),
         page("pause_resume"),
         page("taskchange_changelist"),
+        page("alert_changelist"),
+        page("alert_change", alert.pk),
+        page("alert_test"),
+        page("maintenancewindow_changelist"),
+        page("maintenancewindow_add"),
+        page("maintenancewindow_change", window.pk),
+        page("maintenancewindow_end", window.pk),
         *settling(execution),
         page("deadletter_changelist"),
     ):

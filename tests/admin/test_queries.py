@@ -16,7 +16,7 @@ from scheduled_tasks.admin.executions.admin import ExecutionAdmin
 from scheduled_tasks.admin.executions.columns import LONG_COLUMNS
 from scheduled_tasks.lifecycle.changes import record_change
 from scheduled_tasks.models import Execution, Pause, TaskState
-from tests.admin.pages import page, say, tried
+from tests.admin.pages import page, say, sent_of, tried
 
 Make = Callable[..., Any]
 
@@ -57,6 +57,54 @@ def test_any_number_of_records_costs_the_same(
     # One page of a history needs no query for the count.
     assert counts[0] <= counts[1] <= counts[0] + 1
     assert counts[1] <= 6
+
+
+@pytest.mark.parametrize("of", ["all", "one"])
+def test_any_number_of_alerts_costs_the_same(
+    admin_client: Client, make_task: Make, make_alert: Make, of: str
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    url = page("alert_changelist") + (f"?task={task.pk}" if of == "one" else "")
+    admin_client.get(url)
+    counts = []
+    for number in range(50):
+        make_alert(task, subject=str(number))
+        if number in {4, 49}:
+            asked = queries(admin_client, url)
+            counts.append(len(asked))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 6
+    assert not any('"scheduled_tasks_alert"."details"' in sql for sql in asked)
+
+
+def test_any_number_of_windows_costs_the_same(
+    admin_client: Client, make_task: Make, make_window: Make
+) -> None:
+    url = page("maintenancewindow_changelist")
+    admin_client.get(url)
+    counts = []
+    for number in range(50):
+        make_window(task=make_task(f"task-{number}", "shop.cleanup"))
+        if number in {4, 49}:
+            counts.append(len(queries(admin_client, url)))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 6
+
+
+def test_any_number_of_messages_costs_the_same(
+    admin_client: Client, make_task: Make, make_alert: Make, make_execution: Make
+) -> None:
+    task = make_task("nightly", "shop.cleanup")
+    alert = make_alert(task, execution_id=make_execution(task).pk)
+    url = page("alert_change", alert.pk)
+    admin_client.get(url)
+    counts = []
+    for number in range(60):
+        sent_of(alert)
+        if number in {4, 59}:
+            counts.append(len(queries(admin_client, url)))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 7
 
 
 @pytest.mark.parametrize("of", ["all", "one"])

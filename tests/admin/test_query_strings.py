@@ -25,6 +25,8 @@ LISTS = (
     "taskchange_changelist",
     "worker_changelist",
     "pause_changelist",
+    "alert_changelist",
+    "maintenancewindow_changelist",
 )
 #: Parameters that Django or a filter of ours reads.
 PARAMETERS = (
@@ -34,6 +36,7 @@ PARAMETERS = (
     *("cause", "dead", "queue", "enabled__exact", "parked", "paused", "last_status", "category"),
     *("origin__exact", "action__exact", "state__exact", "id", "pk", "id__gte", "slot__gte"),
     *("payload__password", "short_error", "starts_at", "paused_until", "until", "name", "x"),
+    *("open", "condition__exact", "severity__exact", "severity", "ends_at"),
 )
 VALUES = (
     *("", "0", "1", "-1", "9" * 19, "9" * 29, "9" * 5_000, "1_2", "1.5", "\u0661", "²", "True"),
@@ -63,6 +66,14 @@ TELLING = {
     ),
     "worker_changelist": ("handlers__contains", "queues__0", "host__startswith"),
     "pause_changelist": ("reason__startswith", "begun_by"),
+    "alert_changelist": (
+        *("message__startswith", "short_message__startswith", "details__token", "open_key"),
+        *("deliveries__target__startswith", "deliveries__error__contains", "severity__gte"),
+        *("task__payload__password__startswith", "cleared_because__contains"),
+    ),
+    "maintenancewindow_changelist": (
+        *("reason__startswith", "created_by", "task__payload__password__startswith"),
+    ),
 }
 
 
@@ -88,8 +99,13 @@ def test_a_viewer_learns_no_secret_from_choices(staff: Staff, make_task: Make) -
 
 
 @pytest.fixture
-def addresses(
-    admin_client: Client, make_task: Make, make_execution: Make, make_worker: Make
+def addresses(  # noqa: PLR0917
+    admin_client: Client,
+    make_task: Make,
+    make_execution: Make,
+    make_worker: Make,
+    make_alert: Make,
+    make_window: Make,
 ) -> list[str]:
     """Return the addresses of all pages, without the query string."""
     task = make_task("nightly", "shop.cleanup")
@@ -99,9 +115,13 @@ def addresses(
     record_change(task, "changed", dead.created_at, fields={"priority": (0, 1)}, using="default")
     worker = make_worker()
     change = task.changes.first()
+    alert, window = make_alert(task), make_window(task=task)
     return [
         *map(page, LISTS),
-        *(page(f"{model}_add") for model in ("task", "pause")),
+        *(page(f"{model}_add") for model in ("task", "pause", "maintenancewindow")),
+        *(page(f"alert_{view}", alert.pk) for view in ("change", "history")),
+        *(page(f"maintenancewindow_{view}", window.pk) for view in ("change", "history", "delete")),
+        page("alert_test"),
         *(page(f"task_{view}", task.pk) for view in ("change", "history", "run", "delete")),
         *(page(f"execution_{view}", dead.pk) for view in ("change", "history", "log", "delete")),
         *(page(f"execution_{view}", dead.pk) for view in ("cancel", "resolve", "requeue_payload")),
@@ -156,14 +176,15 @@ def test_each_filter_takes_each_value(
 
 @pytest.mark.parametrize("pk", IDS, ids=range(len(IDS)))
 def test_no_id_is_an_error(admin_client: Client, addresses: list[str], pk: str) -> None:
-    for model in ("task", "execution", "worker", "pause", "taskchange"):
+    models = ("task", "execution", "worker", "pause", "taskchange", "alert", "maintenancewindow")
+    for model in models:
         for view in ("change", "history", "delete"):
             for quoted in (quote(pk, safe=""), quote(pk)):
                 url = f"/admin/scheduled_tasks/{model}/{quoted}/{view}/"
                 for answer in (admin_client.get(url), admin_client.post(url)):
                     assert answer.status_code in {302, 403, 404}
-    for view in ("run", "log", "cancel", "requeue", "requeue/payload", "resolve"):
-        for model in ("task", "execution"):
+    for view in ("run", "log", "cancel", "requeue", "requeue/payload", "resolve", "end"):
+        for model in ("task", "execution", "maintenancewindow"):
             url = f"/admin/scheduled_tasks/{model}/{quote(pk, safe='')}/{view}/"
             assert admin_client.get(url).status_code in {302, 404, 405}
     assert Task.objects.count() == Execution.objects.count() == 1

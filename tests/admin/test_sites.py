@@ -133,6 +133,29 @@ def test_a_site_of_dead_letters_alone_works(
     assert "plain" in text(response)
 
 
+def test_links_of_monitoring_stay_within_the_site(
+    admin_client: Client, make_execution: Make, make_task: Make, make_alert: Make, make_window: Make
+) -> None:
+    task = make_task("plain", "shop.plain")
+    execution = make_execution(task)
+    alert, window = make_alert(task, execution_id=execution.pk), make_window(task=task)
+    for name, segment in (("whole", "whole"), ("alerts_only", "alerts")):
+        for url in (
+            page("alert_changelist", site=name),
+            page("alert_change", alert.pk, site=name),
+            page("alert_test", site=name),
+            page("maintenancewindow_changelist", site=name),
+            page("maintenancewindow_change", window.pk, site=name),
+            page("maintenancewindow_add", site=name),
+        ):
+            response = admin_client.get(url)
+            assert response.status_code == 200
+            assert links_of(text(response)) == {segment}, url
+            assert "plain" in text(response) or "test" in url
+    response = admin_client.post(page("maintenancewindow_end", window.pk, site="whole"))
+    assert response.url == page("maintenancewindow_changelist", site="whole")
+
+
 def test_a_site_without_tasks_works(
     admin_client: Client, make_task: Make, make_execution: Make
 ) -> None:

@@ -49,9 +49,8 @@ class AlertAdmin(HistoryAdmin):
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Defer long columns, except for the beginning of the message."""
         short_message = Left("message", display.MAX_SUMMARY_LENGTH + 1)
-        return queryset.defer("message", "details", "cleared_because").annotate(
-            short_message=short_message
-        )
+        rows: QuerySet[Alert] = queryset.annotate(short_message=short_message)
+        return rows.defer("message", "details", "cleared_because")
 
     def get_fieldsets(self, request: HttpRequest, obj: Alert | None = None) -> Any:
         """Leave out what the alert does not have."""
@@ -155,9 +154,10 @@ class AlertAdmin(HistoryAdmin):
     def execution_link(self, alert: Alert) -> str:
         """Link to the execution while it exists."""
         number = f"#{alert.execution_id}"
-        if not Execution.objects.filter(pk=alert.execution_id).exists():
+        execution = Execution.objects.filter(pk=alert.execution_id or 0).only("pk").first()
+        if execution is None:
             return _g("%s (deleted)") % number
         if not self.admin_site.is_registered(Execution):
             return number
-        page = url(self.admin_site, "execution_change", alert.execution_id)
+        page = url(self.admin_site, "execution_change", execution.pk)
         return format_html('<a href="{}">{}</a>', page, number)

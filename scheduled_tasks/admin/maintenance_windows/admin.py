@@ -173,9 +173,9 @@ class MaintenanceWindowAdmin(RetryingAdmin, StyledAdmin):
     ) -> HttpResponse:
         """Offer to end a window that is in force."""
         window = context["original"]
-        if window is not None and window.covers(timezone.now()):
-            if self.has_change_permission(request, window):
-                context["end_url"] = url(self.admin_site, "maintenancewindow_end", window.pk)
+        in_force = window is not None and window.covers(timezone.now())
+        if in_force and self.has_change_permission(request, window):
+            context["end_url"] = url(self.admin_site, "maintenancewindow_end", window.pk)
         return super().render_change_form(request, context, *args, **options)
 
     @admin.display(description=_("starts"))
