@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('starts_at', models.DateTimeField(validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(help_text='What is still wrong then is sent then.', validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='ends at')),
+                ('ends_at', models.DateTimeField(help_text='Messages wait until then. What has cleared by then is not sent.', validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='ends at')),
                 ('reason', models.CharField(max_length=255, verbose_name='reason')),
                 ('created_by', models.CharField(blank=True, editable=False, max_length=200, verbose_name='created by')),
             ],

@@ -42,7 +42,7 @@ class MaintenanceWindow(models.Model):
     ends_at = models.DateTimeField(
         _("ends at"),
         validators=[refuse_unshowable],
-        help_text=_("What is still wrong then is sent then."),
+        help_text=_("Messages wait until then. What has cleared by then is not sent."),
     )
     reason = models.CharField(_("reason"), max_length=MAX_REASON_LENGTH)
     created_by = models.CharField(_("created by"), max_length=200, blank=True, editable=False)

@@ -7,6 +7,8 @@ transactions of its own, except ``lock``: a thread holds and renews a lock for i
 - ``tasks``: look up, define, enable, disable, pause, resume, reset to code, run.
 - ``executions``: look up, cancel, requeue, resolve.
 - ``pauses``: pause all tasks, resume them.
+- ``alerts``: send a test.
+- ``maintenance_windows``: hold back messages about alerts for a while.
 - ``sync``: write what code declares into the database.
 - ``locks`` and ``lock_renewer``: locks by name.
 - ``records``: tasks, executions, log lines and workers as JSON.

@@ -30,12 +30,11 @@ class AlertAdmin(HistoryAdmin):
 
     list_display = (
         "condition",
-        "about",
+        "about_and_message",
         "severity_badge",
         "state_badge",
         "raised_moment",
         "cleared_moment",
-        "summary",
     )
     list_filter = (OpenFilter, OneTaskFilter, "condition", "severity")
     search_fields = ("task_name", "subject")
@@ -101,8 +100,11 @@ class AlertAdmin(HistoryAdmin):
         return super().render_change_form(request, context, *args, **options)
 
     @admin.display(description=_("about"))
-    def about(self, alert: Alert) -> str:
-        return alert.task_name or alert.subject or display.EMPTY
+    def about_and_message(self, alert: Any) -> str:
+        """Return the task or subject and the message. It needs a row of ``for_lists``."""
+        about = alert.task_name or alert.subject
+        message = display.truncated(alert.short_message)
+        return format_html("{}{}", about, display.small_text(message))
 
     @admin.display(description=_("severity"))
     def severity_badge(self, alert: Alert) -> str:
@@ -131,11 +133,6 @@ class AlertAdmin(HistoryAdmin):
         """Return when, and why."""
         because = display.truncated(alert.cleared_because, display.MAX_TEXT_LENGTH)
         return format_html("{} {}", display.moment(alert.cleared_at), because)
-
-    @admin.display(description=_("message"))
-    def summary(self, alert: Any) -> str:
-        """Return the beginning of the message. It needs a row of ``for_lists``."""
-        return display.truncated(alert.short_message)
 
     @admin.display(description=_("message"))
     def message_text(self, alert: Alert) -> str:

@@ -18,6 +18,7 @@ from django.http import (
 )
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 
@@ -48,8 +49,7 @@ class WindowForm(forms.ModelForm):
         queryset=Task.objects.only("name").order_by("name"),
         widget=LongSelect,
         required=False,
-        empty_label=_("everything"),
-        label=TASK.verbose_name,
+        label=capfirst(TASK.verbose_name),
         help_text=TASK.help_text,
     )
 

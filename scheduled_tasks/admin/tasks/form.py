@@ -11,6 +11,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from scheduled_tasks.admin.form_page import MAX_FORM_LENGTH, json_length
@@ -86,7 +87,7 @@ class TaskForm(forms.ModelForm):
         choices=[(code.value, code.label) for code in OF_TASKS],
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        label=NOTIFY_ON.verbose_name,
+        label=capfirst(NOTIFY_ON.verbose_name),
         help_text=NOTIFY_ON.help_text,
     )
 
