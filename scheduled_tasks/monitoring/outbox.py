@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import models, transaction
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery, DeliveryQuerySet
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
@@ -27,8 +28,6 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 
 Event, Transport = Delivery.Event, Delivery.Transport
 
-#: A worker has a message for itself for this long; while it sends, it renews that.
-CLAIM_SECONDS = 60.0
 #: The delay before the next attempt doubles from one second up to this one.
 MAX_RETRY_SECONDS = 300.0
 #: After this time a message is given up.
@@ -181,7 +180,7 @@ def claim_deliveries(
     ids = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
     if not ids:
         return []
-    until = now + timedelta(seconds=CLAIM_SECONDS)
+    until = end_of_claim(now)
     free = Delivery.objects.using(using).due(now)
     # One by one: where rows cannot be locked, only the guard of each UPDATE tells whose it is.
     mine = [
@@ -195,6 +194,14 @@ def claim_deliveries(
     return list(claimed.select_related("alert", "alert__task").order_by("pk"))
 
 
+def end_of_claim(now: datetime) -> datetime:
+    """Return until when a worker has a message for itself, unless it renews that.
+
+    Others take it over no later than the runs of a worker that has died.
+    """
+    return now + timedelta(seconds=app_settings.LEASE)
+
+
 def unclaimed(now: datetime, *, using: str) -> DeliveryQuerySet:
     """Return what waits and is not being sent."""
     free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
@@ -205,7 +212,7 @@ def unclaimed(now: datetime, *, using: str) -> DeliveryQuerySet:
 def renew_claims(worker: str, ids: Collection[int], now: datetime, *, using: str = "") -> None:
     """Keep messages that are still being sent."""
     held = Delivery.objects.using(using).pending().filter(pk__in=list(ids), claimed_by=worker)
-    held.update(claimed_until=now + timedelta(seconds=CLAIM_SECONDS))
+    held.update(claimed_until=end_of_claim(now))
 
 
 @transactional

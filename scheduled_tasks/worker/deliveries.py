@@ -14,6 +14,7 @@ from time import monotonic
 
 from django.db import connections
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring import outbox
@@ -30,8 +31,8 @@ MAX_SENDING_SECONDS = 60.0
 NOT_SENT_IN_TIME = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
 #: Threads that may hang in one lane before this worker leaves the lane to others.
 MAX_STUCK_THREADS = 3
-#: The claims of what is being sent are renewed this often.
-RENEWAL_SECONDS = outbox.CLAIM_SECONDS / 3
+#: The claims of what is being sent are renewed this often in a lease, for which they hold.
+RENEWALS_PER_LEASE = 3
 
 
 class Lane:
@@ -179,7 +180,7 @@ class Deliveries:
 
     def renew(self, now: datetime) -> None:
         """Keep what is being sent from other workers."""
-        if self.monotonic() - self._renewed_at >= RENEWAL_SECONDS:
+        if self.monotonic() - self._renewed_at >= app_settings.LEASE / RENEWALS_PER_LEASE:
             self._renewed_at = self.monotonic()
             if held := self._held:
                 outbox.renew_claims(str(self.worker.pk), [each.pk for each in held], now)

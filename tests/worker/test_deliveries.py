@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring import outbox
-from scheduled_tasks.monitoring.outbox import CLAIM_SECONDS, GIVE_UP_AFTER
+from scheduled_tasks.monitoring.outbox import GIVE_UP_AFTER
 from scheduled_tasks.worker import deliveries
 from scheduled_tasks.worker.deliveries import MAX_SENDING_SECONDS, MAX_STUCK_THREADS, Deliveries
 from tests.support.attempts import make_worker
 
 SECOND = timedelta(seconds=1)
 LONG = 30.0
+LEASE = AppSettings().LEASE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -229,9 +231,9 @@ def test_another_sends_what_a_dead_worker_had(
 ) -> None:
     add("ops")
     assert outbox.claim_deliveries("dead", now, limit=9)
-    server.send(now + (CLAIM_SECONDS - 1) * SECOND, 0)
+    server.send(now + (LEASE - 1) * SECOND, 0)
     assert receiver.sent == []
-    server.send(now + CLAIM_SECONDS * SECOND, 1)
+    server.send(now + LEASE * SECOND, 1)
     assert state("ops") == [(True, True, 2, "")]
     late = outbox.DeliveryResult(Delivery.objects.get().pk, "Too late.")
     assert outbox.record_results("dead", [late], now) == []
@@ -243,11 +245,11 @@ def test_what_is_being_sent_stays_claimed(
     receiver.hangs["ops"] = threading.Event()
     add("ops")
     server.served.run(now)
-    server.time = CLAIM_SECONDS / 2
-    later = now + CLAIM_SECONDS / 2 * SECOND
+    server.time = LEASE / 2
+    later = now + LEASE / 2 * SECOND
     server.served.run(later)
-    assert Delivery.objects.get().claimed_until == later + CLAIM_SECONDS * SECOND
-    assert outbox.claim_deliveries("other", now + CLAIM_SECONDS * SECOND, limit=9) == []
+    assert Delivery.objects.get().claimed_until == later + LEASE * SECOND
+    assert outbox.claim_deliveries("other", now + LEASE * SECOND, limit=9) == []
 
 
 def test_a_stopping_worker_gives_back_the_rest(
