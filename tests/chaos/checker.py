@@ -21,6 +21,16 @@ from tests.chaos.served import (
     what_people_ask_for_is_done,
     what_was_cancelled_is_not_retried,
 )
+from tests.chaos.told import (
+    alerts_are_raised_once_at_a_time,
+    every_alert_has_a_cause,
+    every_failure_has_an_alert,
+    every_message_arrives,
+    no_alert_outlasts_its_cause,
+    nobody_is_told_twice_without_harm,
+    nobody_is_told_what_is_not_so,
+    raised_comes_before_cleared,
+)
 from tests.chaos.unharmed import (
     nobody_dies_by_itself,
     nobody_healthy_is_given_up,
@@ -59,6 +69,14 @@ def violations(history: History) -> list[str]:
         nobody_healthy_is_given_up,
         nobody_healthy_loses_runs,
         nobody_dies_by_itself,
+        every_failure_has_an_alert,
+        every_alert_has_a_cause,
+        alerts_are_raised_once_at_a_time,
+        no_alert_outlasts_its_cause,
+        every_message_arrives,
+        nobody_is_told_what_is_not_so,
+        nobody_is_told_twice_without_harm,
+        raised_comes_before_cleared,
     )
     return list(chain.from_iterable(promise(history) for promise in promises))
 

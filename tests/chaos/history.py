@@ -8,6 +8,7 @@ from datetime import datetime
 from math import inf
 
 from tests.chaos.journal import Line
+from tests.chaos.messages import Message
 from tests.chaos.people import Deed
 from tests.chaos.plan import LEASE, Planned
 
@@ -36,6 +37,7 @@ class Row:
     cancel_asked: bool = False
     category: str = ""
     reason: str = ""
+    created_at: datetime | None = None
     finished_at: datetime | None = None
 
     @property
@@ -59,6 +61,33 @@ class Tried:
     def failed(self) -> bool:
         """Say whether it came to an end of its own, which was no success."""
         return self.outcome in ("failed", "postponed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alert; it is open if it has not been cleared. ``slot`` is that of a missed one."""
+
+    id: str
+    condition: str
+    raised_at: datetime
+    task: str = ""
+    subject: str = ""
+    execution: int | None = None
+    cleared_at: datetime | None = None
+    slot: datetime | None = None
+
+    def covers(self, moment: datetime) -> bool:
+        """Say whether it was open at a moment."""
+        return self.raised_at <= moment and (self.cleared_at is None or moment <= self.cleared_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A message as it was left in the outbox, and whether it is on record as sent."""
+
+    alert: str
+    event: str
+    delivered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +158,8 @@ class History:
     outages: Sequence[Outage] = ()
     deeds: Sequence[Deed] = ()
     left: Sequence[str] = ()
+    #: Failures in a row of each task, as its state has them.
+    failing: Mapping[str, int] = field(default_factory=dict)
+    alarms: Sequence[Alarm] = ()
+    outbox: Sequence[Due] = ()
+    messages: Sequence[Message] = ()

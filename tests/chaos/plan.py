@@ -13,6 +13,8 @@ from typing import Any
 #: In seconds.
 LEASE = 6.0
 MINUTE = 60
+#: Slots that are decided later than this are missed.
+MISFIRE_THRESHOLD = 4
 #: What lasts goes on for long after others may have given its worker up.
 LASTS = 2.5 * LEASE
 #: In the environment of the workers: seed, first moment and seconds of the plan.

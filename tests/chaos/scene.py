@@ -16,6 +16,7 @@ from tests.chaos import journal, records
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.fleet import Fleet, name_of
 from tests.chaos.history import History
+from tests.chaos.messages import messages
 from tests.chaos.monkey import Monkey
 from tests.chaos.people import People
 from tests.chaos.plan import PLAN, Planned, in_words, plan
@@ -70,6 +71,10 @@ class Scene:
                 outages=self.monkey.outages,
                 deeds=self.monkey.people.deeds,
                 left=[f"{one.pid} {name_of(one)}" for one in self.fleet.processes()],
+                failing=records.failing(connection),
+                alarms=records.alarms(connection),
+                outbox=records.outbox(connection),
+                messages=messages(self.folder),
             )
 
 

@@ -5,7 +5,7 @@ Everything is short, so that two minutes hold many leases, misfires and retries.
 
 from __future__ import annotations
 
-from tests.chaos.plan import LEASE
+from tests.chaos.plan import LEASE, MISFIRE_THRESHOLD
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as OF_THE_SUITE
 
@@ -15,7 +15,13 @@ SCHEDULED_TASKS = {
     "HEARTBEAT_INTERVAL": LEASE / 6,
     "KILL_GRACE": 1,
     "LEASE": LEASE,
-    "MISFIRE_THRESHOLD": 4,
+    "MISFIRE_THRESHOLD": MISFIRE_THRESHOLD,
+    "NOTIFIERS": {
+        "book": {
+            "BACKEND": "scheduled_tasks.monitoring.notifiers.CallableNotifier",
+            "OPTIONS": {"function": "tests.chaos.messages.receive"},
+        },
+    },
     "POLL_INTERVAL": 0.5,
     "SYNC_AFTER_MIGRATE": False,
 }

@@ -46,7 +46,8 @@ def test_promises_survive_kills_freezes_and_cut_connections(
         unrest = now.wait_for_rest()
         now.fleet.stop()
         history = now.history()
-    (folder / "rows").write_text("\n".join(map(str, [*history.rows, *history.tried])))
+    told = [*history.alarms, *history.outbox, *history.messages]
+    (folder / "rows").write_text("\n".join(map(str, [*history.rows, *history.tried, *told])))
     with capsys.disabled():
         say(in_short(history, Counter(now.monkey.done)))
     found = violations(history)
@@ -74,6 +75,8 @@ def in_short(history: History, done: Counter[str]) -> str:
             "rows": in_words(statuses),
             "attempts begun": begun,
             "attempts repeated": in_words(outcomes),
+            "alerts": in_words(Counter(alarm.condition for alarm in history.alarms)),
+            "messages": in_words(Counter(message.event for message in history.messages)),
         }.items()
     )
 
