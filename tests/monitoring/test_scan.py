@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from scheduled_tasks import disable_task, enable_task, run_task_now
 from scheduled_tasks.lifecycle import ending, firing
@@ -26,6 +24,7 @@ from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.monitoring.alerts import Finding, raise_alerts
 from scheduled_tasks.monitoring.scan import ConditionScan, Watched
 from tests.support.attempts import NOTHING, claim, outcome
+from tests.support.threads import in_parallel
 
 Make = Callable[..., Task]
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -262,34 +261,13 @@ def test_lasting_conditions_clear_when_not_found(now: datetime, db: None) -> Non
 def test_many_workers_raise_and_clear_once(now: datetime, workers: int) -> None:
     nothing = [Watched("invariant", lambda now, using: [])]
     finding = Finding(condition="invariant", subject="x", message="So.")
-    in_parallel(workers, lambda: raise_now(finding, now))
+    in_parallel([lambda: raise_now(finding, now)] * workers)
     assert is_open("invariant") == [True]
     assert sent("raised") == ["ops", "boss"]
-    in_parallel(workers, lambda: ConditionScan(nothing).run(now + HOUR))
+    in_parallel([lambda: ConditionScan(nothing).run(now + HOUR)] * workers)
     assert is_open("invariant") == [False]
     assert sent("cleared") == ["ops", "boss"]
 
 
 def raise_now(finding: Finding, now: datetime) -> None:
     in_transaction(lambda: raise_alerts([finding], now, using="default"), using="default")
-
-
-def in_parallel(count: int, call: Callable[[], None]) -> None:
-    """Call it at once in some threads. Raise what one of them raises."""
-    barrier, errors = threading.Barrier(count), list[BaseException]()
-
-    def run() -> None:
-        try:
-            barrier.wait()
-            call()
-        except BaseException as error:  # noqa: BLE001 -- shown below
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []

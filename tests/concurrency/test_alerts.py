@@ -1,0 +1,94 @@
+"""Alerts by real workers: told once, whatever their number, and told when one of them is killed."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from scheduled_tasks.models import Alert, Delivery, Execution, Task
+from scheduled_tasks.operations.tasks import run_task_now
+from tests.concurrency.runs import make_task_of, queue_a_run
+from tests.support.processes import LONG, options, running, wait_until
+from tests.support.receivers import ALLOWED, HANGS, HttpReceiver, http_receiver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: More than a worker claims at once for one receiver.
+MANY = 25
+
+
+def settings_with(receiver: HttpReceiver, **given: Any) -> str:
+    """Return TEST_OPTIONS with a webhook to a receiver."""
+    backend = "scheduled_tasks.monitoring.notifiers.WebhookNotifier"
+    hook = {"BACKEND": backend, "OPTIONS": {"url": receiver.url}}
+    return options(NOTIFIERS={"hook": hook}, **ALLOWED, **given)
+
+
+def told(receiver: HttpReceiver) -> dict[str, list[str]]:
+    """Return the events that the receiver was told of each alert, in order."""
+    found = defaultdict(list)
+    for request in list(receiver.requests):
+        body = json.loads(request.body)
+        found[body["id"]].append(body["event"])
+    return dict(found)
+
+
+def nothing_waits() -> bool:
+    return not Delivery.objects.pending().exists() and not Execution.objects.unfinished().exists()
+
+
+def test_alerts_of_a_killed_worker_arrive() -> None:
+    with http_receiver(HANGS, 200) as receiver, ExitStack() as workers:
+        environment = {"TEST_OPTIONS": settings_with(receiver)}
+        for number in range(MANY):
+            queue_a_run("fail", name=f"t{number}", executor="thread", notify_on=["failed"])
+        victim = workers.enter_context(running(**environment))
+        wait_until(lambda: bool(receiver.requests) and failures_written(), within=LONG)
+        claimed = Delivery.objects.exclude(claimed_until=None).count()
+        assert claimed < MANY
+        victim.kill()
+        victim.wait()
+        workers.enter_context(running(**environment))
+        wait_until(nothing_waits, within=LONG)
+    [in_mid_air] = {json.loads(receiver.requests[0].body)["id"]}
+    alerts = {str(pk) for pk in Alert.objects.values_list("pk", flat=True)}
+    assert len(alerts) == MANY
+    once = {alert: ["raised"] for alert in alerts}
+    assert told(receiver) == {**once, in_mid_air: ["raised", "raised"]}
+
+
+def failures_written() -> bool:
+    return Alert.objects.count() == MANY
+
+
+ROUNDS, TASKS = 4, 6
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_workers_tell_each_alert_once(count: int) -> None:
+    tasks = [
+        make_task_of("fail", name=f"t{number}", executor="thread", notify_on=["failed"])
+        for number in range(TASKS)
+    ]
+    with http_receiver() as receiver, ExitStack() as workers:
+        for _ in range(count):
+            workers.enter_context(running(TEST_OPTIONS=settings_with(receiver)))
+        for handler in rounds():
+            Task.objects.update(handler=handler)
+            for task in tasks:
+                run_task_now(task.name)
+            wait_until(lambda: not Execution.objects.unfinished().exists(), within=LONG)
+        wait_until(nothing_waits, within=LONG)
+    expected = {str(pk): ["raised", "cleared"] for pk in Alert.objects.values_list("pk", flat=True)}
+    assert len(expected) == TASKS * ROUNDS / 2
+    assert told(receiver) == expected
+
+
+def rounds() -> Iterator[str]:
+    for number in range(ROUNDS):
+        yield "jobs.answer" if number % 2 else "jobs.fail"
