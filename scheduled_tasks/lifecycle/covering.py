@@ -10,7 +10,7 @@ from datetime import datetime
 from scheduled_tasks.lifecycle import aftermath
 from scheduled_tasks.lifecycle.aftermath import CoveredSlots
 from scheduled_tasks.lifecycle.alerting import LateSlots
-from scheduled_tasks.lifecycle.decisions import Cover, Covered, Decision
+from scheduled_tasks.lifecycle.decisions import Cover, Covered, Decision, Taken, Verdict
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task import Task
@@ -38,11 +38,16 @@ class Fired:
     @property
     def late(self) -> LateSlots | None:
         """The slots that no scheduler started in time, whether they run now or not."""
-        late = [verdict for verdict in self.decision.verdicts if verdict.late]
+        late = [verdict for verdict in self.decision.verdicts if self.is_missed(verdict)]
         if not late:
             return None
         reason = late[-1].reason if isinstance(late[-1], Covered) else CAUGHT_UP
         return LateSlots(self.state.pk, tuple(verdict.slot for verdict in late), reason)
+
+    def is_missed(self, verdict: Verdict) -> bool:
+        """Whether no scheduler started a slot in time: what runs within the task's grace is."""
+        within_grace = isinstance(verdict, Taken) and self.state.task.misfire_grace is not None
+        return verdict.late and not within_grace
 
     def log(self) -> None:
         """Log which slots get no execution, and why; once for each row."""

@@ -31,6 +31,13 @@ def too_late(execution: Execution, now: datetime) -> bool:
     return grace is not None and now - execution.run_after > timedelta(seconds=grace)
 
 
+def is_late(task: Task, trigger: str, lost: tuple[str, str] | None) -> bool:
+    """Say whether a slot is missed: it is called so, or it runs late without a grace for that."""
+    if lost is not None:
+        return lost[0] == "missed"
+    return trigger == "catch_up" and task.misfire_grace is None
+
+
 def retry_delay(task: Task, failures: int) -> timedelta:
     """Return the least time before the next attempt after so many failures."""
     seconds = task.retry_delay * task.retry_backoff ** (failures - 1)

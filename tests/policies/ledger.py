@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from scheduled_tasks.models import Attempt, TaskState
+from scheduled_tasks.models import Alert, Attempt, TaskState
 from scheduled_tasks.models import Execution as Row
 from tests.policies.records import Cover, Execution, Task
 from tests.policies.rules import Rules
@@ -184,6 +184,7 @@ class AttemptStore:
             raise Disagreement(f"the engine has rows that the rules do not know: {extra}")
         self.compare_next_runs()
         self.compare_attempts()
+        self.compare_alerts()
         for what, parts in self.drawn.items():
             if len(parts) > FEW and not min(parts) < 0.5 < max(parts):
                 raise Disagreement(f"{what} is not spread: {min(parts)} to {max(parts)}")
@@ -200,6 +201,19 @@ class AttemptStore:
             if found.get(execution.pk or 0, []) != expected:
                 said = f"{execution}: attempts {found.get(execution.pk or 0)}, not {expected}"
                 raise self.disagreement(execution.task, said)
+
+    def compare_alerts(self) -> None:
+        """Hold that what is reported as missed was late, and every task that was late is told."""
+        told = Alert.objects.filter(condition=Alert.Condition.MISSED)
+        found = [
+            (name, datetime.fromisoformat(details["slot"]))
+            for name, details in told.values_list("task_name", "details")
+        ]
+        for name, slot in found:
+            if (name, slot) not in self.rules.late:
+                raise self.disagreement(self.task_of(name), f"{slot} was not late, and is missed")
+        for name in {name for name, _ in self.rules.late}.difference(name for name, _ in found):
+            raise self.disagreement(self.task_of(name), "it was late, and nothing tells of it")
 
     def read(self, which: Q) -> dict[int, dict[str, Any]]:
         rows = Row.objects.filter(which).order_by("pk").values(*COLUMNS)

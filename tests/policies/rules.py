@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from tests.policies.formulas import caught_up, overlap_policy, retry_delay, too_late
+from tests.policies.formulas import caught_up, is_late, overlap_policy, retry_delay, too_late
 from tests.policies.records import SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
 from tests.policies.turns import PROBATIONS, Turns, acquits, by_losses, longer, runs_together
 
@@ -33,6 +33,8 @@ class Rules:
         self.turns: dict[str, Turns] = {}
         #: The executions that are queued or running, and some that were.
         self.alive: list[Execution] = []
+        #: The slots that nobody started in time, by the names of their tasks.
+        self.late: set[tuple[str, datetime]] = set()
         #: What may have changed since somebody compared.
         self.touched: list[Execution | Cover] = []
 
@@ -133,6 +135,8 @@ class Rules:
                 self.cover(task, slot, *lost[slot])
             else:
                 self.fire(task, slot, triggers[slot], now)
+            if is_late(task, triggers[slot], lost.get(slot)):
+                self.late.add((task.name, slot))
             task.seen = task.last_decided = slot
 
     def sort_out(
@@ -287,6 +291,8 @@ class Rules:
             self.end_disabled(execution)
         elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
             self.finish(execution, "missed", f"grace {task.misfire_grace}")
+            assert execution.slot is not None
+            self.late.add((task.name, execution.slot))
         return not execution.active
 
     def suspects(self, waiting: list[Execution], now: datetime, at_most: int) -> list[Execution]:
