@@ -160,7 +160,7 @@ def test_what_nothing_holds_is_due_at_once(make_task: Make, now: datetime, what:
     assert due(alert) == [now + MINUTE]
 
 
-def test_what_is_due_or_tried_is_not_held_again(make_task: Make, now: datetime) -> None:
+def test_what_was_due_or_tried_stays_due(make_task: Make, now: datetime) -> None:
     window = start_maintenance(now + HOUR, "Deploy", now=now)
     over, tried = tell(make_task("a", NOTHING), now), tell(make_task("b", NOTHING), now)
     tried.deliveries.update(attempts=1, due_at=now + 2 * HOUR)
@@ -199,7 +199,7 @@ def test_what_has_cleared_is_not_sent(make_task: Make, now: datetime) -> None:
     assert not Delivery.objects.due(now + 2 * HOUR).exists()
 
 
-def test_a_window_that_is_over_stays_as_it_was(now: datetime) -> None:
+def test_what_is_over_cannot_be_ended(now: datetime) -> None:
     window = start_maintenance(now + HOUR, "Deploy", now=now)
     assert not end_window(window, now=now + HOUR)
     assert MaintenanceWindow.objects.get().ends_at == now + HOUR

@@ -27,17 +27,17 @@ class DeliveryRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deliveries:
-    """The newest messages, oldest first. ``truncated`` is whether there are older ones."""
+class SentMessages:
+    """The newest messages about an alert, oldest first. ``truncated`` is whether there are older ones."""
 
     shown: list[DeliveryRow]
     truncated: bool
 
 
-def deliveries_of(alert: Alert) -> Deliveries:
+def deliveries_of(alert: Alert) -> SentMessages:
     newest = list(alert.deliveries.order_by("-pk")[: MAX_DELIVERIES + 1])
     rows = reversed(newest[:MAX_DELIVERIES])
-    return Deliveries(
+    return SentMessages(
         shown=[delivery_row(row) for row in rows], truncated=len(newest) > MAX_DELIVERIES
     )
 
