@@ -28,7 +28,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentMessages:
-    """The newest messages about an alert, oldest first. ``truncated`` is whether there are older ones."""
+    """The newest messages, oldest first. ``truncated`` is whether there are older ones."""
 
     shown: list[DeliveryRow]
     truncated: bool
