@@ -15,7 +15,7 @@ from scheduled_tasks.monitoring.outbox import announce, recipients
 
 
 def reschedule_held(now: datetime, *, using: str) -> None:
-    """Decide anew until when messages are held back, within a transaction.
+    """Decide again until when messages are held back, within a transaction.
 
     They go out as if the windows had always been what they are now. What nothing holds any more is
     due at once. What has been tried, or is due already, stays as it is.

@@ -124,7 +124,7 @@ def test_the_page_tells_what_helps(
         f'href="{page("execution_change", execution.pk)}">#{execution.pk}</a>',
         f'href="{page("task_change", task.pk)}">nightly</a>',
         "The task has succeeded.",
-        "Nobody is told of this alert.",
+        "No message was sent about this alert.",
     ):
         assert part in said
     assert SECRET not in said

@@ -1,4 +1,4 @@
-"""Maintenance windows: nobody is told of alerts until the end of one."""
+"""Maintenance windows: messages about alerts wait until the end of one."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class MaintenanceWindowAdmin(RetryingAdmin, StyledAdmin):
     def has_change_permission(
         self, request: HttpRequest, obj: MaintenanceWindow | None = None
     ) -> bool:
-        """Refuse for a window that is over: it tells why nobody was told."""
+        """Refuse for a window that is over: it tells why messages came late."""
         if obj is not None and obj.ends_at <= timezone.now():
             return False
         return super().has_change_permission(request, obj)
