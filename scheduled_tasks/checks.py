@@ -337,8 +337,8 @@ def notifier_problems(configured: Mapping[str, Any]) -> Iterator[CheckMessage]:
 def check_alerts(**_: Any) -> list[CheckMessage]:
     """Check which conditions raise alerts, and who is told of them."""
     # They need loaded apps.
-    from scheduled_tasks.monitoring.condition_settings import condition_settings  # noqa: PLC0415
-    from scheduled_tasks.monitoring.routing import rules  # noqa: PLC0415
+    from scheduled_tasks.monitoring.alerts.condition_settings import condition_settings  # noqa: PLC0415
+    from scheduled_tasks.monitoring.alerts.routing import rules  # noqa: PLC0415
 
     try:
         load()

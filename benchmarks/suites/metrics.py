@@ -22,8 +22,10 @@ from benchmarks.suites.history import timed
 from benchmarks.workers import now
 from scheduled_tasks.models import Rollup, RollupEntry, Task
 from scheduled_tasks.models.execution import FirstStart
-from scheduled_tasks.monitoring import measurements, metrics, rollups
-from scheduled_tasks.monitoring.rollup_folding import fold_all, fold_some
+from scheduled_tasks.monitoring.metrics import collector as metrics
+from scheduled_tasks.monitoring.metrics import measurements
+from scheduled_tasks.monitoring.rollups import recording as rollups
+from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_some
 
 #: Executions.
 SIZE = 1_000_000

@@ -18,7 +18,7 @@ from django.db import transaction
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle.batches import BATCH_SIZE
 from scheduled_tasks.models.execution import Execution
-from scheduled_tasks.monitoring import rollups
+from scheduled_tasks.monitoring.rollups import recording as rollups
 from scheduled_tasks.runtime.signal_sending import send
 from scheduled_tasks.runtime.statuses import FINISHED
 from scheduled_tasks.signals import execution_finished, slot_missed

@@ -18,8 +18,8 @@ from django.db import transaction
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
-from scheduled_tasks.monitoring import findings
-from scheduled_tasks.monitoring.alerts import (
+from scheduled_tasks.monitoring.alerts import findings
+from scheduled_tasks.monitoring.alerts.raising import (
     Finding,
     clear_alerts,
     open_alerts_of,

@@ -1,8 +1,6 @@
-"""What watches the tasks, so that nobody has to.
+"""What watches the tasks, so that nobody has to. Nothing here moves an execution.
 
-``lifecycle`` calls ``rollups`` and ``alerts`` in the transactions that move executions. A worker
-calls ``scan``, which raises and clears what no transaction shows, sends what waits in the
-``outbox``, and folds what was appended into the rollups (``rollup_folding``). ``figures``,
-``health`` and ``invariants`` only read; ``health_check`` asks them from outside. Nothing here moves
-an execution. Read ``alerts`` first.
+``lifecycle`` calls ``rollups``, ``alerts`` and ``heartbeats`` in the transactions that move
+executions. Workers scan for the ``conditions`` that no transaction shows, and send what waits in
+the ``outbox`` by the ``notifiers``. ``metrics`` and ``health`` only read.
 """

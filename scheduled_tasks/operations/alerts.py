@@ -10,11 +10,11 @@ from django.utils import timezone
 from scheduled_tasks.conf import suggestion
 from scheduled_tasks.exceptions import NotSent, UnknownNotifier
 from scheduled_tasks.handlers.declarations import showable
-from scheduled_tasks.monitoring.notification import RAISED, Notification
 from scheduled_tasks.monitoring.notifiers import Notifier
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
-from scheduled_tasks.monitoring.phrases import TEST
+from scheduled_tasks.monitoring.notifiers.notification import RAISED, Notification
+from scheduled_tasks.monitoring.notifiers.phrases import TEST
 from scheduled_tasks.runtime.conditions import Severity
 
 

@@ -18,7 +18,7 @@ from scheduled_tasks.models.maintenance_window import MAX_REASON_LENGTH
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_change import BY_CODE
-from scheduled_tasks.monitoring.held_messages import reschedule_held
+from scheduled_tasks.monitoring.outbox.held_messages import reschedule_held
 from scheduled_tasks.operations.tasks import as_task, refuse_past
 from scheduled_tasks.runtime.sanitizing import redacted_text
 

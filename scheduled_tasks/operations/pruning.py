@@ -22,7 +22,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.batch_size import BatchSize
 from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.models.sql.windows import windows
-from scheduled_tasks.monitoring import expiry
+from scheduled_tasks.monitoring.alerts import expiry
 from scheduled_tasks.operations.archive import Archive
 from scheduled_tasks.operations.expired_rows import (
     WINDOW_SIZE,

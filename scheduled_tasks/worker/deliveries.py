@@ -17,10 +17,10 @@ from django.db import connections
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
-from scheduled_tasks.monitoring import outbox
 from scheduled_tasks.monitoring.notifiers.errors import error_text
-from scheduled_tasks.monitoring.outbox import DeliveryResult
-from scheduled_tasks.monitoring.sending import send
+from scheduled_tasks.monitoring.outbox import messages as outbox
+from scheduled_tasks.monitoring.outbox.messages import DeliveryResult
+from scheduled_tasks.monitoring.outbox.sending import send
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from scheduled_tasks.lifecycle import reaping
 from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import transactional
-from scheduled_tasks.monitoring.rollup_folding import fold_due
+from scheduled_tasks.monitoring.rollups.folding import fold_due
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.announcements import announce_end

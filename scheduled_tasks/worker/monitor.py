@@ -12,8 +12,8 @@ from django.db import Error
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Lock, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
-from scheduled_tasks.monitoring.outbox import has_new
-from scheduled_tasks.monitoring.scan import ConditionScan
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan
+from scheduled_tasks.monitoring.outbox.messages import has_new
 from scheduled_tasks.worker.deliveries import Deliveries
 from scheduled_tasks.worker.maintenance import has_passed
 

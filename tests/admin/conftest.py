@@ -14,7 +14,7 @@ from django.utils import timezone
 from scheduled_tasks import scheduled_task
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Alert, Execution, MaintenanceWindow, Task, Worker
-from scheduled_tasks.monitoring.alerts import open_key
+from scheduled_tasks.monitoring.alerts.raising import open_key
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from django.test import Client
 
 from scheduled_tasks.admin.display import TO
 from scheduled_tasks.models import Alert
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers import Notifier
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from tests.admin.pages import listed, messages, page, sent_of, text
 
 Make = Callable[..., Any]

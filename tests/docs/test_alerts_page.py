@@ -19,10 +19,10 @@ from django.test import RequestFactory
 
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
-from scheduled_tasks.monitoring.condition_settings import DEFAULTS, condition_settings
+from scheduled_tasks.monitoring.alerts.condition_settings import DEFAULTS, condition_settings
+from scheduled_tasks.monitoring.alerts.routing import READERS, routes, rules
 from scheduled_tasks.monitoring.notifiers import WebhookNotifier
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
-from scheduled_tasks.monitoring.routing import READERS, routes, rules
 from scheduled_tasks.operations.alerts import send_test_alert
 from tests.support.notifications import make_notification
 from tests.support.receivers import ALLOWED, http_receiver

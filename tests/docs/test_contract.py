@@ -26,9 +26,9 @@ from scheduled_tasks import conf, exceptions, probe, signals
 from scheduled_tasks.handlers import declarations
 from scheduled_tasks.models import Execution, ExecutionLog, Task, Worker
 from scheduled_tasks.monitoring import notifiers
-from scheduled_tasks.monitoring.notification import CLEARED, RAISED, REMINDER
+from scheduled_tasks.monitoring.notifiers.notification import CLEARED, RAISED, REMINDER
+from scheduled_tasks.monitoring.notifiers.phrases import TEST
 from scheduled_tasks.monitoring.notifiers.webhook import SIGNATURE
-from scheduled_tasks.monitoring.phrases import TEST
 from scheduled_tasks.operations import definitions, records
 from tests.support.notifications import make_notification
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from django.core.management import load_command_class
 
-from scheduled_tasks.monitoring.health import MAX_NAMED, STATEMENT_SECONDS, Level
-from scheduled_tasks.monitoring.health_check import ANSWER_SECONDS
-from scheduled_tasks.monitoring.violations import Invariant
+from scheduled_tasks.monitoring.health.check import ANSWER_SECONDS
+from scheduled_tasks.monitoring.health.report import MAX_NAMED, STATEMENT_SECONDS, Level
+from scheduled_tasks.monitoring.health.violations import Invariant
 from scheduled_tasks.runtime.clock import MAX_SKEW
 
 PAGE = (Path(__file__).parents[2] / "docs/health.md").read_text()

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from scheduled_tasks.models import Rollup
-from scheduled_tasks.monitoring import metrics
-from scheduled_tasks.monitoring.measurements import SHOWN, Measurements
+from scheduled_tasks.monitoring.metrics import collector as metrics
+from scheduled_tasks.monitoring.metrics.measurements import SHOWN, Measurements
 
 pytestmark = pytest.mark.without_database
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduled_tasks.monitoring import metrics
+from scheduled_tasks.monitoring.metrics import collector as metrics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 
 received: list[Notification] = []
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scheduled_tasks.models import Execution
-from scheduled_tasks.monitoring import histograms
+from scheduled_tasks.monitoring.rollups import histograms
 from scheduled_tasks.runtime.statuses import FINISHED, OF_SLOTS
 
 

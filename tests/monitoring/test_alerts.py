@@ -12,7 +12,7 @@ from scheduled_tasks import run_task_now, unregister_task
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, TaskState, Worker
-from scheduled_tasks.monitoring.scan import ConditionScan
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
 
 Make = Callable[..., Task]
@@ -260,7 +260,7 @@ def test_alerts_that_cannot_be_raised_stop_nothing(
         raise ValueError("It is broken.")
 
     task = make_task("a", NOTHING)
-    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.send_raised", broken)
+    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.raising.send_raised", broken)
     row = run(task, worker, now, "failed")
     assert Execution.objects.get(pk=row.pk).status == "failed"
     assert TaskState.objects.get().consecutive_failures == 1

@@ -12,13 +12,13 @@ from django.test import override_settings
 
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.models import Task
-from scheduled_tasks.monitoring.condition_settings import (
+from scheduled_tasks.monitoring.alerts.condition_settings import (
     DEFAULTS,
     condition_settings,
     severity_of,
     threshold,
 )
-from scheduled_tasks.monitoring.routing import is_on, routes, rules
+from scheduled_tasks.monitoring.alerts.routing import is_on, routes, rules
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
 
 pytestmark = pytest.mark.without_database

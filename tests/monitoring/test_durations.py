@@ -10,8 +10,8 @@ import pytest
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Execution, Task, Worker
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.durations import MIN_RUNS, Durations
+from scheduled_tasks.monitoring.alerts.raising import Finding
+from scheduled_tasks.monitoring.conditions.durations import MIN_RUNS, Durations
 from scheduled_tasks.runtime.runs import Outcome
 from tests.support.attempts import NOTHING, claim
 

@@ -14,8 +14,8 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, TaskState, Worker
-from scheduled_tasks.monitoring.durations import MIN_RUNS
-from scheduled_tasks.monitoring.scan import ConditionScan
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan
+from scheduled_tasks.monitoring.conditions.durations import MIN_RUNS
 from scheduled_tasks.runtime.runs import Outcome
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
 from tests.support.processes import ROOT

@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.models import RollupEntry
 from scheduled_tasks.models.rollup_entry import RollupEntryQuerySet
-from scheduled_tasks.monitoring import figures as reading
-from scheduled_tasks.monitoring import rollups
-from scheduled_tasks.monitoring.figures import figures, learned
-from scheduled_tasks.monitoring.rollup_folding import fold_all
-from scheduled_tasks.monitoring.rollups import Fact, TaskFact, hour_of
+from scheduled_tasks.monitoring.rollups import figures as reading
+from scheduled_tasks.monitoring.rollups import recording as rollups
+from scheduled_tasks.monitoring.rollups.figures import figures, learned
+from scheduled_tasks.monitoring.rollups.folding import fold_all
+from scheduled_tasks.monitoring.rollups.recording import Fact, TaskFact, hour_of
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ import pytest
 
 from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.models import Task, Worker
-from scheduled_tasks.monitoring import fleet
-from scheduled_tasks.monitoring.fleet import InvariantWatch
+from scheduled_tasks.monitoring.conditions import fleet
+from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
 from tests.support.attempts import NOTHING
 
 Make = Callable[..., Task]

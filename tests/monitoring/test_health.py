@@ -17,13 +17,13 @@ from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
-from scheduled_tasks.monitoring import health as health_module
-from scheduled_tasks.monitoring import health_check
-from scheduled_tasks.monitoring.health import Health, Level, Problem, health
-from scheduled_tasks.monitoring.health_check import check_health
-from scheduled_tasks.monitoring.lateness import latest_due, oldest_due
-from scheduled_tasks.monitoring.live_workers import live_workers
-from scheduled_tasks.monitoring.violations import Invariant, Violation
+from scheduled_tasks.monitoring.health import check as health_check
+from scheduled_tasks.monitoring.health import report as health_module
+from scheduled_tasks.monitoring.health.check import check_health
+from scheduled_tasks.monitoring.health.lateness import latest_due, oldest_due
+from scheduled_tasks.monitoring.health.live_workers import live_workers
+from scheduled_tasks.monitoring.health.report import Health, Level, Problem, health
+from scheduled_tasks.monitoring.health.violations import Invariant, Violation
 from scheduled_tasks.testing import run_task
 from tests.monitoring.fleet import DAY, HOUR, MINUTE, SECOND, make_scheduler
 from tests.support.attempts import NOTHING, claim, make_worker

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduled_tasks.monitoring import histograms
-from scheduled_tasks.monitoring.histograms import BOUNDS, WEEK_MS, Histogram
+from scheduled_tasks.monitoring.rollups import histograms
+from scheduled_tasks.monitoring.rollups.histograms import BOUNDS, WEEK_MS, Histogram
 
 pytestmark = pytest.mark.without_database
 

@@ -18,9 +18,9 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, Task, TaskChange, TaskState, Worker
-from scheduled_tasks.monitoring import invariants
-from scheduled_tasks.monitoring.invariants import scan_invariants
-from scheduled_tasks.monitoring.violations import Violation, still_found
+from scheduled_tasks.monitoring.health import invariants
+from scheduled_tasks.monitoring.health.invariants import scan_invariants
+from scheduled_tasks.monitoring.health.violations import Violation, still_found
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.monitoring.fleet import DAY, HOUR, MINUTE, SECOND, make_scheduler
 from tests.support.attempts import NOTHING, claim, make_worker

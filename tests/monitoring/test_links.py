@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.monitoring.links import admin_url
+from scheduled_tasks.monitoring.outbox.links import admin_url
 
 SHOP = {"BASE_URL": "https://shop.example/back-office/"}
 

@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending, firing
 from scheduled_tasks.models import Alert, Delivery, Task, Worker
-from scheduled_tasks.monitoring import measurements, metrics
-from scheduled_tasks.monitoring.alerts import Finding, raise_alerts
-from scheduled_tasks.monitoring.rollup_folding import fold_all
-from scheduled_tasks.monitoring.violations import Invariant, Violation
+from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
+from scheduled_tasks.monitoring.health.violations import Invariant, Violation
+from scheduled_tasks.monitoring.metrics import collector as metrics
+from scheduled_tasks.monitoring.metrics import measurements
+from scheduled_tasks.monitoring.rollups.folding import fold_all
 from scheduled_tasks.runtime.conditions import Condition
 from tests.monitoring.exposed import parsed, scraped, value
 from tests.support.attempts import NOTHING, claim, outcome
@@ -226,8 +227,8 @@ def test_a_missing_package_is_named() -> None:
     code = (
         "import sys; sys.modules['prometheus_client'] = None\n"
         "import django; django.setup()\n"
-        "import scheduled_tasks.monitoring.figures\n"
-        "import scheduled_tasks.monitoring.metrics\n"
+        "import scheduled_tasks.monitoring.rollups.figures\n"
+        "import scheduled_tasks.monitoring.metrics.collector\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

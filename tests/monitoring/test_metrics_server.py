@@ -14,8 +14,8 @@ from django.db import OperationalError
 
 from scheduled_tasks.management.commands.runscheduler import address
 from scheduled_tasks.models import Task
-from scheduled_tasks.monitoring import metrics
-from scheduled_tasks.monitoring.metrics_server import MetricsServer
+from scheduled_tasks.monitoring.metrics import collector as metrics
+from scheduled_tasks.monitoring.metrics.server import MetricsServer
 from tests.monitoring.exposed import parsed, value
 from tests.support.attempts import NOTHING
 

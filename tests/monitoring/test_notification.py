@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scheduled_tasks.monitoring.phrases import PHRASES, TEST
+from scheduled_tasks.monitoring.notifiers.phrases import PHRASES, TEST
 from scheduled_tasks.runtime.conditions import Condition
 from tests.support.notifications import RAISED_AT, make_notification
 

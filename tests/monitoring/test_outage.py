@@ -12,7 +12,7 @@ import pytest
 
 from scheduled_tasks.lifecycle import claiming, ending, firing
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, Worker
-from scheduled_tasks.monitoring.scan import ConditionScan
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.runtime.statuses import OF_SLOTS
 from tests.support.attempts import NOTHING, outcome
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from scheduled_tasks.monitoring.quiet_hours import QuietHours
+from scheduled_tasks.monitoring.alerts.quiet_hours import QuietHours
 
 pytestmark = pytest.mark.without_database
 

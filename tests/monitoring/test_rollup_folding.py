@@ -13,10 +13,11 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Lock, Rollup, RollupEntry, Task, Worker
 from scheduled_tasks.models.sql.transactions import LostRaceError
-from scheduled_tasks.monitoring import rollup_folding, rollups
-from scheduled_tasks.monitoring.figures import figures
-from scheduled_tasks.monitoring.rollup_folding import fold_all, fold_due, fold_some
-from scheduled_tasks.monitoring.rollups import Fact, TaskFact, hour_of
+from scheduled_tasks.monitoring.rollups import folding as rollup_folding
+from scheduled_tasks.monitoring.rollups import recording as rollups
+from scheduled_tasks.monitoring.rollups.figures import figures
+from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_due, fold_some
+from scheduled_tasks.monitoring.rollups.recording import Fact, TaskFact, hour_of
 from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING, make_worker, outcome
 

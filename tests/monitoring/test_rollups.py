@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from scheduled_tasks import run_task_now, unregister_task
 from scheduled_tasks.lifecycle import claiming, ending, firing, stopping
 from scheduled_tasks.models import Execution, RollupEntry, Task, Worker
-from scheduled_tasks.monitoring import figures
-from scheduled_tasks.monitoring.figures import Figures
+from scheduled_tasks.monitoring.rollups import figures
+from scheduled_tasks.monitoring.rollups.figures import Figures
 from tests.monitoring.recount import recounted
 from tests.support.attempts import NOTHING, begin, claim, loss, make_worker, outcome
 

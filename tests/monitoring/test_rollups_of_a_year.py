@@ -10,8 +10,8 @@ import pytest
 
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Rollup, RollupEntry, Task
-from scheduled_tasks.monitoring.figures import rollups
-from scheduled_tasks.monitoring.rollup_folding import fold_all
+from scheduled_tasks.monitoring.rollups.figures import rollups
+from scheduled_tasks.monitoring.rollups.folding import fold_all
 from scheduled_tasks.worker import maintenance
 from tests.monitoring.recount import recounted
 from tests.policies.world import register_handler

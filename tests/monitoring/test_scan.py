@@ -21,8 +21,8 @@ from scheduled_tasks.models import (
     Worker,
 )
 from scheduled_tasks.models.sql.transactions import in_transaction
-from scheduled_tasks.monitoring.alerts import Finding, raise_alerts
-from scheduled_tasks.monitoring.scan import ConditionScan, Watched
+from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.threads import in_parallel
 

@@ -10,7 +10,7 @@ from django.core import mail
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidSettings, InvalidTask, NotSent, UnknownNotifier
-from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.operations.alerts import send_test_alert
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"

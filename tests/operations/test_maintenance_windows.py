@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
 from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task
-from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alerts
+from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
 from scheduled_tasks.operations.maintenance_windows import (
     delete_windows,
     end_maintenance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 
 RAISED_AT = datetime(2030, 1, 15, 2, 0, 5, tzinfo=UTC)
 

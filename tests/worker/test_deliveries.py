@@ -13,8 +13,8 @@ from django.db import connections
 from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
-from scheduled_tasks.monitoring import outbox
-from scheduled_tasks.monitoring.outbox import GIVE_UP_AFTER
+from scheduled_tasks.monitoring.outbox import messages as outbox
+from scheduled_tasks.monitoring.outbox.messages import GIVE_UP_AFTER
 from scheduled_tasks.worker import deliveries
 from scheduled_tasks.worker.deliveries import MAX_SENDING_SECONDS, MAX_STUCK_THREADS, Deliveries
 from tests.support.attempts import make_worker

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from scheduled_tasks.management.base import OutputCommand
-from scheduled_tasks.monitoring.health_check import check_health
+from scheduled_tasks.monitoring.health.check import check_health
 
 
 class Command(OutputCommand):

@@ -167,7 +167,7 @@ def serving_metrics(address: tuple[str, int] | None) -> Iterator[None]:
     host, port = address
     try:
         # Only here: it needs a package that not every project has.
-        server = import_module("scheduled_tasks.monitoring.metrics_server").MetricsServer(*address)
+        server = import_module("scheduled_tasks.monitoring.metrics.server").MetricsServer(*address)
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from error
     except OSError as error:

@@ -19,7 +19,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
 from scheduled_tasks.monitoring.heartbeats.services import addressed, host_of, is_told
-from scheduled_tasks.monitoring.outbox import MAX_LANE_LENGTH, leave, unclaimed
+from scheduled_tasks.monitoring.outbox.messages import MAX_LANE_LENGTH, leave, unclaimed
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 

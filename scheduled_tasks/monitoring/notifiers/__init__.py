@@ -6,10 +6,10 @@ makes those of the NOTIFIERS setting.
 
 from __future__ import annotations
 
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers.apprise import AppriseNotifier
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.email import EmailNotifier
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.notifiers.python_callable import CallableNotifier
 from scheduled_tasks.monitoring.notifiers.webhook import WebhookNotifier
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from scheduled_tasks.exceptions import InvalidSettings, NotSent
-from scheduled_tasks.monitoring.notification import CLEARED, Notification
 from scheduled_tasks.monitoring.notifiers.base import Notifier
+from scheduled_tasks.monitoring.notifiers.notification import CLEARED, Notification
 from scheduled_tasks.monitoring.notifiers.options import texts
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.redaction import MARK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from scheduled_tasks.monitoring.notification import Notification
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 
 
 class Notifier(ABC):

@@ -11,8 +11,8 @@ import django
 from django.core import mail
 
 from scheduled_tasks.exceptions import NotSent, PermanentError
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers.base import Notifier
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.notifiers.options import is_address, refused, texts
 from scheduled_tasks.runtime.sanitizing import safe_repr
 

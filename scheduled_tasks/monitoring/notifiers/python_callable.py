@@ -11,9 +11,9 @@ from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
 from scheduled_tasks.exceptions import InvalidSettings
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.errors import error_text
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.notifiers.options import refused
 
 WANTED = "a function that takes a notification, or the dotted path of one"

@@ -11,8 +11,8 @@ from typing import Any
 
 from scheduled_tasks.conf import MAX_NUMBER
 from scheduled_tasks.exceptions import InvalidSettings, NotSent, OutgoingError, PermanentError
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers.base import Notifier
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.notifiers.options import refused
 from scheduled_tasks.outgoing import sending
 from scheduled_tasks.outgoing.headers import checked

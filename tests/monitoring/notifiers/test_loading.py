@@ -9,9 +9,9 @@ from django.utils.module_loading import import_string
 
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.monitoring import notifiers
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers import CallableNotifier, EmailNotifier, Notifier
 from scheduled_tasks.monitoring.notifiers.loading import OWN, load_notifiers
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"
 EMAIL = f"{PACKAGE}.EmailNotifier"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.exceptions import InvalidSettings
-from scheduled_tasks.monitoring.notification import Notification
 from scheduled_tasks.monitoring.notifiers import CallableNotifier
+from scheduled_tasks.monitoring.notifiers.notification import Notification
 from tests.support.notifications import make_notification
 
 received: list[Notification] = []

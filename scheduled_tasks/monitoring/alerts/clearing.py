@@ -9,8 +9,8 @@ from scheduled_tasks.models.attempt import Attempt, AttemptOutcome
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.monitoring.late_slots import began_in_time
-from scheduled_tasks.monitoring.routing import is_on
+from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.conditions.late_slots import began_in_time
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
 from scheduled_tasks.runtime.statuses import UNFINISHED, Status
 

@@ -11,8 +11,8 @@ from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_change import TaskChange
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.condition_settings import condition_settings, threshold
+from scheduled_tasks.monitoring.alerts.condition_settings import condition_settings, threshold
+from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.wording import in_utc
 

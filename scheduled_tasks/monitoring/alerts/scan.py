@@ -16,13 +16,13 @@ from django.db.models import Max
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, write_alias
-from scheduled_tasks.monitoring import fleet, late_slots, silence
-from scheduled_tasks.monitoring.alerts import Finding, clear_alerts, raise_alerts
-from scheduled_tasks.monitoring.clearing import reasons_to_clear
-from scheduled_tasks.monitoring.durations import Durations
-from scheduled_tasks.monitoring.fleet import InvariantWatch
-from scheduled_tasks.monitoring.outbox import send_reminders
-from scheduled_tasks.monitoring.routing import Route, routes
+from scheduled_tasks.monitoring.alerts.clearing import reasons_to_clear
+from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
+from scheduled_tasks.monitoring.alerts.routing import Route, routes
+from scheduled_tasks.monitoring.conditions import fleet, late_slots, silence
+from scheduled_tasks.monitoring.conditions.durations import Durations
+from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
+from scheduled_tasks.monitoring.outbox.messages import send_reminders
 from scheduled_tasks.runtime.conditions import Condition
 
 logger = logging.getLogger(__name__)

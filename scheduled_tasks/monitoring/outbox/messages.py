@@ -22,8 +22,8 @@ from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.models.task import Task
+from scheduled_tasks.monitoring.alerts.routing import Route, routes
 from scheduled_tasks.monitoring.notifiers.email import recipients_in
-from scheduled_tasks.monitoring.routing import Route, routes
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
 Event, Transport = Delivery.Event, Delivery.Transport

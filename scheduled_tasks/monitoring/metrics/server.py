@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.db import connections
 from django.utils import timezone
 
-from scheduled_tasks.monitoring import metrics
+from scheduled_tasks.monitoring.metrics import collector as metrics
 
 logger = logging.getLogger(__name__)
 

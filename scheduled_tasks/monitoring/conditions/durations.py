@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.condition_settings import threshold
-from scheduled_tasks.monitoring.figures import Learned, learned
-from scheduled_tasks.monitoring.late_slots import MAX_FINDINGS
-from scheduled_tasks.monitoring.routing import is_on
+from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.monitoring.alerts.raising import Finding
+from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.conditions.late_slots import MAX_FINDINGS
+from scheduled_tasks.monitoring.rollups.figures import Learned, learned
 from scheduled_tasks.runtime.conditions import Condition
 
 #: Runs of the last 14 days that are enough to learn from.

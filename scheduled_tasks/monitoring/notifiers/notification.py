@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from scheduled_tasks.monitoring.phrases import PHRASES
+from scheduled_tasks.monitoring.notifiers.phrases import PHRASES
 
 RAISED, REMINDER, CLEARED = "raised", "reminder", "cleared"
 #: In characters. A text has less than 2,000 in all, which is what chats take.

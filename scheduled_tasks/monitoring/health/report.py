@@ -13,11 +13,11 @@ from django.db import Error, connections, transaction
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Pause, Worker
 from scheduled_tasks.models.sql.transactions import is_unusable, write_alias
-from scheduled_tasks.monitoring.condition_settings import threshold
-from scheduled_tasks.monitoring.invariants import scan_invariants
-from scheduled_tasks.monitoring.lateness import latest_due
-from scheduled_tasks.monitoring.live_workers import live_workers
-from scheduled_tasks.monitoring.violations import Violation, still_found
+from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.monitoring.health.invariants import scan_invariants
+from scheduled_tasks.monitoring.health.lateness import latest_due
+from scheduled_tasks.monitoring.health.live_workers import live_workers
+from scheduled_tasks.monitoring.health.violations import Violation, still_found
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.runtime.wording import counted, in_utc

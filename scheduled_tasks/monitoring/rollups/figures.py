@@ -11,8 +11,8 @@ from scheduled_tasks.models.rollup import Rollup
 from scheduled_tasks.models.rollup_entry import RollupEntry, RollupEntryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import write_alias
-from scheduled_tasks.monitoring import histograms
-from scheduled_tasks.monitoring.rollup_folding import (
+from scheduled_tasks.monitoring.rollups import histograms
+from scheduled_tasks.monitoring.rollups.folding import (
     Resolution,
     RollupKey,
     Rollups,

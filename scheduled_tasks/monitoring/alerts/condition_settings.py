@@ -151,4 +151,4 @@ def reset(*, setting: str, **_: Any) -> None:
         condition_settings.cache_clear()
 
 
-setting_changed.connect(reset, dispatch_uid="scheduled_tasks.monitoring.condition_settings")
+setting_changed.connect(reset, dispatch_uid="scheduled_tasks.monitoring.alerts.condition_settings")

@@ -18,9 +18,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from scheduled_tasks.models.sql.transactions import AWAY
-from scheduled_tasks.monitoring import histograms
-from scheduled_tasks.monitoring.measurements import Measurements, measure
-from scheduled_tasks.monitoring.violations import Invariant
+from scheduled_tasks.monitoring.health.violations import Invariant
+from scheduled_tasks.monitoring.metrics.measurements import Measurements, measure
+from scheduled_tasks.monitoring.rollups import histograms
 from scheduled_tasks.runtime.statuses import FINISHED
 
 try:

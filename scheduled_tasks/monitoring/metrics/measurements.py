@@ -12,8 +12,8 @@ from django.db.models import Count, Min, Q
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Alert, Delivery, Execution, Rollup, RollupEntry, Task, Worker
 from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
-from scheduled_tasks.monitoring.figures import consistent
-from scheduled_tasks.monitoring.rollup_folding import EVERYTHING, merge, summed
+from scheduled_tasks.monitoring.rollups.figures import consistent
+from scheduled_tasks.monitoring.rollups.folding import EVERYTHING, merge, summed
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import FINISHED
 

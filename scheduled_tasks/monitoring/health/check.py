@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from django.db import connections
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.monitoring.health import MAX_ERROR_LENGTH, Health, critical, health
-from scheduled_tasks.monitoring.violations import Violation
+from scheduled_tasks.monitoring.health.report import MAX_ERROR_LENGTH, Health, critical, health
+from scheduled_tasks.monitoring.health.violations import Violation
 
 #: Seconds until an answer is there. Most callers wait for ten, and Django has to start before.
 ANSWER_SECONDS = 8.0

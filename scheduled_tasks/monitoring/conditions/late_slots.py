@@ -13,10 +13,10 @@ from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.pause import Pause
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
-from scheduled_tasks.monitoring import findings
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.condition_settings import threshold
-from scheduled_tasks.monitoring.live_workers import handlers_of, live_workers
+from scheduled_tasks.monitoring.alerts import findings
+from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.monitoring.alerts.raising import Finding
+from scheduled_tasks.monitoring.health.live_workers import handlers_of, live_workers
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import OF_SLOTS
 from scheduled_tasks.runtime.wording import in_utc

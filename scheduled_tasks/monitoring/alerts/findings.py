@@ -8,8 +8,8 @@ from datetime import datetime
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.condition_settings import threshold
+from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.wording import counted, in_utc
 

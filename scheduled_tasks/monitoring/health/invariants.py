@@ -19,15 +19,15 @@ from django.utils import timezone
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import write_alias
-from scheduled_tasks.monitoring.lateness import may_be_fired, tolerance
-from scheduled_tasks.monitoring.live_workers import (
+from scheduled_tasks.monitoring.health.lateness import may_be_fired, tolerance
+from scheduled_tasks.monitoring.health.live_workers import (
     claimable_by,
     handlers_of,
     live_workers,
     seen_within,
     up_for,
 )
-from scheduled_tasks.monitoring.violations import Invariant, Violation
+from scheduled_tasks.monitoring.health.violations import Invariant, Violation
 from scheduled_tasks.runtime.clock import MAX_SKEW
 from scheduled_tasks.runtime.statuses import OF_SLOTS
 from scheduled_tasks.runtime.wording import counted, in_utc

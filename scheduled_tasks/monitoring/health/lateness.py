@@ -10,7 +10,12 @@ from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.models.task_state import TaskStateQuerySet
-from scheduled_tasks.monitoring.live_workers import claimable_by, handlers_of, live_workers, up_for
+from scheduled_tasks.monitoring.health.live_workers import (
+    claimable_by,
+    handlers_of,
+    live_workers,
+    up_for,
+)
 from scheduled_tasks.runtime.wording import in_utc
 
 

@@ -19,9 +19,9 @@ from scheduled_tasks.models.alert import MAX_SUBJECT_LENGTH, Alert
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.monitoring.condition_settings import severity_of
-from scheduled_tasks.monitoring.outbox import send_cleared, send_raised
-from scheduled_tasks.monitoring.routing import is_on
+from scheduled_tasks.monitoring.alerts.condition_settings import severity_of
+from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.outbox.messages import send_cleared, send_raised
 from scheduled_tasks.runtime.conditions import Condition, Severity
 from scheduled_tasks.runtime.sanitizing import redacted_text
 

@@ -14,13 +14,13 @@ from django.core.signals import setting_changed
 from scheduled_tasks.conf import MAX_NUMBER, app_settings
 from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.monitoring.condition_settings import (
+from scheduled_tasks.monitoring.alerts.condition_settings import (
     DEFAULTS,
     TURNED_ON_BY,
     condition_settings,
     unknown,
 )
-from scheduled_tasks.monitoring.quiet_hours import QuietHours
+from scheduled_tasks.monitoring.alerts.quiet_hours import QuietHours
 from scheduled_tasks.runtime.conditions import Severity
 
 #: The shortest time between two reminders, in seconds.
@@ -168,4 +168,4 @@ def reset(*, setting: str, **_: Any) -> None:
         rules.cache_clear()
 
 
-setting_changed.connect(reset, dispatch_uid="scheduled_tasks.monitoring.routing")
+setting_changed.connect(reset, dispatch_uid="scheduled_tasks.monitoring.alerts.routing")

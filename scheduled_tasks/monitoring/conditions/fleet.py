@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from scheduled_tasks.monitoring.alerts import Finding
-from scheduled_tasks.monitoring.condition_settings import threshold
-from scheduled_tasks.monitoring.invariants import scan_invariants
-from scheduled_tasks.monitoring.lateness import oldest_due
-from scheduled_tasks.monitoring.live_workers import live_workers, up_for
-from scheduled_tasks.monitoring.routing import is_on
-from scheduled_tasks.monitoring.violations import Violation, still_found
+from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.monitoring.alerts.raising import Finding
+from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.health.invariants import scan_invariants
+from scheduled_tasks.monitoring.health.lateness import oldest_due
+from scheduled_tasks.monitoring.health.live_workers import live_workers, up_for
+from scheduled_tasks.monitoring.health.violations import Violation, still_found
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.wording import counted
 

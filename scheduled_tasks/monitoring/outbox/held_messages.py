@@ -11,7 +11,7 @@ from django.db import transaction
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.sql.bulk import update_each
-from scheduled_tasks.monitoring.outbox import announce, recipients
+from scheduled_tasks.monitoring.outbox.messages import announce, recipients
 
 
 def reschedule_held(now: datetime, *, using: str) -> None:

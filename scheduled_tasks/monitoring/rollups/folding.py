@@ -17,8 +17,8 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.monitoring import histograms
-from scheduled_tasks.monitoring.rollups import SECONDS_PER_HOUR, Fact
+from scheduled_tasks.monitoring.rollups import histograms
+from scheduled_tasks.monitoring.rollups.recording import SECONDS_PER_HOUR, Fact
 
 Resolution = Rollup.Resolution
 
