@@ -17,7 +17,7 @@ class RollupEntry(models.Model):
 
     A transaction that ends executions appends one row, whatever their number: it waits for no
     other, and reads nothing. A worker folds the rows into ``Rollup`` once a minute and deletes
-    them. Whoever reads the figures adds those that are still here.
+    them. Readers of the figures add those that are still here.
     """
 
     # By the id of a task: its name, and a list of ``monitoring.rollups.Fact``.
