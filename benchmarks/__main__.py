@@ -18,6 +18,7 @@ SUITES = (
     "latency",
     "burst",
     "scale",
+    "alerts",
     "idle",
     "processes",
     "logs",

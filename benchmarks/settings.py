@@ -47,6 +47,13 @@ TIME_ZONE = "UTC"
 SCHEDULED_TASKS: dict[str, Any] = {"SYNC_AFTER_MIGRATE": False}
 if "BENCHMARK_EXECUTOR" in os.environ:
     SCHEDULED_TASKS["EXECUTOR"] = os.environ["BENCHMARK_EXECUTOR"]
+if "BENCHMARK_NOTIFIER" in os.environ:
+    SCHEDULED_TASKS["NOTIFIERS"] = {
+        "marks": {
+            "BACKEND": "scheduled_tasks.monitoring.notifiers.CallableNotifier",
+            "OPTIONS": {"function": os.environ["BENCHMARK_NOTIFIER"]},
+        }
+    }
 
 if find_spec("django_tasks_db"):
     INSTALLED_APPS += ["django_tasks", "django_tasks_db"]

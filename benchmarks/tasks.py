@@ -1,4 +1,4 @@
-"""The handlers that scheduled-tasks runs in the benchmarks."""
+"""What scheduled-tasks runs in the benchmarks: handlers, and a notifier."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 from benchmarks import marks
 from scheduled_tasks import TaskContext, scheduled_task
+from scheduled_tasks.monitoring.notifiers import Notification
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ def mark_slot(context: TaskContext) -> None:
 
 
 @scheduled_task
+def fail() -> None:
+    """Fail at once."""
+    raise RuntimeError("it always fails")
+
+
+@scheduled_task
 def talk(*, lines: int, length: int = 0) -> None:
     """Log lines, of at least ``length`` characters, and leave a mark of when it began and ended."""
     begun = time.time()
@@ -31,3 +38,8 @@ def talk(*, lines: int, length: int = 0) -> None:
     for number in range(lines):
         logger.info("line %d of the many that this run has to say%s", number, filling)
     marks.leave(begun)
+
+
+def told(notification: Notification) -> None:
+    """Leave a mark for an alert that has arrived."""
+    marks.leave(notification.raised_at.timestamp())
