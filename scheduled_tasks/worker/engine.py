@@ -171,11 +171,11 @@ class Engine:
         ended = self.write_results()  # first, since endings free places and allow the next run
         self.follow_suspects(now)
         self.maintenance.run_due(now)
-        self.watch(now)
         self.forward_cancellations()
         fired, claimed = self.fire_and_claim_due(now, lead)
         self.begin_to_stop_if_worn()
         ended += self.write_results()
+        self.watch(now)  # last: what this round has decided is not reported as undecided
         self.report_round(now)
         return Tick(ended, fired, claimed)
 

@@ -23,6 +23,7 @@ from scheduled_tasks.models import (
 from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
+from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.threads import in_parallel
 
@@ -79,6 +80,19 @@ def test_a_slot_that_may_wait_is_not_missed(
             Worker.objects.update(handlers=["jobs.other"])
     assert task.state.next_run_at == now + HOUR
     scan(now + HOUR + 5 * MINUTE)
+    assert is_open("missed") == []
+
+
+def test_what_a_round_decides_is_not_undecided(
+    scheduler: Callable[..., Scheduler], make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    run_task_now("a", now=now)
+    claim(worker, now)
+    late = scheduler()
+    late.tick(now)
+    late.tick(now + HOUR + 10 * MINUTE)
+    assert Execution.objects.get(status="skipped").slot == now + HOUR
     assert is_open("missed") == []
 
 
