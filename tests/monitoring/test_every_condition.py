@@ -14,6 +14,7 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, TaskState, Worker
+from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.monitoring.conditions.durations import MIN_RUNS
 from scheduled_tasks.runtime.runs import Outcome
@@ -98,7 +99,9 @@ def partial(on: Stage) -> Iterator[Moment]:
 
 def parked(on: Stage) -> Iterator[Moment]:
     task = on.make("every 1 hour")
-    park(task.state, "It is broken.", on.now, using="default")
+    in_transaction(
+        lambda: park(task.state, "It is broken.", on.now, using="default"), using="default"
+    )
     yield on.now, [True]
     TaskState.objects.update(parked_at=None)
     yield on.now + AGAIN, [False]
