@@ -188,6 +188,13 @@ def test_a_slot_beyond_its_grace_is_missed(make_task: Make, worker: Worker, now:
     assert "Found later than the grace period of 30 s allows." in Alert.objects.get().message
 
 
+def test_a_slot_within_its_grace_is_not_missed(make_task: Make, now: datetime) -> None:
+    make_task("a", NOTHING, "every 1 hour", misfire_grace=600)
+    make_task("b", NOTHING, "every 1 hour", misfire_grace=600, misfire_policy="skip")
+    firing.fire(now + HOUR + 10 * MINUTE, limit=9)
+    assert alerts() == [("missed", "b", True)]
+
+
 def test_a_parked_task_is_told_until_it_runs(make_task: Make, now: datetime) -> None:
     task = make_task("a", NOTHING, "every 1 hour")
     park(task.state, "No worker knows it.", now, using="default")
