@@ -69,7 +69,10 @@ def failures_written() -> bool:
 ROUNDS, TASKS = 4, 6
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(1, marks=pytest.mark.long)])
+MANY_OR_FEW = [pytest.param(count, marks=pytest.mark.long) for count in (1, 10)]
+
+
+@pytest.mark.parametrize("count", [3, *MANY_OR_FEW])
 def test_workers_tell_each_alert_once(count: int) -> None:
     tasks = [
         make_task_of("fail", name=f"t{number}", executor="thread", notify_on=["failed"])
