@@ -12,7 +12,7 @@ from scheduled_tasks import run_task_now
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.lifecycle import ending
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, Worker
-from scheduled_tasks.monitoring.scan import ConditionScan
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING, claim, outcome
 
