@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
@@ -146,12 +146,14 @@ class Deliveries:
     def run(self, now: datetime) -> None:
         """Record what was sent, and begin to send what is due."""
         outbox.has_new.clear()
+        # Before anything else: what ends from now on is recorded the next time.
+        held = self._held
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at = None
         self.record(now)
         self.abandon_stuck(now)
         self.renew(now)
-        while self.claim(now):
+        while self.claim(now, held):
             pass
 
     def record(self, now: datetime) -> None:
@@ -185,14 +187,18 @@ class Deliveries:
             if held := self._held:
                 outbox.renew_claims(str(self.worker.pk), [each.pk for each in held], now)
 
-    def claim(self, now: datetime) -> bool:
-        """Claim what is due and hand it to its lanes; return whether there may be more."""
+    def claim(self, now: datetime, held: Collection[Delivery]) -> bool:
+        """Claim what is due and not held, and hand it to its lanes; return if there may be more."""
         free = MAX_CLAIMED - len(self._held)
         if free <= 0:
             return False
         limit = min(free, MAX_PER_LANE)
         claimed = outbox.claim_deliveries(
-            str(self.worker.pk), now, limit=limit, without=self.lanes_to_leave()
+            str(self.worker.pk),
+            now,
+            limit=limit,
+            without=self.lanes_to_leave(),
+            held=[each.pk for each in held],
         )
         for delivery in claimed:
             self.hand_over(delivery)

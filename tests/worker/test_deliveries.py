@@ -252,6 +252,19 @@ def test_what_is_being_sent_stays_claimed(
     assert outbox.claim_deliveries("other", now + LEASE * SECOND, limit=9) == []
 
 
+def test_a_worker_claims_nothing_that_it_is_sending(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    receiver.hangs["ops"] = threading.Event()
+    add("ops")
+    server.served.run(now)
+    server.served.run(now + 2 * LEASE * SECOND)
+    assert Delivery.objects.get().attempts == 1
+    receiver.hangs["ops"].set()
+    server.served.close(now, seconds=LONG)
+    assert receiver.sent == ["raised ops"]
+
+
 def test_a_stopping_worker_gives_back_the_rest(
     receiver: Receiver, server: Server, add: Add, now: datetime
 ) -> None:

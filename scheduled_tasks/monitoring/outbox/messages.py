@@ -170,13 +170,21 @@ def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery
 
 @transactional
 def claim_deliveries(
-    worker: str, now: datetime, *, limit: int, without: Collection[str] = (), using: str = ""
+    worker: str,
+    now: datetime,
+    *,
+    limit: int,
+    without: Collection[str] = (),
+    held: Collection[int] = (),
+    using: str = "",
 ) -> list[Delivery]:
     """Claim messages that are due, and return them with their alerts.
 
-    Those of the lanes ``without`` are left to other workers, or to later.
+    Those of the lanes ``without`` are left to other workers, or to later. Those ``held`` are being
+    sent by this worker: after a standstill its claims may have run out.
     """
     due = Delivery.objects.using(using).due(now).exclude(lane__in=list(without))
+    due = due.exclude(pk__in=list(held))
     ids = list(due.order_by("due_at", "pk").values_list("pk", flat=True)[:limit])
     if not ids:
         return []
