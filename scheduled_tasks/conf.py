@@ -24,6 +24,7 @@ MAX_NUMBER = 1_000_000_000
 MIN_BEATS_PER_LEASE = 4
 #: The keys whose numbers may be 0, and those that hold lists of dictionaries.
 MAY_BE_ZERO = frozenset({"KEEP_LAST"})
+MAY_HOLD_SECRETS = frozenset({"HEARTBEAT_URL", "LISTEN_DSN", "NOTIFIERS"})
 LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
 #: What links may begin with: a scheme, a host, and the path where the project is mounted.
 WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.ASCII)
@@ -300,7 +301,9 @@ def checked(key: str, value: Any, default: Any) -> Any:
             wanted = "a list of names"
             fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
     if not fits:
-        raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {value!r}.")
+        # Addresses and options of notifiers are secrets.
+        said = type(value).__name__ if key in MAY_HOLD_SECRETS else repr(value)
+        raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {said}.")
     return type(default)(value)
 
 

@@ -208,9 +208,11 @@ class Deliveries:
         """Give a message to its lane, with a new thread if there is none."""
         lane = self._lanes.get(delivery.lane)
         if lane is None or not lane.add(delivery):
-            lane = self._lanes[delivery.lane] = Lane(delivery.lane, self.finish)
+            lane = Lane(delivery.lane, self.finish)
             lane.add(delivery)
             lane.thread.start()
+            # Only now: a thread that could not be started cannot be waited for.
+            self._lanes[delivery.lane] = lane
 
     def lanes_to_leave(self) -> set[str]:
         """Return what this worker takes no more of: full lanes, and those with stuck threads."""

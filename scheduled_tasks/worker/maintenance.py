@@ -14,7 +14,7 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import reaping
 from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
-from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.sql.transactions import AWAY, transactional
 from scheduled_tasks.monitoring.rollups.folding import fold_due
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.wording import counted
@@ -108,7 +108,12 @@ class Maintenance:
         """Add what has ended to the figures of tasks, once a minute among all workers."""
         if has_passed(FOLD_SECONDS, self._last_fold, now):
             self._last_fold = now
-            fold_due(now, holder=str(self.worker))
+            try:
+                fold_due(now, holder=str(self.worker))
+            except AWAY:
+                raise
+            except Exception:  # no figure may end a worker
+                logger.exception("the figures of tasks could not be added up")
 
     def park_orphans(self, now: datetime) -> None:
         """Park tasks whose handler no worker has known for HANDLER_GRACE seconds.

@@ -44,10 +44,10 @@ class Monitor:
         if not has_passed(app_settings.HEARTBEAT_INTERVAL, self._last_run, now):
             return
         # Not at the start: the slots of an outage are decided first, and then known.
-        if self._last_run is not None and self.acquires_scan(now):
-            self.scan_safely(now)
-        self._last_run = now
+        is_first, self._last_run = self._last_run is None, now
         self.deliveries.run(now)
+        if not is_first and self.acquires_scan(now):
+            self.scan_safely(now)
 
     def send_new(self, now: datetime) -> None:
         """Send at once what this process has just left in the outbox, or has to try again."""
@@ -71,7 +71,10 @@ class Monitor:
     def acquires_scan(self, now: datetime) -> bool:
         """Whether it is this worker that scans. The others ask again when the lock may be free."""
         seconds = LOCK_INTERVALS * app_settings.HEARTBEAT_INTERVAL
-        if self._scans or has_passed(seconds, self._last_try, now):
+        if self._scans:
+            # To acquire what is held would not make it last longer.
+            self._scans = Lock.objects.renew(self.lock, lease=seconds)
+        if not self._scans and has_passed(seconds, self._last_try, now):
             self._last_try = now
             self._scans = Lock.objects.acquire(self.lock, lease=seconds)
         return self._scans

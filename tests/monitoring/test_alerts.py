@@ -284,3 +284,16 @@ def test_each_success_is_told_where_wanted(make_task: Make, worker: Worker, now:
     assert alerts() == [("success", "a", False)] * 2
     assert sent("success") == [("raised", "ops"), ("raised", "boss")] * 2
     assert {row.severity for row in Alert.objects.all()} == {"info"}
+
+
+def test_who_was_told_hears_of_the_end(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS |= {"ALERTS": [{"tasks": ["a"], "to": "ops"}]}
+    fields = {"notify_on": ["failed"], "metadata": {"recipients": "ada@shop.example"}}
+    task = make_task("a", NOTHING, **fields)
+    run(task, worker, now, "failed")
+    unregister_task("a")
+    scan(now)
+    told = [("raised", "ops"), ("raised", "ada@shop.example")]
+    assert sent("failed") == [*told, ("cleared", "ops"), ("cleared", "ada@shop.example")]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from scheduled_tasks.lifecycle import firing
-from scheduled_tasks.models import Task, Worker
+from scheduled_tasks.models import Alert, Task, Worker
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from scheduled_tasks.monitoring.conditions import fleet
 from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
 from tests.support.attempts import NOTHING
@@ -59,7 +60,7 @@ def test_what_a_new_worker_finds_is_not_behind(
     late = now + 5 * HOUR
     Worker.objects.update(started_at=late - MINUTE / 2)
     beat(late)
-    assert messages(fleet.scheduler_behind, late) == []
+    assert fleet.scheduler_behind(late, using="default") is None
 
 
 def test_only_what_two_scans_find_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
@@ -72,3 +73,17 @@ def test_only_what_two_scans_find_is_told(make_task: Make, worker: Worker, now: 
     beat(late + MINUTE)
     firing.fire(late + MINUTE, limit=9)
     assert not any("Task a was due" in each for each in messages(watch.find, late + MINUTE))
+
+
+def test_another_scanner_clears_no_invariant(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, "every 1 hour")
+    late = now + 2 * HOUR
+    beat(late)
+    first, second = (ConditionScan([Watched("invariant", InvariantWatch().find)]) for _ in "ab")
+    first.run(late)
+    first.run(late + MINUTE / 6)
+    second.run(late + MINUTE / 3)
+    rows = Alert.objects.filter(condition="invariant", subject__startswith="not_fired")
+    assert [row.cleared_at for row in rows] == [None]

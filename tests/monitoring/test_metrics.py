@@ -130,6 +130,8 @@ def test_states_of_tasks_are_counted(make_task: Make, now: datetime) -> None:
 
 
 def test_workers_with_a_heartbeat_count(worker: Worker, now: datetime) -> None:
+    assert value(scraped(now), "workers") == 0, "a row of runtask is no scheduler"
+    Worker.objects.update(declaration_digest="tests")
     assert value(scraped(now), "workers") == 1
     assert value(scraped(now + HOUR), "workers") == 0
 
@@ -139,8 +141,14 @@ def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
     alert = Alert.objects.create(**fields, open_key="k", raised_at=now)
     Alert.objects.create(**fields, raised_at=now, cleared_at=now)
     sent = {"alert": alert, "transport": "mail", "event": "raised", "created_at": now}
-    for finished_at, delivered in ((None, False), (now, False), (now, True)):
-        Delivery.objects.create(**sent, due_at=now, finished_at=finished_at, delivered=delivered)
+    for finished_at, delivered, attempts in (
+        (None, False, 0),
+        (now, False, 3),
+        (now, False, 0),  # withdrawn, since its alert had cleared
+        (now, True, 1),
+    ):
+        came_of_it = {"finished_at": finished_at, "delivered": delivered, "attempts": attempts}
+        Delivery.objects.create(**sent, due_at=now, **came_of_it)
     found = scraped(now)
     assert value(found, "open_alerts", condition="failed", severity="error") == 1
     assert value(found, "deliveries", state="pending") == 1

@@ -212,3 +212,13 @@ def end_by_and_by(worker: Worker, now: datetime, together: Barrier) -> None:
 def test_a_day_begins_in_utc() -> None:
     there = datetime.fromisoformat("2026-03-01T23:30:00-05:00")
     assert rollup_folding.day_of(there) == datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.mark.django_db
+def test_a_sum_beyond_its_column_is_cut(now: datetime) -> None:
+    largest = 2**63 - 1
+    for _ in range(3):
+        fact = Fact(hour_of(now), "success", processed=largest)
+        rollups.record([TaskFact(1, "a", fact)], using="default")
+        fold_all(now)
+    assert {row.processed for row in Rollup.objects.all()} == {largest}

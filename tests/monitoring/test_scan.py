@@ -146,6 +146,17 @@ def test_a_task_that_never_succeeds_is_told(make_task: Make, worker: Worker, now
     assert is_open("no_success") == [False]
 
 
+def test_a_pause_clears_nothing(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, no_success_for=3600)
+    Task.objects.update(created_at=now)
+    scan(now + 2 * HOUR)
+    Task.objects.update(paused_until=now + 4 * HOUR)
+    scan(now + 3 * HOUR)
+    begin_pause(now + 3 * HOUR, until=now + 5 * HOUR, by="code")
+    scan(now + 4 * HOUR)
+    assert is_open("no_success") == [True]
+
+
 @pytest.mark.parametrize("excuse", ["paused", "paused lately", "pause of all", "enabled lately"])
 def test_a_task_that_could_not_succeed_is_excused(
     make_task: Make, worker: Worker, now: datetime, excuse: str
@@ -285,3 +296,17 @@ def test_many_workers_raise_and_clear_once(now: datetime, workers: int) -> None:
 
 def raise_now(finding: Finding, now: datetime) -> None:
     in_transaction(lambda: raise_alerts([finding], now, using="default"), using="default")
+
+
+def test_a_maintenance_window_has_no_reminders(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    window = {"starts_at": now + SECOND, "ends_at": now + HOUR, "reason": "Disks"}
+    MaintenanceWindow.objects.create(**window)
+    scan(now + MINUTE)
+    assert sent("reminder") == []
+    scan(now + HOUR)
+    assert sent("reminder") == ["ops", "boss"]

@@ -135,8 +135,15 @@ def test_messages_of_one_sequence_go_in_order(
 
 
 def test_what_fails_is_tried_again_later(
-    receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
+    receiver: Receiver,
+    server: Server,
+    add: Add,
+    now: datetime,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert timedelta(hours=24) == GIVE_UP_AFTER
+    monkeypatch.setattr(outbox, "GIVE_UP_AFTER", timedelta(hours=1))
     add("ops")
     receiver.raises["ops"] = ValueError("password=hunter2 is wrong")
     moment, gaps = now, []
@@ -147,7 +154,7 @@ def test_what_fails_is_tried_again_later(
         gaps.append(round((due - moment).total_seconds()))
         moment = max(due, moment + SECOND)
     assert gaps[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert moment - now <= GIVE_UP_AFTER
+    assert timedelta(minutes=50) < moment - now <= timedelta(hours=1)
     [(_, delivered, _, error)] = state("ops")
     assert not delivered
     assert "hunter2" not in error
@@ -279,3 +286,15 @@ def test_a_stopping_worker_gives_back_the_rest(
     assert [row.pk for row in Delivery.objects.filter(delivered=True)] == [first.pk]
     assert {row.attempts for row in Delivery.objects.filter(delivered=False)} == {0}
     assert len(outbox.claim_deliveries("other", now, limit=9)) == 3
+
+
+def test_what_was_held_back_is_tried_again(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops", created_at=now - 2 * GIVE_UP_AFTER)
+    receiver.raises["ops"] = ValueError("Not now.")
+    server.send(now, 1)
+    assert state("ops")[0][:3] == (False, False, 1)
+    Delivery.objects.update(attempts=2_000)
+    server.send(now + SECOND, 1)
+    assert state("ops")[0][:3] == (True, False, 2_001)

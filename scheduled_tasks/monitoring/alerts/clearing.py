@@ -53,6 +53,17 @@ def succeeded(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
     ]
 
 
+def succeeded_since(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
+    """Return the alerts of tasks with another success than the last one that was known."""
+    return [
+        alert
+        for alert in alerts
+        if (state := state_of(alert))
+        and state.last_success_at is not None
+        and state.last_success_at.isoformat() != alert.details.get("last")
+    ]
+
+
 def not_partial(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
     return [
         alert
@@ -99,6 +110,7 @@ RULES: Mapping[Condition, tuple[str, Callable[..., list[Alert]]]] = {
     Condition.DEAD_LETTER: ("Nothing waits to be requeued or resolved.", without_dead_letters),
     Condition.MISSED: ("A later slot began in time.", began_in_time),
     Condition.NOT_STARTED: ("A later slot began in time.", began_in_time),
+    Condition.NO_SUCCESS: ("The task has succeeded.", succeeded_since),
     Condition.PARTIAL: ("The last run was not partial.", not_partial),
     Condition.WORKER_LOST: ("All its executions have ended.", settled),
     Condition.PARKED: ("The task is no longer parked.", not_parked),

@@ -22,12 +22,16 @@ from scheduled_tasks.monitoring.alerts.routing import Route, routes
 from scheduled_tasks.monitoring.conditions import fleet, late_slots, silence
 from scheduled_tasks.monitoring.conditions.durations import Durations
 from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
-from scheduled_tasks.monitoring.outbox.messages import send_reminders
+from scheduled_tasks.monitoring.outbox.messages import (
+    ends_of_windows,
+    send_reminders,
+    windows_in_force,
+)
 from scheduled_tasks.runtime.conditions import Condition
 
 logger = logging.getLogger(__name__)
 
-Find = Callable[..., Iterable[Finding]]
+Find = Callable[..., Iterable[Finding] | None]
 #: Seconds between two looks at what changes slowly, or takes longer to find.
 SLOW, SLOWER = 60.0, 300.0
 #: What is written in one transaction.
@@ -58,7 +62,7 @@ def watched_conditions() -> tuple[Watched, ...]:
         Watched(Condition.RUNNING_LONG, durations.running_long),
         Watched(Condition.SCHEDULER_BEHIND, fleet.scheduler_behind),
         Watched(Condition.TOO_FEW_WORKERS, fleet.too_few_workers),
-        Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW),
+        Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW, lasts=False),
         Watched(Condition.TOO_FAST, durations.too_fast, every=SLOW),
         Watched(Condition.OVER_INTERVAL, durations.over_interval, every=SLOWER),
         Watched(Condition.INVARIANT, invariants.find, every=SLOWER),
@@ -93,10 +97,11 @@ class ConditionScan:
         return last is None or not last <= now < last + timedelta(seconds=watched.every)
 
     def find(self, watched: Watched, now: datetime, *, using: str) -> list[Finding] | None:
-        """Return what is found now, None if that fails."""
+        """Return what is found now, None if that fails, or if nobody can tell yet."""
         self._last[watched.condition] = now
         try:
-            return list(watched.find(now, using=using))
+            found = watched.find(now, using=using)
+            return None if found is None else list(found)
         except AWAY:
             raise
         except Exception:
@@ -135,13 +140,15 @@ def clear(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -
     for start in range(0, len(alerts), BATCH_SIZE):
         batch = alerts[start : start + BATCH_SIZE]
         in_transaction(partial(clear_still_open, batch, because, now, using=using), using=using)
+        for alert in batch:
+            alert.open_key = None
 
 
 def clear_still_open(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
     """Clear those that no other transaction has cleared since they were read."""
+    # Read again, also by a transaction that is retried.
     rows = Alert.objects.using(using).open().filter(pk__in=[alert.pk for alert in alerts])
-    still = set(rows.locked().values_list("pk", flat=True))
-    clear_alerts([alert for alert in alerts if alert.pk in still], because, now, using=using)
+    clear_alerts(list(rows.select_related("task").locked()), because, now, using=using)
 
 
 def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
@@ -156,6 +163,10 @@ def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
         if alert.open_key is not None
     }
     wanted = {alert: found for alert, found in wanted.items() if found}
+    windows = windows_in_force(wanted, now, using=using)
+    wanted = {
+        alert: found for alert, found in wanted.items() if not ends_of_windows(alert, windows)
+    }
     if wanted:
         last = last_messages(wanted, using=using)
         for alert, found in wanted.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from scheduled_tasks.monitoring.alerts.condition_settings import threshold
+from scheduled_tasks.models.alert import MAX_SUBJECT_LENGTH, Alert
+from scheduled_tasks.monitoring.alerts.condition_settings import BEHIND_SECONDS, threshold
 from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.monitoring.alerts.routing import is_on
 from scheduled_tasks.monitoring.health.invariants import scan_invariants
 from scheduled_tasks.monitoring.health.lateness import oldest_due
 from scheduled_tasks.monitoring.health.live_workers import live_workers, up_for
-from scheduled_tasks.monitoring.health.violations import Violation, still_found
+from scheduled_tasks.monitoring.health.violations import Violation
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.wording import counted
 
@@ -28,17 +29,26 @@ def too_few_workers(now: datetime, *, using: str) -> Iterator[Finding]:
             )
 
 
-def scheduler_behind(now: datetime, *, using: str) -> Iterator[Finding]:
-    """Yield whether something is due for too long that a worker was there to do in time."""
-    behind = threshold(Condition.SCHEDULER_BEHIND, "behind") or 1
+def scheduler_behind(now: datetime, *, using: str) -> list[Finding] | None:
+    """Return whether something is due for too long that a worker was there to do in time.
+
+    None while no worker has been there for long enough to tell.
+    """
+    behind = threshold(Condition.SCHEDULER_BEHIND, "behind") or BEHIND_SECONDS
     workers = up_for(behind, live_workers(now, using=using), now)
+    if not workers:
+        return None
     oldest = oldest_due(now, using=using, workers=workers)
-    if oldest is not None and now - oldest.since > timedelta(seconds=behind):
-        yield Finding(condition=Condition.SCHEDULER_BEHIND, message=str(oldest))
+    if oldest is None or now - oldest.since <= timedelta(seconds=behind):
+        return []
+    return [Finding(condition=Condition.SCHEDULER_BEHIND, message=str(oldest))]
 
 
 class InvariantWatch:
-    """The invariants, scan after scan: only what two scans have found is reported."""
+    """The invariants, scan after scan: only what two scans have found is reported.
+
+    What has an open alert was found before, perhaps by another worker.
+    """
 
     def __init__(self) -> None:
         self._before: Sequence[Violation] = ()
@@ -47,7 +57,12 @@ class InvariantWatch:
         """Yield what this scan finds and the one before has found."""
         found = scan_invariants(now, using=using)
         before, self._before = self._before, found
-        for violation in still_found(before, found):
-            yield Finding(
-                condition=Condition.INVARIANT, subject=violation.key, message=violation.message
-            )
+        alerts = Alert.objects.using(using).open().filter(condition=Condition.INVARIANT)
+        known = {violation.key for violation in before}.union(
+            alerts.values_list("subject", flat=True)
+        )
+        for violation in found:
+            if violation.key[:MAX_SUBJECT_LENGTH] in known or violation.key in known:
+                yield Finding(
+                    condition=Condition.INVARIANT, subject=violation.key, message=violation.message
+                )

@@ -39,6 +39,8 @@ def missed(now: datetime, *, using: str) -> Iterator[Finding]:
 
 def not_started(now: datetime, *, using: str) -> Iterator[Finding]:
     """Yield the tasks with a slot that has not begun within the time they allow."""
+    if Pause.objects.using(using).in_force(now).exists():
+        return  # nothing is claimed
     waiting = Execution.objects.using(using).queued().of_slots().filter(attempt=0)
     waiting = waiting.filter(run_after__lt=now, task__isnull=False).select_related("task")
     queued = (

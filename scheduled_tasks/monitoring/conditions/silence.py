@@ -64,4 +64,5 @@ def finding(task: Task, last: datetime | None, limit: int) -> Finding:
         condition=Condition.NO_SUCCESS,
         task=task,
         message=f"It has not succeeded for {limit} s. {last_one}",
+        details={"last": last and last.isoformat()},
     )

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
-from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models import Alert, Delivery, Execution, Rollup, RollupEntry, Task, Worker
+from scheduled_tasks.models import (
+    Alert,
+    Delivery,
+    Execution,
+    Rollup,
+    RollupEntry,
+    Task,
+    TaskState,
+)
 from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
+from scheduled_tasks.monitoring.health.live_workers import live_workers
 from scheduled_tasks.monitoring.rollups.figures import consistent
 from scheduled_tasks.monitoring.rollups.folding import EVERYTHING, merge, summed
 from scheduled_tasks.runtime.conditions import Condition
@@ -62,8 +70,7 @@ def read_all(now: datetime, *, using: str) -> Measurements:
     measured = Measurements(everything)
     add_tasks(measured, totals, using=using)
     add_queue(measured, now, using=using)
-    live = Worker.objects.using(using).live(now, within=app_settings.LEASE)
-    measured.workers = live.count()
+    measured.workers = len(live_workers(now, using=using))
     add_alerts(measured, using=using)
     return measured
 
@@ -107,7 +114,8 @@ def add_tasks(measured: Measurements, totals: Mapping[int, Sequence[int]], *, us
         else:
             others.update(sums)
     if others:
-        measured.tasks[OTHER] = others
+        # A task may have that very name.
+        measured.tasks[OTHER] = Counter(measured.tasks.get(OTHER, {})) + others
 
 
 def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
@@ -115,9 +123,16 @@ def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
     queues = executions.queued().values_list("queue").annotate(Count("pk"))
     measured.queued = dict(queues)
     measured.running = executions.running().count()
-    oldest = executions.queued().filter(run_after__lte=now).aggregate(oldest=Min("run_after"))
-    if oldest["oldest"] is not None:
-        measured.oldest_due_seconds = (now - oldest["oldest"]) / timedelta(seconds=1)
+    # Also where no worker is left that could do it.
+    waiting = executions.queued().not_held_back(now).filter(run_after__lte=now)
+    slots = TaskState.objects.using(using).due(now).filter(task__enabled=True, parked_at=None)
+    oldest = (
+        waiting.aggregate(oldest=Min("run_after"))["oldest"],
+        slots.aggregate(oldest=Min("next_run_at"))["oldest"],
+    )
+    if any(oldest):
+        since = min(moment for moment in oldest if moment is not None)
+        measured.oldest_due_seconds = (now - since).total_seconds()
 
 
 def add_alerts(measured: Measurements, *, using: str) -> None:
@@ -130,6 +145,7 @@ def add_alerts(measured: Measurements, *, using: str) -> None:
     deliveries = Delivery.objects.using(using).order_by()
     found = deliveries.exclude(delivered=True).aggregate(
         pending=Count("pk", filter=Q(finished_at=None)),
-        given_up=Count("pk", filter=Q(finished_at__isnull=False)),
+        # Not what was withdrawn because its alert had cleared.
+        given_up=Count("pk", filter=Q(finished_at__isnull=False, attempts__gt=0)),
     )
     measured.pending_deliveries, measured.given_up_deliveries = found["pending"], found["given_up"]

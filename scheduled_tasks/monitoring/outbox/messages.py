@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Any
 
 from django.db import models, transaction
 
@@ -32,6 +31,8 @@ Event, Transport = Delivery.Event, Delivery.Transport
 MAX_RETRY_SECONDS = 300.0
 #: After this time a message is given up.
 GIVE_UP_AFTER = timedelta(hours=24)
+#: The delay has reached its maximum after as many attempts; no message is given up before.
+MAX_DOUBLINGS = 9
 MAX_LANE_LENGTH = 200
 #: Set when a transaction of this process has left something in the outbox.
 has_new = threading.Event()
@@ -98,17 +99,24 @@ def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> Non
     sent.pending().filter(attempts=0, due_at__gt=now).update(
         finished_at=now, error="The alert was cleared before it was due."
     )
-    told: dict[Any, set[tuple[str, str]]] = {}
+    # Not by the rules: the task, or the rule by which they were told, may be gone.
     withdrawn = models.Q(finished_at__isnull=False, delivered=False, attempts=0)
-    for pk, transport, target in sent.exclude(withdrawn).values_list(
-        "alert", "transport", "target"
-    ):
-        told.setdefault(pk, set()).add((transport, target))
+    told = sent.exclude(withdrawn).order_by("pk").values_list("alert", "transport", "target")
     windows = windows_in_force(alerts, now, using=using)
-    rows = [
-        delivery(alert, Event.CLEARED, to, now)
+    until = {
+        (alert.pk, to.transport, to.target): to.held_until
         for alert in alerts
-        for to in recipients(alert, now, windows, only=told.get(alert.pk, set()))
+        for to in recipients(alert, now, windows)
+    }
+    by_id = {alert.pk: alert for alert in alerts}
+    rows = [
+        delivery(
+            by_id[pk],
+            Event.CLEARED,
+            Recipient(transport, target, until.get((pk, transport, target))),
+            now,
+        )
+        for pk, transport, target in told
     ]
     leave(rows, using=using)
 
@@ -122,15 +130,16 @@ def send_reminders(reminders: Iterable[tuple[Alert, Route]], now: datetime, *, u
     leave(rows, using=using)
 
 
+def ends_of_windows(alert: Alert, windows: Iterable[MaintenanceWindow]) -> list[datetime]:
+    """Return the ends of the windows that hold back messages about an alert."""
+    return [window.ends_at for window in windows if window.task_id in (None, alert.task_id)]
+
+
 def recipients(
-    alert: Alert,
-    now: datetime,
-    windows: Sequence[MaintenanceWindow],
-    *,
-    only: Collection[tuple[str, str]] | None = None,
+    alert: Alert, now: datetime, windows: Sequence[MaintenanceWindow]
 ) -> list[Recipient]:
     """Return whom an alert goes to: notifiers, and the addresses in the task's metadata."""
-    over = [w.ends_at for w in windows if w.task_id in (None, alert.task_id)]
+    over = ends_of_windows(alert, windows)
     found = []
     for route in routes(alert.condition, alert.severity, alert.task):
         quiet = route.quiet_hours.end_after(now) if route.quiet_hours else None
@@ -138,7 +147,7 @@ def recipients(
         found.append(Recipient(Transport.NOTIFIER, route.notifier, held))
     if addresses := mail_recipients(alert.task):
         found.append(Recipient(Transport.MAIL, addresses, max(over, default=None)))
-    return [to for to in found if only is None or (to.transport, to.target) in only]
+    return found
 
 
 def mail_recipients(task: Task | None) -> str:
@@ -256,8 +265,11 @@ def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
         row.finished_at, row.delivered, row.error = now, True, redacted_text(result.note)
         return
     row.error = redacted_text(result.error)
-    wait = timedelta(seconds=min(2.0 ** (row.attempts - 1), MAX_RETRY_SECONDS))
-    if result.permanent or now + wait > row.created_at + GIVE_UP_AFTER:
+    doublings = min(row.attempts - 1, MAX_DOUBLINGS)
+    wait = timedelta(seconds=min(2.0**doublings, MAX_RETRY_SECONDS))
+    # What was held back for longer than that has its attempts, too.
+    is_old = now + wait > row.created_at + GIVE_UP_AFTER and row.attempts > MAX_DOUBLINGS
+    if result.permanent or is_old:
         row.finished_at = now
     else:
         row.due_at = now + wait

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError
+from django.db.models import BigIntegerField
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.lock import Lock
@@ -23,7 +24,7 @@ from scheduled_tasks.monitoring.rollups.recording import SECONDS_PER_HOUR, Fact
 Resolution = Rollup.Resolution
 
 #: Entries that one transaction folds, and how many transactions follow each other at most.
-ENTRIES_PER_TRANSACTION, MAX_TRANSACTIONS = 20, 50
+ENTRIES_PER_TRANSACTION, MAX_TRANSACTIONS = 100, 50
 #: The lock that decides which worker folds, and the shortest time between two folds.
 LOCK, SECONDS_BETWEEN_FOLDS = "scheduled_tasks:rollups", 50
 #: For how many days rollups of an hour, and of a day, are kept.
@@ -108,7 +109,8 @@ def summed(
     for entry in entries:
         for task_id, of_task in entry.facts.items():
             for values in of_task["facts"]:
-                fact = Fact(*values)
+                # Newer code may have added columns at the end, and statuses.
+                fact = Fact(*values[: len(Fact._fields)])
                 for key in keys_of(int(task_id), fact, resolutions):
                     rollup = sums.get(key) or sums.setdefault(key, new_rollup(key))
                     rollup.task_name = of_task["name"] if key.task_id else ""
@@ -141,7 +143,7 @@ def day_of(moment: datetime) -> datetime:
 
 def add(rollup: Rollup, fact: Fact) -> None:
     """Add what one fact tells."""
-    if fact.status:
+    if fact.status in COLUMNS:
         setattr(rollup, fact.status, getattr(rollup, fact.status) + fact.slots)
     rollup.processed += fact.processed
     rollup.errors += fact.errors
@@ -185,15 +187,23 @@ def write(sums: Mapping[RollupKey, Rollup], *, using: str) -> None:
     for key in sorted(stored.keys() & sums.keys(), key=order):
         rollup = stored[key]
         merge(rollup, sums[key])
-        values: dict[str, Any] = {name: getattr(rollup, name) for name in COLUMNS}
+        values: dict[str, Any] = {name: capped(getattr(rollup, name)) for name in COLUMNS}
         guard = {"id": rollup.pk, "revision": rollup.revision}
         changes.append((values | {"revision": rollup.revision + 1}, guard))
     if update_each(Rollup, changes, using=using) != len(changes):
         raise LostRaceError(FOLDED_MEANWHILE)
+    for rollup in new:
+        for name in COLUMNS:
+            setattr(rollup, name, capped(getattr(rollup, name)))
     try:
         Rollup.objects.using(using).bulk_create(new)
     except IntegrityError as error:  # another worker was the first to count this hour
         raise LostRaceError(FOLDED_MEANWHILE) from error
+
+
+def capped(value: Any) -> Any:
+    """Return a sum that its column can hold: handlers report what they like."""
+    return min(value, BigIntegerField.MAX_BIGINT) if isinstance(value, int) else value
 
 
 def read(keys: Collection[RollupKey], *, using: str) -> Rollups:
