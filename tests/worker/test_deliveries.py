@@ -134,16 +134,16 @@ def test_messages_of_one_sequence_go_in_order(
     assert receiver.sent[1:] == ["raised ops", "reminder ops", "cleared ops"]
 
 
-def test_what_fails_is_tried_again_later(
-    receiver: Receiver,
-    server: Server,
-    add: Add,
-    now: datetime,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timedelta(hours=24) == GIVE_UP_AFTER
     monkeypatch.setattr(outbox, "GIVE_UP_AFTER", timedelta(hours=1))
+
+
+@pytest.mark.usefixtures("little_patience")
+def test_what_fails_is_tried_again_later(
+    receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
     add("ops")
     receiver.raises["ops"] = ValueError("password=hunter2 is wrong")
     moment, gaps = now, []
