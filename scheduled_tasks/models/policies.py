@@ -274,7 +274,7 @@ class Policies(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(60), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Seconds. Send an open alert again this often. Leave empty for no reminders."),
+        help_text=_("Seconds. Send an open alert again this often. Leave empty for the default."),
     )
     heartbeat_url = models.CharField(
         _("heartbeat URL"),

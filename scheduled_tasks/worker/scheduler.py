@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic, sleep
 
 from django.db import connections, reset_queries
@@ -23,6 +23,7 @@ from scheduled_tasks.worker.listener import Listener
 from scheduled_tasks.worker.liveness_file import LivenessFile
 from scheduled_tasks.worker.pruning import DailyPruning
 from scheduled_tasks.worker.recycling import Recycling
+from scheduled_tasks.worker.watchdog import Rounds
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,10 @@ class Scheduler:
             label = self.engine.worker.label
             self.liveness_file = LivenessFile(liveness_file, label, self.engine.watchdog)
         self.pruning = DailyPruning(
-            self.engine.worker, self.engine.clock.now, watching=self.engine.watchdog.watching
+            self.engine.worker,
+            self.engine.clock.now,
+            # With rounds of its own: it does not show that the main loop is active.
+            watching=partial(self.engine.watchdog.watching, Rounds()),
         )
         self._stops_requested = 0
         self._tick_seconds = 0.0

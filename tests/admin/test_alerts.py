@@ -226,8 +226,9 @@ def test_a_test_alert_is_sent_on_request(admin_client: Client) -> None:
 @pytest.mark.usefixtures("notifiers")
 def test_a_failed_test_says_why(admin_client: Client) -> None:
     response = admin_client.post(page("alert_test"), {"notifier": "broken"}, follow=True)
-    assert "The notifier “broken” could not send it: ValueError: password=[redacted]" in text(
-        response
+    assert (
+        "The notifier “broken” could not send the test alert: ValueError: password=[redacted]"
+        in text(response)
     )
     assert SECRET not in text(response)
 

@@ -36,9 +36,8 @@ def test_a_failure_is_told_on_standard_error(command: Command, settings: Any) ->
         use(settings, "WebhookNotifier", url=f"{receiver.url}/hunter2")
         ran = command("sendtestalert", "ops")
     assert (ran.code, ran.out) == (1, "")
-    assert (
-        ran.err == f"The notifier 'ops' could not send it: {receiver.url} answered 404 Not Found."
-    )
+    reason = f"{receiver.url} answered 404 Not Found."
+    assert ran.err == f"The notifier 'ops' could not send the test alert: {reason}"
 
 
 def test_an_unknown_name_fails(command: Command, settings: Any) -> None:

@@ -16,7 +16,12 @@ from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring.outbox import messages as outbox
 from scheduled_tasks.monitoring.outbox.messages import GIVE_UP_AFTER
 from scheduled_tasks.worker import deliveries
-from scheduled_tasks.worker.deliveries import MAX_SENDING_SECONDS, MAX_STUCK_THREADS, Deliveries
+from scheduled_tasks.worker.deliveries import (
+    MAX_CLAIMED,
+    MAX_SENDING_SECONDS,
+    MAX_STUCK_THREADS,
+    Deliveries,
+)
 from tests.support.attempts import make_worker
 
 SECOND = timedelta(seconds=1)
@@ -298,3 +303,13 @@ def test_what_was_held_back_is_tried_again(
     Delivery.objects.update(attempts=2_000)
     server.send(now + SECOND, 1)
     assert state("ops")[0][:3] == (True, False, 2_001)
+
+
+def test_one_round_claims_a_bounded_number(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    for number in range(MAX_CLAIMED + 1):
+        add(f"ops{number % 30}", sequence=str(number))
+    server.served.run(now)
+    assert Delivery.objects.filter(claimed_by="").count() >= 1
+    assert server.served.wants_to_run(now)

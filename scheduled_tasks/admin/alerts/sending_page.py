@@ -64,7 +64,7 @@ class SendTestPage(FormPage):
         try:
             notifier = send_test_alert(name)
         except (NotSent, UnknownNotifier) as error:
-            said = _("The notifier “%(name)s” could not send it: %(reason)s")
+            said = _("The notifier “%(name)s” could not send the test alert: %(reason)s")
             messages.error(self.request, said % {"name": name, "reason": error})
         else:
             said = _("The notifier “%(name)s” has sent a test alert to %(address)s.")

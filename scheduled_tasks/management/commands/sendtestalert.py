@@ -25,7 +25,9 @@ class Command(OutputCommand):
         try:
             notifier = send_test_alert(name)
         except NotSent as error:
-            raise CommandError(f"The notifier {name!r} could not send it: {error}") from None
+            raise CommandError(
+                f"The notifier {name!r} could not send the test alert: {error}"
+            ) from None
         except (InvalidSettings, UnknownNotifier) as error:
             raise CommandError(str(error)) from None
         return f"The notifier {name!r} has sent a test alert to {notifier}."

@@ -36,7 +36,7 @@ Find = Callable[..., Iterable[Finding] | None]
 SLOW, SLOWER = 60.0, 300.0
 #: What is written in one transaction.
 BATCH_SIZE = 100
-NO_LONGER_SO = "It is no longer so."
+NO_LONGER_SO = "The condition no longer holds."
 
 
 @dataclass(frozen=True, slots=True)

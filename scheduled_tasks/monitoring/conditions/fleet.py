@@ -25,7 +25,7 @@ def too_few_workers(now: datetime, *, using: str) -> Iterator[Finding]:
         if alive < wanted:
             yield Finding(
                 condition=Condition.TOO_FEW_WORKERS,
-                message=f"{counted(alive, 'scheduler')} of {wanted} alive.",
+                message=f"Only {alive} of {counted(wanted, 'scheduler')} alive.",
             )
 
 

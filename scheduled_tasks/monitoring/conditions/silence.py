@@ -59,7 +59,9 @@ def restarted(task: Task, since: datetime, *, using: str) -> bool:
 
 
 def finding(task: Task, last: datetime | None, limit: int) -> Finding:
-    last_one = f"The last one began at {in_utc(last)}." if last else "It has never succeeded."
+    last_one = (
+        f"Its last successful run began at {in_utc(last)}." if last else "It has never succeeded."
+    )
     return Finding(
         condition=Condition.NO_SUCCESS,
         task=task,
