@@ -32,6 +32,8 @@ class Trigger(models.TextChoices):
 UNFINISHED = (Status.QUEUED, Status.RUNNING)
 FINISHED = tuple(status for status in Status if status not in UNFINISHED)
 SUCCEEDED = (Status.SUCCESS, Status.PARTIAL)
+#: The statuses of what should have succeeded, and did not.
+WENT_WRONG = (Status.FAILED, Status.MISSED)
 #: The statuses of runs that raise alerts.
 ENDED_BADLY = (Status.PARTIAL, Status.FAILED)
 #: The statuses of runs whose handler returned or raised Skip.

@@ -21,7 +21,7 @@ from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.monitoring.health.violations import Invariant
 from scheduled_tasks.monitoring.metrics.measurements import Measurements, measure
 from scheduled_tasks.monitoring.rollups import histograms
-from scheduled_tasks.runtime.statuses import FINISHED, Status
+from scheduled_tasks.runtime.statuses import FINISHED, WENT_WRONG
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -46,8 +46,6 @@ CACHE_SECONDS, WAIT_SECONDS, MAX_READING_SECONDS = 10.0, 5.0, 60.0
 PREFIX = "scheduled_tasks_"
 #: Upper bounds in milliseconds: two for each power of ten, which are bounds of our histograms, too.
 BUCKETS = tuple(int(10 ** (n / 2)) for n in range(2, 16))
-#: The statuses that alert rules ask for.
-ALWAYS_SHOWN = (Status.FAILED, Status.MISSED)
 UNAVAILABLE = "The metrics cannot be read: the database is not available.\n"
 
 
@@ -74,8 +72,8 @@ def metrics_of_tasks(measured: Measurements) -> Iterator[Metric]:
     on_time = counter("slots_on_time", "Slots whose first attempt began in time.", "task")
     for task, sums in measured.tasks.items():
         for status in FINISHED:
-            # A rate cannot be seen from a counter that begins at one.
-            if (count := sums[status.value]) or status in ALWAYS_SHOWN:
+            # Alert rules ask for these; no rate can be seen of a counter that begins at one.
+            if (count := sums[status.value]) or status in WENT_WRONG:
                 executions.add_metric([task, status.value], count)
         seconds.add_metric([task], sums["duration_sum_ms"] / 1000)
         started.add_metric([task], sums["started"])
