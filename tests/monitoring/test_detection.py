@@ -28,6 +28,7 @@ def heartbeats(begin: datetime, seconds: float) -> Iterator[datetime]:
         yield begin + number * interval
 
 
+@pytest.mark.any_database
 def test_a_failure_and_its_alert_are_one_transaction(
     make_task: Callable[..., Task], worker: Worker, now: datetime
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_failure_and_its_alert_are_one_transaction(
     assert not Delivery.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("grace", [None, 600])
 def test_a_missed_slot_is_noticed_in_time(
     make_task: Callable[..., Task], worker: Worker, now: datetime, grace: int | None
@@ -58,6 +60,7 @@ def test_a_missed_slot_is_noticed_in_time(
     assert allowed < delay <= allowed + app_settings.HEARTBEAT_INTERVAL
 
 
+@pytest.mark.any_database
 def test_a_lost_worker_is_noticed_in_time(
     scheduler: Callable[..., Scheduler], worker: Worker, now: datetime
 ) -> None:

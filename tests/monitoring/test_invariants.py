@@ -121,6 +121,7 @@ def test_a_working_scheduler_breaks_nothing(
     assert Execution.objects.filter(task=task).exists()
 
 
+@pytest.mark.long
 def test_a_rolling_deploy_breaks_nothing(
     orphan: Task,
     scheduler: Callable[..., Scheduler],

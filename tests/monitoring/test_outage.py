@@ -52,6 +52,7 @@ def make_tasks(make_task: Callable[..., Task], now: datetime) -> dict[str, int]:
     return made
 
 
+@pytest.mark.any_database
 def test_a_day_without_schedulers_is_accounted_for(
     make_task: Callable[..., Task], worker: Worker, now: datetime
 ) -> None:

@@ -40,6 +40,7 @@ def by_resolution(resolution: str) -> Iterator[tuple[Task, list[Rollup]]]:
         yield task, [rollup for key, rollup in found.items() if key.task_id == task.pk]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_rollups_equal_a_recount_of_the_history(seed: int) -> None:
     Year(seed, tasks=8, events=60).tell()
