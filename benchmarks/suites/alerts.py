@@ -15,7 +15,7 @@ from benchmarks.suites.base import Case, Figures, Plan
 from benchmarks.workers import START_UP, now, running
 from scheduled_tasks.models import Task
 
-#: Tasks, each of which fails once.
+#: Tasks that fail once each.
 SIZE = 200
 SECONDS = 60.0
 WITH_PEERS = False

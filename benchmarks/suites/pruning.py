@@ -1,6 +1,6 @@
 """Slots while a long history is pruned, and before, in one worker.
 
-The history ended 91 days ago: one execution of a hundred is a failure that nobody has resolved, and
+The history ended 91 days ago. One execution in a hundred is an unresolved failure, and
 stays. All others are pruned by the worker itself, as it does once a day, with the default settings.
 Ten tasks have a slot every two seconds all the time. A step is one transaction, or one query that
 looks for what may go.

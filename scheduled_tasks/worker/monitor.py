@@ -1,4 +1,4 @@
-"""What a worker does so that nobody has to watch: it scans, and sends what is in the outbox."""
+"""The monitoring that a worker does: it scans for alerts, and sends what is in the outbox."""
 
 from __future__ import annotations
 

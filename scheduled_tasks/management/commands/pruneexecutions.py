@@ -72,7 +72,7 @@ def sentence(verb: str, pruned: Pruned) -> str:
 
 
 def table(pruned: Pruned) -> list[str]:
-    """Return a line for each task of which something would be deleted."""
+    """Return a line for each task with rows to delete."""
     names = sorted({*pruned.executions_by_task, *pruned.log_lines_by_task})
     if not names:
         return []
