@@ -15,12 +15,32 @@ MAX_CALLERS = 40
 #: The functions of ``time`` as they are before any run.
 CLOCKS = SimpleNamespace(**vars(time))
 CALL_HANDLERS, HANDLE = logging.Logger.callHandlers.__code__, logging.Handler.handle.__code__
+#: Known to logging until that forgets its handlers.
+MARK = logging.NullHandler()
 
 
 def all_handlers() -> list[logging.Handler]:
     """Return every handler, also those that another handler wraps."""
+    known = known_handlers()
+    if MARK in known:
+        return known
+    # ``logging.config`` forgets all handlers, and leaves them to loggers that it does not name.
+    for logger in (logging.getLogger(), *all_loggers()):
+        for handler in logger.handlers:
+            if handler not in known:
+                remember(handler)
+    remember(MARK)
+    return known_handlers()
+
+
+def known_handlers() -> list[logging.Handler]:
     references = list(logging._handlerList)  # type: ignore[attr-defined]  # noqa: SLF001
     return [handler for reference in references if (handler := reference()) is not None]
+
+
+def remember(handler: logging.Handler) -> None:
+    """Let logging know a handler again, which it then also flushes at exit."""
+    logging._addHandlerRef(handler)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def all_loggers() -> list[logging.Logger]:

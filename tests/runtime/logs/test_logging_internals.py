@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import sys
+from weakref import WeakValueDictionary
+
+import pytest
 
 from scheduled_tasks.runtime.logs.logging_internals import (
     KnownLoggers,
@@ -29,6 +33,19 @@ def test_python_is_a_version_whose_logging_was_read() -> None:
 def test_a_handler_without_a_logger_is_found() -> None:
     handler = Asking()
     assert handler in all_handlers()
+
+
+def test_a_handler_that_a_configuration_forgets_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "_handlerList", [])
+    monkeypatch.setattr(logging, "_handlers", WeakValueDictionary())
+    logger, handler = logging.getLogger("kept.by.its.logger"), Asking()
+    logger.addHandler(handler)
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    found = [all_handlers() for _ in range(2)]
+    logger.removeHandler(handler)
+    assert [each.count(handler) for each in found] == [1, 1]
 
 
 def test_a_handler_knows_that_logging_has_called_it() -> None:
