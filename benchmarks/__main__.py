@@ -24,6 +24,7 @@ SUITES = (
     "logs",
     "history",
     "pruning",
+    "pruneexecutions",
     "metrics",
     "register",
     "schedules",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -73,26 +74,41 @@ def cases(plan: Plan) -> list[Case]:
 
 def measure(worker: PruningWorker, plan: Plan) -> Figures:
     """Store the history, start a worker and wait until it has pruned."""
-    store_until(now() - DAYS_AGO * DAY, plan.size)
+    stored = store_history(plan.size)
+    with recorded_steps() as steps, running(worker) as its:
+        time.sleep(START_UP)
+        begun = now()
+        wait_for_lock(its, begun + plan.seconds + START_UP + LOOK)
+        pruning_since = now()
+        wait_for_the_end(its, pruning_since + START_UP + plan.size / MIN_RATE)
+        return figures(its.marks, (begun, pruning_since, now()), stored - left(), read(steps))
+
+
+def store_history(size: int) -> int:
+    """Store the history, and tasks with slots all the time; return the number of executions."""
+    store_until(now() - DAYS_AGO * DAY, size)
     store_frequent_tasks()
-    with tempfile.NamedTemporaryFile() as steps:
-        os.environ["STEP_FILE"] = steps.name
-        stored = Execution.objects.count()
-        with running(worker) as its:
-            time.sleep(START_UP)
-            begun = now()
-            wait_for_lock(its, begun + plan.seconds + START_UP + LOOK)
-            pruning_since = now()
-            left = wait_for_the_end(its, pruning_since + START_UP + plan.size / MIN_RATE)
-            ended = now()
-            marks = its.marks
-        seconds = read(Path(steps.name))
-    pruned = stored - left
+    return Execution.objects.count()
+
+
+@contextmanager
+def recorded_steps() -> Iterator[Path]:
+    """Let all processes write to a file how long each step took."""
+    with tempfile.NamedTemporaryFile() as file:
+        os.environ["STEP_FILE"] = file.name
+        yield Path(file.name)
+
+
+def figures(
+    marks: Sequence[Mark], moments: tuple[float, float, float], pruned: int, steps: Sequence[float]
+) -> Figures:
+    """Return what was found: watched since the first moment, pruned between the others."""
+    begun, pruning_since, ended = moments
     return {
         "pruned": pruned,
         "pruned/s": pruned / (ended - pruning_since),
-        "step p95 ms": percentile(seconds, 0.95) * 1000,
-        "longest step ms": max(seconds) * 1000,
+        "step p95 ms": percentile(steps, 0.95) * 1000,
+        "longest step ms": max(steps) * 1000,
         **delays("before", marks, begun, pruning_since),
         **delays("meanwhile", marks, pruning_since, ended),
     }
@@ -114,15 +130,18 @@ def wait_for_lock(workers: Workers, deadline: float) -> None:
         check(workers, deadline)
 
 
-def wait_for_the_end(workers: Workers, deadline: float) -> int:
-    """Wait until the worker has pruned; return how many executions of the history are left."""
+def wait_for_the_end(workers: Workers, deadline: float) -> None:
+    """Wait until the worker has pruned."""
     while not Lock.objects.filter(
         name=LOCK, expires_at__gt=timezone.now() + AFTER_THE_PASS
     ).exists():
         check(workers, deadline)
-    return Execution.objects.filter(
-        created_at__lt=timezone.now() - timedelta(days=DAYS_AGO - 1)
-    ).count()
+
+
+def left() -> int:
+    """Return how many executions of the history are left."""
+    youngest = timezone.now() - timedelta(days=DAYS_AGO - 1)
+    return Execution.objects.filter(created_at__lt=youngest).count()
 
 
 def check(workers: Workers, deadline: float) -> None:

@@ -20,10 +20,15 @@ class RecordedPruning(pruning.DailyPruning):
     """Writes how long each step took, before it rests."""
 
     def _rest(self, seconds: float) -> None:
-        file = os.open(os.environ["STEP_FILE"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-        os.write(file, LAYOUT.pack(seconds))
-        os.close(file)
+        record(seconds)
         super()._rest(seconds)
+
+
+def record(seconds: float) -> None:
+    """Write how long a step took."""
+    file = os.open(os.environ["STEP_FILE"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    os.write(file, LAYOUT.pack(seconds))
+    os.close(file)
 
 
 class Command(RunScheduler):
