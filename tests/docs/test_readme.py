@@ -9,9 +9,10 @@ import pytest
 from django.core.management import get_commands
 from django.test import override_settings
 
-from scheduled_tasks.conf import load
+from scheduled_tasks.conf import AppSettings, load
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Execution, Task
+from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.schedules import parse
 
@@ -44,8 +45,14 @@ def test_the_examples_work(registry: HandlerRegistry) -> None:
 def test_the_settings_are_ones_that_exist() -> None:
     names: dict[str, dict[str, object]] = {}
     exec(snippet("SCHEDULED_TASKS = {"), names)
-    with override_settings(SCHEDULED_TASKS=names["SCHEDULED_TASKS"]):
-        assert load() == load().__class__(), "the README shows the defaults"
+    shown = names["SCHEDULED_TASKS"]
+    with override_settings(SCHEDULED_TASKS=shown):
+        assert {name: str(each) for name, each in load_notifiers().items()} == {
+            "ops": "ops@shop.example"
+        }
+    del shown["NOTIFIERS"]
+    with override_settings(SCHEDULED_TASKS=shown):
+        assert load() == AppSettings(), "the README shows the defaults"
 
 
 def test_every_schedule_in_the_table_is_understood() -> None:
