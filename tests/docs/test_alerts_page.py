@@ -17,10 +17,11 @@ from django.core import mail
 from django.core.management import call_command
 from django.test import RequestFactory
 
+from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
 from scheduled_tasks.monitoring.alerts.condition_settings import DEFAULTS, condition_settings
-from scheduled_tasks.monitoring.alerts.routing import READERS, routes, rules
+from scheduled_tasks.monitoring.alerts.routing import MIN_REMINDER_SECONDS, READERS, routes, rules
 from scheduled_tasks.monitoring.notifiers import WebhookNotifier
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.operations.alerts import send_test_alert
@@ -65,7 +66,8 @@ def test_every_example_of_settings_can_be_used(settings: Any) -> None:
             use(settings, code)
             shown |= {name: str(notifier) for name, notifier in load_notifiers().items()}
     assert shown == {
-        "ops": "ops@shop.example, Ada <ada@shop.example>",
+        "ops": "ops@shop.example",
+        "tidy": "back-office@shop.example",
         "hook": "https://hooks.shop.example",
         "chat": "Slack",
         "pager": "Pager Duty",
@@ -184,13 +186,27 @@ def test_the_rules_of_the_page_have_every_key() -> None:
 
 
 def test_its_conditions_and_rules_are_valid(settings: Any) -> None:
-    for mark in ('"CONDITIONS"', '"ALERTS"'):
+    for mark in ('"CONDITIONS"', '"quiet_hours"'):
         use(settings, mark)
         condition_settings()
         rules()
     to_critical = [route.notifier for route in routes("worker_lost", "critical", None)]
     assert to_critical == ["pager", "ops"]
     assert [route.notifier for route in routes("failed", "error", Task(name="x"))] == ["ops"]
+
+
+def test_rules_send_one_message_for_one_failure(settings: Any) -> None:
+    use(settings, "ON_CALL")
+    task = Task(name="x")
+    for condition, notifier in (("failed", "ops"), ("dead_letter", "tidy")):
+        assert [route.notifier for route in routes(condition, "error", task)] == [notifier]
+    named = set(example("ON_CALL").split('"')) & set(DEFAULTS)
+    assert named >= {code for code, known in DEFAULTS.items() if known.on} - {"service_down"}
+
+
+def test_its_intervals_are_those_of_the_code() -> None:
+    assert f"at least {MIN_REMINDER_SECONDS}." in PAGE
+    assert f"`HEARTBEAT_INTERVAL` ({AppSettings().HEARTBEAT_INTERVAL:g} s)" in PAGE
 
 
 def test_its_tasks_can_be_declared(registry: HandlerRegistry) -> None:
