@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,14 +19,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from scheduled_tasks.models import Rollup
+from scheduled_tasks.monitoring import metrics as monitoring_metrics
 from scheduled_tasks.monitoring.metrics import collector as metrics
 from scheduled_tasks.monitoring.metrics.measurements import SHOWN, Measurements
+from scheduled_tasks.runtime.conditions import SEVERITIES
+from tests.deploy.files import container
 
 pytestmark = pytest.mark.without_database
 
 DOCS = Path(__file__).parents[2] / "docs"
 DASHBOARD = DOCS / "monitoring" / "grafana-dashboard.json"
 RULES = DOCS / "monitoring" / "alert-rules.yml"
+PAGE = (DOCS / "metrics.md").read_text()
 #: What each sample of a histogram has in addition to the name.
 SUFFIXES = ("_bucket", "_count", "_sum", "_created")
 
@@ -65,12 +70,27 @@ def rows(page: str, heading: str) -> dict[str, tuple[str, frozenset[str]]]:
     return {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table}
 
 
+def rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load(RULES.read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def targets() -> list[dict[str, Any]]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target for panel in panels for target in panel["targets"]]
+
+
 def expressions(file: Path) -> list[str]:
     if file == RULES:
-        text = RULES.read_text()
-        return re.findall(r"^ +expr: (?:>-\n)?((?:.+\n)+?) +(?:for|labels):", text, re.MULTILINE)
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
+        return [rule["expr"] for rule in rules()]
+    return [target["expr"] for target in targets()]
+
+
+def labels_of(expression: str) -> set[str]:
+    """Return the labels that the result of an expression has."""
+    [first, *_] = [*re.findall(r"by \(([^)]*)\)", expression), ""]
+    return set(first.replace(",", " ").split())
 
 
 def test_the_contract_lists_the_metrics() -> None:
@@ -104,6 +124,31 @@ def test_expressions_select_by_labels_that_exist(file: Path) -> None:
             assert labels <= known[name][1], text
 
 
+@pytest.mark.parametrize("file", [DASHBOARD, RULES], ids=lambda file: file.name)
+def test_expressions_group_by_labels_that_exist(file: Path) -> None:
+    known = {label for _, labels in families().values() for label in labels} | {"le"}
+    for text in expressions(file):
+        assert text.count("(") == text.count(")"), text
+        assert labels_of(text) <= known, text
+
+
+def test_rules_are_complete_and_have_names_of_their_own() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(set(names)) == len(names)
+    for rule in rules():
+        assert set(rule) - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert re.fullmatch(r"\d+[smhd]", rule.get("for", "5m"))
+        assert rule["labels"]["severity"] in SEVERITIES
+
+
+def test_texts_show_labels_that_results_have() -> None:
+    texts = [(rule["annotations"]["summary"], rule["expr"]) for rule in rules()]
+    texts += [(target["legendFormat"], target["expr"]) for target in targets()]
+    for text, expression in texts:
+        shown = re.findall(r"\{\{\s*(?:\$labels\.)?(\w+)", text)
+        assert set(shown) <= labels_of(expression), text
+
+
 def test_the_dashboard_shows_every_metric() -> None:
     text = " ".join(expressions(DASHBOARD))
     assert {name for name in families() if name not in text} == set()
@@ -123,15 +168,36 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_the_decorator_of_the_page_lets_prometheus_in(rf: RequestFactory) -> None:
-    page = (DOCS / "metrics.md").read_text()
-    [code] = re.findall(r"```python\n(from functools.*?)\n\nurlpatterns", page, re.DOTALL)
+def test_the_view_of_the_page_lets_prometheus_in(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: dict[str, Any] = {}
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    monkeypatch.setattr(monitoring_metrics, "view", lambda request: HttpResponse("metrics"))
     exec(code, names)
-    wrap: Callable[..., Any] = names["for_prometheus"]
-    view = wrap(lambda request: HttpResponse("metrics"))
+    [mounted] = names["urlpatterns"]
     with override_settings(METRICS_TOKEN="secret"):
         given = {"Authorization": "Bearer secret"}
-        assert view(rf.get("/", headers=given)).status_code == 200
+        assert mounted.callback(rf.get("/", headers=given)).status_code == 200
         for wrong in ({}, {"Authorization": "Bearer other"}, {"Authorization": "secret"}):
-            assert view(rf.get("/", headers=wrong)).status_code == 401
+            assert mounted.callback(rf.get("/", headers=wrong)).status_code == 401
+    assert scrape_config("authorization")["metrics_path"] == f"/{mounted.pattern}"
+
+
+def scrape_config(key: str) -> dict[str, Any]:
+    """Return the job of the page that has this key."""
+    files = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    jobs: list[dict[str, Any]] = [job for file in files for job in file["scrape_configs"]]
+    [found] = [job for job in jobs if key in job]
+    return found
+
+
+def test_prometheus_asks_the_ports_of_the_page() -> None:
+    [said] = set(re.findall(r"--metrics-port (?:[\d.]+:)?(\d+)", PAGE))
+    for config in scrape_config("scrape_interval")["static_configs"]:
+        assert {target.rpartition(":")[2] for target in config["targets"]} == {said}
+    assert f"--metrics-port=0.0.0.0:{said}" in container("shop-scheduler")["args"]
+
+
+def test_prometheus_loads_the_rules() -> None:
+    assert f"rule_files:\n  - {RULES.name}\n" in PAGE
