@@ -26,6 +26,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
 
 
+def test_the_readme_lists_every_page() -> None:
+    index = (ROOT / "README.md").read_text().partition("\n## More\n")[2]
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in index, page.name
+
+
 @pytest.mark.parametrize("name", ["design.md", "decisions/*.md"])
 def test_modules_that_are_named_exist(name: str) -> None:
     for page in (ROOT / "docs").glob(name):
