@@ -25,6 +25,7 @@ from scheduled_tasks.monitoring.alerts.routing import MIN_REMINDER_SECONDS, READ
 from scheduled_tasks.monitoring.notifiers import WebhookNotifier
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.operations.alerts import send_test_alert
+from scheduled_tasks.runtime.conditions import Condition
 from tests.support.notifications import make_notification
 from tests.support.receivers import ALLOWED, http_receiver
 
@@ -167,6 +168,14 @@ def test_the_table_of_conditions_has_the_defaults() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (yes)? ?\| `(\w+)` \|", table, re.MULTILINE)
     page = {code: (bool(on), severity) for code, on, severity in rows}
     assert page == {code: (known.on, known.severity) for code, known in DEFAULTS.items()}
+
+
+def test_it_says_what_to_do_about_each_condition() -> None:
+    table = PAGE.partition("### What to do about them")[2].partition("\n#")[0]
+    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE)
+    named = re.findall(r"`(\w+)`", " ".join(cells))
+    reserved = set(re.findall(r"^\| `(\w+)` .* reserved for ", PAGE, re.MULTILINE))
+    assert sorted(named) == sorted(set(DEFAULTS) - reserved - {Condition.SUCCESS})
 
 
 def test_the_thresholds_in_the_text_are_the_defaults() -> None:
