@@ -132,7 +132,7 @@ def test_expressions_group_by_labels_that_exist(file: Path) -> None:
         assert labels_of(text) <= known, text
 
 
-def test_rules_are_complete_and_have_names_of_their_own() -> None:
+def test_rules_are_complete_and_named_once() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     for rule in rules():
