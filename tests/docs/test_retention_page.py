@@ -15,9 +15,9 @@ from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.handlers.declarations import Options
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
+from scheduled_tasks.operations.pruning import TASK_NAME
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.testing import run_task
-from scheduled_tasks.worker.pruning import pruned_by_task
 from tests.support.attempts import NOTHING
 from tests.support.old_rows import add_lines, old_execution
 
@@ -35,10 +35,10 @@ def test_the_task_of_the_page_prunes(
     [code] = [code for code in PYTHON if "prune_executions" in code]
     exec(code, {"__name__": "shop.tasks"})
     sync()
-    execution = run_task("prune-executions", now=now)
+    execution = run_task(TASK_NAME, now=now)
     assert execution.result == {"executions": 1, "log_lines": 3}
-    assert get_task("prune-executions").timezone == "Europe/Berlin"
-    assert pruned_by_task()
+    assert get_task(TASK_NAME).timezone == "Europe/Berlin"
+    assert f"task that is named `{TASK_NAME}`" in PAGE
 
 
 def test_the_days_are_those_of_the_code() -> None:
