@@ -17,6 +17,7 @@ from scheduled_tasks.exceptions import InvalidHandler, InvalidSettings, UnknownH
 from scheduled_tasks.executors import executor_class
 from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.registry import registry
+from scheduled_tasks.mistakes import Mistakes
 
 if TYPE_CHECKING:
     from scheduled_tasks.models import Task
@@ -27,18 +28,21 @@ LIMITS = {"executor", "timeout", "memory_limit_mb"}
 
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check the SCHEDULED_TASKS setting."""
-    try:
-        refuse_address(load().LISTEN_DSN)
-        refuse_storage(load().ARCHIVE_STORAGE)
-    except InvalidSettings as error:
-        return [
-            Error(
-                str(error),
-                hint="Fix or remove the key in the SCHEDULED_TASKS setting.",
-                id="scheduled_tasks.E001",
-            )
-        ]
-    return []
+    mistakes = Mistakes()
+    with mistakes.collected():
+        loaded = load()
+        with mistakes.collected():
+            refuse_address(loaded.LISTEN_DSN)
+        with mistakes.collected():
+            refuse_storage(loaded.ARCHIVE_STORAGE)
+    return [
+        Error(
+            sentence,
+            hint="Fix or remove the key in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E001",
+        )
+        for sentence in mistakes.sentences
+    ]
 
 
 def refuse_address(address: str) -> None:
@@ -310,52 +314,51 @@ def default_executor() -> str | None:
 
 def check_notifiers(**_: Any) -> list[CheckMessage]:
     """Check that each notifier of the NOTIFIERS setting can be made."""
-    try:
-        configured = load().NOTIFIERS
-    except InvalidSettings:
-        return []  # reported by E001
-    return list(notifier_problems(configured))
+    mistakes = Mistakes()
+    if uses("NOTIFIERS"):
+        # It imports what sends mail and HTTP, which most processes do not need.
+        from scheduled_tasks.monitoring.notifiers.loading import load_notifiers  # noqa: PLC0415
 
-
-def notifier_problems(configured: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    if not configured:
-        return
-    # It imports what sends mail and HTTP, which most processes do not need.
-    from scheduled_tasks.monitoring.notifiers.loading import notifier  # noqa: PLC0415
-
-    for name, config in configured.items():
-        try:
-            notifier(name, config)
-        except InvalidSettings as error:
-            yield Error(
-                str(error),
-                hint="Fix or remove the notifier in the SCHEDULED_TASKS setting.",
-                id="scheduled_tasks.E011",
-            )
+        with mistakes.collected():
+            load_notifiers()
+    return [
+        Error(
+            sentence,
+            hint="Fix or remove the notifier in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E011",
+        )
+        for sentence in mistakes.sentences
+    ]
 
 
 def check_alerts(**_: Any) -> list[CheckMessage]:
     """Check which conditions raise alerts, and who is told of them."""
-    # They need loaded apps.
-    from scheduled_tasks.monitoring.alerts.condition_settings import condition_settings  # noqa: PLC0415
-    from scheduled_tasks.monitoring.alerts.routing import rules  # noqa: PLC0415
+    mistakes = Mistakes()
+    if uses("CONDITIONS", "ALERTS"):
+        # They need loaded apps.
+        from scheduled_tasks.monitoring.alerts.condition_settings import condition_settings  # noqa: PLC0415
+        from scheduled_tasks.monitoring.alerts.rules import rules  # noqa: PLC0415
 
+        for read in (condition_settings, rules):
+            with mistakes.collected():
+                read()
+    return [
+        Error(
+            sentence,
+            hint="Fix the key in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E012",
+        )
+        for sentence in mistakes.sentences
+    ]
+
+
+def uses(*keys: str) -> bool:
+    """Whether valid settings use one of these keys; E001 reports those that are not valid."""
     try:
-        load()
+        loaded = load()
     except InvalidSettings:
-        return []  # reported by E001
-    try:
-        condition_settings()
-        rules()
-    except InvalidSettings as error:
-        return [
-            Error(
-                str(error),
-                hint="Fix the key in the SCHEDULED_TASKS setting.",
-                id="scheduled_tasks.E012",
-            )
-        ]
-    return []
+        return False
+    return any(getattr(loaded, key) for key in keys)
 
 
 def can_fork() -> bool:

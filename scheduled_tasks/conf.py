@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, cast
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.mistakes import Mistakes, all_mistakes, nearest, unknown
 
 #: The largest number that an option may be; columns and clocks can hold it.
 MAX_NUMBER = 1_000_000_000
@@ -29,7 +29,12 @@ LISTS_OF_DICTIONARIES = frozenset({"ALERTS"})
 #: What links may begin with: a scheme, a host, and the path where the project is mounted.
 WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.ASCII)
 #: What may stand before the scheme names the service whose dialect the address speaks.
-HEARTBEAT_URL = re.compile(r"(?:(?:healthchecks|cronitor)\+)?(https?://[^\s/?#]+\S*)")
+HEARTBEAT_SERVICES = ("healthchecks", "cronitor")
+HEARTBEAT_URL = re.compile(rf"(?:(?:{'|'.join(HEARTBEAT_SERVICES)})\+)?(https?://[^\s/?#]+\S*)")
+HEARTBEAT_FORMS = (
+    "a URL that begins with https:// or http://, or with the name of its service before that: "
+    f"{' or '.join(f'{name}+https://' for name in HEARTBEAT_SERVICES)}"
+)
 #: What may be repeated in an expression of REDACT: nested repeats take exponential time.
 REPEATED_GROUP, REPEAT = re.compile(r"(?<!\\)\)[*+{]"), re.compile(r"(?<!\\)[*+{]")
 MAX_REPEATS = 3
@@ -139,32 +144,49 @@ class AppSettings:
 
 
 def load() -> AppSettings:
-    """Read ``SCHEDULED_TASKS`` from the settings. Raise InvalidSettings."""
+    """Read ``SCHEDULED_TASKS`` from the settings. Raise InvalidSettings with all that is wrong."""
     given = getattr(settings, "SCHEDULED_TASKS", {})
     if not isinstance(given, dict):
         raise InvalidSettings("SCHEDULED_TASKS must be a dictionary.")
     known = AppSettings()
     defaults = {each.name: getattr(known, each.name) for each in fields(AppSettings)}
-    for key in given:
-        if key not in defaults:
-            raise unknown_key(key, list(defaults))
-    options: dict[str, Any] = {
-        key: checked(key, value, defaults[key]) for key, value in given.items()
-    }
-    loaded = AppSettings(**options)
+    options: dict[str, Any] = {}
+    with all_mistakes() as mistakes:
+        for key, value in given.items():
+            with mistakes.collected():
+                if key not in defaults:
+                    raise unknown("SCHEDULED_TASKS", "key", key, defaults)
+                options[key] = checked(key, value, defaults[key])
+        loaded = AppSettings(**options)
+        if not mistakes.sentences:  # a length of time that is wrong has its default here
+            with mistakes.collected():
+                refuse_short_lease(loaded)
+        check_contents(loaded, mistakes)
+    return loaded
+
+
+def check_contents(loaded: AppSettings, mistakes: Mistakes) -> None:
+    """Check the texts whose form matters."""
+    checks: list[tuple[Callable[[str], object], Iterable[str]]] = [
+        (refuse_incomplete, [loaded.BASE_URL]),
+        (refuse_unusable_heartbeat, [loaded.HEARTBEAT_URL]),
+        (refuse_unusable, loaded.REDACT),
+        (host_or_network, loaded.OUTGOING_ALLOW),
+    ]
+    for check, texts in checks:
+        for text in texts:
+            with mistakes.collected():
+                check(text)
+
+
+def refuse_short_lease(loaded: AppSettings) -> None:
+    """Raise InvalidSettings for a LEASE that is too short for the heartbeats."""
     if loaded.LEASE < MIN_BEATS_PER_LEASE * loaded.HEARTBEAT_INTERVAL:
         raise InvalidSettings(
             f"SCHEDULED_TASKS['LEASE'] is {loaded.LEASE:g} s, which must be at least "
             f"{MIN_BEATS_PER_LEASE} times HEARTBEAT_INTERVAL ({loaded.HEARTBEAT_INTERVAL:g} s): "
             "otherwise live workers may be taken for lost, and lost workers never noticed."
         )
-    refuse_incomplete(loaded.BASE_URL)
-    refuse_unusable_heartbeat(loaded.HEARTBEAT_URL)
-    for name in loaded.REDACT:
-        refuse_unusable(name)
-    for entry in loaded.OUTGOING_ALLOW:
-        host_or_network(entry)
-    return loaded
 
 
 def refuse_incomplete(address: str) -> None:
@@ -249,9 +271,15 @@ def refuse_unusable_heartbeat(url: str) -> None:
     if url and not is_heartbeat_url(url):
         # Not quoted: such addresses are secrets.
         raise InvalidSettings(
-            "SCHEDULED_TASKS['HEARTBEAT_URL'] must begin with https:// or http://, after the name "
-            "of a service if that is not recognized: 'healthchecks+https://…', 'cronitor+https://…'."
+            f"SCHEDULED_TASKS['HEARTBEAT_URL'] must be {HEARTBEAT_FORMS}.{meant_service(url)}"
         )
+
+
+def meant_service(url: str) -> str:
+    """Return a question with the beginning that was probably meant; "" if none is near."""
+    before = url.partition("//")[0].lower().removesuffix("https:").removesuffix("http:")
+    near = nearest(before.rstrip("+:"), HEARTBEAT_SERVICES)
+    return f" Did you mean '{near[0]}+https://…'?" if near else ""
 
 
 def is_heartbeat_url(value: str) -> bool:
@@ -263,17 +291,6 @@ def is_heartbeat_url(value: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:  # the brackets of an address, or the port
         return False
-
-
-def unknown_key(key: object, known: list[str]) -> InvalidSettings:
-    advice = suggestion(str(key).upper(), known) or f"the keys are {', '.join(known)}."
-    return InvalidSettings(f"SCHEDULED_TASKS has no key {key!r}: {advice}")
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a question with the nearest of the names that are known; "" if none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def checked(key: str, value: Any, default: Any) -> Any:

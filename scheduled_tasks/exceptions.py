@@ -64,7 +64,14 @@ class InvalidHandler(TypeError, ScheduledTasksError):
 
 
 class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
-    """The SCHEDULED_TASKS setting has an unknown key or an invalid value."""
+    """The SCHEDULED_TASKS setting has unknown keys or invalid values.
+
+    ``mistakes`` are the sentences that say so, one for each.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        self.mistakes = mistakes
+        super().__init__(" ".join(mistakes))
 
 
 class PermanentError(ScheduledTasksError):

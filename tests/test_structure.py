@@ -28,6 +28,7 @@ ENTRIES = {
     "logs.py",
     "management",
     "migrations",
+    "mistakes.py",
     "models",
     "monitoring",
     "operations",

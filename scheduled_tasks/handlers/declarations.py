@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from scheduled_tasks.handlers.payloads.json_values import MAX_JSON_LENGTH, TOO_D
 from scheduled_tasks.handlers.payloads.python_values import as_plain
 from scheduled_tasks.handlers.policies import MOMENTS, UNITS, PolicyOptions
 from scheduled_tasks.handlers.retries import Retry, retry_of, whole_seconds
+from scheduled_tasks.mistakes import nearest
 from scheduled_tasks.runtime.json_encoding import ExactJSONEncoder
 from scheduled_tasks.runtime.sanitizing import safe_repr
 from scheduled_tasks.schedules import Cron, Interval, Once, Schedule, parse
@@ -100,7 +100,7 @@ def declaration_of(
 
 def unknown_option(caller: str, option: str, known: Sequence[str]) -> UnknownOption:
     stands_for_it = ["retry"] if option in retry_fields(Retry()) else []
-    near = stands_for_it or difflib.get_close_matches(option, known, n=1)
+    near = stands_for_it or nearest(option, known)
     advice = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownOption(f"{caller}() takes no {option!r}.{advice} It takes {', '.join(known)}.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _sitebuiltins
-import difflib
 import hashlib
 import json
 import logging
@@ -33,6 +32,7 @@ from scheduled_tasks.handlers.declarations import Declaration
 from scheduled_tasks.handlers.payloads import PayloadSpec
 from scheduled_tasks.handlers.payloads.signature import refuse_non_function
 from scheduled_tasks.handlers.retries import Retry
+from scheduled_tasks.mistakes import nearest
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class HandlerRegistry:
         """Return a sentence that names similar handlers, or those that exist."""
         spelled = {handler.short_name.lower(): key for key, handler in self.handlers.items()}
         spelled.update({key.lower(): key for key in self.handlers})
-        near = difflib.get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.5)
+        near = nearest(name, spelled, most=3, likeness=0.5)
         if near:
             return f"Did you mean {' or '.join(dict.fromkeys(spelled[word] for word in near))}?"
         if not self.handlers:

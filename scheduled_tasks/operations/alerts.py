@@ -7,9 +7,9 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from scheduled_tasks.conf import suggestion
 from scheduled_tasks.exceptions import NotSent, UnknownNotifier
 from scheduled_tasks.handlers.declarations import showable
+from scheduled_tasks.mistakes import advice
 from scheduled_tasks.monitoring.notifiers import Notifier
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
@@ -38,11 +38,8 @@ def notifier_called(name: str) -> Notifier:
     notifiers = load_notifiers()
     if name in notifiers:
         return notifiers[name]
-    if not notifiers:
-        advice = "SCHEDULED_TASKS['NOTIFIERS'] has none."
-    else:
-        advice = suggestion(name, notifiers) or f"there are {', '.join(sorted(notifiers))}."
-    raise UnknownNotifier(f"There is no notifier {name!r}: {advice}")
+    said = advice(name, notifiers) if notifiers else "SCHEDULED_TASKS['NOTIFIERS'] has none."
+    raise UnknownNotifier(f"There is no notifier {name!r}: {said}")
 
 
 def notification_of_test(name: str, now: datetime) -> Notification:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from scheduled_tasks.exceptions import InvalidTask, UnknownHandler, UnknownTask
 from scheduled_tasks.handlers.declarations import as_object, showable
 from scheduled_tasks.handlers.registry import Handler, registry
 from scheduled_tasks.lifecycle import queueing
+from scheduled_tasks.mistakes import nearest
 from scheduled_tasks.models import Execution, Task
 from scheduled_tasks.models.pause import MAX_REASON_LENGTH
 from scheduled_tasks.models.sql.transactions import write_alias
@@ -37,7 +37,7 @@ def get_task(name: str) -> Task:
     if is_name(name) and (task := primary().filter(name=name).first()):
         return task
     names = primary().values_list("name", flat=True)
-    near = difflib.get_close_matches(shortened(name), names, n=3, cutoff=0.5)
+    near = nearest(shortened(name), names, most=3, likeness=0.5)
     advice = f"Did you mean {' or '.join(near)}?" if near else "listtasks shows all tasks."
     raise UnknownTask(f"No task is called {shortened(name)}. {advice}")
 

@@ -54,3 +54,8 @@ OF_TASKS = (
 )
 #: The severities that a task may set for its alerts; a success is always INFO.
 SEVERITIES = (Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
+#: The conditions that need a threshold, of the task or of the settings, by the policy that sets it.
+NEED_THRESHOLD = {
+    Condition.NOT_STARTED: "start_within",
+    Condition.NO_SUCCESS: "no_success_for",
+}

@@ -18,6 +18,11 @@ def test_e012_names_the_condition_that_is_meant() -> None:
     assert "has no condition 'mised': did you mean 'missed'?" in message.msg
 
 
+def test_e012_for_each_mistake() -> None:
+    wrong = {**BAD, "ALERTS": [{"too": "ops", "tasks": []}]}
+    assert ids(SCHEDULED_TASKS=wrong) == ["E012"] * 3
+
+
 def test_e012_for_rules() -> None:
     assert ids(SCHEDULED_TASKS={"ALERTS": [{"to": "ops"}]}) == ["E012"]
     assert ids(SCHEDULED_TASKS={"ALERTS": [{"severities": ["error"]}]}) == []

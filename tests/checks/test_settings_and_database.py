@@ -31,6 +31,11 @@ def test_e001_settings_that_do_not_exist() -> None:
     assert ids(SCHEDULED_TASKS={"LEASE": 0}) == ["E001"]
 
 
+def test_e001_for_each_mistake() -> None:
+    wrong = {"CONCURENCY": 5, "LEASE": 0, "BASE_URL": "x", "REDACT": ["(", ")"]}
+    assert ids(SCHEDULED_TASKS=wrong) == ["E001"] * 5
+
+
 def test_e001_is_an_error_not_a_traceback() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],

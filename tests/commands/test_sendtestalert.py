@@ -44,7 +44,7 @@ def test_an_unknown_name_fails(command: Command, settings: Any) -> None:
     use(settings, "EmailNotifier", to="ops@shop.example")
     ran = command("sendtestalert", "pager")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "There is no notifier 'pager': there are ops."
+    assert ran.err == "There is no notifier 'pager': use ops."
 
 
 def test_a_wrong_setting_fails_before(command: Command, settings: Any) -> None:

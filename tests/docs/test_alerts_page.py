@@ -21,7 +21,8 @@ from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Task
 from scheduled_tasks.monitoring.alerts.condition_settings import DEFAULTS, condition_settings
-from scheduled_tasks.monitoring.alerts.routing import READERS, routes, rules
+from scheduled_tasks.monitoring.alerts.routing import routes
+from scheduled_tasks.monitoring.alerts.rules import READERS, rules
 from scheduled_tasks.monitoring.notifiers import WebhookNotifier
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.operations.alerts import send_test_alert

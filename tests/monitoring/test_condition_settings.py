@@ -18,7 +18,8 @@ from scheduled_tasks.monitoring.alerts.condition_settings import (
     severity_of,
     threshold,
 )
-from scheduled_tasks.monitoring.alerts.routing import is_on, routes, rules
+from scheduled_tasks.monitoring.alerts.routing import is_on, routes
+from scheduled_tasks.monitoring.alerts.rules import rules
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
 
 pytestmark = pytest.mark.without_database
@@ -50,7 +51,7 @@ def read_settings() -> None:
 
 def test_every_condition_has_its_defaults() -> None:
     assert set(DEFAULTS) == set(Condition)
-    on = {code for code, known in DEFAULTS.items() if known.on} - {Condition.SERVICE_DOWN}
+    on = {code for code, known in DEFAULTS.items() if known.on}
     assert on == {
         "failed",
         "dead_letter",
@@ -105,6 +106,40 @@ def test_a_rule_turns_its_conditions_on() -> None:
         assert not is_on("partial", TASK)
 
 
+def test_a_rule_turns_no_success_on() -> None:
+    with given(ALERTS=[{"conditions": ["success"], "to": "boss"}]):
+        assert not is_on("success", TASK)
+        assert told("success", "info", Task(notify_on=["success"])) == ["boss"]
+
+
+def test_a_threshold_that_may_be_none() -> None:
+    with given(CONDITIONS={"running_long": {"max_runtime": None}}):
+        assert is_on("running_long", TASK)
+        assert threshold("running_long", "max_runtime", TASK) is None
+
+
+def mistakes(**keys: Any) -> tuple[str, ...]:
+    with given(**keys), pytest.raises(InvalidSettings) as refused:
+        read_settings()
+    return refused.value.mistakes
+
+
+def test_all_mistakes_are_said() -> None:
+    wrong = {"sevrity": "error", "alert_after_failures": 0}
+    said = mistakes(CONDITIONS={"mised": True, "failed": wrong})
+    assert [sentence[:50] for sentence in said] == [
+        "SCHEDULED_TASKS['CONDITIONS'] has no condition 'mi",
+        "SCHEDULED_TASKS['CONDITIONS']['failed'] has no opt",
+        "SCHEDULED_TASKS['CONDITIONS']['failed']['alert_aft",
+    ]
+    rules = [{"to": ["opps", "bos"], "tasks": []}, {"conditions": "mised"}]
+    assert len(mistakes(ALERTS=rules)) == 4
+
+
+def test_a_wrong_threshold_is_one_mistake() -> None:
+    assert len(mistakes(CONDITIONS={"no_success": {"no_success_for": "x"}})) == 1
+
+
 def test_without_rules_everybody_is_told() -> None:
     with given():
         assert told("failed") == told("worker_lost", task=None) == ["ops", "boss"]
@@ -154,21 +189,44 @@ def test_each_notifier_is_told_once() -> None:
     ("keys", "said"),
     [
         ({"CONDITIONS": {"faild": True}}, "has no condition 'faild': did you mean 'failed'?"),
-        ({"CONDITIONS": {"zzz": True}}, "has no condition 'zzz': there are failed, dead_letter"),
+        ({"CONDITIONS": {"zzz": True}}, "has no condition 'zzz': use one of failed, dead_"),
         ({"CONDITIONS": {"failed": 3}}, "['failed'] must be True, False or a dictionary, not 3"),
         ({"CONDITIONS": {"failed": {"afer": 3}}}, "['failed'] has no option 'afer'"),
-        ({"CONDITIONS": {"failed": {"severity": "eror"}}}, "did you mean 'error'?"),
-        ({"CONDITIONS": {"failed": {"severity": []}}}, "no severity []"),
+        ({"CONDITIONS": {"failed": {"severity": "eror"}}}, "not 'eror': did you mean 'error'?"),
+        ({"CONDITIONS": {"failed": {"severity": []}}}, "one of warning, error, critical, not []."),
         ({"CONDITIONS": {"failed": {"alert_after_failures": 0}}}, "a whole number from 1"),
         ({"CONDITIONS": {"failed": {"alert_after_failures": True}}}, "a whole number from 1"),
         ({"CONDITIONS": {"no_success": True}}, "write {'no_success_for': 3600}, in seconds"),
         ({"CONDITIONS": {"not_started": {}}}, "write {'start_within': 3600}"),
         ({"ALERTS": [{"too": "ops"}]}, "['ALERTS'][0] has no key 'too': did you mean 'to'?"),
-        ({"ALERTS": [{}, {"to": "opps"}]}, "[1]['to'] has no notifier 'opps': did you mean 'ops'?"),
+        ({"ALERTS": [{}, {"to": "opps"}]}, "[1]['to'] names 'opps', which is not a"),
         ({"ALERTS": [{"to": [1]}]}, "must be a name or a list of names, not [1]"),
         ({"ALERTS": [{"to": None}]}, "must be a name or a list of names, not None"),
         ({"ALERTS": [{"conditions": ["mised"]}]}, "did you mean 'missed'?"),
-        ({"ALERTS": [{"severities": "fatal"}]}, "no severity 'fatal'"),
+        ({"ALERTS": [{"severities": "fatal"}]}, "names 'fatal', which is not a severity: use one"),
+        ({"ALERTS": [{"to": "OPS"}]}, "which is not a notifier: did you mean 'ops'?"),
+        ({"ALERTS": [{"to": []}]}, "['to'] is empty: leave it out for all, or name at least one."),
+        ({"ALERTS": [{"conditions": []}]}, "['conditions'] is empty"),
+        ({"ALERTS": [{"tasks": ()}]}, "['tasks'] is empty"),
+        ({"ALERTS": [{"tasks": " "}]}, "must be a name or a list of names"),
+        ({"ALERTS": [{"to": "ops"}], "NOTIFIERS": {}}, "is not a notifier: there are none."),
+        (
+            {"ALERTS": [{"conditions": ["worker_lost", "failed"], "tasks": ["*"]}]},
+            "[0] names 'worker_lost', whose alerts belong to no task: give it a rule without",
+        ),
+        (
+            {"ALERTS": [{"conditions": "success", "severities": ["error"]}]},
+            "[0] names 'success', whose severity is info: add it to severities, or leave",
+        ),
+        (
+            {"ALERTS": [{"conditions": "failed", "severities": ["info"]}]},
+            "whose severity is critical or error or warning: add it to severities, or leave",
+        ),
+        ({"CONDITIONS": {"failed": None}}, "must be True, False or a dictionary, not None."),
+        ({"CONDITIONS": {"failed": {"alert_after_failures": None}}}, "a whole number from 1"),
+        ({"CONDITIONS": {"scheduler_behind": {"behind": None}}}, "a whole number from 1"),
+        ({"CONDITIONS": {"no_success": {"no_success_for": None}}}, "needs a threshold"),
+        ({"CONDITIONS": {"success": True}}, "name it in notify_on of each task instead."),
         ({"ALERTS": [{"remind_every": 5}]}, "at least 60, not 5"),
         ({"ALERTS": [{"remind_every": "1h"}]}, "a number of seconds"),
         ({"ALERTS": [{"remind_every": True}]}, "a number of seconds"),

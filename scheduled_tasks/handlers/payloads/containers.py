@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from scheduled_tasks.handlers.payloads.argument_types import (
 from scheduled_tasks.handlers.payloads.choices import ChoiceType
 from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
 from scheduled_tasks.handlers.payloads.own_types import refusals_by
+from scheduled_tasks.mistakes import advice
 
 MAX_EXPECTED_LENGTH = 60
 
@@ -127,15 +127,9 @@ class RecordType(JsonType):
         """Return what is wrong with the keys, "" if nothing is."""
         for name in given:
             if name not in self.fields:
-                near = difflib.get_close_matches(name, self.fields, n=1)
-                advice = f"did you mean {near[0]}?" if near else f"there are {self.listed}."
-                return f"has an unknown key {shorten(name)!r}; {advice}"
+                return f"has an unknown key {shorten(name)!r}; {advice(name, self.fields)}"
         missing = [name for name in self.fields if name in self.required and name not in given]
         return f"lacks {', '.join(missing)}." if missing else ""
-
-    @property
-    def listed(self) -> str:
-        return ", ".join(self.fields) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

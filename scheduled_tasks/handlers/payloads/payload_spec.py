@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from scheduled_tasks.handlers.payloads.hidden_secrets import REFUSED, has_secret
 from scheduled_tasks.handlers.payloads.json_values import flaw, type_name
 from scheduled_tasks.handlers.payloads.payload_form import PayloadForm
 from scheduled_tasks.handlers.payloads.signature import Parameter, Signature, read_signature
+from scheduled_tasks.mistakes import advice
 from scheduled_tasks.runtime.json_encoding import is_storable
 
 
@@ -208,9 +208,7 @@ class PayloadSpec:
         """Return the error for an argument that the handler does not have."""
         if name == self.context_parameter:
             return "comes from the scheduler; leave it out."
-        if near := difflib.get_close_matches(name, self.names, n=1):
-            return f"unknown argument; did you mean {near[0]}?"
-        return f"unknown argument; there are {', '.join(self.names) or 'none'}."
+        return f"unknown argument; {advice(name, self.names)}"
 
 
 def refuse_non_object(payload: Any) -> None:

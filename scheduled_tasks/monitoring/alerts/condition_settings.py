@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -12,8 +11,9 @@ from django.core.signals import setting_changed
 
 from scheduled_tasks.conf import MAX_NUMBER, app_settings
 from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.mistakes import Mistakes, all_mistakes, suggestion, unknown
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.runtime.conditions import SEVERITIES, Condition, Severity
+from scheduled_tasks.runtime.conditions import NEED_THRESHOLD, SEVERITIES, Condition, Severity
 
 #: In seconds: how late the scheduler may be.
 BEHIND_SECONDS = 60
@@ -56,81 +56,96 @@ DEFAULTS: Mapping[str, ConditionSettings] = {
     ),
     Condition.PARKED: ConditionSettings(on=True, severity=Severity.ERROR),
     Condition.INVARIANT: ConditionSettings(on=True, severity=Severity.CRITICAL),
-    Condition.SERVICE_DOWN: ConditionSettings(on=True, severity=Severity.ERROR),
+    Condition.SERVICE_DOWN: ConditionSettings(on=False, severity=Severity.ERROR),
     Condition.RATE_LIMIT: ConditionSettings(on=False, severity=Severity.WARNING),
     Condition.SUCCESS: ConditionSettings(on=False, severity=Severity.INFO),
 }
-#: Conditions that make no sense without a threshold, of the task or of the settings.
-NEED_THRESHOLD = {
-    Condition.NOT_STARTED: "start_within",
-    Condition.NO_SUCCESS: "no_success_for",
-}
+#: The conditions that the settings turn on and off: each task asks for ``success`` itself.
+IN_SETTINGS = tuple(code for code in DEFAULTS if code != Condition.SUCCESS)
 #: The policies that turn a condition on for a task that sets them.
 TURNED_ON_BY = {**NEED_THRESHOLD, Condition.RUNNING_LONG: "max_runtime"}
 
 
 @cache
 def condition_settings() -> Mapping[str, ConditionSettings]:
-    """Return the settings of each condition by code. Raise InvalidSettings."""
-    given = app_settings.CONDITIONS
-    for code in given:
-        if code not in DEFAULTS:
-            raise unknown("SCHEDULED_TASKS['CONDITIONS']", "condition", code, DEFAULTS)
-    return {code: settings_of(code, given.get(code), known) for code, known in DEFAULTS.items()}
+    """Return the settings of each condition by code. Raise InvalidSettings with all mistakes."""
+    found = dict(DEFAULTS)
+    with all_mistakes() as mistakes:
+        for code, given in app_settings.CONDITIONS.items():
+            with mistakes.collected():
+                refuse_unknown(code)
+                found[code] = settings_of(code, given, DEFAULTS[code], mistakes)
+    return found
 
 
-def settings_of(code: str, given: Any, known: ConditionSettings) -> ConditionSettings:
-    """Return the settings of a condition: as given, or the default. Raise InvalidSettings."""
+def refuse_unknown(code: object) -> None:
+    """Raise InvalidSettings for a key of CONDITIONS that the settings cannot turn on or off."""
+    if code == Condition.SUCCESS:
+        raise InvalidSettings(
+            "SCHEDULED_TASKS['CONDITIONS'] has 'success', which only tasks can ask for: name it in "
+            "notify_on of each task instead."
+        )
+    if code not in IN_SETTINGS:
+        raise unknown("SCHEDULED_TASKS['CONDITIONS']", "condition", code, IN_SETTINGS)
+
+
+def settings_of(
+    code: str, given: Any, known: ConditionSettings, mistakes: Mistakes
+) -> ConditionSettings:
+    """Return the settings of a condition as they are given. Raise InvalidSettings."""
     where = f"SCHEDULED_TASKS['CONDITIONS'][{str(code)!r}]"
-    match given:
-        case None:
-            return known
-        case bool():
-            refuse_without_threshold(where, code, on=given, thresholds=known.thresholds)
-            return replace(known, on=given)
-        case dict():
-            return settings_from(where, code, given, known)
-    raise InvalidSettings(f"{where} must be True, False or a dictionary, not {given!r}.")
+    if isinstance(given, bool):
+        changed = replace(known, on=given)
+    elif isinstance(given, Mapping):
+        changed = settings_from(where, given, known, mistakes)
+    else:
+        raise InvalidSettings(f"{where} must be True, False or a dictionary, not {given!r}.")
+    refuse_without_threshold(where, code, given, changed)
+    return changed
 
 
 def settings_from(
-    where: str, code: str, given: Mapping[str, Any], known: ConditionSettings
+    where: str, given: Mapping[str, Any], known: ConditionSettings, mistakes: Mistakes
 ) -> ConditionSettings:
-    options = ("severity", *known.thresholds)
-    for name in given:
-        if name not in options:
-            raise unknown(where, "option", name, options)
-    severity = given.get("severity", known.severity)
-    if severity not in SEVERITIES:
-        raise unknown(f"{where}['severity']", "severity", severity, SEVERITIES)
-    thresholds = {**known.thresholds, **{k: v for k, v in given.items() if k != "severity"}}
-    for name, value in thresholds.items():
-        if value is not None and not (type(value) is int and 0 < value <= MAX_NUMBER):
-            raise InvalidSettings(
-                f"{where}[{name!r}] must be a whole number from 1 to {MAX_NUMBER}, not {value!r}."
-            )
-    refuse_without_threshold(where, code, on=True, thresholds=thresholds)
+    """Return the settings of a condition that is on; what is wrong has its default."""
+    severity, thresholds = known.severity, dict(known.thresholds)
+    for name, value in given.items():
+        with mistakes.collected():
+            if name == "severity":
+                severity = checked_severity(where, value)
+            elif name in thresholds:
+                thresholds[name] = checked_threshold(where, name, value, known.thresholds[name])
+            else:
+                raise unknown(where, "option", name, ("severity", *thresholds))
     return ConditionSettings(on=True, severity=severity, thresholds=thresholds)
 
 
-def refuse_without_threshold(
-    where: str, code: str, *, on: bool, thresholds: Mapping[str, int | None]
-) -> None:
+def checked_severity(where: str, value: Any) -> str:
+    if value in SEVERITIES:
+        return str(value)
+    said = f"{where}['severity'] must be one of {', '.join(SEVERITIES)}, not {value!r}"
+    meant = suggestion(value, SEVERITIES)
+    raise InvalidSettings(f"{said}: {meant}" if meant else f"{said}.")
+
+
+def checked_threshold(where: str, name: str, value: Any, default: int | None) -> int | None:
+    """Return a threshold; None is one only where it is the default."""
+    if value is default or (type(value) is int and 0 < value <= MAX_NUMBER):
+        return value
+    raise InvalidSettings(
+        f"{where}[{name!r}] must be a whole number from 1 to {MAX_NUMBER}, not {value!r}."
+    )
+
+
+def refuse_without_threshold(where: str, code: str, given: Any, changed: ConditionSettings) -> None:
     """Raise InvalidSettings for a condition that is on for all tasks and has no threshold."""
     name = NEED_THRESHOLD.get(Condition(code))
-    if on and name and thresholds[name] is None:
+    stated = given if isinstance(given, Mapping) else {}
+    if changed.on and name and stated.get(name, changed.thresholds[name]) is None:
         raise InvalidSettings(
             f"{where} needs a threshold for tasks that set none: write {{{name!r}: 3600}}, in "
             "seconds."
         )
-
-
-def unknown(where: str, what: str, name: object, known: Collection[str]) -> InvalidSettings:
-    """Return an error for a name that is not known, with the one that was probably meant."""
-    names = [str(each) for each in known]
-    near = difflib.get_close_matches(str(name), names, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
-    return InvalidSettings(f"{where} has no {what} {name!r}: {advice}")
 
 
 def threshold(code: str, name: str, task: Task | None = None) -> int | None:

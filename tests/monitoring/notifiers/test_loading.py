@@ -84,11 +84,16 @@ def own(name: str, **options: Any) -> dict[str, Any]:
         ({}, f"it needs a BACKEND, such as '{PACKAGE}.AppriseNotifier'."),
         ({"BACKEND": EmailNotifier}, "it needs a BACKEND, such as"),
         ({**OPS, "OPTION": {}}, "there is no key 'OPTION': did you mean 'OPTIONS'?"),
-        ({**OPS, 7: {}}, "there is no key 7: the keys are BACKEND, OPTIONS."),
+        ({**OPS, 7: {}}, "there is no key 7: use one of BACKEND, OPTIONS."),
         ({**OPS, "OPTIONS": ["to"]}, "OPTIONS must be a dictionary."),
         (
             {"BACKEND": f"{PACKAGE}.EmailNotifer"},
-            f"the BACKEND '{PACKAGE}.EmailNotifer' cannot be imported: did you mean '{EMAIL}'?",
+            f"the BACKEND '{PACKAGE}.EmailNotifer' cannot be imported: ImportError: Module",
+        ),
+        ({"backend": EMAIL}, "there is no key 'backend': did you mean 'BACKEND'?"),
+        (
+            {"BACKEND": "notifiers.EmailNotifier"},
+            "the BACKEND 'notifiers.EmailNotifier' cannot be imported: ModuleNotFoundError",
         ),
         ({"BACKEND": "nowhere.Sms"}, "the BACKEND 'nowhere.Sms' cannot be imported: Mod"),
         ({"BACKEND": ""}, "the BACKEND '' cannot be imported: ImportError"),
@@ -105,7 +110,7 @@ def own(name: str, **options: Any) -> dict[str, Any]:
         ),
         (
             {**OPS, "OPTIONS": {"url": "https://shop.example"}},
-            "there is no option 'url': the options are to, from_email, subject_prefix.",
+            "there is no option 'url': use one of to, from_email, subject_prefix.",
         ),
         ({**OPS, "OPTIONS": {"to": "ops"}}, "the option 'to' must be an address"),
         (own("PrintNotifier", prefix="bad"), "the option 'prefix' must be good."),
@@ -117,6 +122,36 @@ def test_what_is_wrong_is_said(settings: Any, config: Any, said: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         load_notifiers()
     assert str(caught.value).startswith(f"SCHEDULED_TASKS['NOTIFIERS']['ops']: {said}")
+
+
+@pytest.mark.parametrize("path", ["EmailNotifier", "shop.EmailNotifer", f"{EMAIL}s"])
+def test_the_backend_that_is_meant(settings: Any, path: str) -> None:
+    [said] = sentences(settings, ops={"BACKEND": path})
+    assert said.endswith(f"; did you mean '{EMAIL}'?")
+
+
+def sentences(settings: Any, **configured: Any) -> list[str]:
+    use(settings, **configured)
+    with pytest.raises(InvalidSettings) as caught:
+        load_notifiers()
+    return [said.partition("]: ")[2] for said in caught.value.mistakes]
+
+
+def test_all_mistakes_are_said(settings: Any) -> None:
+    wrong = {"BACKEND": f"{PACKAGE}.WebhookNotifier", "OPTIONS": {"tiemout": 5, "xyz": 1}}
+    assert sentences(settings, ops=OPS, hook=wrong, pager={"BACKEND": 7, "OPTIONS": []}) == [
+        "there is no option 'tiemout': did you mean 'timeout'?",
+        "there is no option 'xyz': use one of url, secret, headers, timeout.",
+        "WebhookNotifier needs the option 'url'.",
+        "OPTIONS must be a dictionary.",
+        f"it needs a BACKEND, such as '{PACKAGE}.AppriseNotifier'.",
+    ]
+
+
+def test_a_misspelled_name_is_one_mistake(settings: Any) -> None:
+    assert len(sentences(settings, ops={"backend": EMAIL, "options": {}})) == 2
+    assert len(sentences(settings, ops={**OPS, "OPTIONS": {"too": "ops@shop.example"}})) == 1
+    assert len(sentences(settings, ops={"BACKEND": EMAIL, "options": {}})) == 1
 
 
 @pytest.mark.parametrize("name", ["", " ", 7])
