@@ -1,7 +1,8 @@
 """A policy is described once: the places that name one cannot differ.
 
-``handlers/policies.py`` has the option, ``models/policies.py`` the column, its default, its help
-text and its place in the admin. All else is derived, or compared here, docs/policies.md included.
+``handlers/policies.py`` has the option, ``models/policies.py`` or ``models/alert_policies.py`` the
+column, its default, its help text and its place in the admin. All else is derived, or compared
+here, docs/policies.md included.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The policies that code may set: their names as options, and the types of their values.
 
-Each has a column with the same name in models/policies.py, with its default and its help text. The
-exception is ``retry``, which stands for four columns. A test compares the two.
+Each has a column with the same name in models/policies.py or models/alert_policies.py, with its
+default and its help text. The exception is ``retry``, which stands for four columns. A test
+compares the two.
 """
 
 from __future__ import annotations

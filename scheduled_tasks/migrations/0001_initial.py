@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import scheduled_tasks.models.policies
+import scheduled_tasks.models.validators
 import scheduled_tasks.models.task
 import scheduled_tasks.runtime.json_encoding
 import uuid
@@ -62,8 +62,8 @@ class Migration(migrations.Migration):
             name='MaintenanceWindow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('starts_at', models.DateTimeField(validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(help_text='Messages wait until then. What has cleared by then is not sent.', validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='ends at')),
+                ('starts_at', models.DateTimeField(validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(help_text='Messages wait until then. What has cleared by then is not sent.', validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='ends at')),
                 ('reason', models.CharField(max_length=255, verbose_name='reason')),
                 ('created_by', models.CharField(blank=True, editable=False, max_length=200, verbose_name='created by')),
             ],
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('begun_at', models.DateTimeField(verbose_name='started at')),
-                ('until', models.DateTimeField(blank=True, help_text='Leave empty to pause until resumed.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='until')),
+                ('until', models.DateTimeField(blank=True, help_text='Leave empty to pause until resumed.', null=True, validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='until')),
                 ('reason', models.CharField(blank=True, max_length=255, verbose_name='reason')),
                 ('begun_by', models.CharField(blank=True, max_length=200, verbose_name='started by')),
                 ('ended_at', models.DateTimeField(null=True, verbose_name='ended at')),
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                 ('memory_limit_mb', models.PositiveIntegerField(blank=True, help_text='Memory that a run and its child processes may use in addition to what the run started with. A run that uses more is killed.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)], verbose_name='memory limit (MB)')),
                 ('max_retries', models.PositiveIntegerField(default=0, help_text='Maximum number of times a failed execution is retried.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='max. retries')),
                 ('retry_delay', models.PositiveIntegerField(default=1, help_text='Seconds before the first retry.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='retry delay')),
-                ('retry_backoff', models.FloatField(default=2.0, help_text='Each retry delay is the previous one multiplied by this number.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000), scheduled_tasks.models.policies.refuse_nan], verbose_name='retry backoff')),
+                ('retry_backoff', models.FloatField(default=2.0, help_text='Each retry delay is the previous one multiplied by this number.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000), scheduled_tasks.models.validators.refuse_nan], verbose_name='retry backoff')),
                 ('retry_max_delay', models.PositiveIntegerField(default=3600, help_text='Seconds. Retry delays grow up to this limit.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='maximum retry delay')),
                 ('on_lost', models.CharField(choices=[('retry', 'Run again'), ('fail', 'Mark as failed')], default='retry', max_length=10, verbose_name='if the worker dies')),
                 ('max_losses', models.PositiveIntegerField(default=3, help_text='Counts only runs that ran alone. After that, the execution fails.', validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='max. times rerun after a lost worker')),
@@ -123,18 +123,18 @@ class Migration(migrations.Migration):
                 ('catch_up_limit', models.PositiveIntegerField(default=100, help_text='Maximum number of runs that are caught up or queued.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(5000)], verbose_name='catch-up limit')),
                 ('overlap_policy', models.CharField(choices=[('skip', 'Skip the new run'), ('buffer_one', 'Queue one run'), ('buffer_all', 'Queue all runs, up to the catch-up limit'), ('cancel_other', 'Cancel the earlier run'), ('allow', 'Run both at the same time')], default='skip', help_text='What to do when a run is due and an earlier one has not finished.', max_length=20, verbose_name='overlap policy')),
                 ('jitter', models.PositiveIntegerField(default=0, help_text='Delay each run by a random 0 to N seconds to avoid simultaneous starts.', validators=[django.core.validators.MaxValueValidator(86400)], verbose_name='jitter')),
-                ('starts_at', models.DateTimeField(blank=True, help_text='Nothing is scheduled before this time.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(blank=True, help_text='Nothing is scheduled from this time on.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='ends at')),
-                ('paused_until', models.DateTimeField(blank=True, help_text='Scheduled runs before this time are skipped. Clear it to resume early.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='paused until')),
+                ('starts_at', models.DateTimeField(blank=True, help_text='Nothing is scheduled before this time.', null=True, validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(blank=True, help_text='Nothing is scheduled from this time on.', null=True, validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='ends at')),
+                ('paused_until', models.DateTimeField(blank=True, help_text='Scheduled runs before this time are skipped. Clear it to resume early.', null=True, validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='paused until')),
                 ('pause_reason', models.CharField(blank=True, max_length=255, verbose_name='pause reason')),
-                ('notify_on', models.JSONField(blank=True, help_text='Conditions that raise alerts for this task. Leave empty for those that the settings and the fields above turn on.', null=True, validators=[scheduled_tasks.models.policies.refuse_unknown_conditions], verbose_name='notify on')),
+                ('notify_on', models.JSONField(blank=True, help_text='Conditions that raise alerts for this task. Leave empty for those that the settings and the fields above turn on.', null=True, validators=[scheduled_tasks.models.validators.refuse_unknown_conditions], verbose_name='notify on')),
                 ('severity', models.CharField(blank=True, choices=[('', 'That of the condition'), ('warning', 'warning'), ('error', 'error'), ('critical', 'critical')], help_text='Severity of the alerts of this task.', max_length=10, verbose_name='severity')),
                 ('alert_after_failures', models.PositiveIntegerField(blank=True, help_text='Failures in a row before an alert. Leave empty for the default.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)], verbose_name='alert after failures')),
                 ('start_within', models.PositiveIntegerField(blank=True, help_text='Seconds. Raise an alert if a run has not started this long after its time.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)], verbose_name='start within')),
                 ('no_success_for', models.PositiveIntegerField(blank=True, help_text='Seconds. Raise an alert if the task has not succeeded for this long.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)], verbose_name='no success for')),
                 ('max_runtime', models.PositiveIntegerField(blank=True, help_text='Seconds. Raise an alert if a run takes longer. The run is not stopped.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2147483647)], verbose_name='max. runtime')),
                 ('remind_every', models.PositiveIntegerField(blank=True, help_text='Seconds. Send an open alert again this often. Leave empty for the default.', null=True, validators=[django.core.validators.MinValueValidator(60), django.core.validators.MaxValueValidator(2147483647)], verbose_name='remind every')),
-                ('heartbeat_url', models.CharField(blank=True, help_text='A service that is told of each start, success and failure of this task.', max_length=500, validators=[scheduled_tasks.models.policies.refuse_unusable_url], verbose_name='heartbeat URL')),
+                ('heartbeat_url', models.CharField(blank=True, help_text='A service that is told of each start, success and failure of this task.', max_length=500, validators=[scheduled_tasks.models.validators.refuse_unusable_url], verbose_name='heartbeat URL')),
                 ('retention_days', models.PositiveIntegerField(blank=True, help_text='Days after which executions are pruned. Leave empty for the default.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)], verbose_name='keep executions for')),
                 ('log_retention_days', models.PositiveIntegerField(blank=True, help_text='Days after which lines of logs are pruned. Leave empty for the default.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)], verbose_name='keep logs for')),
                 ('keep_last', models.PositiveIntegerField(blank=True, help_text='Number of executions that are kept however old. Leave empty for the default.', null=True, validators=[django.core.validators.MaxValueValidator(2147483647)], verbose_name='always keep the newest')),
@@ -142,7 +142,7 @@ class Migration(migrations.Migration):
                 ('handler', models.CharField(help_text='The function to run.', max_length=200, verbose_name='handler')),
                 ('schedule', models.CharField(blank=True, help_text='A cron expression (0 2 * * *, or 0 9 * * MON#1 for the first Monday of the month), an interval (every 15 minutes) or a date and time (at 2030-01-01 09:00). Leave empty to run the task manually only.', max_length=255, verbose_name='schedule')),
                 ('timezone', models.CharField(default=scheduled_tasks.models.task.project_timezone, max_length=64, verbose_name='time zone')),
-                ('anchor', models.DateTimeField(blank=True, help_text='Start of the first interval. By default, the time when the interval was set.', null=True, validators=[scheduled_tasks.models.policies.refuse_unshowable], verbose_name='anchor')),
+                ('anchor', models.DateTimeField(blank=True, help_text='Start of the first interval. By default, the time when the interval was set.', null=True, validators=[scheduled_tasks.models.validators.refuse_unshowable], verbose_name='anchor')),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('payload', models.JSONField(blank=True, default=dict, help_text='Keyword arguments for each run, as a JSON object.', verbose_name='payload')),
                 ('description', models.TextField(blank=True, verbose_name='description')),

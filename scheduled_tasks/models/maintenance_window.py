@@ -10,8 +10,8 @@ from django.db import models
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.sql.transactions import LockingQuerySet
+from scheduled_tasks.models.validators import refuse_unshowable
 
 #: In characters.
 MAX_REASON_LENGTH = 255

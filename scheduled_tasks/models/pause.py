@@ -8,8 +8,8 @@ from typing import Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.models.policies import refuse_unshowable
 from scheduled_tasks.models.sql.compiled import CompiledQuery
+from scheduled_tasks.models.validators import refuse_unshowable
 
 #: In characters.
 MAX_REASON_LENGTH = 255

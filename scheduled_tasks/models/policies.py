@@ -6,15 +6,13 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.conf import is_heartbeat_url
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
-from scheduled_tasks.runtime.conditions import OF_TASKS, SEVERITIES
-from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
+from scheduled_tasks.models.alert_policies import AlertPolicies
+from scheduled_tasks.models.validators import refuse_nan, refuse_unshowable
 
 #: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000
@@ -22,37 +20,6 @@ MAX_CAUGHT_UP = 5_000
 MAX_JITTER_SECONDS = 86_400
 #: A hundred years.
 MAX_DAYS = 36_500
-#: Of a refused value, in characters.
-MAX_SHOWN = 100
-
-
-def refuse_unshowable(moment: datetime) -> None:
-    """Refuse years near the ends of the calendar."""
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        said = _("Enter a date between the years %(first)d and %(last)d.")
-        raise ValidationError(said, params={"first": FIRST_YEAR, "last": LAST_YEAR})
-
-
-def refuse_nan(value: float) -> None:
-    """Refuse NaN, which passes the bounds."""
-    if value != value:  # noqa: PLR0124 -- true of nothing else
-        raise ValidationError(_("Enter a number."))
-
-
-def refuse_unknown_conditions(value: Any) -> None:
-    """Refuse anything but a list of conditions of tasks."""
-    if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
-        raise ValidationError(_("Enter a list of conditions."))
-    if unknown := [code for code in value if code not in OF_TASKS]:
-        said = _("There is no condition %(code)s of tasks. They are %(known)s.")
-        known = ", ".join(OF_TASKS)
-        raise ValidationError(said, params={"code": repr(unknown[0])[:MAX_SHOWN], "known": known})
-
-
-def refuse_unusable_url(value: str) -> None:
-    """Refuse anything but the address of a web server, perhaps after the name of a service."""
-    if not is_heartbeat_url(value):
-        raise ValidationError(_("Enter a URL that begins with https:// or http://."))
 
 
 def in_exact_unit(seconds: int) -> str:
@@ -63,8 +30,8 @@ def in_exact_unit(seconds: int) -> str:
     return f"{seconds} s"
 
 
-class Policies(models.Model):
-    """The policies of a task. docs/policies.md explains each of them."""
+class Policies(AlertPolicies):
+    """The policies of a task: those about alerts, and these. docs/policies.md explains each."""
 
     class MisfirePolicy(models.TextChoices):
         """What happens to slots that no scheduler handled in time."""
@@ -220,69 +187,6 @@ class Policies(models.Model):
         help_text=_("Scheduled runs before this time are skipped. Clear it to resume early."),
     )
     pause_reason = models.CharField(_("pause reason"), max_length=255, blank=True)
-
-    notify_on = models.JSONField(
-        _("notify on"),
-        null=True,
-        blank=True,
-        validators=[refuse_unknown_conditions],
-        help_text=_(
-            "Conditions that raise alerts for this task. Leave empty for those that the settings "
-            "and the fields above turn on."
-        ),
-    )
-    severity = models.CharField(
-        _("severity"),
-        max_length=10,
-        blank=True,
-        choices=[
-            ("", _("That of the condition")),
-            *((each.value, each.label) for each in SEVERITIES),
-        ],
-        help_text=_("Severity of the alerts of this task."),
-    )
-    alert_after_failures = models.PositiveIntegerField(
-        _("alert after failures"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Failures in a row before an alert. Leave empty for the default."),
-    )
-    start_within = models.PositiveIntegerField(
-        _("start within"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Seconds. Raise an alert if a run has not started this long after its time."),
-    )
-    no_success_for = models.PositiveIntegerField(
-        _("no success for"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Seconds. Raise an alert if the task has not succeeded for this long."),
-    )
-    max_runtime = models.PositiveIntegerField(
-        _("max. runtime"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Seconds. Raise an alert if a run takes longer. The run is not stopped."),
-    )
-    remind_every = models.PositiveIntegerField(
-        _("remind every"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(60), MaxValueValidator(MAX_INTEGER)],
-        help_text=_("Seconds. Send an open alert again this often. Leave empty for the default."),
-    )
-    heartbeat_url = models.CharField(
-        _("heartbeat URL"),
-        max_length=500,
-        blank=True,
-        validators=[refuse_unusable_url],
-        help_text=_("A service that is told of each start, success and failure of this task."),
-    )
 
     retention_days = models.PositiveIntegerField(
         _("keep executions for"),

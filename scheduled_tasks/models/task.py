@@ -27,10 +27,11 @@ from scheduled_tasks.exceptions import (
 from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.handlers.retries import fraction
-from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies, refuse_unshowable
+from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies
 from scheduled_tasks.models.storable import flaw_of_json, flaws_of_fields
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
+from scheduled_tasks.models.validators import refuse_unshowable, with_advice
 from scheduled_tasks.schedules import Schedule, parse, zone
 
 MICROSECOND = timedelta(microseconds=1)
@@ -206,14 +207,15 @@ class Task(Policies):
         try:
             super().clean_fields(exclude=excluded | JSON_FIELDS | set(errors))
         except ValidationError as error:
-            errors |= error.error_dict
+            errors |= with_advice(type(self), error.error_dict)
         if errors:
             raise ValidationError(errors)
 
     def clean(self) -> None:
         """Refuse a task that could never run, with errors by field."""
         super().clean()
-        errors: dict[str, list[Any]] = self.errors_of_moments("anchor")
+        errors: dict[str, list[Any]] = self.errors_of_conditions()
+        errors |= self.errors_of_moments("anchor")
         field = "timezone"
         try:
             zone(self.timezone)

@@ -175,7 +175,7 @@ def test_the_window_is_part_of_the_clock(task: Task, now: datetime) -> None:
         ({"starts_at": 2, "ends_at": 1}, "ends_at: The end must be later than the start."),
         ({"retry_backoff": 0.5}, "retry_backoff: Ensure this value is greater than"),
         ({"jitter": 90_000}, "jitter: Ensure this value is less than"),
-        ({"overlap_policy": "none"}, "overlap_policy: Value 'none' is not a valid choice"),
+        ({"overlap_policy": "none"}, "overlap_policy: 'none' is not a valid choice"),
         ({"catch_up_limit": 0}, "catch_up_limit: Ensure"),
         ({"paused_until": -100_000}, "paused_until: Enter a date between the years"),
     ],

@@ -20,7 +20,7 @@ from scheduled_tasks.admin.selection import SELECTED, as_text, names_of
 from scheduled_tasks.admin.typed_times import MomentWidget
 from scheduled_tasks.admin.validators import validate_future
 from scheduled_tasks.models import Task
-from scheduled_tasks.models.policies import refuse_unshowable
+from scheduled_tasks.models.validators import refuse_unshowable
 
 #: The name of the submit button, which tells the form from the list that led to it.
 SUBMITTED = "pause"

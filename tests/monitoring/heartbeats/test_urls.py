@@ -7,8 +7,10 @@ from django.conf import LazySettings
 
 from scheduled_tasks import register_task
 from scheduled_tasks.checks import check_settings
+from scheduled_tasks.conf import HEARTBEAT_SERVICES
 from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.models import Task
+from scheduled_tasks.monitoring.heartbeats.services import DIALECTS
 
 USABLE = (
     "https://hc-ping.com/5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278",
@@ -65,3 +67,7 @@ class TestOfTheScheduler:
     def test_the_refusal_does_not_show_the_address(self, settings: LazySettings) -> None:
         settings.SCHEDULED_TASKS = {"HEARTBEAT_URL": "cronitor.link/p/secret/job"}
         assert "secret" not in str(check_settings())
+
+
+def test_each_service_has_its_dialect() -> None:
+    assert set(DIALECTS) == set(HEARTBEAT_SERVICES)

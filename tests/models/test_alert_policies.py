@@ -1,0 +1,60 @@
+"""What a task refuses of its alerts and heartbeats, and what was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from scheduled_tasks.exceptions import InvalidTask
+from scheduled_tasks.models import Task
+
+pytestmark = pytest.mark.without_database
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("notify_on", ["faild"], "There is no condition 'faild': did you mean 'failed'?"),
+        ("notify_on", ["zzz"], "There is no condition 'zzz': use one of failed, dead_letter, "),
+        ("notify_on", ["worker_lost"], "'worker_lost' is never about a task: the setting COND"),
+        ("notify_on", "failed", "Enter a list of conditions."),
+        ("severity", "eror", "'eror' is not a valid choice: did you mean 'error'?"),
+        ("severity", "info", "'info' is not a valid choice: use one of warning, error, critical."),
+        ("overlap_policy", "skipp", "'skipp' is not a valid choice: did you mean 'skip'?"),
+        ("executor", "proces", "'proces' is not a valid choice: did you mean 'process'?"),
+        ("heartbeat_url", "healthcheck:https://x.example/y", "mean 'healthchecks+https://…'?"),
+        ("heartbeat_url", "Cronitor+https://x.example/y", "mean 'cronitor+https://…'?"),
+        ("heartbeat_url", "ftp://x.example/y", "healthchecks+https:// or cronitor+https://."),
+    ],
+)
+def test_a_refusal_says_what_was_meant(field: str, value: Any, said: str) -> None:
+    with pytest.raises(InvalidTask) as refused:
+        Task(**{field: value}).validate_fields([field])
+    assert said in str(refused.value)
+
+
+def test_each_unknown_condition_is_named_once() -> None:
+    with pytest.raises(InvalidTask) as refused:
+        Task(notify_on=["faild", "misssed", "faild", "failed"]).validate_fields(["notify_on"])
+    assert len(refused.value.errors["notify_on"]) == 2
+
+
+def test_conditions_that_need_a_threshold() -> None:
+    listed = ["no_success", "not_started", "failed"]
+    assert Task(notify_on=listed).errors_of_conditions() == {
+        "notify_on": [
+            "'not_started' needs start_within: set it for this task too, in seconds.",
+            "'no_success' needs no_success_for: set it for this task too, in seconds.",
+        ]
+    }
+    own = Task(notify_on=listed, start_within=60, no_success_for=3600)
+    assert own.errors_of_conditions() == {}
+    assert Task().errors_of_conditions() == {}
+
+
+def test_the_threshold_of_the_settings_is_enough() -> None:
+    conditions = {"no_success": {"no_success_for": 3600}}
+    with override_settings(SCHEDULED_TASKS={"CONDITIONS": conditions}):
+        assert Task(notify_on=["no_success"]).errors_of_conditions() == {}
