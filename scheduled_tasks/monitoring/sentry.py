@@ -12,14 +12,19 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-import sentry_sdk
-from sentry_sdk.crons import MonitorStatus, capture_checkin
+from django.core.exceptions import ImproperlyConfigured
 
 from scheduled_tasks.monitoring.heartbeats.run_ids import run_id
 from scheduled_tasks.runtime.context import TaskContext
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 from scheduled_tasks.schedules import Cron, Interval, Schedule
 from scheduled_tasks.signals import execution_finished, execution_started
+
+try:
+    import sentry_sdk
+    from sentry_sdk.crons import MonitorStatus, capture_checkin
+except ImportError as error:
+    raise ImproperlyConfigured("Sentry check-ins need sentry-sdk: install sentry-sdk.") from error
 
 # For annotations only: a project's apps.py may import this module before there are models.
 if TYPE_CHECKING:

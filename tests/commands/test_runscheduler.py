@@ -96,6 +96,8 @@ def test_the_worker_row_records_the_options(command: Command) -> None:
         *([f"--max-age={value}"] for value in ("0", "-1", "x", "nan", "inf", "1h")),
         *(["--queues", value] for value in ("", ",", " , ,", "a\udcff")),
         *(["--worker-name", value] for value in ("x" * 201, "a\udcff")),
+        *(["--metrics-port", value] for value in ("0", "99999", "x", "http://localhost:9100")),
+        ["--liveness-file="],
         ["--nonsense"],
         ["extra"],
     ],

@@ -245,5 +245,7 @@ def test_a_missing_package_is_named() -> None:
         text=True,
         check=False,
     )
-    said = "Metrics need prometheus-client: pip install scheduled-tasks[metrics]."
-    assert done.stderr.strip().endswith(f"ImproperlyConfigured: {said}")
+    said = "install prometheus-client, or the extra 'metrics' of this package."
+    assert done.stderr.strip().endswith(
+        f"ImproperlyConfigured: Metrics need prometheus-client: {said}"
+    )

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
+from scheduled_tasks.conf import host_name
 from scheduled_tasks.executors.base import ExecutorBrokenError
 from scheduled_tasks.management.base import OutputCommand, explaining_unusable_database
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
@@ -27,6 +29,7 @@ from scheduled_tasks.worker.liveness_file import LivenessFileError
 from scheduled_tasks.worker.scheduler import Scheduler
 
 MAX_PORT = 65_535
+LOOPBACK = "127.0.0.1"
 MAX_LABEL_LENGTH = Worker._meta.get_field("label").max_length or 0  # noqa: SLF001
 
 
@@ -88,6 +91,7 @@ class Command(OutputCommand):
         )
         parser.add_argument(
             "--liveness-file",
+            type=path,
             metavar="PATH",
             help="Keep this file fresh, for python -m scheduled_tasks.probe PATH.",
         )
@@ -95,7 +99,7 @@ class Command(OutputCommand):
             "--metrics-port",
             type=address,
             metavar="[ADDRESS:]PORT",
-            help="Serve metrics for Prometheus at this port. Default address: 127.0.0.1.",
+            help=f"Serve metrics for Prometheus at this port. Default address: {LOOPBACK}.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -171,7 +175,9 @@ def serving_metrics(address: tuple[str, int] | None) -> Iterator[None]:
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"The metrics cannot be served at {host}:{port}: {error}.") from error
+        raise CommandError(
+            f"The metrics cannot be served at {host}:{port}: {error.strerror or error}."
+        ) from error
     server.start()
     try:
         yield
@@ -182,11 +188,36 @@ def serving_metrics(address: tuple[str, int] | None) -> Iterator[None]:
 def address(text: str) -> tuple[str, int]:
     """Return host and port. Raise ArgumentTypeError for what is neither a port nor both."""
     host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT):
+    host = host.strip("[]") or LOOPBACK
+    is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT
+    if not (is_port and is_host(host)):
         raise argparse.ArgumentTypeError(
-            f"must be a port from 1 to {MAX_PORT}, or an address and a port such as 0.0.0.0:9100"
+            f"must be a port from 1 to {MAX_PORT}, or an address and a port such as 0.0.0.0:9100, "
+            f"not {text!r}"
         )
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return host, int(port)
+
+
+def is_host(text: str) -> bool:
+    """Whether it is an address, or the name of a host."""
+    try:
+        ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        host_name(text)
+    except ValueError:
+        return False
+    return True
+
+
+def path(text: str) -> str:
+    """Return the path of a file. Raise ArgumentTypeError for none."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the path of a file")
+    return text
 
 
 def queue_names(text: str) -> list[str]:

@@ -35,7 +35,8 @@ try:
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise ImproperlyConfigured(
-        "Metrics need prometheus-client: pip install scheduled-tasks[metrics]."
+        "Metrics need prometheus-client: install prometheus-client, or the extra 'metrics' of this "
+        "package."
     ) from error
 
 #: The format of the text.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from scheduled_tasks.exceptions import InvalidSettings, NotSent
+from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.notification import CLEARED, Notification
 from scheduled_tasks.monitoring.notifiers.options import texts
@@ -62,25 +63,27 @@ class AppriseNotifier(Notifier):
 
 
 def services_of(urls: list[str]) -> Apprise:
-    """Return the services of these URLs. Raise InvalidSettings for one that apprise cannot read."""
+    """Return the services of these URLs. Raise InvalidSettings for those apprise cannot read."""
     try:
         import apprise  # noqa: PLC0415 -- an extra
     except ImportError:
         raise InvalidSettings(
-            "AppriseNotifier needs apprise: install the extra 'alerts' of scheduled-tasks."
+            "AppriseNotifier needs apprise: install apprise, or the extra 'alerts' of this package."
         ) from None
     # One service after the other, in the thread that calls.
     asset = apprise.AppriseAsset(app_id="scheduled-tasks", async_mode=False)
     services = apprise.Apprise(asset=asset)
-    for number, url in enumerate(urls, 1):
-        with silenced(apprise.logger):
-            service = apprise.Apprise.instantiate(url, asset=asset)
-        if service is None:
-            raise InvalidSettings(
-                f"the option 'urls' has {scheme_of(url)} as number {number}, which apprise cannot "
-                "read: compare it with what apprise documents for that service."
-            )
-        services.add(service)
+    with all_mistakes() as mistakes:
+        for number, url in enumerate(urls, 1):
+            with silenced(apprise.logger):
+                service = apprise.Apprise.instantiate(url, asset=asset)
+            if service is None:
+                mistakes.add(
+                    f"the option 'urls' has {scheme_of(url)} as number {number}, which apprise "
+                    "cannot read: compare it with what apprise documents for that service."
+                )
+            else:
+                services.add(service)
     return services
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import django
 from django.core import mail
 
-from scheduled_tasks.exceptions import NotSent, PermanentError
+from scheduled_tasks.exceptions import InvalidSettings, NotSent, PermanentError
+from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.monitoring.notifiers.options import is_address, refused, texts
+from scheduled_tasks.monitoring.notifiers.options import is_address, refusal_of, texts
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Seconds for each step of SMTP, if the settings give none: Django would wait for ever.
@@ -21,6 +22,7 @@ TIMEOUT = 10.0
 #: From here on, the server says that the address will not do later, either.
 PERMANENT_REPLY = 500
 ADDRESSES = "an address, or a list of addresses, such as 'ops@shop.example'"
+SENDER = "an address, or be left out for DEFAULT_FROM_EMAIL"
 #: What may part the addresses of one text.
 SEPARATORS = re.compile(r"[,;\n]")
 
@@ -34,13 +36,13 @@ class EmailNotifier(Notifier):
     def __init__(
         self, *, to: str | list[str], from_email: str | None = None, subject_prefix: str = ""
     ) -> None:
-        self.to = texts("to", to, ADDRESSES)
-        if not all(map(is_address, self.to)):
-            raise refused("to", ADDRESSES)
-        if from_email is not None and not (isinstance(from_email, str) and is_address(from_email)):
-            raise refused("from_email", "an address, or be left out for DEFAULT_FROM_EMAIL")
-        if not isinstance(subject_prefix, str) or not subject_prefix.isprintable():
-            raise refused("subject_prefix", "text of one line, such as '[Shop] '")
+        with all_mistakes() as mistakes:
+            with mistakes.collected():
+                self.to = addresses(to)
+            if from_email is not None and not is_address(from_email):
+                mistakes.add(refusal_of("from_email", SENDER))
+            if not isinstance(subject_prefix, str) or not subject_prefix.isprintable():
+                mistakes.add(refusal_of("subject_prefix", "text of one line, such as '[Shop] '"))
         self.from_email = from_email
         self.subject_prefix = subject_prefix
 
@@ -51,6 +53,16 @@ class EmailNotifier(Notifier):
     def __str__(self) -> str:
         """Return the addresses."""
         return ", ".join(self.to)
+
+
+def addresses(to: Any) -> list[str]:
+    """Return the addresses of the option. Raise InvalidSettings with those that are none."""
+    found = texts("to", to, ADDRESSES)
+    invalid = [repr(text) for text in found if not is_address(text)]
+    if not invalid:
+        return found
+    said = f"the option 'to' must be {ADDRESSES}, and {', '.join(invalid)}"
+    raise InvalidSettings(f"{said} {'is' if len(invalid) == 1 else 'are'} none.")
 
 
 def mail_to(recipients: Any, notification: Notification) -> list[str]:

@@ -80,7 +80,7 @@ def with_options(backend: type[Notifier], options: Mapping[str, Any]) -> Notifie
         raise
     except Exception as error:  # noqa: BLE001 -- a class of the project may raise anything
         raise InvalidSettings(
-            f"{backend.__name__} refuses its OPTIONS: {error_text(error)}"
+            f"{backend.__name__} refuses its OPTIONS: {error_text(error).rstrip('.')}."
         ) from None
 
 

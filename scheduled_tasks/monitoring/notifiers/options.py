@@ -11,9 +11,14 @@ from django.core.validators import validate_email
 from scheduled_tasks.exceptions import InvalidSettings
 
 
+def refusal_of(option: str, wanted: str) -> str:
+    """Return what is wrong with an option. Its value is not quoted: it may hold a secret."""
+    return f"the option {option!r} must be {wanted}."
+
+
 def refused(option: str, wanted: str) -> InvalidSettings:
-    """Return the error for an option. Its value is not quoted: it may hold a secret."""
-    return InvalidSettings(f"the option {option!r} must be {wanted}.")
+    """Return the error for an option."""
+    return InvalidSettings(refusal_of(option, wanted))
 
 
 def texts(option: str, value: Any, wanted: str) -> list[str]:
@@ -26,8 +31,10 @@ def texts(option: str, value: Any, wanted: str) -> list[str]:
     return list(found)
 
 
-def is_address(text: str) -> bool:
-    """Whether a text is one mail address, such as ``a@b.example`` or ``Ada <a@b.example>``."""
+def is_address(text: object) -> bool:
+    """Whether it is a text with one mail address: ``a@b.example`` or ``Ada <a@b.example>``."""
+    if not isinstance(text, str):
+        return False
     found = getaddresses([text])
     if len(found) != 1 or not text.isprintable():
         return False

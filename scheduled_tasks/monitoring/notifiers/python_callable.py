@@ -51,5 +51,5 @@ def imported(path: str) -> Any:
         return import_string(path)
     except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its module raises
         raise InvalidSettings(
-            f"the option 'function' cannot be imported: {error_text(error)}"
+            f"the option 'function' cannot be imported: {error_text(error).rstrip('.')}."
         ) from None

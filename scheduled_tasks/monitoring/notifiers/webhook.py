@@ -11,9 +11,10 @@ from typing import Any
 
 from scheduled_tasks.conf import MAX_NUMBER
 from scheduled_tasks.exceptions import InvalidSettings, NotSent, OutgoingError, PermanentError
+from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.monitoring.notifiers.options import refused
+from scheduled_tasks.monitoring.notifiers.options import refusal_of, refused
 from scheduled_tasks.outgoing import sending
 from scheduled_tasks.outgoing.headers import checked
 from scheduled_tasks.outgoing.target import Target
@@ -35,14 +36,17 @@ class WebhookNotifier(Notifier):
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
     ) -> None:
-        if not isinstance(secret, str):
-            raise refused("secret", "text")
-        if type(timeout) not in (int, float) or not 0 < timeout <= MAX_NUMBER:
-            raise refused("timeout", "a number of seconds above 0")
-        self.target = target_of(url)
+        with all_mistakes() as mistakes:
+            if not isinstance(secret, str):
+                mistakes.add(refusal_of("secret", "text"))
+            if type(timeout) not in (int, float) or not 0 < timeout <= MAX_NUMBER:
+                mistakes.add(refusal_of("timeout", "a number of seconds above 0"))
+            with mistakes.collected():
+                self.target = target_of(url)
+            with mistakes.collected():
+                self.headers = checked_headers({} if headers is None else headers)
         self.url = url
         self.secret = secret.encode()
-        self.headers = checked_headers({} if headers is None else headers)
         self.timeout = timeout
 
     def send(self, notification: Notification) -> None:

@@ -107,7 +107,7 @@ def test_wrong_options_are_refused(urls: Any) -> None:
 
 def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(InvalidSettings, match="install the extra 'alerts'"):
+    with pytest.raises(InvalidSettings, match="install apprise, or the extra 'alerts'"):
         AppriseNotifier(urls="json://127.0.0.1")
 
 

@@ -155,5 +155,13 @@ def test_wrong_options_are_refused(options: dict[str, Any], named: str) -> None:
         EmailNotifier(**options)
 
 
+def test_all_wrong_options_are_named() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        EmailNotifier(to=[OPS, "ada", "bob"], from_email="shop", subject_prefix="a\nb")
+    to, *others = refused.value.mistakes
+    assert to.endswith("such as 'ops@shop.example', and 'ada', 'bob' are none.")
+    assert len(others) == 2
+
+
 def test_as_text_it_is_its_addresses() -> None:
     assert str(EmailNotifier(to=[OPS, ADA])) == f"{OPS}, {ADA}"

@@ -131,6 +131,12 @@ def test_wrong_options_are_refused(options: dict[str, Any], named: str) -> None:
         WebhookNotifier(**options)
 
 
+def test_all_wrong_options_are_named() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        WebhookNotifier(url="shop.example", secret=1, headers=[], timeout=0)  # type: ignore[arg-type]
+    assert len(refused.value.mistakes) == 4
+
+
 def test_as_text_it_is_the_origin() -> None:
     notifier = WebhookNotifier(url="https://user:hunter2@hooks.shop.example/services/T0/B0/x")
     assert str(notifier) == "https://hooks.shop.example"
