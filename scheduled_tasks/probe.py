@@ -112,11 +112,11 @@ def describe(path: str, max_age: float | None = None) -> str:
     if late := [loop for loop, age in ages.items() if not age <= allowed]:
         raise NotAliveError(
             f"Restart {worker}: its {' and its '.join(late)} stood still for "
-            f"{max(ages[loop] for loop in late):.1f} s, and {allowed:g} s are allowed."
+            f"{max(ages[loop] for loop in late):.1f} s, longer than the limit of {allowed:g} s."
         )
     return (
-        f"The {worker} is alive: its loops were active {max(ages.values()):.1f} s ago or later, "
-        f"and {allowed:g} s are allowed."
+        f"The {worker} is alive: each of its loops was active within the last "
+        f"{max(ages.values()):.1f} s, and the limit is {allowed:g} s."
     )
 
 

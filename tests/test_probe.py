@@ -91,7 +91,7 @@ def test_a_loop_that_stands_still_is_named(
     code, said = look()
     assert code == 1
     assert f"its {loop} stood still for 75." in said
-    assert "60 s are allowed" in said
+    assert "longer than the limit of 60 s." in said
 
 
 def test_a_frozen_worker_has_no_loop_left(write: Callable[..., None], look: Look) -> None:

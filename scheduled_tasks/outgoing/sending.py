@@ -68,6 +68,15 @@ def send(
     raise OutgoingError(f"{target} redirects more than {MAX_REDIRECTS} times.", permanent=True)
 
 
+def connect(url: str, *, timeout: float = 10.0) -> None:
+    """Connect to the host of a URL, and send nothing. Raise as ``send`` does."""
+    target, deadline = Target.of(url), Deadline(timeout)
+    with described_errors(target, timeout):
+        addresses = allowed_addresses(target, deadline)
+        with connection(target, addresses, deadline):
+            pass
+
+
 def refuse_method(method: str) -> None:
     if not METHOD.fullmatch(method) or method in REFUSED_METHODS:
         raise OutgoingError(f"The method {method!r} cannot be sent.", permanent=True)

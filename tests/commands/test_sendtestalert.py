@@ -45,6 +45,20 @@ def test_an_unknown_name_fails(command: Command, settings: Any) -> None:
     ran = command("sendtestalert", "pager")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "There is no notifier 'pager': use ops."
+    assert command("sendtestalert", "OPS").err.endswith("did you mean 'ops'?")
+
+
+def test_an_address_that_is_not_allowed(command: Command, settings: Any) -> None:
+    use(settings, "WebhookNotifier", url="http://127.0.0.2/x")
+    ran = command("sendtestalert", "ops")
+    assert ran.code == 1
+    assert "add '127.0.0.2' to SCHEDULED_TASKS['OUTGOING_ALLOW']" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("ops", "--heartbeat=backup")])
+def test_one_thing_is_tested(command: Command, arguments: tuple[str, ...]) -> None:
+    ran = command("sendtestalert", *arguments)
+    assert (ran.code, ran.err) == (1, "Name either a notifier, or a task with --heartbeat TASK.")
 
 
 def test_a_wrong_setting_fails_before(command: Command, settings: Any) -> None:

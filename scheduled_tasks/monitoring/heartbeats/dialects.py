@@ -61,6 +61,10 @@ class Dialect(ABC):
         """Return the request that says no more than that the sender works."""
         return Request(url)
 
+    def test(self, url: str) -> Request | None:
+        """Return a request that changes no state of a check, None if the service has none."""
+        return None
+
     def check(self, response: Response) -> None:
         """Raise OutgoingError if the service has not taken the request."""
         if HTTPStatus(200) <= response.status < HTTPStatus.MULTIPLE_CHOICES:

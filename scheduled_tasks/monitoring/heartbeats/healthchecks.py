@@ -12,6 +12,8 @@ from scheduled_tasks.outgoing.exchange import Response
 
 #: What is added to the path of the address.
 PATHS = {Event.START: "/start", Event.SUCCESS: "", Event.FAIL: "/fail"}
+LOG = "/log"
+TEST = b"This is a test that a person has asked for."
 #: In bytes: what every installation keeps of a body, from its beginning; and the part of it that
 #: says how the run ended, before the log.
 MAX_BODY_LENGTH, MAX_HEAD_LENGTH = 10_000, 5_000
@@ -26,15 +28,17 @@ class Healthchecks(Dialect):
 
     def request(self, url: str, event: str, report: Report) -> Request:
         """Return a POST: a check can be set to ignore anything else."""
-        parts = urlsplit(url)
-        path = parts.path.rstrip("/") + PATHS[Event(event)]
-        pinged = urlunsplit(parts._replace(path=path, fragment=""))
+        pinged = below(url, PATHS[Event(event)])
         body = b"" if event == Event.START else body_of(report)
         return Request(with_query(pinged, rid=str(run_id(report.execution_id))), "POST", body)
 
     def sign_of_life(self, url: str) -> Request:
         """Return a success without a run."""
         return Request(url, "POST", b"")
+
+    def test(self, url: str) -> Request:
+        """Return an entry for the log of the check, which leaves its state as it is."""
+        return Request(below(url, LOG), "POST", TEST)
 
     def check(self, response: Response) -> None:
         """Also notice what the hosted service ignores although it answers with 200."""
@@ -43,6 +47,12 @@ class Healthchecks(Dialect):
             raise OutgoingError("The service knows no such check.", permanent=True)
         if RATE_LIMITED in response.body:
             raise OutgoingError("The check was told too often within a minute.")
+
+
+def below(url: str, path: str) -> str:
+    """Return an address with something added to its path."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, fragment=""))
 
 
 def body_of(report: Report) -> bytes:

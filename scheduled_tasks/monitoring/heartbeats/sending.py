@@ -35,6 +35,21 @@ def send_sign_of_life(target: str) -> None:
         deliver(dialect, dialect.sign_of_life(url))
 
 
+def send_test(target: str) -> bool:
+    """Send what changes no state of a check, and return True; raise like ``send``.
+
+    Where every request reports a run, only connect to the service, and return False.
+    """
+    with permanent_errors():
+        dialect, url = addressed(target)
+        request = dialect.test(url)
+        if request is None:
+            outgoing.connect(url, timeout=TIMEOUT)
+        else:
+            deliver(dialect, request)
+        return request is not None
+
+
 def deliver(dialect: Dialect, request: Request) -> None:
     response = outgoing.send(
         request.method,

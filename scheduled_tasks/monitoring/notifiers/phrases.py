@@ -20,18 +20,24 @@ class Phrases(NamedTuple):
 PHRASES = {
     Condition.FAILED: Phrases("{about} failed", "the task succeeds"),
     Condition.DEAD_LETTER: Phrases(
-        "{about} has a dead letter", "the execution is requeued or resolved"
+        "{about} has a dead letter", "all dead letters of the task are requeued or resolved"
     ),
-    Condition.MISSED: Phrases("{about} missed a slot", "a slot of the task begins in time"),
-    Condition.NOT_STARTED: Phrases("{about} has not started", "a slot of the task begins in time"),
+    Condition.MISSED: Phrases("{about} missed a slot", "a later slot of the task begins in time"),
+    Condition.NOT_STARTED: Phrases(
+        "{about} has not started", "a later slot of the task begins in time"
+    ),
     Condition.NO_SUCCESS: Phrases("{about} has not succeeded", "the task succeeds"),
     Condition.RUNNING_LONG: Phrases("{about} is running long", "the execution ends"),
-    Condition.TOO_FAST: Phrases("{about} was suspiciously fast", "a run takes its usual time"),
-    Condition.PARTIAL: Phrases("{about} succeeded in part", "the task succeeds in full"),
-    Condition.OVER_INTERVAL: Phrases(
-        "{about} takes longer than its interval", "its runs fit into its interval"
+    Condition.TOO_FAST: Phrases(
+        "{about} was suspiciously fast", "the last run takes longer, or does not succeed"
     ),
-    Condition.WORKER_LOST: Phrases("worker {about} was lost", "its executions are settled"),
+    Condition.PARTIAL: Phrases(
+        "{about} succeeded in part", "a later run of the task ends otherwise"
+    ),
+    Condition.OVER_INTERVAL: Phrases(
+        "{about} takes longer than its interval", "its median is no longer than its interval"
+    ),
+    Condition.WORKER_LOST: Phrases("worker {about} was lost", "all its executions have ended"),
     Condition.TOO_FEW_WORKERS: Phrases("too few workers", "there are enough workers"),
     Condition.SCHEDULER_BEHIND: Phrases("the scheduler is behind", "it has caught up"),
     Condition.PARKED: Phrases("{about} is parked", "the task is no longer parked"),
