@@ -19,7 +19,7 @@ ENTRIES = {
     "__init__.py",
     "admin",
     "apps.py",
-    "checks.py",
+    "checks",
     "conf.py",
     "exceptions.py",
     "executors",

@@ -70,4 +70,4 @@ def test_a_task_without_an_address(command: Command) -> None:
     backup("")
     ran = command("sendtestalert", "--heartbeat", "backup")
     assert ran.err == "The heartbeat of the task 'backup' failed: It has no heartbeat_url."
-    assert "Did you mean 'backup'?" in command("sendtestalert", "--heartbeat", "bakup").err
+    assert "Did you mean backup?" in command("sendtestalert", "--heartbeat", "bakup").err

@@ -14,7 +14,7 @@ from scheduled_tasks.exceptions import InvalidSettings, NotSent, PermanentError
 from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.monitoring.notifiers.options import is_address, refusal_of, texts
+from scheduled_tasks.monitoring.notifiers.options import is_address, refused, texts
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Seconds for each step of SMTP, if the settings give none: Django would wait for ever.
@@ -39,10 +39,12 @@ class EmailNotifier(Notifier):
         with all_mistakes() as mistakes:
             with mistakes.collected():
                 self.to = addresses(to)
-            if from_email is not None and not is_address(from_email):
-                mistakes.add(refusal_of("from_email", SENDER))
-            if not isinstance(subject_prefix, str) or not subject_prefix.isprintable():
-                mistakes.add(refusal_of("subject_prefix", "text of one line, such as '[Shop] '"))
+            with mistakes.collected():
+                if from_email is not None and not is_address(from_email):
+                    raise refused("from_email", SENDER)
+            with mistakes.collected():
+                if not isinstance(subject_prefix, str) or not subject_prefix.isprintable():
+                    raise refused("subject_prefix", "text of one line, such as '[Shop] '")
         self.from_email = from_email
         self.subject_prefix = subject_prefix
 

@@ -11,14 +11,9 @@ from django.core.validators import validate_email
 from scheduled_tasks.exceptions import InvalidSettings
 
 
-def refusal_of(option: str, wanted: str) -> str:
-    """Return what is wrong with an option. Its value is not quoted: it may hold a secret."""
-    return f"the option {option!r} must be {wanted}."
-
-
 def refused(option: str, wanted: str) -> InvalidSettings:
-    """Return the error for an option."""
-    return InvalidSettings(refusal_of(option, wanted))
+    """Return the error for an option. Its value is not quoted: it may hold a secret."""
+    return InvalidSettings(f"the option {option!r} must be {wanted}.")
 
 
 def texts(option: str, value: Any, wanted: str) -> list[str]:

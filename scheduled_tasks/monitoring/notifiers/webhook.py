@@ -14,7 +14,7 @@ from scheduled_tasks.exceptions import InvalidSettings, NotSent, OutgoingError, 
 from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.monitoring.notifiers.options import refusal_of, refused
+from scheduled_tasks.monitoring.notifiers.options import refused
 from scheduled_tasks.outgoing import sending
 from scheduled_tasks.outgoing.headers import checked
 from scheduled_tasks.outgoing.target import Target
@@ -37,10 +37,12 @@ class WebhookNotifier(Notifier):
         timeout: float = 10.0,
     ) -> None:
         with all_mistakes() as mistakes:
-            if not isinstance(secret, str):
-                mistakes.add(refusal_of("secret", "text"))
-            if type(timeout) not in (int, float) or not 0 < timeout <= MAX_NUMBER:
-                mistakes.add(refusal_of("timeout", "a number of seconds above 0"))
+            with mistakes.collected():
+                if not isinstance(secret, str):
+                    raise refused("secret", "text")
+            with mistakes.collected():
+                if type(timeout) not in (int, float) or not 0 < timeout <= MAX_NUMBER:
+                    raise refused("timeout", "a number of seconds above 0")
             with mistakes.collected():
                 self.target = target_of(url)
             with mistakes.collected():

@@ -1,0 +1,120 @@
+"""Checks of the settings: SCHEDULED_TASKS, its notifiers and alerts, and time zones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.files.storage import storages
+
+from scheduled_tasks.conf import load
+from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.mistakes import Mistakes
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Check the SCHEDULED_TASKS setting."""
+    mistakes = Mistakes()
+    with mistakes.collected():
+        loaded = load()
+        with mistakes.collected():
+            refuse_address(loaded.LISTEN_DSN)
+        with mistakes.collected():
+            refuse_storage(loaded.ARCHIVE_STORAGE)
+    return [
+        Error(
+            sentence,
+            hint="Fix or remove the key in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E001",
+        )
+        for sentence in mistakes.sentences
+    ]
+
+
+def refuse_address(address: str) -> None:
+    """Raise InvalidSettings for an address that psycopg cannot read, if psycopg is installed."""
+    try:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 -- an extra
+    except ImportError:
+        return
+    try:
+        conninfo.conninfo_to_dict(address)
+    except ProgrammingError:  # its text quotes the address, which may hold a password
+        raise InvalidSettings(
+            "SCHEDULED_TASKS['LISTEN_DSN'] is not a valid PostgreSQL address."
+        ) from None
+
+
+def refuse_storage(alias: str) -> None:
+    """Raise InvalidSettings for an alias that STORAGES does not have."""
+    if alias and alias not in storages.backends:
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['ARCHIVE_STORAGE'] is {alias!r}, but STORAGES has only "
+            f"{', '.join(map(repr, storages.backends))}."
+        )
+
+
+def check_notifiers(**_: Any) -> list[CheckMessage]:
+    """Check that each notifier of the NOTIFIERS setting can be made."""
+    mistakes = Mistakes()
+    if uses("NOTIFIERS"):
+        # It imports what sends mail and HTTP, which most processes do not need.
+        from scheduled_tasks.monitoring.notifiers.loading import load_notifiers  # noqa: PLC0415
+
+        with mistakes.collected():
+            load_notifiers()
+    return [
+        Error(
+            sentence,
+            hint="Fix or remove the notifier in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E011",
+        )
+        for sentence in mistakes.sentences
+    ]
+
+
+def check_alerts(**_: Any) -> list[CheckMessage]:
+    """Check which conditions raise alerts, and who is told of them."""
+    mistakes = Mistakes()
+    if uses("CONDITIONS", "ALERTS"):
+        # They need loaded apps.
+        from scheduled_tasks.monitoring.alerts.condition_settings import condition_settings  # noqa: PLC0415
+        from scheduled_tasks.monitoring.alerts.rules import rules  # noqa: PLC0415
+
+        for read in (condition_settings, rules):
+            with mistakes.collected():
+                read()
+    return [
+        Error(
+            sentence,
+            hint="Fix the key in the SCHEDULED_TASKS setting.",
+            id="scheduled_tasks.E012",
+        )
+        for sentence in mistakes.sentences
+    ]
+
+
+def uses(*keys: str) -> bool:
+    """Whether valid settings use one of these keys; E001 reports those that are not valid."""
+    try:
+        loaded = load()
+    except InvalidSettings:
+        return False
+    return any(getattr(loaded, key) for key in keys)
+
+
+def check_time_zone_support(**_: Any) -> list[CheckMessage]:
+    """Check that Django uses time zones: slots are moments, not local times."""
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "scheduled_tasks requires USE_TZ = True.",
+            hint=(
+                "Set USE_TZ = True in your settings. Each task has its own time zone, and without "
+                "USE_TZ the hour that occurs twice at a clock change is ambiguous."
+            ),
+            id="scheduled_tasks.E002",
+        )
+    ]
