@@ -69,9 +69,10 @@ class InvalidSettings(ImproperlyConfigured, ScheduledTasksError):
     ``mistakes`` are the sentences that say so, one for each.
     """
 
-    def __init__(self, *mistakes: str) -> None:
-        self.mistakes = mistakes
-        super().__init__(" ".join(mistakes))
+    def __init__(self, *mistakes: object) -> None:
+        # Never none: what collects mistakes would take the setting for valid.
+        self.mistakes = tuple(map(str, mistakes)) or ("it is invalid.",)
+        super().__init__(" ".join(self.mistakes))
 
 
 class PermanentError(ScheduledTasksError):

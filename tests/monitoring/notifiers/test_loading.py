@@ -24,6 +24,8 @@ class PrintNotifier(Notifier):
     def __init__(self, *, prefix: str = "", **further: Any) -> None:
         if prefix == "bad":
             raise InvalidSettings("the option 'prefix' must be good.")
+        if prefix == "worse":
+            raise InvalidSettings
         self.prefix = {"": "> ", "> ": "> "}[prefix]
         self.further = further
 
@@ -114,6 +116,7 @@ def own(name: str, **options: Any) -> dict[str, Any]:
         ),
         ({**OPS, "OPTIONS": {"to": "ops"}}, "the option 'to' must be an address"),
         (own("PrintNotifier", prefix="bad"), "the option 'prefix' must be good."),
+        (own("PrintNotifier", prefix="worse"), "it is invalid."),
         (own("PrintNotifier", prefix="x"), "PrintNotifier refuses its OPTIONS: KeyError: 'x'"),
     ],
 )
