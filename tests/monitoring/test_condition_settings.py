@@ -227,6 +227,7 @@ def test_each_notifier_is_told_once() -> None:
         ({"CONDITIONS": {"scheduler_behind": {"behind": None}}}, "a whole number from 1"),
         ({"CONDITIONS": {"no_success": {"no_success_for": None}}}, "needs a threshold"),
         ({"CONDITIONS": {"success": True}}, "name it in notify_on of each task instead."),
+        ({"CONDITIONS": {"sucess": True}}, "has 'sucess', but only tasks can ask for 'success'"),
         ({"ALERTS": [{"remind_every": 5}]}, "at least 60, not 5"),
         ({"ALERTS": [{"remind_every": "1h"}]}, "a number of seconds"),
         ({"ALERTS": [{"remind_every": True}]}, "a number of seconds"),

@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 
 from scheduled_tasks.conf import MAX_NUMBER, app_settings
 from scheduled_tasks.exceptions import InvalidSettings
-from scheduled_tasks.mistakes import Mistakes, all_mistakes, suggestion, unknown
+from scheduled_tasks.mistakes import Mistakes, all_mistakes, nearest, suggestion, unknown
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.runtime.conditions import NEED_THRESHOLD, SEVERITIES, Condition, Severity
 
@@ -80,13 +80,14 @@ def condition_settings() -> Mapping[str, ConditionSettings]:
 
 def refuse_unknown(code: object) -> None:
     """Raise InvalidSettings for a key of CONDITIONS that the settings cannot turn on or off."""
-    if code == Condition.SUCCESS:
+    if code in IN_SETTINGS:
+        return
+    if nearest(code, DEFAULTS) == [Condition.SUCCESS]:
         raise InvalidSettings(
-            "SCHEDULED_TASKS['CONDITIONS'] has 'success', which only tasks can ask for: name it in "
-            "notify_on of each task instead."
+            f"SCHEDULED_TASKS['CONDITIONS'] has {code!r}, but only tasks can ask for 'success': "
+            "name it in notify_on of each task instead."
         )
-    if code not in IN_SETTINGS:
-        raise unknown("SCHEDULED_TASKS['CONDITIONS']", "condition", code, IN_SETTINGS)
+    raise unknown("SCHEDULED_TASKS['CONDITIONS']", "condition", code, IN_SETTINGS)
 
 
 def settings_of(

@@ -11,8 +11,8 @@ class Notifier(ABC):
     """Sends notifications to one place, such as an address or a chat.
 
     The keyword-only arguments of ``__init__`` are the ``OPTIONS`` of the setting. It raises
-    InvalidSettings for a wrong option, with a sentence that names the option and says what to
-    write; what loads notifiers adds the name of the notifier. It makes no connection.
+    InvalidSettings for wrong options, with a sentence for each that names the option and says what
+    to write; what loads notifiers adds the name of the notifier. It makes no connection.
 
     One notifier is made per process, and threads share it, so ``send`` keeps nothing in it.
     """
