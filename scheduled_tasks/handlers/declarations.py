@@ -71,7 +71,7 @@ def declaration_of(
 ) -> Declaration:
     """Build a Declaration, with the schedule in its canonical text."""
     if unknown := sorted(set(options) - set(OPTIONS)):
-        raise unknown_option(caller, unknown[0], OPTIONS)
+        raise unknown_options(caller, unknown, OPTIONS)
     if not isinstance(name, str | None):
         raise InvalidTask({"name": [f"must be text, not {safe_repr(name, limit=100)}."]})
     own = schedule_fields(schedule, options.get("timezone"))
@@ -98,11 +98,16 @@ def declaration_of(
     )
 
 
-def unknown_option(caller: str, option: str, known: Sequence[str]) -> UnknownOption:
+def unknown_options(caller: str, given: Sequence[str], known: Sequence[str]) -> UnknownOption:
+    """Return the error for options that a function does not take, with those that were meant."""
+    said = " ".join(f"{caller}() takes no {option!r}.{meant(option, known)}" for option in given)
+    return UnknownOption(f"{said} It takes {', '.join(known)}.")
+
+
+def meant(option: str, known: Sequence[str]) -> str:
     stands_for_it = ["retry"] if option in retry_fields(Retry()) else []
     near = stands_for_it or nearest(option, known)
-    advice = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownOption(f"{caller}() takes no {option!r}.{advice} It takes {', '.join(known)}.")
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def schedule_fields(schedule: object, timezone: object) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def notifier_called(name: str) -> Notifier:
     notifiers = load_notifiers()
     if name in notifiers:
         return notifiers[name]
-    said = advice(name, notifiers) if notifiers else "SCHEDULED_TASKS['NOTIFIERS'] has none."
+    said = (
+        advice(name, sorted(notifiers)) if notifiers else "SCHEDULED_TASKS['NOTIFIERS'] has none."
+    )
     raise UnknownNotifier(f"There is no notifier {name!r}: {said}")
 
 

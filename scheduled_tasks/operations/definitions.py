@@ -21,7 +21,7 @@ from scheduled_tasks.handlers.declarations import (
     refuse_error_classes,
     retry_fields,
     schedule_fields,
-    unknown_option,
+    unknown_options,
 )
 from scheduled_tasks.handlers.payloads.json_values import same
 from scheduled_tasks.handlers.retries import Retry
@@ -220,6 +220,6 @@ def refuse_two_anchors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None
 def refuse_unknown(
     caller: str, given: Collection[str], known: Collection[str], *, also: Collection[str]
 ) -> None:
-    """Raise UnknownOption for the first option that a caller has given and that does not exist."""
+    """Raise UnknownOption for the options that a caller has given and that do not exist."""
     if unknown := sorted(set(given).difference(known)):
-        raise unknown_option(caller, unknown[0], [*also, *known])
+        raise unknown_options(caller, unknown, [*also, *known])

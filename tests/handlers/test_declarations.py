@@ -222,6 +222,8 @@ def test_an_unknown_option_names_the_function_called(
         match=r"^declare\(\) takes no 'anchor'. It takes timezone, ",
     ):
         declare("shop.cleanup", name="a", anchor="2026")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"takes no 'ancho'\..*takes no 'timeot'\. Did you mean"):
+        declare("shop.cleanup", name="a", timeot=1, ancho=2)  # type: ignore[call-arg]
     for reserved in ("handler", "schedule"):
         with pytest.raises(TypeError, match=reserved):
             scheduled_task(**{reserved: "x"})  # type: ignore[call-overload]

@@ -80,7 +80,7 @@ def test_the_reason_is_told_without_secrets() -> None:
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("opps", "did you mean 'ops'?"), ("pager", "there are broken, kept, ops.")],
+    [("opps", "did you mean 'ops'?"), ("pager", "use one of broken, kept, ops.")],
 )
 def test_an_unknown_name_is_answered_with_names(name: str, advice: str) -> None:
     with pytest.raises(UnknownNotifier, match="There is no notifier") as caught:
