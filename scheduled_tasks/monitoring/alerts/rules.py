@@ -106,21 +106,21 @@ def names(value: object, where: str) -> Iterator[str]:
     if not given:
         raise InvalidSettings(f"{where} is empty: leave it out for all, or name at least one.")
     for each in given:
-        if not isinstance(each, str) or not each.strip():
+        if not isinstance(each, str):
             raise InvalidSettings(f"{where} must be a name or a list of names, not {value!r}.")
         yield each
 
 
-def known(noun: str, each: Callable[[], Collection[str]]) -> Callable[[object, str], list[str]]:
+def known(noun: str, choices: Callable[[], Collection[str]]) -> Callable[[object, str], list[str]]:
     """Return a reader of lists of names that refuses unknown ones."""
 
     def read(value: object, where: str) -> list[str]:
         given = list(names(value, where))
         with all_mistakes() as mistakes:
             for name in given:
-                if name not in each():
+                if name not in choices():
                     said = f"{where} names {name!r}, which is not a {noun}"
-                    mistakes.add(f"{said}: {advice(name, each())}")
+                    mistakes.add(f"{said}: {advice(name, choices())}")
         return given
 
     return read
