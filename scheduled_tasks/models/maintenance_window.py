@@ -20,7 +20,11 @@ MAX_REASON_LENGTH = 255
 class MaintenanceWindowQuerySet(LockingQuerySet["MaintenanceWindow"]):
     def in_force(self, now: datetime) -> Self:
         """Keep those that are in force at a moment."""
-        return self.filter(starts_at__lte=now, ends_at__gt=now)
+        return self.not_over(now).filter(starts_at__lte=now)
+
+    def not_over(self, now: datetime) -> Self:
+        """Keep those that are in force at a moment, or begin after it."""
+        return self.filter(ends_at__gt=now)
 
 
 class MaintenanceWindow(models.Model):

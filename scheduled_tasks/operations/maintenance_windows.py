@@ -19,6 +19,7 @@ from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.models.storable import refuse_unstorable
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.monitoring.outbox.held_messages import reschedule_held
+from scheduled_tasks.monitoring.outbox.messages import locked_windows
 from scheduled_tasks.operations.tasks import as_task, refuse_past
 from scheduled_tasks.runtime.sanitizing import redacted_text
 
@@ -70,15 +71,18 @@ def end_maintenance(*, task: str | Task | None = None, now: datetime | None = No
 @transactional
 def save_window(window: MaintenanceWindow, *, now: datetime | None = None, using: str = "") -> None:
     """Save a new or changed window without secrets in its reason."""
+    moment = now or timezone.now()
+    locked_windows(moment, using=using)
     window.reason = redacted_text(window.reason, limit=MAX_REASON_LENGTH)
     window.save(using=using)
-    reschedule_held(now or timezone.now(), using=using)
+    reschedule_held(moment, using=using)
 
 
 @transactional
 def end_window(window: MaintenanceWindow, *, now: datetime | None = None, using: str = "") -> bool:
     """End a window if it is in force; return whether it was."""
     moment = now or timezone.now()
+    locked_windows(moment, using=using)
     in_force = MaintenanceWindow.objects.using(using).in_force(moment).filter(pk=window.pk)
     if not in_force.update(ends_at=moment):
         return False
@@ -92,6 +96,8 @@ def delete_windows(
     windows: Iterable[MaintenanceWindow], *, now: datetime | None = None, using: str = ""
 ) -> None:
     """Delete windows. What they have held back is sent, unless it has cleared."""
+    moment = now or timezone.now()
+    locked_windows(moment, using=using)
     ids = [window.pk for window in windows]
     MaintenanceWindow.objects.using(using).filter(pk__in=ids).delete()
-    reschedule_held(now or timezone.now(), using=using)
+    reschedule_held(moment, using=using)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from django.db import connections
-
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
-from scheduled_tasks.monitoring.notifiers.errors import error_text
+from scheduled_tasks.monitoring.outbox import claims
 from scheduled_tasks.monitoring.outbox import messages as outbox
-from scheduled_tasks.monitoring.outbox.messages import DeliveryResult
-from scheduled_tasks.monitoring.outbox.sending import send
+from scheduled_tasks.monitoring.outbox.claims import DeliveryResult, Room
+from scheduled_tasks.runtime.wording import counted
+from scheduled_tasks.worker.lanes import Lane
 
 logger = logging.getLogger(__name__)
 
 #: Messages that a worker holds at once, and those of one lane.
 MAX_CLAIMED, MAX_PER_LANE = 200, 20
+#: The claims of one round, before the loop does something else.
+MAX_CLAIMS_PER_ROUND = 5
+#: A lane that sends one message for longer keeps only that one, until it ends.
+SLOW_SECONDS = 5.0
 #: A message that takes longer has failed, and its thread is left to itself.
 MAX_SENDING_SECONDS = 60.0
 NOT_SENT_IN_TIME = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
@@ -33,79 +34,6 @@ NOT_SENT_IN_TIME = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
 MAX_STUCK_THREADS = 3
 #: The claims of what is being sent are renewed this often in a lease, for which they hold.
 RENEWALS_PER_LEASE = 3
-
-
-class Lane:
-    """What goes to one receiver: message after message, in a thread that ends when none is left."""
-
-    def __init__(self, name: str, finish: Callable[[DeliveryResult], None]) -> None:
-        self.name = name
-        self.finish = finish
-        self.waiting: deque[Delivery] = deque()
-        #: What is being sent, and since when, by the monotonic clock.
-        self.current: Delivery | None = None
-        self.since = 0.0
-        self.closed = False
-        self._lock = threading.Lock()
-        self.thread = threading.Thread(target=self._run, name=f"send {name}"[:60], daemon=True)
-
-    def add(self, delivery: Delivery) -> bool:
-        """Take a message; return False if the thread has ended or was abandoned."""
-        with self._lock:
-            if not self.closed:
-                self.waiting.append(delivery)
-            return not self.closed
-
-    def abandon_since(self, moment: float) -> Delivery | None:
-        """Leave the thread to itself if it has been sending a message since a moment; return it."""
-        with self._lock:
-            if self.current is None or self.since > moment:
-                return None
-            self.closed = True
-            return self.current
-
-    def drop_waiting(self) -> list[Delivery]:
-        """Return what it has not begun, and does not begin any more."""
-        with self._lock:
-            left = list(self.waiting)
-            self.waiting.clear()
-            return left
-
-    @property
-    def held(self) -> list[Delivery]:
-        """What it has not finished."""
-        with self._lock:
-            return [*self.waiting, *filter(None, [self.current])]
-
-    def _run(self) -> None:
-        try:
-            while (delivery := self._next()) is not None:
-                result = result_of(delivery)
-                with self._lock:
-                    if self.closed:
-                        return  # too late: it counts as failed by now
-                    self.current = None
-                self.finish(result)
-        finally:
-            connections.close_all()  # of a callable that has used the database
-
-    def _next(self) -> Delivery | None:
-        with self._lock:
-            if self.closed or not self.waiting:
-                self.closed = True
-                return None
-            self.current, self.since = self.waiting.popleft(), monotonic()
-            return self.current
-
-
-def result_of(delivery: Delivery) -> DeliveryResult:
-    """Send a message, whatever the notifier raises."""
-    try:
-        note = send(delivery)
-    except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
-        said, permanent = error_text(error), isinstance(error, PermanentError)
-        return DeliveryResult(delivery.pk, said, permanent=permanent)
-    return DeliveryResult(delivery.pk, note=note)
 
 
 class Deliveries:
@@ -124,131 +52,177 @@ class Deliveries:
         self.worker = worker
         self.on_result = on_result
         self.monotonic = monotonic
+        #: What was claimed, by id, until its result is written or it is given back.
+        self._in_hand: dict[int, Delivery] = {}
         self._lanes: dict[str, Lane] = {}
         self._stuck: dict[str, list[threading.Thread]] = {}
         self._results: SimpleQueue[DeliveryResult] = SimpleQueue()
+        # What the database has not taken yet.
         self._unrecorded: list[DeliveryResult] = []
+        self._unreleased: list[int] = []
         self._renewed_at = monotonic()
         #: When the first of the messages that could not be sent is due again.
         self.retry_at: datetime | None = None
         outbox.sends_here.set()
 
     def wants_to_run(self, now: datetime) -> bool:
-        """Whether there is something to send or to record, as far as this process knows."""
+        """Whether there is something to send or to write, as far as this process knows."""
         retries = self.retry_at is not None and self.retry_at <= now
-        return outbox.has_new.is_set() or retries or not self._results.empty()
+        slow = any(self.is_slow(lane) and lane.waiting for lane in self._lanes.values())
+        return outbox.has_new.is_set() or retries or slow or not self._results.empty()
 
     @property
     def busy(self) -> bool:
         """Whether messages are being sent, or results are not recorded."""
-        return bool(self._unrecorded or self._held) or not self._results.empty()
+        return bool(self._in_hand)
 
     def run(self, now: datetime) -> None:
         """Record what was sent, and begin to send what is due."""
         outbox.has_new.clear()
-        # Before anything else: what ends from now on is recorded the next time.
-        held = self._held
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at = None
-        self.record(now)
-        self.abandon_stuck(now)
-        self.renew(now)
+        self.follow(now)
         # Not until nothing is due: meanwhile the loop does nothing else.
-        for _ in range(MAX_CLAIMED // MAX_PER_LANE):
-            if not self.claim(now, held):
+        for _ in range(MAX_CLAIMS_PER_ROUND):
+            if not self.claim(now):
                 return
         outbox.has_new.set()
+
+    def follow(self, now: datetime) -> None:
+        """Record what was sent, give up on threads that hang, and keep what is being sent."""
+        self.record(now)
+        self.release(self.abandon_stuck())
+        self.record(now)
+        self.renew(now)
 
     def record(self, now: datetime) -> None:
         """Write what came of messages; what cannot be written is kept for the next time."""
         self._unrecorded += drained(self._results)
         if not self._unrecorded:
             return
-        rows = outbox.record_results(str(self.worker.pk), self._unrecorded, now)
+        rows = claims.record_results(str(self.worker.pk), self._unrecorded, now)
+        for result in self._unrecorded:
+            self._in_hand.pop(result.delivery_id, None)
         self._unrecorded = []
         for row in rows:
             log_result(row)
         again = [row.due_at for row in rows if row.finished_at is None]
         self.retry_at = min([*again, *filter(None, [self.retry_at])], default=None)
 
-    def abandon_stuck(self, now: datetime) -> None:
-        """Give up threads that send one message for too long; the rest of their lane is freed."""
+    def abandon_stuck(self) -> list[Delivery]:
+        """Leave threads to themselves that send one message for too long.
+
+        Return what slow lanes have not begun: others may be faster.
+        """
+        left = []
         for lane in list(self._lanes.values()):
-            stuck = lane.abandon_since(self.monotonic() - MAX_SENDING_SECONDS)
-            if stuck is None:
-                continue
-            del self._lanes[lane.name]
-            self._stuck.setdefault(lane.name, []).append(lane.thread)
-            self._results.put(DeliveryResult(stuck.pk, NOT_SENT_IN_TIME))
-            self.release(lane)
-        self.record(now)
+            if stuck := lane.abandon_since(self.monotonic() - MAX_SENDING_SECONDS):
+                self._stuck.setdefault(lane.name, []).append(lane.thread)
+                self._results.put(DeliveryResult(stuck.pk, NOT_SENT_IN_TIME))
+            if self.is_slow(lane):
+                left += lane.drop_waiting()
+            if lane.closed:
+                del self._lanes[lane.name]
+        return left
+
+    def is_slow(self, lane: Lane) -> bool:
+        return lane.sends_since(self.monotonic() - SLOW_SECONDS)
+
+    def release(self, left: Iterable[Delivery]) -> None:
+        """Give back what no thread has begun, or will begin."""
+        self._unreleased += [each.pk for each in left]
+        if not self._unreleased:
+            return
+        claims.release_claims(str(self.worker.pk), self._unreleased)
+        for pk in self._unreleased:
+            self._in_hand.pop(pk, None)
+        self._unreleased = []
 
     def renew(self, now: datetime) -> None:
         """Keep what is being sent from other workers."""
         if self.monotonic() - self._renewed_at >= app_settings.LEASE / RENEWALS_PER_LEASE:
             self._renewed_at = self.monotonic()
-            if held := self._held:
-                outbox.renew_claims(str(self.worker.pk), [each.pk for each in held], now)
+            if self._in_hand:
+                claims.renew_claims(str(self.worker.pk), list(self._in_hand), now)
 
-    def claim(self, now: datetime, held: Collection[Delivery]) -> bool:
-        """Claim what is due and not held, and hand it to its lanes; return if there may be more."""
-        free = MAX_CLAIMED - len(self._held) - self._results.qsize()
-        if free <= 0:
+    def claim(self, now: datetime) -> bool:
+        """Claim what is due, and hand it to its lanes; return whether there may be more."""
+        room = self.room()
+        if room.total <= 0:
             return False
-        limit = min(free, MAX_PER_LANE)
-        claimed = outbox.claim_deliveries(
-            str(self.worker.pk),
-            now,
-            limit=limit,
-            without=self.lanes_to_leave(),
-            held=[each.pk for each in held],
+        claimed = claims.claim_deliveries(str(self.worker.pk), now, room, held=list(self._in_hand))
+        for row in claimed.given_up:
+            log_result(row)
+        self._in_hand |= {row.pk: row for row in claimed.rows}
+        if unstarted := [row for row in claimed.rows if not self.hand_over(row)]:
+            what = counted(len(unstarted), "message")
+            logger.warning("no thread can be started to send %s, trying again later", what)
+            self.release(unstarted)
+            return False
+        return claimed.may_be_more
+
+    def room(self) -> Room:
+        """Return what this worker can take: nothing of slow lanes, or of those that are stuck."""
+        held = Counter(row.lane for row in self._in_hand.values())
+        slow = {name for name, lane in self._lanes.items() if self.is_slow(lane)}
+        lanes = {name: MAX_PER_LANE - count for name, count in held.items()}
+        suspects = [row for row in self._in_hand.values() if row.losses and row.lane not in slow]
+        return Room(
+            total=MAX_CLAIMED - len(self._in_hand),
+            per_lane=MAX_PER_LANE,
+            lanes=lanes | dict.fromkeys(slow | self.lanes_of_stuck_threads(), 0),
+            takes_suspect=not suspects,
         )
-        for delivery in claimed:
-            self.hand_over(delivery)
-        return len(claimed) == limit
 
-    def hand_over(self, delivery: Delivery) -> None:
-        """Give a message to its lane, with a new thread if there is none."""
-        lane = self._lanes.get(delivery.lane)
-        if lane is None or not lane.add(delivery):
-            lane = Lane(delivery.lane, self.finish)
-            lane.add(delivery)
-            lane.thread.start()
-            # Only now: a thread that could not be started cannot be waited for.
-            self._lanes[delivery.lane] = lane
-
-    def lanes_to_leave(self) -> set[str]:
-        """Return what this worker takes no more of: full lanes, and those with stuck threads."""
-        full = {name for name, lane in self._lanes.items() if len(lane.held) >= MAX_PER_LANE}
+    def lanes_of_stuck_threads(self) -> set[str]:
+        """Return the lanes with as many stuck threads as there may be."""
         alive = {
             name: [thread for thread in threads if thread.is_alive()]
             for name, threads in self._stuck.items()
         }
         self._stuck = {name: threads for name, threads in alive.items() if threads}
-        return full | {n for n, threads in self._stuck.items() if len(threads) >= MAX_STUCK_THREADS}
+        return {name for name, threads in self._stuck.items() if len(threads) >= MAX_STUCK_THREADS}
+
+    def hand_over(self, delivery: Delivery) -> bool:
+        """Give a message to its lane; return False if that needs a thread, and none can start."""
+        lane = self._lanes.get(delivery.lane)
+        if lane is not None and lane.add(delivery):
+            return True
+        lane = Lane(delivery.lane, self.finish)
+        lane.add(delivery)
+        try:
+            lane.thread.start()
+        except RuntimeError:
+            return False
+        # Only now: a thread that could not be started cannot be waited for.
+        self._lanes[delivery.lane] = lane
+        return True
 
     def finish(self, result: DeliveryResult) -> None:
         """Keep a result for the main loop; called in threads."""
         self._results.put(result)
         self.on_result()
 
-    @property
-    def _held(self) -> list[Delivery]:
-        return list(chain.from_iterable(lane.held for lane in self._lanes.values()))
+    def wind_down(self, now: datetime) -> None:
+        """Serve what is being sent, and give back the rest: this worker is stopping."""
+        self.follow(now)
+        self.release_waiting()
 
     def close(self, now: datetime, *, seconds: float) -> None:
-        """Give back what is not begun, and wait some seconds for what is being sent."""
+        """Send what the last runs of this worker have left, for some seconds at most."""
         end = self.monotonic() + seconds
-        for lane in self._lanes.values():
-            self.release(lane)
-        for lane in self._lanes.values():
-            lane.thread.join(max(end - self.monotonic(), 0))
-        self.record(now)
+        self.follow(now)
+        if outbox.has_new.is_set():
+            outbox.has_new.clear()
+            self.claim(now)
+        while self._in_hand and (left := end - self.monotonic()) > 0:
+            with suppress(Empty):
+                self._unrecorded.append(self._results.get(timeout=left))
+            self.record(now)
+        self.release_waiting()
 
-    def release(self, lane: Lane) -> None:
-        """Give back what a lane has not begun."""
-        if left := lane.drop_waiting():
-            outbox.release_claims(str(self.worker.pk), [each.pk for each in left])
+    def release_waiting(self) -> None:
+        self.release([each for lane in self._lanes.values() for each in lane.drop_waiting()])
 
 
 def log_result(row: Delivery) -> None:

@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import Error
-
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Lock, Worker
 from scheduled_tasks.models.sql.transactions import AWAY
@@ -100,11 +98,22 @@ class Monitor:
         self.deliveries.run(now)
         return self.deliveries.busy
 
+    def wind_down(self, now: datetime) -> None:
+        """Serve what is being sent while the worker waits for its last runs; claim nothing."""
+        try:
+            self.deliveries.wind_down(now)
+        except AWAY:
+            raise
+        except Exception:
+            logger.exception("messages could not be served while the worker stops")
+
     def close(self, now: datetime) -> None:
-        """Let another worker scan, and finish what is being sent."""
+        """Let another worker scan, and finish what is being sent; whatever fails is logged."""
         try:
             if self._scans:
                 Lock.objects.release(self.lock)
             self.deliveries.close(now, seconds=CLOSING_SECONDS)
-        except Error as error:
+        except AWAY as error:
             logger.warning("messages are left to other workers: %s", error)
+        except Exception:
+            logger.exception("messages are left to other workers")

@@ -294,6 +294,7 @@ class Scheduler:
             engine.begin_to_stop_if_worn()  # the limit may be reached between two ticks
             engine.worker.move_to(Worker.State.STOPPING)
             engine.write_results()
+            engine.monitor.wind_down(engine.clock.now())
             if engine.executor.in_hand:
                 return over and self.waited_for_abandoned
             if engine.result_writer.unwritten and not over:
@@ -323,12 +324,13 @@ class Scheduler:
 
     def close(self) -> None:
         """End the threads and processes of this worker, whatever they are doing."""
-        if self.engine.registered:
-            self.engine.monitor.close(self.engine.clock.now())
         self.engine.heartbeat.stop()
         self.listener.stop()
         self.pruning.stop()
         self.engine.executor.close()
+        # After the executor: runs of a worker that is given up as lost must not go on meanwhile.
+        if self.engine.registered:
+            self.engine.monitor.close(self.engine.clock.now())
         # Last, because the threads above may have to be freed from a connection that hangs.
         self.engine.watchdog.stop()
         if self.liveness_file is not None:

@@ -8,18 +8,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 
 from scheduled_tasks.conf import AppSettings
 from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models import Delivery, Worker
-from scheduled_tasks.monitoring.outbox import messages as outbox
-from scheduled_tasks.monitoring.outbox.messages import GIVE_UP_AFTER
-from scheduled_tasks.worker import deliveries
+from scheduled_tasks.monitoring.outbox import claims, messages
+from scheduled_tasks.monitoring.outbox.claims import (
+    DIED,
+    GIVE_UP_AFTER,
+    MAX_LOSSES,
+    DeliveryResult,
+    Room,
+    claim_deliveries,
+)
+from scheduled_tasks.worker import lanes
 from scheduled_tasks.worker.deliveries import (
     MAX_CLAIMED,
+    MAX_PER_LANE,
     MAX_SENDING_SECONDS,
     MAX_STUCK_THREADS,
+    SLOW_SECONDS,
     Deliveries,
 )
 from tests.support.attempts import make_worker
@@ -70,8 +79,8 @@ class Server:
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     receiver = Receiver()
-    monkeypatch.setattr(deliveries, "send", receiver.send)
-    monkeypatch.setattr(deliveries, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(lanes, "send", receiver.send)
+    monkeypatch.setattr(lanes, "monotonic", lambda: 0.0)
     yield receiver
     for hanging in receiver.hangs.values():
         hanging.set()
@@ -94,6 +103,11 @@ def add(now: datetime) -> Callable[..., Delivery]:
 
 
 Add = Callable[..., Delivery]
+
+
+def claim(worker: str, now: datetime) -> list[Delivery]:
+    """Claim what a worker would claim that holds nothing yet."""
+    return claim_deliveries(worker, now, Room(total=MAX_CLAIMED, per_lane=MAX_PER_LANE)).rows
 
 
 def state(target: str) -> list[tuple[bool, bool, int, str]]:
@@ -142,7 +156,7 @@ def test_messages_of_one_sequence_go_in_order(
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timedelta(hours=24) == GIVE_UP_AFTER
-    monkeypatch.setattr(outbox, "GIVE_UP_AFTER", timedelta(hours=1))
+    monkeypatch.setattr(claims, "GIVE_UP_AFTER", timedelta(hours=1))
 
 
 @pytest.mark.usefixtures("little_patience")
@@ -242,13 +256,13 @@ def test_another_sends_what_a_dead_worker_had(
     receiver: Receiver, server: Server, add: Add, now: datetime
 ) -> None:
     add("ops")
-    assert outbox.claim_deliveries("dead", now, limit=9)
+    assert claim("dead", now)
     server.send(now + (LEASE - 1) * SECOND, 0)
     assert receiver.sent == []
     server.send(now + LEASE * SECOND, 1)
     assert state("ops") == [(True, True, 2, "")]
-    late = outbox.DeliveryResult(Delivery.objects.get().pk, "Too late.")
-    assert outbox.record_results("dead", [late], now) == []
+    late = DeliveryResult(Delivery.objects.get().pk, "Too late.")
+    assert claims.record_results("dead", [late], now) == []
 
 
 def test_what_is_being_sent_stays_claimed(
@@ -261,7 +275,7 @@ def test_what_is_being_sent_stays_claimed(
     later = now + LEASE / 2 * SECOND
     server.served.run(later)
     assert Delivery.objects.get().claimed_until == later + LEASE * SECOND
-    assert outbox.claim_deliveries("other", now + LEASE * SECOND, limit=9) == []
+    assert claim("other", now + LEASE * SECOND) == []
 
 
 def test_a_worker_claims_nothing_that_it_is_sending(
@@ -285,12 +299,13 @@ def test_a_stopping_worker_gives_back_the_rest(
     for number in range(3):
         add("ops", sequence=str(number))
     server.served.run(now)
-    threading.Timer(0.1, receiver.hangs["ops"].set).start()
+    server.served.wind_down(now)
+    receiver.hangs["ops"].set()
     server.served.close(now, seconds=LONG)
     assert receiver.sent == ["raised ops"]
     assert [row.pk for row in Delivery.objects.filter(delivered=True)] == [first.pk]
     assert {row.attempts for row in Delivery.objects.filter(delivered=False)} == {0}
-    assert len(outbox.claim_deliveries("other", now, limit=9)) == 3
+    assert len(claim("other", now)) == 3
 
 
 def test_what_was_held_back_is_tried_again(
@@ -305,11 +320,201 @@ def test_what_was_held_back_is_tried_again(
     assert state("ops")[0][:3] == (True, False, 2_001)
 
 
+def held(worker: Worker) -> list[str]:
+    """Return the lanes of what a worker has claimed."""
+    rows = Delivery.objects.pending().filter(claimed_by=str(worker.pk))
+    return list(rows.exclude(claimed_until=None).order_by("pk").values_list("lane", flat=True))
+
+
 def test_one_round_claims_a_bounded_number(
-    receiver: Receiver, server: Server, add: Add, now: datetime
+    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
 ) -> None:
     for number in range(MAX_CLAIMED + 1):
+        receiver.hangs.setdefault(f"ops{number % 30}", threading.Event())
         add(f"ops{number % 30}", sequence=str(number))
     server.served.run(now)
-    assert Delivery.objects.filter(claimed_by="").count() >= 1
+    assert len(held(worker)) == MAX_CLAIMED
+
+
+def test_no_lane_holds_more_than_its_share(
+    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
+) -> None:
+    receiver.hangs["hangs"] = threading.Event()
+    for number in range(MAX_PER_LANE - 1):
+        add("hangs", sequence=str(number))
+    server.served.run(now)
+    for number in range(MAX_PER_LANE):
+        add("hangs", sequence=f"later {number}")
+    add("ops")
+    server.send(now, 1)
+    assert held(worker) == ["hangs"] * MAX_PER_LANE
+    assert state("ops") == [(True, True, 1, "")]
+
+
+def test_the_lanes_behind_a_long_one_are_served(
+    receiver: Receiver,
+    server: Server,
+    worker: Worker,
+    add: Add,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claims, "MAX_READ", MAX_PER_LANE)
+    receiver.hangs["hangs"] = threading.Event()
+    for number in range(2 * MAX_PER_LANE):
+        add("hangs", sequence=str(number))
+    add("ops", due_at=now + SECOND)
+    server.send(now + SECOND, 1)
+    assert held(worker) == ["hangs"] * MAX_PER_LANE
+    assert state("ops") == [(True, True, 1, "")]
+
+
+def test_a_slow_lane_keeps_one_message(
+    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
+) -> None:
+    receiver.hangs["slow"] = threading.Event()
+    for number in range(3):
+        add("slow", sequence=str(number))
+    server.served.run(now)
+    assert held(worker) == ["slow"] * 3
+    assert not server.served.wants_to_run(now)
+    server.time = SLOW_SECONDS
     assert server.served.wants_to_run(now)
+    server.served.run(now)
+    assert held(worker) == ["slow"]
+    assert sorted(attempts for _, _, attempts, _ in state("slow")) == [0, 0, 1]
+    assert not server.served.wants_to_run(now)
+    receiver.hangs["slow"].set()
+    server.time = 0
+    server.send(now, 1)
+    server.send(now, 2)
+    assert receiver.sent == ["raised slow"] * 3
+
+
+def lose(number: int, now: datetime) -> datetime:
+    """Let so many workers die, each while it sends what it can claim; return when."""
+    for turn in range(number):
+        claim(f"dead {turn}", now)
+        now += LEASE * SECOND
+    return now
+
+
+def test_what_no_worker_survives_is_given_up(
+    receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    add("deadly")
+    add("deadly", "cleared")
+    now = lose(MAX_LOSSES, now)
+    server.send(now, 0)
+    assert state("deadly")[0] == (True, False, MAX_LOSSES, DIED)
+    assert "is given up: The worker died 5 times" in caplog.text
+    server.send(now, 1)
+    assert receiver.sent == ["cleared deadly"]
+
+
+def test_a_result_ends_a_row_of_losses(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops")
+    receiver.raises["ops"] = ValueError("Not now.")
+    now = lose(MAX_LOSSES - 1, now)
+    server.send(now, 1)
+    assert state("ops")[0][:3] == (False, False, MAX_LOSSES)
+    assert Delivery.objects.get().losses == 0
+
+
+def test_suspects_are_sent_one_at_a_time(
+    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
+) -> None:
+    """So what kills a worker takes no other message with it again and again."""
+    for name in ("a", "b", "c"):
+        receiver.hangs[name] = threading.Event()
+        add(name)
+    now = lose(1, now)
+    add("new", due_at=now)
+    server.send(now, 1)
+    assert held(worker) == ["a"]
+    assert receiver.sent == ["raised new"]
+    server.time = SLOW_SECONDS
+    server.served.run(now)
+    assert held(worker) == ["a", "b"]
+    for hanging in receiver.hangs.values():
+        hanging.set()
+    server.send(now, 2)
+    server.send(now, 1)
+    assert sorted(receiver.sent) == ["raised a", "raised b", "raised c", "raised new"]
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let no thread start, as at the limit of the system."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        yield patched
+
+
+def test_a_message_waits_for_a_thread(
+    receiver: Receiver,
+    server: Server,
+    add: Add,
+    now: datetime,
+    no_threads: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    add("ops")
+    add("boss")
+    server.send(now, 0)
+    assert "no thread can be started to send 2 messages" in caplog.text
+    assert not server.served.busy
+    assert state("ops") == [(False, False, 0, "")]
+    no_threads.undo()
+    server.send(now, 2)
+    assert sorted(receiver.sent) == ["raised boss", "raised ops"]
+
+
+def test_a_stopping_worker_keeps_what_it_sends(
+    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
+) -> None:
+    receiver.hangs["ops"] = threading.Event()
+    add("ops")
+    server.served.run(now)
+    add("new")
+    server.time = LEASE / 2
+    server.served.wind_down(now + LEASE / 2 * SECOND)
+    assert held(worker) == ["ops"]
+    assert [row.lane for row in claim("other", now + LEASE * SECOND)] == ["new"]
+
+
+def test_a_worker_sends_its_last_messages(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    server.served.run(now)
+    add("ops")
+    messages.announce("default")
+    server.served.close(now, seconds=LONG)
+    assert state("ops") == [(True, True, 1, "")]
+
+
+def test_what_cannot_be_written_is_kept(
+    receiver: Receiver, server: Server, add: Add, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.hangs["slow"] = threading.Event()
+    for number in range(2):
+        add("slow", sequence=str(number))
+    server.served.run(now)
+    server.time = SLOW_SECONDS
+    with monkeypatch.context() as patched:
+        patched.setattr(claims, "claimed_by", away)
+        with pytest.raises(OperationalError):
+            server.served.run(now)
+    assert server.served.busy
+    server.served.run(now)
+    assert sorted(attempts for _, _, attempts, _ in state("slow")) == [0, 1]
+
+
+def away(*_: Any, **__: Any) -> None:
+    raise OperationalError("The database is away.")

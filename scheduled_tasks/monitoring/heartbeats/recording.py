@@ -19,7 +19,7 @@ from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.heartbeats.dialects import Event, Report
 from scheduled_tasks.monitoring.heartbeats.services import addressed, host_of, is_told
-from scheduled_tasks.monitoring.outbox.messages import MAX_LANE_LENGTH, leave, unclaimed
+from scheduled_tasks.monitoring.outbox.messages import MAX_LANE_LENGTH, leave
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
 
@@ -131,8 +131,10 @@ def give_up_older(sequences: Collection[str], now: datetime, *, using: str) -> N
     """Give up what has waited for long in these sequences, unless it is just being sent."""
     if not sequences:
         return
-    older = unclaimed(now, using=using).filter(
-        sequence__in=sequences, created_at__lte=now - WORTHLESS_AFTER
+    older = (
+        Delivery.objects.using(using)
+        .unclaimed(now)
+        .filter(sequence__in=sequences, created_at__lte=now - WORTHLESS_AFTER)
     )
     # Locked in order first, and what others hold is left out: the outbox writes these rows, too.
     if ids := list(older.locked(skip=True).values_list("pk", flat=True)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from smtplib import SMTPRecipientsRefused
+from contextlib import contextmanager, suppress
+from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any
 
 import django
@@ -106,10 +107,29 @@ def send_mail(
             "Auto-Submitted": "auto-generated",
         },
     )
+    with connected(mailer()) as connection:
+        try:
+            connection.send_messages([message])
+        except SMTPRecipientsRefused as error:
+            raise refusal(error.recipients) from error
+
+
+@contextmanager
+def connected(connection: Any) -> Iterator[Any]:
+    """Open a connection for the block. Raise NotSent, which names the server, if that fails."""
     try:
-        mailer().send_messages([message])
-    except SMTPRecipientsRefused as error:
-        raise refusal(error.recipients) from error
+        connection.open()
+    except OSError as error:
+        # What the server has answered, and a backend without a server, speak for themselves.
+        if isinstance(error, SMTPException) or not hasattr(connection, "host"):
+            raise
+        server, reason = f"{connection.host}:{connection.port}", error.strerror or str(error)
+        raise NotSent(f"Could not connect to the mail server {server}: {reason}.") from error
+    try:
+        yield connection
+    finally:
+        with suppress(OSError):  # a mail that was sent stays sent
+            connection.close()
 
 
 def refusal(replies: Mapping[str, tuple[int, bytes]]) -> Exception:

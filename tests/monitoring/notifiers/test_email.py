@@ -15,6 +15,7 @@ from scheduled_tasks.monitoring.notifiers.email import TIMEOUT, mail_to, mailer
 from tests.support.notifications import make_notification
 from tests.support.receivers import (
     CLOSED_PORT,
+    HOST,
     MailReceiver,
     mail_receiver,
     mail_settings,
@@ -75,7 +76,7 @@ def test_no_text_adds_a_header(receiver: MailReceiver) -> None:
 def test_a_server_that_hangs_is_given_up(settings: Any) -> None:
     with silent_server() as port:
         use(settings, port, timeout=0.3)
-        with pytest.raises((TimeoutError, smtplib.SMTPServerDisconnected), match="timed out"):
+        with pytest.raises((NotSent, smtplib.SMTPServerDisconnected), match="timed out"):
             EmailNotifier(to=OPS).send(make_notification())
 
 
@@ -86,10 +87,14 @@ def test_without_a_timeout_there_is_one(settings: Any) -> None:
     assert mailer().timeout == 0.3
 
 
-def test_no_server_is_an_error_of_the_network(settings: Any) -> None:
+def test_an_error_of_the_network_names_the_server(settings: Any) -> None:
     use(settings, CLOSED_PORT)
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(NotSent) as refused:
         EmailNotifier(to=OPS).send(make_notification())
+    server = f"{HOST}:{CLOSED_PORT}"
+    assert (
+        str(refused.value) == f"Could not connect to the mail server {server}: Connection refused."
+    )
 
 
 def test_addresses_that_do_not_exist_are_permanent(receiver: MailReceiver) -> None:

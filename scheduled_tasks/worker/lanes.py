@@ -1,0 +1,88 @@
+"""The thread that sends the messages of one receiver, or of several that hang together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from django.db import connections
+
+from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.models import Delivery
+from scheduled_tasks.monitoring.notifiers.errors import error_text
+from scheduled_tasks.monitoring.outbox.claims import DeliveryResult
+from scheduled_tasks.monitoring.outbox.sending import send
+
+
+class Lane:
+    """What goes to one receiver: message after message, in a thread that ends when none is left."""
+
+    def __init__(self, name: str, finish: Callable[[DeliveryResult], None]) -> None:
+        self.name = name
+        self.finish = finish
+        self.waiting: deque[Delivery] = deque()
+        #: What is being sent, and since when, by the monotonic clock.
+        self.current: Delivery | None = None
+        self.since = 0.0
+        self.closed = False
+        self._lock = threading.Lock()
+        self.thread = threading.Thread(target=self._run, name=f"send {name}"[:60], daemon=True)
+
+    def add(self, delivery: Delivery) -> bool:
+        """Take a message; return False if the thread has ended or was abandoned."""
+        with self._lock:
+            if not self.closed:
+                self.waiting.append(delivery)
+            return not self.closed
+
+    def sends_since(self, moment: float) -> bool:
+        """Whether it has been sending one message since a moment or longer."""
+        with self._lock:
+            return self.current is not None and self.since <= moment
+
+    def abandon_since(self, moment: float) -> Delivery | None:
+        """Leave the thread to itself if it has been sending a message since a moment; return it."""
+        with self._lock:
+            if self.current is None or self.since > moment:
+                return None
+            self.closed = True
+            return self.current
+
+    def drop_waiting(self) -> list[Delivery]:
+        """Return what it has not begun, and does not begin any more."""
+        with self._lock:
+            left = list(self.waiting)
+            self.waiting.clear()
+            return left
+
+    def _run(self) -> None:
+        try:
+            while (delivery := self._next()) is not None:
+                result = result_of(delivery)
+                with self._lock:
+                    if self.closed:
+                        return  # too late: it counts as failed by now
+                    self.current = None
+                self.finish(result)
+        finally:
+            connections.close_all()  # of a callable that has used the database
+
+    def _next(self) -> Delivery | None:
+        with self._lock:
+            if self.closed or not self.waiting:
+                self.closed = True
+                return None
+            self.current, self.since = self.waiting.popleft(), monotonic()
+            return self.current
+
+
+def result_of(delivery: Delivery) -> DeliveryResult:
+    """Send a message, whatever the notifier raises."""
+    try:
+        note = send(delivery)
+    except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
+        said, permanent = error_text(error), isinstance(error, PermanentError)
+        return DeliveryResult(delivery.pk, said, permanent=permanent)
+    return DeliveryResult(delivery.pk, note=note)
