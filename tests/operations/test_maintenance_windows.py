@@ -182,6 +182,35 @@ def test_other_windows_still_hold(make_task: Make, now: datetime) -> None:
     assert [due(each) for each in (of_task, of_other, of_worker)] == [[now + 2 * MINUTE]] * 3
 
 
+def test_the_next_window_holds_what_waited_for_one(make_task: Make, now: datetime) -> None:
+    """Where one ends within another, or as another begins, nothing is sent between them."""
+    task = make_task("a", NOTHING)
+    first = start_maintenance(now + 2 * HOUR, "First", now=now)
+    alert = tell(task, now + MINUTE)
+    start_maintenance(now + 3 * HOUR, "Overlaps", starts_at=now + HOUR, now=now + MINUTE)
+    start_maintenance(now + 4 * HOUR, "Adjoins", starts_at=now + 3 * HOUR, now=now + MINUTE)
+    start_maintenance(now + 9 * HOUR, "Apart", starts_at=now + 5 * HOUR, now=now + MINUTE)
+    assert due(alert) == due(tell(task, now + MINUTE, subject="new")) == [now + 4 * HOUR]
+    assert end_window(first, now=now + 2 * MINUTE)
+    assert due(alert) == [now + 2 * MINUTE]
+
+
+def test_a_window_that_ends_early_ends_within_another(make_task: Make, now: datetime) -> None:
+    first = start_maintenance(now + HOUR, "First", now=now)
+    alert = tell(make_task("a", NOTHING), now + MINUTE)
+    start_maintenance(now + 2 * HOUR, "Second", starts_at=now + 2 * MINUTE, now=now + MINUTE)
+    assert end_window(first, now=now + 3 * MINUTE)
+    assert due(alert) == [now + 2 * HOUR]
+    assert end_maintenance(now=now + 4 * MINUTE) == 1
+    assert due(alert) == [now + 4 * MINUTE]
+
+
+def test_quiet_hours_hold_what_a_window_held(make_task: Make, now: datetime, settings: Any) -> None:
+    configure(settings, ALERTS=[{"to": "ops", "quiet_hours": "13:00-18:00 UTC"}])
+    start_maintenance(now + 2 * HOUR, "Deploy", now=now)
+    assert due(tell(make_task("a", NOTHING), now)) == [now + 6 * HOUR]
+
+
 def test_quiet_hours_still_hold(make_task: Make, now: datetime, settings: Any) -> None:
     configure(settings, ALERTS=[{"to": "ops", "quiet_hours": "11:00-18:00 UTC"}])
     start_maintenance(now + 8 * HOUR, "Deploy", now=now)

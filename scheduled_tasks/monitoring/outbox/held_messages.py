@@ -39,10 +39,9 @@ def reschedule_held(now: datetime, *, using: str) -> None:
 def due_times(rows: Sequence[Delivery], windows: Sequence[MaintenanceWindow]) -> Iterator[datetime]:
     """Yield when each message may be sent, judged at the moment at which it was written."""
     for row in rows:
-        in_force = [window for window in windows if window.covers(row.created_at)]
         ends = [
             to.held_until
-            for to in (recipients(row.alert, row.created_at, in_force) if row.alert else ())
+            for to in (recipients(row.alert, row.created_at, windows) if row.alert else ())
             if (to.transport, to.target) == (row.transport, row.target) and to.held_until
         ]
         yield max([row.created_at, *ends])

@@ -1,0 +1,81 @@
+"""A worker that stops: what it sends is finished, and nothing in that keeps it from stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from scheduled_tasks.executors.dispatch import Dispatcher
+from scheduled_tasks.models import Worker
+from scheduled_tasks.worker.deliveries import Deliveries
+from scheduled_tasks.worker.monitor import Monitor
+from scheduled_tasks.worker.scheduler import Scheduler
+
+pytestmark = pytest.mark.django_db
+
+MakeScheduler = Callable[..., Scheduler]
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), ValueError("odd")])
+def test_messages_keep_no_worker_from_closing(
+    scheduler: MakeScheduler,
+    now: datetime,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = scheduler()
+    worker.tick(now)
+    monkeypatch.setattr(Deliveries, "close", raising(error))
+    worker.close()
+    assert "messages are left to other workers" in caplog.text
+
+
+def test_messages_keep_no_worker_from_stopping(
+    scheduler: MakeScheduler,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = scheduler()
+    worker.tick(now)
+    monkeypatch.setattr(Deliveries, "wind_down", raising(ValueError("odd")))
+    worker.shut_down()
+    assert Worker.objects.get().state == Worker.State.STOPPED
+    assert "messages could not be served" in caplog.text
+
+
+def test_runs_have_ended_before_messages_are_waited_for(
+    scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other workers may have the runs of a worker that was given up as lost."""
+    order: list[str] = []
+    worker = scheduler()
+    worker.tick(now)
+    monkeypatch.setattr(Dispatcher, "close", lambda _: order.append("runs"))
+    monkeypatch.setattr(Monitor, "close", lambda *_: order.append("messages"))
+    worker.close()
+    assert order == ["runs", "messages"]
+
+
+def test_messages_are_served_while_runs_end(
+    scheduler: MakeScheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    worker = scheduler(poll_interval=0.001)
+    worker.tick(now)
+    monkeypatch.setattr(Dispatcher, "in_hand", property(lambda _: len(served) < 3))
+    monkeypatch.setattr(Deliveries, "wind_down", lambda *_: served.append("once"))
+    worker.shut_down()
+    assert len(served) == 3
