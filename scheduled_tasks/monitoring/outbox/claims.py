@@ -84,7 +84,7 @@ class DueMessage(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedDeliveries:
     """The messages that were claimed, with their alerts, and those that were given up.
 
     ``may_be_more`` is whether other lanes may have messages that were not looked at.
@@ -98,7 +98,7 @@ class Claimed:
 @transactional
 def claim_deliveries(
     worker: str, now: datetime, room: Room, *, held: Collection[int] = (), using: str = ""
-) -> Claimed:
+) -> ClaimedDeliveries:
     """Claim messages that are due, the oldest first, as far as there is room.
 
     Those ``held`` are being sent by this worker: after a standstill its claims may have run out.
@@ -109,7 +109,7 @@ def claim_deliveries(
     given_up = give_up([each.pk for each in found if each.is_lost_for_good], now, using=using)
     picked = pick([each for each in found if not each.is_lost_for_good], room)
     rows = claim_free(worker, picked, now, using=using) if picked else []
-    return Claimed(rows, given_up, len(found) == MAX_READ)
+    return ClaimedDeliveries(rows, given_up, len(found) == MAX_READ)
 
 
 def without(due: DeliveryQuerySet, room: Room, held: Collection[int]) -> DeliveryQuerySet:
