@@ -91,7 +91,7 @@ class Deliveries:
     def follow(self, now: datetime) -> None:
         """Record what was sent, give up on threads that hang, and keep what is being sent."""
         self.record(now)
-        self.release(self.abandon_stuck())
+        self.release(self.check_lanes())
         self.record(now)
         self.renew(now)
 
@@ -109,10 +109,10 @@ class Deliveries:
         again = [row.due_at for row in rows if row.finished_at is None]
         self.retry_at = min([*again, *filter(None, [self.retry_at])], default=None)
 
-    def abandon_stuck(self) -> list[Delivery]:
-        """Leave threads to themselves that send one message for too long.
+    def check_lanes(self) -> list[Delivery]:
+        """Give up threads that hang, and forget lanes whose thread has ended.
 
-        Return what slow lanes have not begun: others may be faster.
+        Return what slow lanes have not begun: other workers may be faster.
         """
         left = []
         for lane in list(self._lanes.values()):

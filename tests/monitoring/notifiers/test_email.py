@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail.backends.base import BaseEmailBackend
 
 from scheduled_tasks.exceptions import InvalidSettings, NotSent, PermanentError
-from scheduled_tasks.monitoring.notifiers import EmailNotifier
+from scheduled_tasks.monitoring.notifiers import EmailNotifier, email
 from scheduled_tasks.monitoring.notifiers.email import TIMEOUT, mail_to, mailer
 from tests.support.notifications import make_notification
 from tests.support.receivers import (
@@ -95,6 +96,19 @@ def test_an_error_of_the_network_names_the_server(settings: Any) -> None:
     assert (
         str(refused.value) == f"Could not connect to the mail server {server}: Connection refused."
     )
+
+
+class FullDisk(BaseEmailBackend):
+    """A backend without a server, and without room for another mail."""
+
+    def open(self) -> bool:
+        raise OSError("No space left on device")
+
+
+def test_other_backends_speak_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(email, "mailer", FullDisk)
+    with pytest.raises(OSError, match="No space left on device"):
+        EmailNotifier(to=OPS).send(make_notification())
 
 
 def test_addresses_that_do_not_exist_are_permanent(receiver: MailReceiver) -> None:
