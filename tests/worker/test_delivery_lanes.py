@@ -16,8 +16,8 @@ from scheduled_tasks.monitoring.outbox.claims import (
     DIED,
     MAX_LOSSES,
 )
+from scheduled_tasks.worker import deliveries
 from scheduled_tasks.worker.deliveries import (
-    MAX_CLAIMED,
     MAX_PER_LANE,
     MAX_SENDING_SECONDS,
     MAX_STUCK_THREADS,
@@ -73,13 +73,14 @@ def test_threads_that_hang_are_few(
 
 
 def test_one_round_claims_a_bounded_number(
-    receiver: Receiver, server: Server, worker: Worker, add: Add, now: datetime
+    receiver: Receiver, worker: Worker, add: Add, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(MAX_CLAIMED + 1):
-        receiver.hangs.setdefault(f"ops{number % 30}", threading.Event())
-        add(f"ops{number % 30}", sequence=str(number))
-    server.served.run(now)
-    assert len(held(worker)) == MAX_CLAIMED
+    monkeypatch.setattr(deliveries, "MAX_CLAIMED", 10)
+    for number in range(12):
+        receiver.hangs.setdefault(f"ops{number % 3}", threading.Event())
+        add(f"ops{number % 3}", sequence=str(number))
+    Server(worker).served.run(now)
+    assert len(held(worker)) == 10
 
 
 def test_no_lane_holds_more_than_its_share(
