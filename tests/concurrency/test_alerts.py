@@ -26,11 +26,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MANY = MAX_PER_LANE + 5
 
 
-def settings_with(receiver: HttpReceiver, **given: Any) -> str:
-    """Return TEST_OPTIONS with a webhook to a receiver."""
+def settings_with(receiver: HttpReceiver) -> str:
+    """Return TEST_OPTIONS with a webhook to a receiver, for workers that start fast."""
     backend = "scheduled_tasks.monitoring.notifiers.WebhookNotifier"
     hook = {"BACKEND": backend, "OPTIONS": {"url": receiver.url}}
-    return options(NOTIFIERS={"hook": hook}, **ALLOWED, **given)
+    return options(NOTIFIERS={"hook": hook}, EXECUTOR="thread", **ALLOWED)
 
 
 def told(receiver: HttpReceiver) -> dict[str, list[str]]:
@@ -49,7 +49,7 @@ def nothing_waits() -> bool:
 def test_alerts_of_a_killed_worker_arrive(settings: Any) -> None:
     with http_receiver(HANGS, 200) as receiver:
         for number in range(MANY):
-            queue_a_run("fail", name=f"t{number}", executor="thread", notify_on=["failed"])
+            queue_a_run("fail", name=f"t{number}", notify_on=["failed"])
         with running(TEST_OPTIONS=settings_with(receiver)) as victim:
             wait_until(lambda: bool(receiver.requests) and failures_written(), within=LONG)
             victim.kill()
@@ -88,8 +88,7 @@ MANY_OR_FEW = [pytest.param(count, marks=pytest.mark.long) for count in (1, 10)]
 @pytest.mark.parametrize("count", [3, *MANY_OR_FEW])
 def test_workers_tell_each_alert_once(count: int) -> None:
     tasks = [
-        make_task_of("fail", name=f"t{number}", executor="thread", notify_on=["failed"])
-        for number in range(TASKS)
+        make_task_of("fail", name=f"t{number}", notify_on=["failed"]) for number in range(TASKS)
     ]
     with (
         http_receiver() as receiver,
