@@ -7,7 +7,8 @@ about.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,9 +17,18 @@ from itertools import groupby
 from django.db import transaction
 
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.monitoring.alerts import findings
+from scheduled_tasks.monitoring.alerts.clearing import (
+    LATER_RUN_SUCCEEDED,
+    NOT_PARKED,
+    SUCCEEDED,
+    late_slot_of,
+)
+from scheduled_tasks.monitoring.alerts.concerned import READ_OF_TASK
 from scheduled_tasks.monitoring.alerts.raising import (
     Finding,
     clear_alerts,
@@ -49,6 +59,11 @@ class CountedResult:
     failures: int
 
     @property
+    def task_id(self) -> int:
+        """The id of its task, which has a state that counts it."""
+        return self.execution.task_id or 0
+
+    @property
     def recovers(self) -> bool:
         """Whether it ends a series of failures."""
         return self.failures_before > 0 and self.failures == 0
@@ -57,7 +72,12 @@ class CountedResult:
     def is_eventful(self) -> bool:
         """Whether it may raise or clear an alert: most successes do not."""
         ended_badly = self.execution.status in ENDED_BADLY
-        return self.recovers or ended_badly or self.is_wanted_success
+        return self.recovers or ended_badly or self.is_wanted_success or self.makes_up
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether it is a success that someone asked for, perhaps to make up for a slot."""
+        return self.execution.status == Status.SUCCESS and not self.execution.of_slot
 
     @property
     def is_wanted_success(self) -> bool:
@@ -67,7 +87,7 @@ class CountedResult:
 
     def findings(self, tasks: Mapping[int, Task]) -> Iterator[Finding]:
         """Yield what it has to report."""
-        task = tasks.get(self.execution.task_id or 0)
+        task = tasks.get(self.task_id)
         if task is None:
             return
         if self.is_wanted_success:
@@ -82,8 +102,10 @@ class CountedResult:
 
 def slots_late(late: Sequence[LateSlots], now: datetime, *, using: str) -> None:
     """Raise alerts for slots that no scheduler started in time."""
-    if late:
-        tasks = Task.objects.using(using).in_bulk([each.task_id for each in late])
+    if not late:
+        return
+    with logging_errors("missed slots", using=using):
+        tasks = tasks_of([each.task_id for each in late], using=using)
         found = [
             findings.missed(tasks[each.task_id], each.slots, each.reason)
             for each in late
@@ -97,35 +119,75 @@ def results_counted(results: Sequence[CountedResult], now: datetime, *, using: s
     eventful = [result for result in results if result.is_eventful]
     if not eventful:
         return
-    ids = {result.execution.task_id for result in eventful}
-    tasks = Task.objects.using(using).in_bulk([pk for pk in ids if pk is not None])
-    # In the order in which they ended: a task may fail and succeed in one transaction.
-    for recovers, together in groupby(eventful, key=lambda result: result.recovers):
-        group = list(together)
-        if recovers:
-            recovered = {result.execution.task_id for result in group}
-            alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
-            clear_alerts(alerts, "The task has succeeded.", now, using=using)
-        found = [each for result in group for each in result.findings(tasks)]
-        raise_alerts(found, now, using=using)
+    with logging_errors("the results of runs", using=using):
+        clear_made_up(eventful, now, using=using)
+        ids = {result.task_id for result in eventful}
+        tasks = tasks_of(ids, using=using)
+        # In the order in which they ended: a task may fail and succeed in one transaction.
+        for recovers, together in groupby(eventful, key=lambda result: result.recovers):
+            group = list(together)
+            if recovers:
+                recovered = {result.task_id for result in group}
+                alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
+                clear_alerts(alerts, SUCCEEDED, now, using=using)
+            found = [each for result in group for each in result.findings(tasks)]
+            raise_alerts(found, now, using=using)
+
+
+def clear_made_up(results: Iterable[CountedResult], now: datetime, *, using: str) -> None:
+    """Clear the alerts of slots whose work a later run has done that someone asked for."""
+    began = {result.task_id: result.execution.started_at for result in results if result.makes_up}
+    if began:
+        late = open_alerts_of(began, Condition.MISSED, Condition.NOT_STARTED, using=using)
+        over = [
+            alert
+            for alert in late
+            if (start := began.get(alert.task_id or 0)) and start > late_slot_of(alert)
+        ]
+        clear_alerts(over, LATER_RUN_SUCCEEDED, now, using=using)
 
 
 def task_parked(task: Task, reason: str, now: datetime, *, using: str) -> None:
     """Raise an alert for a task that does not run until it is fixed."""
-    raise_alerts([findings.parked(task, reason)], now, using=using)
+    with logging_errors("a parked task", using=using):
+        raise_alerts([findings.parked(task, reason)], now, using=using)
 
 
 def task_unparked(task: Task, now: datetime, *, using: str) -> None:
     """Clear the alert of a task that runs again."""
-    alerts = open_alerts_of([task.pk], Condition.PARKED, using=using)
-    clear_alerts(alerts, "The task is no longer parked.", now, using=using)
+    with logging_errors("a task that is no longer parked", using=using):
+        alerts = open_alerts_of([task.pk], Condition.PARKED, using=using)
+        clear_alerts(alerts, NOT_PARKED, now, using=using)
 
 
 def workers_lost(workers: Sequence[Worker], now: datetime, *, using: str) -> None:
     """Raise alerts for workers that were given up, and log it."""
     if workers:
-        raise_alerts(map(findings.worker_lost, workers), now, using=using)
+        with logging_errors("lost workers", using=using):
+            raise_alerts(map(findings.worker_lost, workers), now, using=using)
         transaction.on_commit(partial(log_lost, workers), using=using, robust=True)
+
+
+@contextmanager
+def logging_errors(about: str, *, using: str) -> Iterator[None]:
+    """Write alerts in a savepoint. What goes wrong is logged, and undoes nothing else.
+
+    What the transaction is for must not fail for an alert. A database that is away, and a conflict
+    with another transaction, still end it.
+    """
+    try:
+        with transaction.atomic(using=using):
+            yield
+    except AWAY:
+        raise
+    except Exception:
+        logger.exception("alerts about %s could not be written", about)
+
+
+def tasks_of(ids: Collection[int], *, using: str) -> dict[int, Task]:
+    """Return the tasks with these ids, with what alerts read of them."""
+    rows = Task.objects.using(using).filter(AnyOf("pk", list(ids))).only(*READ_OF_TASK)
+    return {task.pk: task for task in rows}
 
 
 def log_lost(workers: Sequence[Worker]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 from django.db import models
 
 Row = TypeVar("Row", bound=models.Model)
+Item = TypeVar("Item")
 
 
 def windows(
@@ -35,3 +36,20 @@ def windows(
             return
         yield rows.filter(pk__gt=after, pk__lte=found["last"])
         after = found["last"]
+
+
+def pages(rows: models.QuerySet[Row], *, size: int) -> Iterator[list[Row]]:
+    """Yield the rows by ascending id, ``size`` at a time, each page by a query of its own.
+
+    Not ``iterator()``: behind a pooler, its cursor may be gone at the second fetch.
+    """
+    after = 0
+    while page := list(rows.filter(pk__gt=after).order_by("pk")[:size]):
+        yield page
+        after = page[-1].pk
+
+
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield the items in order, ``size`` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

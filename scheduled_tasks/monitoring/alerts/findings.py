@@ -1,9 +1,9 @@
-"""What the transactions that move executions find out, in sentences."""
+"""What transactions and scans find, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.task import Task
@@ -71,13 +71,67 @@ def missed(task: Task, slots: Sequence[datetime], reason: str) -> Finding:
     )
 
 
+def not_started(task: Task, slot: datetime, seconds: int) -> Finding:
+    """Return that a slot has not begun within the seconds that the task allows."""
+    return Finding(
+        condition=Condition.NOT_STARTED,
+        task=task,
+        message=f"The slot of {in_utc(slot)} has not started within {seconds} s.",
+        details={"slot": slot.isoformat()},
+    )
+
+
+def running_long(execution_id: int, task: Task, limit: timedelta) -> Finding:
+    return Finding(
+        condition=Condition.RUNNING_LONG,
+        task=task,
+        execution_id=execution_id,
+        message=f"Execution {execution_id} has been running for more than "
+        f"{limit.total_seconds():g} s.",
+    )
+
+
+def too_fast(execution: Execution, task: Task, usual_ms: int) -> Finding:
+    seconds = (execution.duration_ms or 0) / 1000
+    return Finding(
+        condition=Condition.TOO_FAST,
+        task=task,
+        execution_id=execution.pk,
+        message=f"Execution {execution.pk} succeeded after {seconds:g} s. "
+        f"Usually it takes {usual_ms / 1000:g} s.",
+    )
+
+
+def over_interval(task: Task, usual_ms: int, interval: timedelta) -> Finding:
+    return Finding(
+        condition=Condition.OVER_INTERVAL,
+        task=task,
+        message=f"It usually takes {usual_ms / 1000:g} s, and its slots are "
+        f"{interval.total_seconds():g} s apart.",
+    )
+
+
+def no_success(task: Task, last: datetime | None, limit: timedelta) -> Finding:
+    """Return that a task has been silent for too long; ``last`` is its last success."""
+    last_one = (
+        f"Its last successful run began at {in_utc(last)}." if last else "It has never succeeded."
+    )
+    return Finding(
+        condition=Condition.NO_SUCCESS,
+        task=task,
+        message=f"It has not succeeded for {limit.total_seconds():.0f} s. {last_one}",
+        details={"last": last and last.isoformat()},
+    )
+
+
 def worker_lost(worker: Worker) -> Finding:
+    """Return that a worker was given up. The alert collects the ids of those with one label."""
     return Finding(
         condition=Condition.WORKER_LOST,
         subject=worker.label,
         message=f"The worker {worker.label} sent its last heartbeat at "
         f"{in_utc(worker.heartbeat_at)}. Other workers take over what it ran.",
-        details={"worker": str(worker.pk)},
+        details={"workers": [str(worker.pk)]},
     )
 
 

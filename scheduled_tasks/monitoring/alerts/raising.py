@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -16,8 +16,9 @@ from typing import Any
 from django.db import transaction
 
 from scheduled_tasks.models.alert import MAX_SUBJECT_LENGTH, Alert
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
-from scheduled_tasks.models.sql.transactions import AWAY, LostRaceError
+from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.condition_settings import severity_of
 from scheduled_tasks.monitoring.alerts.routing import is_on
@@ -35,6 +36,8 @@ LEVELS = {
 }
 #: In characters; an error may be a page long.
 MAX_MESSAGE_LENGTH = 2_000
+#: Values in a list of details, the newest.
+MAX_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +74,9 @@ def open_key(condition: str, task_id: int | None, subject: str) -> str:
 def raise_alerts(findings: Iterable[Finding], now: datetime, *, using: str) -> None:
     """Raise an alert for each finding whose condition is on, within a transaction.
 
-    What has an open alert raises no second one: only its details are brought up to date. Whatever
-    goes wrong is logged: what the transaction is for must not fail for an alert.
+    What has an open alert raises no second one: only its details are brought up to date.
     """
-    found = list(findings)
-    if not found:
-        return
-    try:
-        with transaction.atomic(using=using):
-            raise_on(found, now, using=using)
-    except AWAY:
-        raise
-    except Exception:
-        logger.exception("alerts could not be raised: %s", [each.condition for each in found])
-
-
-def raise_on(findings: Sequence[Finding], now: datetime, *, using: str) -> None:
-    wanted = {found.key: found for found in findings if is_on(found.condition, found.task)}
+    wanted = joined(found for found in findings if is_on(found.condition, found.task))
     if wanted:
         refresh(wanted, using=using)
     if not wanted:
@@ -96,20 +85,42 @@ def raise_on(findings: Sequence[Finding], now: datetime, *, using: str) -> None:
     rows = [alert_of(wanted[key], now) for key in sorted(wanted)]
     alerts = Alert.objects.using(using)
     alerts.bulk_create(rows, ignore_conflicts=True)
-    made = set(alerts.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
-    raised = [row for row in rows if row.pk in made]
+    made = alerts.filter(AnyOf("pk", [row.pk for row in rows])).values_list("pk", flat=True)
+    ids = set(made)
+    raised = [row for row in rows if row.pk in ids]
     send_raised(raised, now, using=using)
     log_after_commit("raised", raised, using=using)
+
+
+def joined(findings: Iterable[Finding]) -> dict[str, Finding]:
+    """Return the findings by key. Of several for one alert, the last says what is wrong."""
+    wanted: dict[str, Finding] = {}
+    for found in findings:
+        earlier = wanted.get(found.key, found)
+        wanted[found.key] = replace(found, details=merged(earlier.details, found.details))
+    return wanted
 
 
 def refresh(wanted: dict[str, Finding], *, using: str) -> None:
     """Remove what has an open alert already, and bring the details of these up to date."""
     alerts = Alert.objects.using(using)
-    known = alerts.filter(open_key__in=list(wanted)).order_by("open_key")
-    for key, before in known.values_list("open_key", "details"):
-        details = dict(wanted.pop(key or "").details)
-        if details and details != before:
+    known = alerts.filter(AnyOf("open_key", list(wanted)))
+    # Locked: none of them is cleared by a transaction that does not know this finding yet.
+    rows = known.locked().order_by("open_key").values_list("open_key", "details")
+    for key, before in rows:
+        details = merged(before, wanted.pop(key or "").details)
+        if details != before:
             alerts.filter(open_key=key).update(details=details)
+
+
+def merged(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return details brought up to date: lists grow, other values are replaced."""
+    details = {**before, **new}
+    for name, value in new.items():
+        if isinstance(value, list):
+            both = dict.fromkeys([*before.get(name, ()), *value])
+            details[name] = list(both)[-MAX_LISTED:]
+    return details
 
 
 def alert_of(found: Finding, now: datetime) -> Alert:
@@ -150,12 +161,11 @@ def clear_alerts(alerts: Collection[Alert], because: str, now: datetime, *, usin
     log_after_commit("cleared", list(alerts), using=using)
 
 
-def open_alerts_of(task_ids: Collection[int | None], *conditions: str, using: str) -> list[Alert]:
+def open_alerts_of(task_ids: Collection[int], *conditions: str, using: str) -> list[Alert]:
     """Return the open alerts of these conditions and tasks."""
     found = Alert.objects.using(using).open().select_related("task")
-    return list(
-        found.filter(task__in=list(task_ids), condition__in=conditions).order_by("open_key")
-    )
+    of_tasks = found.filter(AnyOf("task", list(task_ids)), condition__in=conditions)
+    return list(of_tasks.order_by("open_key"))
 
 
 def log_after_commit(what: str, alerts: Sequence[Alert], *, using: str) -> None:

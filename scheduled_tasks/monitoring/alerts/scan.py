@@ -13,15 +13,20 @@ from functools import partial
 
 from django.db.models import Max
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, write_alias
-from scheduled_tasks.monitoring.alerts.clearing import reasons_to_clear
+from scheduled_tasks.monitoring.alerts.clearing import (
+    NO_LONGER_SO,
+    lock_what_is_over,
+    reasons_to_clear,
+)
 from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
 from scheduled_tasks.monitoring.alerts.routing import Route, routes
 from scheduled_tasks.monitoring.conditions import fleet, late_slots, silence
+from scheduled_tasks.monitoring.conditions.confirmed import Confirmed
 from scheduled_tasks.monitoring.conditions.durations import Durations
-from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
 from scheduled_tasks.monitoring.outbox.messages import (
     ends_of_windows,
     send_reminders,
@@ -36,7 +41,6 @@ Find = Callable[..., Iterable[Finding] | None]
 SLOW, SLOWER = 60.0, 300.0
 #: What is written in one transaction.
 BATCH_SIZE = 100
-NO_LONGER_SO = "The condition no longer holds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,19 @@ class Watched:
 
 def watched_conditions() -> tuple[Watched, ...]:
     """Return what is looked at; some of it remembers what earlier scans have found."""
-    durations, invariants = Durations(), InvariantWatch()
+    durations = Durations()
+    behind = Confirmed(Condition.SCHEDULER_BEHIND, fleet.scheduler_behind)
+    # Workers restart within a lease while a release is deployed.
+    too_few = Confirmed(
+        Condition.TOO_FEW_WORKERS, fleet.too_few_workers, seconds=lambda: app_settings.LEASE
+    )
+    invariants = Confirmed(Condition.INVARIANT, fleet.invariants)
     return (
         Watched(Condition.MISSED, late_slots.missed, lasts=False),
         Watched(Condition.NOT_STARTED, late_slots.not_started, lasts=False),
         Watched(Condition.RUNNING_LONG, durations.running_long),
-        Watched(Condition.SCHEDULER_BEHIND, fleet.scheduler_behind),
-        Watched(Condition.TOO_FEW_WORKERS, fleet.too_few_workers),
+        Watched(Condition.SCHEDULER_BEHIND, behind.find),
+        Watched(Condition.TOO_FEW_WORKERS, too_few.find),
         Watched(Condition.NO_SUCCESS, silence.no_success, every=SLOW, lasts=False),
         Watched(Condition.TOO_FAST, durations.too_fast, every=SLOW),
         Watched(Condition.OVER_INTERVAL, durations.over_interval, every=SLOWER),
@@ -145,10 +155,8 @@ def clear(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -
 
 
 def clear_still_open(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
-    """Clear those that no other transaction has cleared since they were read."""
-    # Read again, also by a transaction that is retried.
-    rows = Alert.objects.using(using).open().filter(pk__in=[alert.pk for alert in alerts])
-    clear_alerts(list(rows.select_related("task").locked()), because, now, using=using)
+    """Clear those that are still over."""
+    clear_alerts(lock_what_is_over(alerts, because, using=using), because, now, using=using)
 
 
 def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:

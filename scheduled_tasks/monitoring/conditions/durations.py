@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from django.db import models
+from django.db.models import OuterRef, Subquery
+
 from scheduled_tasks.models.execution import Execution
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.windows import chunks, pages
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.models.task_state import TaskState
+from scheduled_tasks.monitoring.alerts import findings
+from scheduled_tasks.monitoring.alerts.concerned import (
+    PAGE_SIZE,
+    READ_OF_TASK,
+    columns_of_task,
+    may_be_on,
+)
 from scheduled_tasks.monitoring.alerts.condition_settings import threshold
 from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.monitoring.alerts.routing import is_on
-from scheduled_tasks.monitoring.conditions.late_slots import MAX_FINDINGS
 from scheduled_tasks.monitoring.rollups.figures import Learned, learned
 from scheduled_tasks.runtime.conditions import Condition
+from scheduled_tasks.runtime.statuses import Status
 
 #: Runs of the last 14 days that are enough to learn from.
 MIN_RUNS = 20
@@ -34,7 +45,7 @@ class LearnedDurations:
         """Return what was learned of tasks with enough runs."""
         if self._since is None or not self._since <= now < self._since + timedelta(hours=1):
             self._known, self._since = {}, now
-        if missing := set(tasks).difference(self._known):
+        for missing in chunks(sorted(set(tasks).difference(self._known)), PAGE_SIZE):
             found = learned(missing, now, using=using)
             self._known |= {pk: found.get(pk) for pk in missing}
         known = ((pk, self._known[pk]) for pk in set(tasks))
@@ -50,10 +61,12 @@ class Durations:
     def running_long(self, now: datetime, *, using: str) -> Iterator[Finding]:
         """Yield the tasks with a run that has been going on for too long."""
         running = Execution.objects.using(using).running().filter(claimed_at__lt=now)
-        rows = running.exclude(task=None).select_related("task").order_by("claimed_at")
+        running = running.filter(may_be_on(Condition.RUNNING_LONG), task__isnull=False)
+        # No more than the workers can run at once.
+        rows = running.select_related("task").only("claimed_at", *columns_of_task())
         on = [
             (row, row.task)
-            for row in rows[:MAX_FINDINGS]
+            for row in rows.order_by("claimed_at")
             if row.task is not None and is_on(Condition.RUNNING_LONG, row.task)
         ]
         unlimited = {task.pk for _, task in on if own_limit(task) is None}
@@ -61,49 +74,30 @@ class Durations:
         for row, task in on:
             limit = own_limit(task) or learned_limit(known.get(task.pk))
             if limit is not None and row.claimed_at and now - row.claimed_at > limit:
-                yield Finding(
-                    condition=Condition.RUNNING_LONG,
-                    task=task,
-                    execution_id=row.pk,
-                    message=f"Execution {row.pk} has been running for more than "
-                    f"{limit.total_seconds():g} s.",
-                )
+                yield findings.running_long(row.pk, task, limit)
 
     def too_fast(self, now: datetime, *, using: str) -> Iterator[Finding]:
         """Yield the tasks whose last run succeeded in a small part of the usual time."""
-        tasks = [task for task in scheduled(using=using) if is_on(Condition.TOO_FAST, task)]
-        known = self.learned.of([task.pk for task in tasks], now, using=using)
-        for task in tasks:
-            usual = known.get(task.pk)
-            if usual is None or usual.p50_ms < MIN_MEDIAN_SECONDS * 1000:
-                continue
-            last = last_success(task, using=using)
-            if (
-                last
-                and last.duration_ms is not None
-                and last.duration_ms < FAST_PART * usual.p50_ms
-            ):
-                yield Finding(
-                    condition=Condition.TOO_FAST,
-                    task=task,
-                    execution_id=last.pk,
-                    message=f"Execution {last.pk} succeeded after {last.duration_ms / 1000:g} s. "
-                    f"Usually it takes {usual.p50_ms / 1000:g} s.",
-                )
+        rows = Task.objects.using(using).filter(state__last_status=Status.SUCCESS)
+        for tasks in scheduled(rows, Condition.TOO_FAST):
+            known = self.learned.of([task.pk for task in tasks], now, using=using)
+            usual = {pk: each.p50_ms for pk, each in known.items()}
+            slow = [task for task in tasks if usual.get(task.pk, 0) >= MIN_MEDIAN_SECONDS * 1000]
+            last = last_successes([task.pk for task in slow], using=using)
+            for task in slow:
+                run, limit = last.get(task.pk), FAST_PART * usual[task.pk]
+                if run and run.duration_ms is not None and run.duration_ms < limit:
+                    yield findings.too_fast(run, task, usual[task.pk])
 
     def over_interval(self, now: datetime, *, using: str) -> Iterator[Finding]:
         """Yield the tasks that usually take longer than the time until their next slot."""
-        tasks = [task for task in scheduled(using=using) if is_on(Condition.OVER_INTERVAL, task)]
-        known = self.learned.of([task.pk for task in tasks], now, using=using)
-        for task in tasks:
-            usual, interval = known.get(task.pk), interval_of(task, now)
-            if usual and interval and usual.p50_ms > interval.total_seconds() * 1000:
-                yield Finding(
-                    condition=Condition.OVER_INTERVAL,
-                    task=task,
-                    message=f"It usually takes {usual.p50_ms / 1000:g} s, and its slots are "
-                    f"{interval.total_seconds():g} s apart.",
-                )
+        for tasks in scheduled(Task.objects.using(using), Condition.OVER_INTERVAL):
+            known = self.learned.of([task.pk for task in tasks], now, using=using)
+            for task in tasks:
+                usual = known.get(task.pk)
+                interval = interval_of(task, now) if usual else None
+                if usual and interval and usual.p50_ms > interval.total_seconds() * 1000:
+                    yield findings.over_interval(task, usual.p50_ms, interval)
 
 
 def own_limit(task: Task) -> timedelta | None:
@@ -119,18 +113,24 @@ def learned_limit(known: Learned | None) -> timedelta | None:
     return timedelta(seconds=max(seconds, MIN_LONG_SECONDS))
 
 
-def scheduled(*, using: str) -> Iterator[Task]:
-    """Yield the enabled tasks with a schedule."""
-    yield from Task.objects.using(using).filter(enabled=True).exclude(schedule="").iterator()
+def scheduled(rows: models.QuerySet[Task], condition: str) -> Iterator[list[Task]]:
+    """Yield the enabled tasks with a schedule for which a condition is on, in pages."""
+    rows = rows.filter(may_be_on(condition, task=""), enabled=True).exclude(schedule="")
+    for page in pages(rows.only(*READ_OF_TASK, *Task.SLOT_FIELDS), size=PAGE_SIZE):
+        yield [task for task in page if is_on(condition, task)]
 
 
-def last_success(task: Task, *, using: str) -> Execution | None:
-    """Return the newest run of a task that succeeded, if its last run of note did."""
-    state = TaskState.objects.using(using).filter(pk=task.pk).first()
-    if state is None or state.last_status != Execution.Status.SUCCESS:
-        return None
-    rows = Execution.objects.using(using).filter(task=task, status=Execution.Status.SUCCESS)
-    return rows.filter(test_mode=False).order_by("-pk").first()
+def last_successes(tasks: Sequence[int], *, using: str) -> dict[int | None, Execution]:
+    """Return the newest successful execution of each of these tasks, by task."""
+    if not tasks:
+        return {}
+    everything = Execution.objects.using(using)
+    successes = everything.filter(task=OuterRef("pk"), status=Status.SUCCESS, test_mode=False)
+    newest = successes.order_by("-pk").values("pk")[:1]
+    rows = Task.objects.using(using).filter(AnyOf("pk", tasks)).order_by()
+    ids = [pk for pk in rows.values_list(Subquery(newest), flat=True) if pk is not None]
+    last = everything.filter(AnyOf("pk", ids)).only("task", "duration_ms")
+    return {execution.task_id: execution for execution in last}
 
 
 def interval_of(task: Task, now: datetime) -> timedelta | None:

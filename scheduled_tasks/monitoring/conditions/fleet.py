@@ -1,18 +1,16 @@
-"""Conditions of the schedulers as a whole, and of the data: nothing here is about one task."""
+"""Conditions of the schedulers as a whole, and of the data. A scan reports what is confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from scheduled_tasks.models.alert import MAX_SUBJECT_LENGTH, Alert
 from scheduled_tasks.monitoring.alerts.condition_settings import BEHIND_SECONDS, threshold
 from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.monitoring.alerts.routing import is_on
 from scheduled_tasks.monitoring.health.invariants import scan_invariants
 from scheduled_tasks.monitoring.health.lateness import oldest_due
 from scheduled_tasks.monitoring.health.live_workers import live_workers, up_for
-from scheduled_tasks.monitoring.health.violations import Violation
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.wording import counted
 
@@ -44,25 +42,9 @@ def scheduler_behind(now: datetime, *, using: str) -> list[Finding] | None:
     return [Finding(condition=Condition.SCHEDULER_BEHIND, message=str(oldest))]
 
 
-class InvariantWatch:
-    """The invariants, scan after scan: only what two scans have found is reported.
-
-    What has an open alert was found before, perhaps by another worker.
-    """
-
-    def __init__(self) -> None:
-        self._before: Sequence[Violation] = ()
-
-    def find(self, now: datetime, *, using: str) -> Iterator[Finding]:
-        """Yield what this scan finds and the one before has found."""
-        found = scan_invariants(now, using=using)
-        before, self._before = self._before, found
-        alerts = Alert.objects.using(using).open().filter(condition=Condition.INVARIANT)
-        known = {violation.key for violation in before}.union(
-            alerts.values_list("subject", flat=True)
+def invariants(now: datetime, *, using: str) -> Iterator[Finding]:
+    """Yield what breaks an invariant."""
+    for violation in scan_invariants(now, using=using):
+        yield Finding(
+            condition=Condition.INVARIANT, subject=violation.key, message=violation.message
         )
-        for violation in found:
-            if violation.key[:MAX_SUBJECT_LENGTH] in known or violation.key in known:
-                yield Finding(
-                    condition=Condition.INVARIANT, subject=violation.key, message=violation.message
-                )

@@ -1,115 +1,150 @@
-"""Slots that nothing started in time: those that no scheduler has decided, and those that wait."""
+"""Slots that nothing started in time: those that no scheduler has decided, and those that wait.
+
+A task with an open alert is left out, so that each scan finds other tasks than the one before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
+
+from django.db.models import F, Min, Q
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.alert import Alert
-from scheduled_tasks.models.attempt import Attempt
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.pause import Pause
+from scheduled_tasks.models.sql.windows import pages
 from scheduled_tasks.models.task import Task
-from scheduled_tasks.models.task_state import TaskState
+from scheduled_tasks.models.task_state import TaskState, TaskStateQuerySet
 from scheduled_tasks.monitoring.alerts import findings
+from scheduled_tasks.monitoring.alerts.concerned import (
+    MAX_FINDINGS,
+    PAGE_SIZE,
+    columns_of_task,
+    has_alert,
+    may_be_on,
+)
 from scheduled_tasks.monitoring.alerts.condition_settings import threshold
 from scheduled_tasks.monitoring.alerts.raising import Finding
+from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.conditions.later_slots import LateSlot, overtaken
 from scheduled_tasks.monitoring.health.live_workers import handlers_of, live_workers
 from scheduled_tasks.runtime.conditions import Condition
-from scheduled_tasks.runtime.statuses import OF_SLOTS
-from scheduled_tasks.runtime.wording import in_utc
 
-#: Findings of one condition at a time: after a long outage there may be one for each task.
-MAX_FINDINGS = 1_000
-#: The newest slots that are looked at to find one that began in time.
-MAX_SLOTS_READ = 50
 UNDECIDED = "No scheduler has decided it."
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingSlot:
+    """A slot that has not begun, and the moment from which it might."""
+
+    task: Task
+    slot: datetime
+    due: datetime
+
+    def waits_longer_than(self, seconds: float | None, now: datetime) -> bool:
+        return seconds is not None and self.due + timedelta(seconds=seconds) < now
+
+
 def missed(now: datetime, *, using: str) -> Iterator[Finding]:
-    """Yield the tasks whose slot no scheduler has decided in time."""
+    """Yield tasks whose slot no scheduler has decided in time."""
     lateness = timedelta(seconds=app_settings.MISFIRE_THRESHOLD)
-    for task, slot in undecided(now, before=now - lateness, using=using):
-        grace = timedelta(seconds=task.misfire_grace or 0)
-        if slot + lateness + grace < now:
-            yield findings.missed(task, [slot], UNDECIDED)
+    late = (
+        findings.missed(each.task, [each.slot], UNDECIDED)
+        for each in undecided(Condition.MISSED, before=now - lateness, now=now, using=using)
+        if each.waits_longer_than(each.task.misfire_grace or 0, now - lateness)
+    )
+    return islice(late, MAX_FINDINGS)
 
 
 def not_started(now: datetime, *, using: str) -> Iterator[Finding]:
-    """Yield the tasks with a slot that has not begun within the time they allow."""
+    """Yield tasks with a slot that has not begun within the time they allow."""
     if Pause.objects.using(using).in_force(now).exists():
-        return  # nothing is claimed
-    waiting = Execution.objects.using(using).queued().of_slots().filter(attempt=0)
-    waiting = waiting.filter(run_after__lt=now, task__isnull=False).select_related("task")
-    queued = (
-        (row.task, row.slot, row.run_after)
-        for row in waiting.order_by("run_after")[:MAX_FINDINGS]
-        if row.task is not None and row.slot is not None and not row.task.is_paused(now)
+        return iter(())  # nothing is claimed
+    slots = chain(
+        undecided(Condition.NOT_STARTED, before=now, now=now, using=using),
+        queued(now, using=using),
     )
-    late = ((task, slot, slot) for task, slot in undecided(now, before=now, using=using))
-    for task, slot, due in chain(queued, late):
-        within = threshold(Condition.NOT_STARTED, "start_within", task)
-        if within is not None and due + timedelta(seconds=within) < now:
-            yield Finding(
-                condition=Condition.NOT_STARTED,
-                task=task,
-                message=f"The slot of {in_utc(slot)} has not started within {within} s.",
-                details={"slot": slot.isoformat()},
-            )
+    late = (
+        findings.not_started(each.task, each.slot, start_within(each.task) or 0)
+        for each in slots
+        if each.waits_longer_than(start_within(each.task), now)
+    )
+    return islice(late, MAX_FINDINGS)
 
 
-def undecided(now: datetime, *, before: datetime, using: str) -> Iterator[tuple[Task, datetime]]:
-    """Yield enabled tasks with a slot before a moment that no scheduler has decided.
+def start_within(task: Task) -> int | None:
+    return threshold(Condition.NOT_STARTED, "start_within", task)
+
+
+def undecided(
+    condition: str, *, before: datetime, now: datetime, using: str
+) -> Iterator[WaitingSlot]:
+    """Yield slots before a moment that no scheduler has decided, of enabled tasks.
 
     Left out are slots in a pause, and tasks of a handler that no live worker knows: while new code
     is rolled out they wait for it, and are parked after HANDLER_GRACE.
     """
     states = TaskState.objects.using(using).filter(next_run_at__lt=before, parked_at=None)
-    states = states.filter(task__enabled=True).select_related("task").order_by("next_run_at")
-    found = list(states[:MAX_FINDINGS])
-    if not found:
+    first = states.aggregate(first=Min("next_run_at"))["first"]
+    if first is None:
         return
-    known = set(handlers_of(live_workers(now, using=using)))
-    first = min(state.next_run_at or now for state in found)
-    pauses = list(Pause.objects.using(using).ending_after(first))
-    for state in found:
-        slot, task = state.next_run_at, state.task
-        if slot is None or task.handler not in known or task.is_paused(slot):
-            continue
-        if not any(pause.covers(slot) for pause in pauses):
-            yield task, slot
+    states = states.handled_by(handlers_of(live_workers(now, using=using)))
+    states = outside_pauses(states, since=first, using=using)
+    states = states.filter(may_be_on(condition), ~has_alert(condition, "pk", using=using))
+    rows = states.filter(task__enabled=True).select_related("task")
+    columns = columns_of_task("misfire_grace")
+    for page in pages(rows.only("next_run_at", *columns), size=PAGE_SIZE):
+        for state in page:
+            if state.next_run_at is not None and is_on(condition, state.task):
+                yield WaitingSlot(state.task, state.next_run_at, state.next_run_at)
 
 
-def began_in_time(alerts: Collection[Alert], *, using: str) -> list[Alert]:
-    """Return the alerts of missed and late slots after whose slot another one began in time."""
-    return [alert for alert in alerts if later_slot_began(alert, using=using)]
+def outside_pauses(states: TaskStateQuerySet, *, since: datetime, using: str) -> TaskStateQuerySet:
+    """Leave out tasks whose next slot lies in a pause, their own or a global one."""
+    inside = Q(task__paused_until__gt=F("next_run_at"))
+    for pause in Pause.objects.using(using).ending_after(since):
+        covered = Q(next_run_at__gte=pause.begun_at)
+        for end in (pause.until, pause.ended_at):
+            if end is not None:
+                covered &= Q(next_run_at__lt=end)
+        inside |= covered
+    return states.exclude(inside)
 
 
-def later_slot_began(alert: Alert, *, using: str) -> bool:
-    """Whether a slot after that of an alert began in time."""
-    if alert.task is None:
-        return False
-    late = datetime.fromisoformat(alert.details["slot"])
-    within = app_settings.MISFIRE_THRESHOLD
-    if alert.condition == Condition.NOT_STARTED:
-        within = threshold(Condition.NOT_STARTED, "start_within", alert.task) or within
-    newer = Execution.objects.using(using).filter(
-        task=alert.task, slot__gt=late, trigger__in=OF_SLOTS, attempt__gt=0
-    )
-    rows = list(
-        newer.order_by("-slot").values_list("pk", "attempt", "run_after", "slot", "claimed_at")[
-            :MAX_SLOTS_READ
-        ]
-    )
-    retried = [pk for pk, attempt, *_ in rows if attempt > 1]
-    first = Attempt.objects.using(using).filter(execution__in=retried, number=1)
-    begun = dict(first.values_list("execution", "claimed_at"))
-    limit = timedelta(seconds=within)
-    for pk, attempt, run_after, slot, claimed_at in rows:
-        # A retry has moved ``run_after``; the first attempt was due at the slot, or soon after.
-        due, claimed = (run_after, claimed_at) if attempt == 1 else (slot, begun.get(pk))
-        if claimed is not None and due is not None and claimed - due <= limit:
-            return True
-    return False
+def queued(now: datetime, *, using: str) -> Iterator[WaitingSlot]:
+    """Yield the newest slots that wait for their first attempt, by task.
+
+    A task is left out if a later slot began in time: its alert would be cleared at once.
+    """
+    condition = Condition.NOT_STARTED
+    waiting = Execution.objects.using(using).queued().of_slots().filter(attempt=0)
+    waiting = waiting.filter(too_long(now), task__isnull=False)
+    waiting = waiting.exclude(task__paused_until__gt=now)
+    waiting = waiting.filter(may_be_on(condition), ~has_alert(condition, "task", using=using))
+    rows = waiting.select_related("task").only("slot", "run_after", *columns_of_task())
+    for page in pages(rows, size=PAGE_SIZE):
+        late: dict[int, WaitingSlot] = {}
+        for row in page:
+            if row.task is None or row.slot is None or not is_on(condition, row.task):
+                continue
+            each = WaitingSlot(row.task, row.slot, row.run_after)
+            if each.waits_longer_than(start_within(row.task), now):
+                late[row.task.pk] = each
+        began = overtaken(
+            (LateSlot(pk, each.slot, start_within(each.task) or 0) for pk, each in late.items()),
+            using=using,
+        )
+        yield from (each for pk, each in late.items() if pk not in began)
+
+
+def too_long(now: datetime) -> Q:
+    """Return a filter for executions that may wait for too long."""
+    by_task = Q(task__start_within__isnull=False, run_after__lt=now)
+    seconds = threshold(Condition.NOT_STARTED, "start_within")
+    if seconds is None:
+        return by_task
+    since = now - timedelta(seconds=seconds)
+    return by_task | Q(task__start_within=None, run_after__lt=since)
