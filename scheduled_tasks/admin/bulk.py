@@ -18,7 +18,8 @@ from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model, QuerySet, UUIDField
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -50,8 +51,9 @@ class BulkAdmin(admin.ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
     ) -> Any:
-        """Refuse ids that are no numbers, on which Django fails."""
-        if all(map(is_number, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+        """Refuse what is no id of a row, on which Django fails."""
+        posted = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if all(is_id_of(self.opts.pk, text) for text in posted):
             return super().response_action(request, queryset, *args, **options)
         message = _("The selection was not understood. Nothing has been changed.")
         self.message_user(request, message, messages.WARNING)
@@ -63,6 +65,17 @@ class BulkAdmin(admin.ModelAdmin):
             return False
         self.message_user(request, deleted_already(len(ids)), messages.WARNING)
         return True
+
+
+def is_id_of(pk: Field[Any, Any] | None, text: str) -> bool:
+    """Whether a text can be the id of a row with this primary key."""
+    if not isinstance(pk, UUIDField):
+        return is_number(text)
+    try:
+        pk.to_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 class BulkChange(ABC):

@@ -1,8 +1,9 @@
-"""The operations on alerts: send a test."""
+"""The operations on alerts: clear them by hand, and send a test."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.utils import timezone
@@ -10,12 +11,47 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import NotSent, UnknownNotifier
 from scheduled_tasks.handlers.declarations import showable
 from scheduled_tasks.mistakes import advice
+from scheduled_tasks.models import Alert
+from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.sql.windows import chunks
+from scheduled_tasks.models.storable import refuse_unstorable
+from scheduled_tasks.models.task_change import BY_CODE
+from scheduled_tasks.monitoring.alerts import raising
+from scheduled_tasks.monitoring.alerts.clearing import lock_open
 from scheduled_tasks.monitoring.notifiers import Notifier
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.monitoring.notifiers.notification import RAISED, Notification
 from scheduled_tasks.monitoring.notifiers.phrases import TEST
 from scheduled_tasks.runtime.conditions import Severity
+
+#: Alerts that one transaction clears.
+BATCH_SIZE = 100
+
+
+def clear_alerts(
+    alerts: Iterable[Alert], *, by: str = BY_CODE, now: datetime | None = None
+) -> list[Alert]:
+    """Clear alerts by hand; return those that were open.
+
+    A condition that still holds raises a new alert, at the next scan or the next failure. Raise
+    InvalidTask for what cannot be recorded.
+    """
+    refuse_unstorable(by=by)
+    moment = timezone.now() if now is None else showable("now", now)
+    # In batches with a transaction of their own: what stops one of them leaves the others done.
+    return [
+        alert
+        for batch in chunks(list(alerts), BATCH_SIZE)
+        for alert in clear_batch(batch, moment, by=by)
+    ]
+
+
+@transactional
+def clear_batch(alerts: Sequence[Alert], now: datetime, *, by: str, using: str = "") -> list[Alert]:
+    found = lock_open(alerts, using=using)
+    raising.clear_alerts(found, f"Cleared by {by}.", now, using=using)
+    return found
 
 
 def send_test_alert(name: str, *, now: datetime | None = None) -> Notifier:

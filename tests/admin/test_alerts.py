@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core import mail
 from django.test import Client
 
@@ -274,3 +275,59 @@ def test_the_page_says_why_nothing_can_be_tested(
     ):
         assert says in text(answer)
         assert 'type="submit" value="Send' not in text(answer)
+
+
+def clear(client: Client, *alerts: Alert, **posted: Any) -> str:
+    """Clear ticked alerts; return the messages."""
+    ids = [str(alert.pk) for alert in alerts]
+    response = client.post(
+        page("alert_changelist"),
+        {"action": "clear", "_selected_action": ids, **posted},
+        follow=True,
+    )
+    return messages(response)
+
+
+def test_open_alerts_are_cleared_by_hand(
+    admin_client: Client, make_task: Make, make_alert: Make, now: datetime
+) -> None:
+    task = make_task("nightly", "shop.plain")
+    alert, over = make_alert(task), make_alert(cleared_at=now, cleared_because="It is over.")
+    other = make_alert(subject="web-2:42")
+    assert clear(admin_client, alert, over) == ["1 alert cleared."]
+    alert.refresh_from_db()
+    assert (alert.open_key, alert.cleared_at) == (None, now)
+    assert alert.cleared_because == "Cleared by user:admin."
+    assert LogEntry.objects.get().object_id == str(alert.pk)
+    assert "Cleared by user:admin." in shown(admin_client, alert)
+    over.refresh_from_db()
+    assert over.cleared_because == "It is over."
+    assert list(Alert.objects.open()) == [other]
+    assert clear(admin_client, over) == ["0 alerts cleared."]
+
+
+def test_all_alerts_are_cleared_in_portions(
+    admin_client: Client, make_alert: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduled_tasks.admin.alerts.admin.MAX_CLEARED", 2)
+    alerts = [make_alert(subject=f"web-{number}") for number in range(3)]
+    assert clear(admin_client, alerts[0], select_across="1") == [
+        "2 alerts cleared.",
+        "More are selected. Clear them again to clear the rest.",
+    ]
+    assert clear(admin_client, alerts[0], select_across="1") == ["1 alert cleared."]
+
+
+def test_clearing_needs_its_permission(staff: Staff, make_alert: Make) -> None:
+    alert = make_alert()
+    assert clear(staff("view_alert"), alert) == []
+    assert Alert.objects.open().count() == 1
+
+
+@pytest.mark.parametrize("given", ["1", "x", "\0", "0b7e1c9e-58a6-4f0e-a6cd-3f1c9f0e7a11"])
+def test_a_hostile_selection_clears_nothing(
+    admin_client: Client, make_alert: Make, given: str
+) -> None:
+    make_alert()
+    clear(admin_client, _selected_action=[given])
+    assert Alert.objects.open().count() == 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from scheduled_tasks import run_task_now, unregister_task
+from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.lifecycle import claiming, ending, firing, reaping
 from scheduled_tasks.lifecycle.parking import park, unpark
 from scheduled_tasks.models import Alert, Delivery, Execution, Task, TaskState, Worker
+from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
 
@@ -256,23 +259,75 @@ def test_alerts_of_a_changed_task(
         assert len(alerts()) == 2
 
 
+def broken(*args: Any, **kwargs: Any) -> None:
+    raise InvalidSettings("It is broken.")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "monitoring.alerts.raising.send_raised",
+        "monitoring.alerts.raising.is_on",
+        "monitoring.alerts.findings.dead_letter",
+        "lifecycle.alerting.tasks_of",
+    ],
+)
 def test_alerts_that_cannot_be_raised_stop_nothing(
     make_task: Make,
     worker: Worker,
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    *,
+    place: str,
 ) -> None:
-    def broken(rows: Iterable[Alert], *args: Any, **kwargs: Any) -> None:
-        raise ValueError("It is broken.")
-
     task = make_task("a", NOTHING)
-    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.raising.send_raised", broken)
+    monkeypatch.setattr(f"scheduled_tasks.{place}", broken)
     row = run(task, worker, now, "failed")
     assert Execution.objects.get(pk=row.pk).status == "failed"
     assert TaskState.objects.get().consecutive_failures == 1
     assert alerts() == []
-    assert "alerts could not be raised" in caplog.text
+    assert "alerts about the results of runs could not be written" in caplog.text
+
+
+def test_alerts_that_cannot_be_cleared_stop_nothing(
+    make_task: Make, worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task("a", NOTHING, "every 1 hour", notify_on=["failed", "parked", "missed"])
+    run(task, worker, now, "failed")
+    park(task.state, "No worker knows it.", now, using="default")
+    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.raising.send_cleared", broken)
+    run(task, worker, now, "success")
+    unpark(task.state, now, using="default")
+    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.findings.missed", broken)
+    firing.fire(now + HOUR + 2 * MINUTE, limit=9)
+    state = TaskState.objects.get()
+    assert (state.consecutive_failures, state.parked_at) == (0, None)
+    assert state.next_run_at == now + 2 * HOUR
+    assert alerts() == [("failed", "a", True), ("parked", "a", True)]
+    monkeypatch.undo()
+    scan(now + HOUR)
+    assert alerts() == [("failed", "a", False), ("parked", "a", False)]
+
+
+@pytest.mark.parametrize("error", [LostRaceError, OperationalError])
+def test_a_conflict_or_an_outage_propagates(
+    make_task: Make,
+    worker: Worker,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise error("It is away.")
+
+    make_task("a", NOTHING)
+    run_task_now("a", now=now)
+    row = claim(worker, now)
+    monkeypatch.setattr("scheduled_tasks.lifecycle.alerting.raise_alerts", away)
+    with pytest.raises(error):
+        ending.end([outcome(row, now, "failed")], worker, now)
+    assert Execution.objects.get().status == "running"
 
 
 def test_each_success_is_told_where_wanted(make_task: Make, worker: Worker, now: datetime) -> None:

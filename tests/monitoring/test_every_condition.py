@@ -182,7 +182,8 @@ def worker_lost(on: Stage) -> Iterator[Moment]:
 
 
 def too_few_workers(on: Stage) -> Iterator[Moment]:
-    yield on.now, [True]
+    yield on.now, []
+    yield on.now + MINUTE, [True]
     make_worker("second", on.now)
     yield on.now + AGAIN, [False]
 
@@ -190,7 +191,8 @@ def too_few_workers(on: Stage) -> Iterator[Moment]:
 def scheduler_behind(on: Stage) -> Iterator[Moment]:
     on.make("every 1 hour")
     yield on.now + HOUR + MINUTE, []
-    yield on.now + HOUR + MINUTE + SECOND, [True]
+    yield on.now + HOUR + MINUTE + SECOND, []
+    yield on.now + HOUR + MINUTE + 6 * SECOND, [True]
     on.settle(on.now + HOUR + AGAIN)
     yield on.now + HOUR + AGAIN, [False]
 

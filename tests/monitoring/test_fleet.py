@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from scheduled_tasks.lifecycle import firing
 from scheduled_tasks.models import Alert, Task, Worker
+from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from scheduled_tasks.monitoring.conditions import fleet
-from scheduled_tasks.monitoring.conditions.fleet import InvariantWatch
+from scheduled_tasks.monitoring.conditions.confirmed import Confirmed
 from tests.support.attempts import NOTHING
 
 Make = Callable[..., Task]
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.usefixtures("nothing")
 
@@ -65,7 +67,7 @@ def test_what_a_new_worker_finds_is_not_behind(
 
 def test_only_what_two_scans_find_is_told(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, "every 1 hour")
-    watch = InvariantWatch()
+    watch = Confirmed("invariant", fleet.invariants)
     late = now + 2 * HOUR
     beat(late)
     assert not any("Task a was due" in each for each in messages(watch.find, late))
@@ -81,9 +83,32 @@ def test_another_scanner_clears_no_invariant(
     make_task("a", NOTHING, "every 1 hour")
     late = now + 2 * HOUR
     beat(late)
-    first, second = (ConditionScan([Watched("invariant", InvariantWatch().find)]) for _ in "ab")
+    first, second = (
+        ConditionScan([Watched("invariant", Confirmed("invariant", fleet.invariants).find)])
+        for _ in "ab"
+    )
     first.run(late)
     first.run(late + MINUTE / 6)
     second.run(late + MINUTE / 3)
     rows = Alert.objects.filter(condition="invariant", subject__startswith="not_fired")
     assert [row.cleared_at for row in rows] == [None]
+
+
+def too_few(now: datetime, *, using: str) -> list[Finding] | None:
+    """Find that no scheduler is there in the first ten minutes; then nobody can tell."""
+    found = Finding(condition="too_few_workers", message="None is alive.")
+    return [found] if now < NOON + 10 * MINUTE else None
+
+
+def test_what_passes_within_the_time_is_not_told(db: None) -> None:
+    found = Confirmed("too_few_workers", too_few, seconds=lambda: 60)
+    told = [bool(found.find(NOON + n * MINUTE / 2, using="default")) for n in range(4)]
+    assert told == [False, False, True, True]
+    assert found.find(NOON + HOUR, using="default") is None
+    assert found.find(NOON, using="default") == []
+
+
+def test_a_clock_that_was_set_back_delays_it_once(db: None) -> None:
+    found = Confirmed("too_few_workers", too_few, seconds=lambda: 60)
+    told = [bool(found.find(NOON + n * MINUTE, using="default")) for n in (5, 0, 1)]
+    assert told == [False, False, True]

@@ -1,4 +1,4 @@
-"""A test alert, sent at once."""
+"""Alerts that are cleared by hand, and a test alert, sent at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from django.core import mail
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import InvalidSettings, InvalidTask, NotSent, UnknownNotifier
+from scheduled_tasks.models import Alert, Delivery
+from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.operations.alerts import send_test_alert
+from scheduled_tasks.operations.alerts import clear_alerts, send_test_alert
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"
 NOW = datetime(2030, 1, 15, 2, tzinfo=UTC)
@@ -98,3 +100,39 @@ def test_a_wrong_setting_is_told_as_such(settings: Any) -> None:
     settings.SCHEDULED_TASKS = {"NOTIFIERS": {"ops": {}}}
     with pytest.raises(InvalidSettings, match="needs a BACKEND"):
         send_test_alert("ops")
+
+
+def raised(count: int) -> list[Alert]:
+    found = [
+        Finding(condition="invariant", subject=str(number), message="So.")
+        for number in range(count)
+    ]
+    raise_alerts(found, NOW, using="default")
+    return list(Alert.objects.order_by("pk"))
+
+
+def test_alerts_are_cleared_in_a_name(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduled_tasks.operations.alerts.BATCH_SIZE", 2)
+    alerts = raised(3)
+    assert len(clear_alerts(alerts[:1], by="user:ada", now=NOW)) == 1
+    assert [alert.pk for alert in clear_alerts(alerts, now=NOW)] != [alerts[0].pk]
+    reasons = list(Alert.objects.order_by("pk").values_list("cleared_because", flat=True))
+    assert reasons == ["Cleared by user:ada.", "Cleared by code.", "Cleared by code."]
+    assert clear_alerts(alerts) == []
+    assert Delivery.objects.filter(event="cleared", target="ops").count() == 3
+
+
+def test_what_still_holds_is_raised_again(db: None) -> None:
+    [alert] = raised(1)
+    clear_alerts([alert], now=NOW)
+    raised(1)
+    assert Alert.objects.open().count() == 1
+    assert Alert.objects.count() == 2
+
+
+@pytest.mark.parametrize("by", ["x" * 201, None, "a\0b"])
+def test_who_clears_has_to_be_recordable(by: Any, db: None) -> None:
+    alerts = raised(1)
+    with pytest.raises(InvalidTask):
+        clear_alerts(alerts, by=by)
+    assert Alert.objects.open().count() == 1

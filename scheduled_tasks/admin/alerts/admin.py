@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
 from django.db.models.functions import Left
@@ -13,19 +14,25 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext as _g
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from scheduled_tasks.admin import display
 from scheduled_tasks.admin.alerts.deliveries import deliveries_of
 from scheduled_tasks.admin.alerts.sending_page import SendTestPage
 from scheduled_tasks.admin.base import HistoryAdmin
+from scheduled_tasks.admin.bulk import BulkAdmin
 from scheduled_tasks.admin.filters import OneTaskFilter, OpenFilter
 from scheduled_tasks.admin.links import task_link, url
-from scheduled_tasks.admin.permissions import may_manage_alerts, may_view_deliveries
+from scheduled_tasks.admin.permissions import may_manage_alerts, may_view_deliveries, user_of
 from scheduled_tasks.models import Alert, Execution
+from scheduled_tasks.operations.alerts import clear_alerts
+
+#: Alerts that one request clears.
+MAX_CLEARED = 1_000
 
 
 @admin.register(Alert)
-class AlertAdmin(HistoryAdmin):
+class AlertAdmin(BulkAdmin, HistoryAdmin):
     """The alerts of all tasks, workers and services: the open ones first, then the newest."""
 
     list_display = (
@@ -37,13 +44,31 @@ class AlertAdmin(HistoryAdmin):
         "cleared_moment",
     )
     list_filter = (OpenFilter, OneTaskFilter, "condition", "severity")
+    actions = ("clear",)
     search_fields = ("task_name", "subject")
     search_help_text = _("Search by task name or subject")
     ordering = (F("cleared_at").desc(nulls_first=True), "-raised_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Alert | None = None) -> bool:
-        """Refuse: alerts are cleared when their condition ends, and old ones expire."""
+        """Refuse: alerts are cleared, and old ones expire."""
         return False
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may clear alerts."""
+        return may_manage_alerts(request)
+
+    @admin.action(description=_("Clear selected alerts"), permissions=["manage"])
+    def clear(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        """Clear the open ones in the user's name, with log entries."""
+        selected = Alert.objects.on_primary().open().filter(pk__in=queryset.order_by().values("pk"))
+        found = list(selected.only("task")[: MAX_CLEARED + 1])
+        done = clear_alerts(found[:MAX_CLEARED], by=user_of(request))
+        LogEntry.objects.log_actions(request.user.pk, done, CHANGE, _g("Cleared."))  # type: ignore[arg-type]
+        summary = ngettext("%d alert cleared.", "%d alerts cleared.", len(done)) % len(done)
+        self.message_user(request, summary, messages.SUCCESS if done else messages.INFO)
+        if len(found) > MAX_CLEARED:
+            left = _g("More are selected. Clear them again to clear the rest.")
+            self.message_user(request, left, messages.WARNING)
 
     def for_lists(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Defer long columns, except for the beginning of the message."""

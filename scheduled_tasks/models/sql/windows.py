@@ -46,6 +46,8 @@ def pages(rows: models.QuerySet[Row], *, size: int) -> Iterator[list[Row]]:
     after = 0
     while page := list(rows.filter(pk__gt=after).order_by("pk")[:size]):
         yield page
+        if len(page) < size:
+            return
         after = page[-1].pk
 
 
