@@ -17,6 +17,7 @@ from scheduled_tasks.monitoring.alerts.clearing import (
     lock_what_is_over,
     reasons_to_clear,
 )
+from scheduled_tasks.monitoring.alerts.open_alerts import OpenAlerts
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
@@ -213,3 +214,42 @@ def test_clearing_asks_as_often_for_many(
     assert {because: len(found) for because, found in over.items() if found} == {
         "A later slot began in time.": count
     }
+
+
+def test_scans_judge_open_alerts_in_turn(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduled_tasks.monitoring.alerts.open_alerts.MAX_JUDGED", 2)
+    tasks = [make_task(f"t{number}", NOTHING) for number in range(5)]
+    found = [Finding(condition="failed", task=task, message="So.") for task in tasks]
+    lasting = [Finding(condition="invariant", subject=each, message="So.") for each in "abc"]
+    raise_alerts([*found, *lasting], now, using="default")
+    read = OpenAlerts()
+    judged = [read.read(["invariant"], using="default") for _ in range(3)]
+    assert [len(alerts) for alerts in judged] == [5, 5, 5]
+    others = [alert.task_name for alerts in judged for alert in alerts if alert.task]
+    assert sorted(others[:5]) == [task.name for task in tasks]
+    assert others[5] == others[0]
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_what_a_scan_reads_is_enough(
+    make_task: Make,
+    now: datetime,
+    count: int,
+    settings: Any,
+    django_assert_max_num_queries: Any,
+) -> None:
+    settings.SCHEDULED_TASKS = {"ALERTS": [{"tasks": ["x"]}]}
+    conditions = ("failed", "partial", "parked", "missed", "not_started", "no_success")
+    for number in range(count):
+        task = make_task(f"t{number}", NOTHING, "every 1 hour", notify_on=list(conditions))
+        found = [
+            Finding(condition=each, task=task, message="So.", details={"slot": now.isoformat()})
+            for each in conditions
+        ]
+        raise_alerts(found, now, using="default")
+    with django_assert_max_num_queries(3):
+        alerts = OpenAlerts().read([], using="default")
+        reasons_to_clear(alerts, using="default")
+    assert len(alerts) == count * len(conditions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from django.db.models import F
 from django.db.models.lookups import In
@@ -15,10 +16,12 @@ class AnyOf(In):
     """``name IN (…)``, with all the ids in one parameter where the database takes an array.
 
     Hundreds of placeholders cost more than the statement itself. Pass it to ``filter``. It takes
-    plain numbers and strings only, or a placeholder for a list of them.
+    numbers, strings and UUIDs only, or a placeholder for a list of them.
     """
 
-    def __init__(self, name: str, ids: Collection[int] | Collection[str] | Placeholder) -> None:
+    def __init__(
+        self, name: str, ids: Collection[int] | Collection[str] | Collection[UUID] | Placeholder
+    ) -> None:
         super().__init__(F(name), ids if isinstance(ids, Placeholder) else list(ids))
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:

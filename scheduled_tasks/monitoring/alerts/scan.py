@@ -22,6 +22,7 @@ from scheduled_tasks.monitoring.alerts.clearing import (
     lock_what_is_over,
     reasons_to_clear,
 )
+from scheduled_tasks.monitoring.alerts.open_alerts import OpenAlerts
 from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
 from scheduled_tasks.monitoring.alerts.routing import Route, routes
 from scheduled_tasks.monitoring.conditions import fleet, late_slots, silence
@@ -85,6 +86,7 @@ class ConditionScan:
 
     watched: Sequence[Watched] = field(default_factory=watched_conditions)
     _last: dict[str, datetime] = field(default_factory=dict)
+    _open_alerts: OpenAlerts = field(default_factory=OpenAlerts)
 
     def run(self, now: datetime, *, using: str = "") -> None:
         """Look once. A condition that cannot be looked at is logged, and stops no other."""
@@ -94,7 +96,8 @@ class ConditionScan:
             for each in self.watched
             if self.is_due(each, now)
         }
-        open_alerts = list(Alert.objects.using(using).open().select_related("task", "task__state"))
+        lasting = [each.condition for each in self.watched if each.lasts]
+        open_alerts = self._open_alerts.read(lasting, using=using)
         for each, findings in found.items():
             if findings is not None:
                 raise_and_clear(each, findings, open_alerts, now, using=using)
