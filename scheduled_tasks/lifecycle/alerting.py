@@ -72,11 +72,11 @@ class CountedResult:
     def is_eventful(self) -> bool:
         """Whether it may raise or clear an alert: most successes do not."""
         ended_badly = self.execution.status in ENDED_BADLY
-        return self.recovers or ended_badly or self.is_wanted_success or self.makes_up
+        return self.recovers or ended_badly or self.is_wanted_success
 
     @property
-    def makes_up(self) -> bool:
-        """Whether it is a success that someone asked for, perhaps to make up for a slot."""
+    def is_requested_success(self) -> bool:
+        """Whether it is a success that someone asked for, not the schedule."""
         return self.execution.status == Status.SUCCESS and not self.execution.of_slot
 
     @property
@@ -117,34 +117,37 @@ def slots_late(late: Sequence[LateSlots], now: datetime, *, using: str) -> None:
 def results_counted(results: Sequence[CountedResult], now: datetime, *, using: str) -> None:
     """Raise alerts for failures, and clear those of tasks that have succeeded since."""
     eventful = [result for result in results if result.is_eventful]
-    if not eventful:
-        return
-    with logging_errors("the results of runs", using=using):
-        clear_made_up(eventful, now, using=using)
-        ids = {result.task_id for result in eventful}
-        tasks = tasks_of(ids, using=using)
-        # In the order in which they ended: a task may fail and succeed in one transaction.
-        for recovers, together in groupby(eventful, key=lambda result: result.recovers):
-            group = list(together)
-            if recovers:
-                recovered = {result.task_id for result in group}
-                alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
-                clear_alerts(alerts, SUCCEEDED, now, using=using)
-            found = [each for result in group for each in result.findings(tasks)]
-            raise_alerts(found, now, using=using)
+    requested = [result for result in results if result.is_requested_success]
+    if eventful or requested:
+        with logging_errors("the results of runs", using=using):
+            clear_late_slots(requested, now, using=using)
+            raise_and_clear(eventful, now, using=using)
 
 
-def clear_made_up(results: Iterable[CountedResult], now: datetime, *, using: str) -> None:
-    """Clear the alerts of slots whose work a later run has done that someone asked for."""
-    began = {result.task_id: result.execution.started_at for result in results if result.makes_up}
+def clear_late_slots(results: Iterable[CountedResult], now: datetime, *, using: str) -> None:
+    """Clear the alerts of slots for which a later run on request has made up."""
+    began: dict[int, datetime] = {}
+    for result in results:
+        if start := result.execution.started_at:
+            began[result.task_id] = max(start, began.get(result.task_id, start))
     if began:
         late = open_alerts_of(began, Condition.MISSED, Condition.NOT_STARTED, using=using)
-        over = [
-            alert
-            for alert in late
-            if (start := began.get(alert.task_id or 0)) and start > late_slot_of(alert)
-        ]
+        over = [alert for alert in late if began[alert.task_id or 0] > late_slot_of(alert)]
         clear_alerts(over, LATER_RUN_SUCCEEDED, now, using=using)
+
+
+def raise_and_clear(results: Sequence[CountedResult], now: datetime, *, using: str) -> None:
+    """Raise alerts for what failed, and clear those of what recovers, as it happened."""
+    tasks = tasks_of({result.task_id for result in results}, using=using) if results else {}
+    # In the order in which they ended: a task may fail and succeed in one transaction.
+    for recovers, together in groupby(results, key=lambda result: result.recovers):
+        group = list(together)
+        if recovers:
+            recovered = {result.task_id for result in group}
+            alerts = open_alerts_of(recovered, Condition.FAILED, using=using)
+            clear_alerts(alerts, SUCCEEDED, now, using=using)
+        found = [each for result in group for each in result.findings(tasks)]
+        raise_alerts(found, now, using=using)
 
 
 def task_parked(task: Task, reason: str, now: datetime, *, using: str) -> None:

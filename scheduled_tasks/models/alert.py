@@ -48,7 +48,7 @@ class Alert(models.Model):
     # No foreign key: history is pruned, alerts outlive it.
     execution_id = models.BigIntegerField(_("execution"), null=True)
     message = models.TextField(_("message"))
-    # What clearing needs to know: the slot, the id of the worker.
+    # What clearing needs to know: the slot, the ids of the workers.
     details = models.JSONField(_("details"), default=dict)
     raised_at = models.DateTimeField(_("raised at"), db_index=True)
     reminded_at = models.DateTimeField(_("reminded at"), null=True)

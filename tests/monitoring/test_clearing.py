@@ -132,9 +132,7 @@ def test_an_earlier_run_makes_up_for_nothing(
     assert reasons("missed") == [""]
 
 
-def test_the_late_run_of_a_last_slot_makes_up(
-    make_task: Make, worker: Worker, now: datetime
-) -> None:
+def test_a_late_last_slot_makes_up(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, f"at {now + HOUR:%Y-%m-%d %H:%M}", timezone="UTC")
     make_task("b", NOTHING, "every 1 hour")
     late = now + HOUR + 2 * MINUTE

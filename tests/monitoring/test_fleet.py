@@ -108,7 +108,7 @@ def test_what_passes_within_the_time_is_not_told(db: None) -> None:
     assert found.find(NOON, using="default") == []
 
 
-def test_a_clock_that_was_set_back_delays_it_once(db: None) -> None:
+def test_a_clock_set_back_delays_it_once(db: None) -> None:
     found = Confirmed("too_few_workers", too_few, seconds=lambda: 60)
     told = [bool(found.find(NOON + n * MINUTE, using="default")) for n in (5, 0, 1)]
     assert told == [False, False, True]

@@ -25,14 +25,16 @@ SURVIVE_DISABLING = (Condition.DEAD_LETTER, Condition.RUNNING_LONG)
 #: Why alerts are cleared.
 NO_LONGER_SO = "The condition no longer holds."
 SUCCEEDED = "The task has succeeded."
+LATER_SLOT_IN_TIME = "A later slot began in time."
 LATER_RUN_SUCCEEDED = "A later run has succeeded."
+NO_DEAD_LETTERS = "Nothing waits to be requeued or resolved."
 NOT_PARKED = "The task is no longer parked."
 #: Tasks that one query is about.
 CHUNK_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ClearingRule:
     """Why alerts of a condition are over, and what finds those that are."""
 
     condition: str
@@ -203,14 +205,14 @@ def settled(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
 
 #: What ends alerts that a scan does not end by finding their condition no more.
 RULES = (
-    Rule(Condition.FAILED, SUCCEEDED, succeeded),
-    Rule(Condition.DEAD_LETTER, "Nothing waits to be requeued or resolved.", without_dead_letters),
-    Rule(Condition.MISSED, "A later slot began in time.", began_in_time),
-    Rule(Condition.MISSED, LATER_RUN_SUCCEEDED, made_up_at_the_end),
-    Rule(Condition.NOT_STARTED, "A later slot began in time.", began_in_time),
-    Rule(Condition.NOT_STARTED, LATER_RUN_SUCCEEDED, made_up_at_the_end),
-    Rule(Condition.NO_SUCCESS, SUCCEEDED, succeeded_since),
-    Rule(Condition.PARTIAL, "The last run was not partial.", not_partial),
-    Rule(Condition.WORKER_LOST, "All its executions have ended.", settled),
-    Rule(Condition.PARKED, NOT_PARKED, not_parked),
+    ClearingRule(Condition.FAILED, SUCCEEDED, succeeded),
+    ClearingRule(Condition.DEAD_LETTER, NO_DEAD_LETTERS, without_dead_letters),
+    ClearingRule(Condition.MISSED, LATER_SLOT_IN_TIME, began_in_time),
+    ClearingRule(Condition.MISSED, LATER_RUN_SUCCEEDED, made_up_at_the_end),
+    ClearingRule(Condition.NOT_STARTED, LATER_SLOT_IN_TIME, began_in_time),
+    ClearingRule(Condition.NOT_STARTED, LATER_RUN_SUCCEEDED, made_up_at_the_end),
+    ClearingRule(Condition.NO_SUCCESS, SUCCEEDED, succeeded_since),
+    ClearingRule(Condition.PARTIAL, "The last run was not partial.", not_partial),
+    ClearingRule(Condition.WORKER_LOST, "All its executions have ended.", settled),
+    ClearingRule(Condition.PARKED, NOT_PARKED, not_parked),
 )
