@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from tests.support.attempts import NOTHING, claim
 
 Make = Callable[..., Task]
 Find = Callable[..., Iterator[Finding]]
-SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 pytestmark = pytest.mark.usefixtures("nothing")
 
@@ -135,3 +137,33 @@ def test_nothing_is_found_where_it_is_off(
     run_task_now("a", now=now)
     claim(worker, now)
     assert found(getattr(Durations(), name), now + DAY) == []
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize(
+    ("name", "queries"), [("running_long", 4), ("too_fast", 6), ("over_interval", 4)]
+)
+def test_many_tasks_take_as_few_queries(
+    make_task: Make,
+    worker: Worker,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_max_num_queries: Any,
+    *,
+    name: str,
+    queries: int,
+    count: int,
+) -> None:
+    monkeypatch.setattr("scheduled_tasks.monitoring.conditions.durations.MIN_RUNS", 1)
+    names = [f"t{number}" for number in range(count)]
+    for each in names:
+        make_task(each, NOTHING, "every 1 second", notify_on=[name], overlap_policy="allow")
+        run(worker, now, each, 60)
+        if name == "too_fast":
+            run(worker, now, each, 60)
+            run(worker, now, each, 1)
+        else:
+            run_task_now(each, now=now)
+            claim(worker, now)
+    with django_assert_max_num_queries(queries):
+        assert found(getattr(Durations(), name), now + HOUR) == names
