@@ -16,7 +16,7 @@ class AnyOf(In):
     """``name IN (…)``, with all the ids in one parameter where the database takes an array.
 
     Hundreds of placeholders cost more than the statement itself. Pass it to ``filter``. It takes
-    numbers, strings and UUIDs only, or a placeholder for a list of them.
+    plain numbers, strings and UUIDs only, or a placeholder for a list of them.
     """
 
     def __init__(

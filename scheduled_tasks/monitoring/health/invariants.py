@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution, Task, TaskChange, TaskState, Worker
-from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import write_alias
 from scheduled_tasks.monitoring.health.lateness import may_be_fired, tolerance
 from scheduled_tasks.monitoring.health.live_workers import (
@@ -114,8 +113,7 @@ def without_next_run(scene: Scene) -> Iterator[Violation]:
         return
     states = TaskState.objects.using(scene.using)
     ids = list(states.stopped(scene.now)[:MAX_STOPPED])
-    rows = Task.objects.using(scene.using).filter(AnyOf("pk", ids)).order_by("pk")
-    tasks = rows.only("name", *Task.SLOT_FIELDS)
+    tasks = Task.objects.using(scene.using).filter(pk__in=ids).order_by("pk")
     stopped = [task for task in tasks if has_slots(task, scene.now)]
     for task in stopped[:MAX_FOUND]:
         yield of_task(
