@@ -88,7 +88,7 @@ def count_executions(size: int) -> None:
     begun = now() - HOURS * 3600
     for hour in range(HOURS):
         append(tasks, begun + hour * 3600, PER_HOUR)
-    fold_all(as_datetime(now()))
+    fold_all()
     while RollupEntry.objects.exists():
         fold_some()
     for _ in range(PENDING):

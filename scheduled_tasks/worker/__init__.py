@@ -10,10 +10,12 @@ Threads of one worker:
   (``maintenance``), fire, claim and start. It sleeps in a ``Waiter``.
 - ``heartbeat``: keeps the row of the worker fresh, and the lease of its runs.
 - ``listener``: wakes the main thread when new work is notified (``listen_connection``).
+- ``scan``: scans for alerts and folds rollups, each on one of all workers (``scanner``,
+  ``folding``).
 - ``pruning``: deletes what is old, once a day on one of all workers, resting in between.
 - ``watchdog``: cuts connections that hang, and ends the process if it cannot be freed.
-- ``liveness file``: tells probes when the main thread and ``heartbeat`` were last active, if asked
-  to (``liveness_file``).
+- ``liveness file``: tells probes when the main thread, ``heartbeat`` and ``scan`` were last active,
+  if asked to (``liveness_file``).
 
 Runs have threads or processes of their own, see ``executors``. ``run_here`` makes one run in the
 calling process, without a loop: that is ``runtask``. ``announcements`` has the log lines of starts

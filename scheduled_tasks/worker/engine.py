@@ -117,7 +117,12 @@ class Engine:
             watching=partial(self.watchdog.watching, self.watchdog.beats),
         )
         self.maintenance = Maintenance(self.worker, syncs=syncs, monotonic=monotonic)
-        self.monitor = Monitor(self.worker, on_result=self.waiter.wake)
+        self.monitor = Monitor(
+            self.worker,
+            wake=self.waiter.wake,
+            on_round=self.watchdog.scans.begin,
+            watching=partial(self.watchdog.watching, self.watchdog.scans),
+        )
         self.scheduler_heartbeat = SchedulerHeartbeat(self.worker)
         self.recycling = recycling or Recycling()
         #: What ``find_next_work`` found last; None when that is out of date.
@@ -175,13 +180,9 @@ class Engine:
         fired, claimed = self.fire_and_claim_due(now, lead)
         self.begin_to_stop_if_worn()
         ended += self.write_results()
-        self.watch(now)  # last: what this round has decided is not reported as undecided
+        self.monitor.run_due(now)  # last: what this round has decided is not reported as undecided
         self.report_round(now)
         return Tick(ended, fired, claimed)
-
-    def watch(self, now: datetime) -> None:
-        """Look for what alerts report, and send what waits in the outbox, when that is due."""
-        self.monitor.run_due(now)
 
     def report_round(self, now: datetime) -> None:
         """Send what this round has left in the outbox, and once a minute that it is complete."""
@@ -353,6 +354,7 @@ class Engine:
     def on_connection_lost(self) -> None:
         """Forget what was read from the database: it may have changed."""
         self.maintenance.reset_detector()
+        self.monitor.scanner.start_over()
         self.next_work = None
         self.database_answers = False
         self._connection_was_lost = True

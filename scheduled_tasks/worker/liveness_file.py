@@ -35,7 +35,11 @@ class LivenessFile:
     def __init__(self, path: str, label: str, watchdog: Watchdog) -> None:
         self.path = path
         self.label = label
-        self.loops = {"main loop": watchdog.rounds, "heartbeat": watchdog.beats}
+        self.loops = {
+            "main loop": watchdog.rounds,
+            "heartbeat": watchdog.beats,
+            "scan": watchdog.scans,
+        }
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liveness file", daemon=True)

@@ -14,8 +14,7 @@ from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import reaping
 from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
-from scheduled_tasks.models.sql.transactions import AWAY, transactional
-from scheduled_tasks.monitoring.rollups.folding import fold_due
+from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.announcements import announce_end
@@ -25,12 +24,10 @@ logger = logging.getLogger(__name__)
 
 #: Rows deleted at most in one round, and clocks restarted.
 PRUNE_BATCH_SIZE = RESTART_BATCH_SIZE = 1000
-#: How often a worker looks whether it is time to fold figures.
-FOLD_SECONDS = 60
 
 
 class Maintenance:
-    """Syncs declarations, reaps lost workers, parks tasks, folds rollups, deletes old rows."""
+    """Syncs declarations, reaps lost workers, parks tasks, deletes old rows."""
 
     def __init__(
         self, worker: Worker, *, syncs: bool, monotonic: Callable[[], float] = monotonic
@@ -44,7 +41,6 @@ class Maintenance:
         self._to_sync = syncs
         self._last_run: datetime | None = None
         self._last_sweep: datetime | None = None
-        self._last_fold: datetime | None = None
 
     def start(self, now: datetime) -> None:
         """Do the chores for the first time."""
@@ -61,7 +57,6 @@ class Maintenance:
             return
         self._last_run = now
         self.sync_declarations(now)
-        self.fold_rollups(now)
         # At once where a worker was given up: what it held has waited for a lease.
         if self.mark_lost_workers(now) or has_passed(app_settings.LEASE, self._last_sweep, now):
             self._last_sweep = now
@@ -103,17 +98,6 @@ class Maintenance:
         """Delete some expired keys and expired locks."""
         OnceKey.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
         Lock.objects.prune(now, at_most=PRUNE_BATCH_SIZE)
-
-    def fold_rollups(self, now: datetime) -> None:
-        """Add what has ended to the figures of tasks, once a minute among all workers."""
-        if has_passed(FOLD_SECONDS, self._last_fold, now):
-            self._last_fold = now
-            try:
-                fold_due(now, holder=str(self.worker))
-            except AWAY:
-                raise
-            except Exception:  # no figure may end a worker
-                logger.exception("the figures of tasks could not be added up")
 
     def park_orphans(self, now: datetime) -> None:
         """Park tasks whose handler no worker has known for HANDLER_GRACE seconds.

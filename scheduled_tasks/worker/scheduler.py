@@ -196,6 +196,7 @@ class Scheduler:
             self.engine.heartbeat.start()
             self.listener.start()
             self.pruning.start()
+            self.engine.monitor.scanner.start()
 
     def sleep(self, seconds: float) -> None:
         """Sleep until the time is over, or there is something to do or to write.

@@ -52,8 +52,9 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.rounds = Rounds()
-        #: The rounds of the heartbeat's thread. Liveness files tell about them, nothing else.
+        #: The rounds of two threads. Liveness files tell about them, nothing else.
         self.beats = Rounds()
+        self.scans = Rounds()
         self._watched: list[WatchedConnection] = []
         self._changing = threading.Lock()
         self._callers = ExitStack()

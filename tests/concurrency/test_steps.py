@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from scheduled_tasks.models import Execution, Lock, OnceKey
-from scheduled_tasks.worker.monitor import SCAN_LOCK
+from scheduled_tasks.worker.scanner import SCAN_LOCK
 from tests.concurrency.runs import fresh, queue_a_run, wait_for_lines
 from tests.support.processes import LONG, options, running, wait_until, written
 

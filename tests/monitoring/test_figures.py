@@ -47,7 +47,7 @@ def test_without_runs_nothing_is_said(now: datetime) -> None:
 def test_only_the_tasks_asked_for_are_told(now: datetime) -> None:
     append(now, 1, task=1)
     append(now, 1, task=2)
-    fold_all(now)
+    fold_all()
     append(now, 1, task=3)
     told = figures(since=now, until=now + HOUR, tasks=[2, 3])
     assert [each.task for each in told] == ["task-2", "task-3"]
@@ -57,7 +57,7 @@ def test_only_the_tasks_asked_for_are_told(now: datetime) -> None:
 
 def test_a_day_is_told_from_its_begin(now: datetime) -> None:
     append(now - 3 * HOUR, 1)
-    fold_all(now)
+    fold_all()
     append(now + HOUR, 1)
     [found] = figures(since=now, until=now + DAY, resolution="day")
     assert (found.start.hour, found.count) == (0, 2)
@@ -72,7 +72,7 @@ def test_what_is_folded_meanwhile_is_told_once(
 
     def fold_after_reading(entries: RollupEntryQuerySet) -> list[RollupEntry]:
         found = pending(entries)
-        folds.append(fold_all(now))
+        folds.append(fold_all())
         return found
 
     monkeypatch.setattr(reading, "pending_entries", fold_after_reading)
@@ -85,7 +85,7 @@ def test_durations_are_learned_of_fourteen_days(now: datetime) -> None:
     for days in range(14):
         append(now - days * DAY, *range(100, 200))
     append(now, 5, task=2)
-    fold_all(now)
+    fold_all()
     append(now, 7, task=2)
     found = learned([1, 2, 3], now)
     assert found.keys() == {1, 2}
@@ -98,7 +98,7 @@ def test_durations_are_learned_of_fourteen_days(now: datetime) -> None:
 def test_learning_takes_three_queries(now: datetime) -> None:
     for task in range(1, 30):
         append(now, 5, task=task)
-    fold_all(now)
+    fold_all()
     append(now, 5)
     with CaptureQueriesContext(connection) as captured:
         learned(range(1, 30), now)

@@ -88,14 +88,14 @@ def test_histograms_are_cumulative(story: Task, now: datetime) -> None:
 
 def test_folding_changes_no_metric(story: Task, now: datetime) -> None:
     before = scraped(now + 6 * HOUR)
-    fold_all(now)
+    fold_all()
     assert scraped(now + 6 * HOUR) == before
 
 
 def test_counters_outlive_tasks(story: Task, now: datetime) -> None:
-    fold_all(now)
+    fold_all()
     story.delete(now=now + 5 * HOUR)
-    fold_all(now)
+    fold_all()
     found = scraped(now)
     assert value(found, "duration_seconds_count") == 2
     assert value(found, "executions_total", task="a", status="success") is None

@@ -11,12 +11,13 @@ from django.db import OperationalError, connection
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending
-from scheduled_tasks.models import Lock, Rollup, RollupEntry, Task, Worker
+from scheduled_tasks.models import Rollup, RollupEntry, Task, Worker
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.monitoring.rollups import folding as rollup_folding
 from scheduled_tasks.monitoring.rollups import recording as rollups
+from scheduled_tasks.monitoring.rollups.expiry import delete_old, delete_totals_without_task
 from scheduled_tasks.monitoring.rollups.figures import figures
-from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_due, fold_some
+from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_some
 from scheduled_tasks.monitoring.rollups.recording import Fact, TaskFact, hour_of
 from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING, make_worker, outcome
@@ -44,7 +45,7 @@ def test_each_execution_counts_in_three_rollups(make_task: Make, now: datetime) 
     task = make_task("a", NOTHING)
     for later in (now, now + HOUR, now + DAY):
         append(later, task_id=task.pk, times=2)
-    assert fold_all(now) == 6
+    assert fold_all() == 6
     assert successes("hour") == [2, 2, 2]
     assert successes("day") == [4, 2]
     assert successes("all") == [6]
@@ -56,9 +57,9 @@ def test_each_execution_counts_in_three_rollups(make_task: Make, now: datetime) 
 @pytest.mark.django_db
 def test_folding_again_changes_nothing(now: datetime) -> None:
     append(now, times=3)
-    fold_all(now)
+    fold_all()
     before = list(Rollup.objects.order_by("pk").values())
-    assert fold_all(now) == 0
+    assert fold_all() == 0
     assert list(Rollup.objects.order_by("pk").values()) == before
     assert not RollupEntry.objects.exists()
 
@@ -66,9 +67,9 @@ def test_folding_again_changes_nothing(now: datetime) -> None:
 @pytest.mark.django_db
 def test_what_comes_late_is_added(now: datetime) -> None:
     append(now)
-    fold_all(now + DAY)
+    fold_all()
     append(now)
-    fold_all(now + DAY)
+    fold_all()
     assert successes("hour") == [2]
     assert successes("day") == [2]
 
@@ -76,12 +77,12 @@ def test_what_comes_late_is_added(now: datetime) -> None:
 @pytest.mark.django_db
 def test_figures_are_the_same_before_and_after(now: datetime) -> None:
     append(now, times=2)
-    fold_all(now)
+    fold_all()
     append(now, times=3)
     before = {
         each: figures(since=now, until=now + DAY, resolution=each) for each in ("hour", "day")
     }
-    fold_all(now)
+    fold_all()
     after = {each: figures(since=now, until=now + DAY, resolution=each) for each in ("hour", "day")}
     assert before == after
 
@@ -92,7 +93,8 @@ def test_old_rollups_go(now: datetime, make_task: Make) -> None:
     task = make_task("a", NOTHING)
     for days in (0, 89, 91, 3 * 365 - 1, 3 * 365 + 1):
         append(now - days * DAY, task_id=task.pk)
-    fold_all(now)
+    fold_all()
+    delete_old(now)
     assert successes("hour") == [1, 1]
     assert successes("day") == [1, 1, 1, 1]
     assert successes("all") == [5]
@@ -104,28 +106,11 @@ def test_totals_of_deleted_tasks_go(now: datetime, make_task: Make) -> None:
     task = make_task("a", NOTHING)
     append(now, task_id=task.pk)
     append(now, task_id=task.pk + 1)
-    fold_all(now)
+    fold_all()
+    delete_totals_without_task()
     assert successes("all") == [1]
     assert successes("day") == [1, 1]
     assert Rollup.objects.get(task_id=rollup_folding.EVERYTHING).success == 2
-
-
-@pytest.mark.django_db
-def test_one_worker_folds_once_a_minute(now: datetime) -> None:
-    append(now)
-    fold_due(now, holder="first")
-    append(now)
-    fold_due(now, holder="second")
-    assert successes("all") == []  # there is no such task
-    assert successes("day") == [1]
-    assert RollupEntry.objects.count() == 1
-    assert Lock.objects.get().holder == "first"
-
-
-@pytest.mark.django_db
-def test_nothing_to_fold_takes_no_lock(now: datetime) -> None:
-    fold_due(now, holder="first")
-    assert not Lock.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -196,7 +181,7 @@ def test_two_workers_at_once_lose_nothing(make_task: Make, now: datetime) -> Non
         ended = other.submit(end_by_and_by, workers[0], now, together)
         end_by_and_by(workers[1], now, together)
         ended.result()
-    fold_all(now)
+    fold_all()
     assert successes("all") == [25, 25, 25]
     assert not RollupEntry.objects.exists()
 
@@ -220,5 +205,5 @@ def test_a_sum_beyond_its_column_is_cut(now: datetime) -> None:
     for _ in range(3):
         fact = Fact(hour_of(now), "success", processed=largest)
         rollups.record([TaskFact(1, "a", fact)], using="default")
-        fold_all(now)
+        fold_all()
     assert {row.processed for row in Rollup.objects.all()} == {largest}

@@ -12,7 +12,7 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.models import Rollup, RollupEntry, Task
 from scheduled_tasks.monitoring.rollups.figures import rollups
 from scheduled_tasks.monitoring.rollups.folding import fold_all
-from scheduled_tasks.worker import maintenance
+from scheduled_tasks.worker import folding
 from tests.monitoring.recount import recounted
 from tests.policies.world import register_handler
 from tests.policies.year import Year
@@ -31,7 +31,7 @@ def handlers(registry: HandlerRegistry, caplog: pytest.LogCaptureFixture) -> Non
 @pytest.fixture(autouse=True)
 def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no worker fold: the test does."""
-    monkeypatch.setattr(maintenance, "fold_due", lambda now, *, holder: None)
+    monkeypatch.setattr(folding, "fold_all", lambda *, is_over: 0)
 
 
 def by_resolution(resolution: str) -> Iterator[tuple[Task, list[Rollup]]]:
@@ -50,7 +50,7 @@ def test_rollups_equal_a_recount_of_the_history(seed: int) -> None:
             for task, parts in by_resolution(resolution):
                 expected = recounted(task.pk)
                 assert summed(parts, expected) == expected, (task, resolution)
-        fold_all(NEVER_OLD)
+        fold_all()
     assert not RollupEntry.objects.exists()
 
 

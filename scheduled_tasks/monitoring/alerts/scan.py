@@ -6,17 +6,22 @@ It reads what is stored and open, so it does not matter which worker does it, or
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
+from django.db import DatabaseError
 from django.db.models import Max
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
-from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, write_alias
+from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, is_conflict, write_alias
+from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.clearing import (
     NO_LONGER_SO,
     lock_what_is_over,
@@ -37,7 +42,10 @@ from scheduled_tasks.runtime.conditions import Condition
 
 logger = logging.getLogger(__name__)
 
+Row = TypeVar("Row")
 Find = Callable[..., Iterable[Finding] | None]
+#: An alert, and the routes by which its reminders are due.
+Reminder = tuple[Alert, Sequence[Route]]
 #: Seconds between two looks at what changes slowly, or takes longer to find.
 SLOW, SLOWER = 60.0, 300.0
 #: What is written in one transaction.
@@ -89,7 +97,7 @@ class ConditionScan:
     _open_alerts: OpenAlerts = field(default_factory=OpenAlerts)
 
     def run(self, now: datetime, *, using: str = "") -> None:
-        """Look once. A condition that cannot be looked at is logged, and stops no other."""
+        """Look once. What goes wrong is logged and stops nothing else; an outage propagates."""
         using = using or write_alias()
         found = {
             each: self.find(each, now, using=using)
@@ -101,8 +109,10 @@ class ConditionScan:
         for each, findings in found.items():
             if findings is not None:
                 raise_and_clear(each, findings, open_alerts, now, using=using)
-        clear_others(open_alerts, now, using=using)
-        remind(open_alerts, now, using=using)
+        with logged("what is over cannot be found"):
+            clear_others(open_alerts, now, using=using)
+        with logged("reminders that are due cannot be found"):
+            remind(open_alerts, now, using=using)
 
     def is_due(self, watched: Watched, now: datetime) -> bool:
         last = self._last.get(watched.condition)
@@ -111,15 +121,47 @@ class ConditionScan:
 
     def find(self, watched: Watched, now: datetime, *, using: str) -> list[Finding] | None:
         """Return what is found now, None if that fails, or if nobody can tell yet."""
+        found: list[Finding] | None = None
+        with logged(f"the condition {watched.condition} cannot be looked at"):
+            if (findings := watched.find(now, using=using)) is not None:
+                found = list(findings)
+        # Not after an outage: then the next scan looks at it again.
         self._last[watched.condition] = now
-        try:
-            found = watched.find(now, using=using)
-            return None if found is None else list(found)
-        except AWAY:
+        return found
+
+
+@contextmanager
+def logged(what: str) -> Iterator[None]:
+    """Log what goes wrong in the block, and go on after it. Raise what is due to an outage."""
+    try:
+        yield
+    except AWAY as error:
+        # A conflict that each try has met is about these rows, and the database is there.
+        if not (isinstance(error, DatabaseError) and is_conflict(error)):
             raise
-        except Exception:
-            logger.exception("the condition %s cannot be looked at", watched.condition)
-            return None
+        logger.warning("%s now: %s", what, error)
+    except Exception:
+        logger.exception(what)
+
+
+def write_in_batches(
+    rows: Sequence[Row],
+    write: Callable[[Sequence[Row]], None],
+    *,
+    otherwise: str,
+    using: str,
+) -> list[Row]:
+    """Write rows, each batch in one transaction; return those of batches that were written.
+
+    Log ``otherwise`` for a batch that fails.
+    """
+    written: list[Row] = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = rows[start : start + BATCH_SIZE]
+        with logged(otherwise):
+            in_transaction(partial(write, batch), using=using)
+            written += batch
+    return written
 
 
 def raise_and_clear(
@@ -133,13 +175,21 @@ def raise_and_clear(
     """Raise alerts for what is found; clear those of a lasting condition that is not."""
     known = {alert.open_key: alert for alert in open_alerts if alert.condition == watched.condition}
     new = [each for each in found if each.key not in known or each.details]
-    for start in range(0, len(new), BATCH_SIZE):
-        batch = new[start : start + BATCH_SIZE]
-        in_transaction(partial(raise_alerts, batch, now, using=using), using=using)
+    write = partial(raise_existing, now=now, using=using)
+    write_in_batches(new, write, otherwise="alerts cannot be raised", using=using)
     if watched.lasts:
         still = {each.key for each in found}
         over = [alert for key, alert in known.items() if key not in still]
         clear(over, NO_LONGER_SO, now, using=using)
+
+
+def raise_existing(found: Sequence[Finding], *, now: datetime, using: str) -> None:
+    """Raise alerts within a transaction, but for tasks that were deleted since they were found."""
+    # One that is deleted from now on breaks the foreign key, so this is tried again.
+    ids = {each.task.pk for each in found if each.task}
+    left = set(Task.objects.using(using).filter(AnyOf("id", ids)).values_list("pk", flat=True))
+    existing = [each for each in found if each.task is None or each.task.pk in left]
+    raise_alerts(existing, now, using=using)
 
 
 def clear_others(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
@@ -150,14 +200,12 @@ def clear_others(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> 
 
 
 def clear(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
-    for start in range(0, len(alerts), BATCH_SIZE):
-        batch = alerts[start : start + BATCH_SIZE]
-        in_transaction(partial(clear_still_open, batch, because, now, using=using), using=using)
-        for alert in batch:
-            alert.open_key = None
+    write = partial(clear_still_open, because=because, now=now, using=using)
+    for alert in write_in_batches(alerts, write, otherwise="alerts cannot be cleared", using=using):
+        alert.open_key = None
 
 
-def clear_still_open(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -> None:
+def clear_still_open(alerts: Sequence[Alert], *, because: str, now: datetime, using: str) -> None:
     """Clear those that are still over."""
     clear_alerts(lock_what_is_over(alerts, because, using=using), because, now, using=using)
 
@@ -178,18 +226,22 @@ def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
     wanted = {
         alert: found for alert, found in wanted.items() if not ends_of_windows(alert, windows)
     }
-    if wanted:
-        last = last_messages(wanted, using=using)
-        for alert, found in wanted.items():
-            due = [route for route in found if is_due(alert, route, last, now)]
-            if due:
-                in_transaction(partial(remind_once, alert, due, now, using=using), using=using)
+    last = last_messages(wanted, using=using)
+    due = [
+        (alert, of_it)
+        for alert, found in wanted.items()
+        if (of_it := [route for route in found if is_due(alert, route, last, now)])
+    ]
+    write = partial(remind_once, now=now, using=using)
+    write_in_batches(due, write, otherwise="reminders cannot be sent", using=using)
 
 
-def last_messages(alerts: Iterable[Alert], *, using: str) -> Mapping[tuple[object, str], datetime]:
+def last_messages(
+    alerts: Collection[Alert], *, using: str
+) -> Mapping[tuple[object, str], datetime]:
     """Return when the last message about each alert was written, by alert and notifier."""
     sent = Delivery.objects.using(using).filter(
-        alert__in=[alert.pk for alert in alerts], transport=Delivery.Transport.NOTIFIER
+        AnyOf("alert_id", [alert.pk for alert in alerts]), transport=Delivery.Transport.NOTIFIER
     )
     last = sent.order_by().values_list("alert", "target").annotate(last=Max("due_at"))
     return {(pk, target): moment for pk, target, moment in last}
@@ -206,8 +258,14 @@ def is_due(
     )
 
 
-def remind_once(alert: Alert, due: Sequence[Route], now: datetime, *, using: str) -> None:
+def remind_once(due: Sequence[Reminder], *, now: datetime, using: str) -> None:
     """Leave reminders within a transaction, unless another one has done so meanwhile."""
-    mine = Alert.objects.using(using).open().filter(pk=alert.pk, reminded_at=alert.reminded_at)
-    if mine.update(reminded_at=now):
-        send_reminders([(alert, route) for route in due], now, using=using)
+    is_open = Alert.objects.using(using).open()
+    mine = [
+        (alert, route)
+        for alert, found in due
+        # The row stays locked, so the alert that a message refers to cannot be deleted.
+        if is_open.filter(pk=alert.pk, reminded_at=alert.reminded_at).update(reminded_at=now)
+        for route in found
+    ]
+    send_reminders(mine, now, using=using)

@@ -22,6 +22,7 @@ from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
 from scheduled_tasks.monitoring.health.live_workers import live_workers
 from scheduled_tasks.monitoring.rollups.figures import consistent
 from scheduled_tasks.monitoring.rollups.folding import EVERYTHING, merge, summed
+from scheduled_tasks.monitoring.rollups.reading import read_entries
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import FINISHED
 
@@ -87,7 +88,8 @@ def read_totals(*, using: str) -> tuple[Rollup, dict[int, Sequence[int]]]:
         RollupEntry.objects.using(using).order_by(),
     )
     everything, totals = stored
-    for key, rollup in summed(pending, [Rollup.Resolution.TOTAL]).items():
+    facts, _ = read_entries(pending)
+    for key, rollup in summed(facts, [Rollup.Resolution.TOTAL]).items():
         if key.task_id == EVERYTHING:
             merge(everything, rollup)
         else:

@@ -20,6 +20,7 @@ from scheduled_tasks.monitoring.rollups.folding import (
     merge,
     summed,
 )
+from scheduled_tasks.monitoring.rollups.reading import read_entries
 from scheduled_tasks.runtime.statuses import FINISHED
 
 Stored = TypeVar("Stored")
@@ -133,7 +134,8 @@ def rollups(
     entries = RollupEntry.objects.using(using).order_by()
     stored, pending = consistent(lambda: list(rows.all()), entries)
     found = {RollupKey(row.task_id, row.resolution, row.start): row for row in stored}
-    for key, rollup in summed(pending, [resolution]).items():
+    facts, _ = read_entries(pending)
+    for key, rollup in summed(facts, [resolution]).items():
         if since is not None and key.start < since:
             continue
         if tasks is not None and key.task_id not in tasks:

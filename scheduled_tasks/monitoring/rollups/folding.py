@@ -1,36 +1,43 @@
-"""Fold what transactions have appended into the rollups, and delete old rollups."""
+"""Fold what transactions have appended into the rollups."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import IntegrityError
-from django.db.models import BigIntegerField
+from django.db import DataError, IntegrityError
+from django.db.models import BigIntegerField, TextField
+from django.db.models.functions import Cast
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.lock import Lock
-from scheduled_tasks.models.rollup import Rollup, RollupQuerySet
-from scheduled_tasks.models.rollup_entry import RollupEntry
+from scheduled_tasks.models.rollup import Rollup
+from scheduled_tasks.models.rollup_entry import RollupEntry, RollupEntryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.bulk import update_each
-from scheduled_tasks.models.sql.transactions import LostRaceError, transactional, write_alias
-from scheduled_tasks.models.task import Task
+from scheduled_tasks.models.sql.transactions import (
+    LostRaceError,
+    in_transaction,
+    transactional,
+    write_alias,
+)
 from scheduled_tasks.monitoring.rollups import histograms
-from scheduled_tasks.monitoring.rollups.recording import SECONDS_PER_HOUR, Fact
+from scheduled_tasks.monitoring.rollups.reading import read_entries
+from scheduled_tasks.monitoring.rollups.recording import SECONDS_PER_HOUR, Fact, TaskFact
+from scheduled_tasks.runtime.statuses import FINISHED
+
+logger = logging.getLogger(__name__)
 
 Resolution = Rollup.Resolution
 
-#: Entries that one transaction folds, and how many transactions follow each other at most.
-ENTRIES_PER_TRANSACTION, MAX_TRANSACTIONS = 100, 50
-#: The lock that decides which worker folds, and the shortest time between two folds.
-LOCK, SECONDS_BETWEEN_FOLDS = "scheduled_tasks:rollups", 50
-#: For how many days rollups of an hour, and of a day, are kept.
-HOURS_KEPT_DAYS, DAYS_KEPT_DAYS = 90, 3 * 365
-#: Rollups of each kind that are deleted after folding; more follow the next time.
-MAX_DELETED = 1_000
+#: Entries that one transaction folds.
+ENTRIES_PER_TRANSACTION = 100
+#: What an entry raises that cannot be read as JSON, or whose figures no column holds.
+UNCOUNTABLE = (ValueError, DataError)
+#: In characters, of an entry that cannot be counted.
+MAX_LOGGED_LENGTH = 2_000
 #: The ``start`` of what counts for all time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: In place of a task's id: the total of all tasks, also of those that are deleted.
@@ -55,66 +62,98 @@ class RollupKey(NamedTuple):
 Rollups = dict[RollupKey, Rollup]
 
 
-def fold_due(now: datetime, *, holder: str) -> None:
-    """Fold what is there, once a minute among all workers."""
-    # A worker that has nothing to fold asks for no lock.
-    if not RollupEntry.objects.on_primary().exists():
-        return
-    # It is not released, so that no other worker folds within that time.
-    wanted = Lock(name=LOCK, token=uuid.uuid4().hex, holder=holder)
-    if Lock.objects.acquire(wanted, lease=SECONDS_BETWEEN_FOLDS):
-        fold_all(now)
+def never() -> bool:
+    """Return False: nothing ends the work before it is done."""
+    return False
 
 
-def fold_all(now: datetime) -> int:
-    """Fold what is there, some entries per transaction; return how many entries it were.
+def fold_all(*, is_over: Callable[[], bool] = never) -> int:
+    """Fold what is there until ``is_over``; return how many entries it were.
 
     It may be called by several workers at once, at any time: an entry is folded once.
     """
     using = write_alias()
     folded = 0
-    for _ in range(MAX_TRANSACTIONS):
+    while True:
         done = fold_some(using=using)
         folded += done
-        if done < ENTRIES_PER_TRANSACTION:
-            break
-    if folded:
-        delete_old(now, using=using)
-    return folded
+        if done < ENTRIES_PER_TRANSACTION or is_over():
+            return folded
 
 
-@transactional
 def fold_some(*, using: str = "") -> int:
-    """Fold the first entries that no other transaction holds; return how many.
+    """Fold the first entries that no other transaction holds; return how many are done with.
+
+    If they cannot be read or stored together, they are folded one by one. One that cannot be is
+    deleted and logged, so that it is not tried for ever.
+    """
+    using = using or write_alias()
+    entries = RollupEntry.objects.using(using)
+    try:
+        return fold(entries, using=using)
+    except UNCOUNTABLE:
+        first = entries.order_by("pk").values_list("pk", flat=True)[:ENTRIES_PER_TRANSACTION]
+        return sum(fold_or_drop(pk, using=using) for pk in list(first))
+
+
+def fold(entries: RollupEntryQuerySet, *, using: str) -> int:
+    """Fold the first of these entries in one transaction; return how many.
+
+    Facts that cannot be counted are logged, since their entry is deleted.
+    """
+    count, problems = in_transaction(partial(fold_now, entries, using=using), using=using)
+    for problem in problems:
+        logger.error(problem)
+    return count
+
+
+def fold_now(entries: RollupEntryQuerySet, *, using: str) -> tuple[int, list[str]]:
+    """Fold within a transaction; return how many entries, and what could not be counted.
 
     Raise LostRaceError, and so retry the transaction, if another worker has folded one of them.
     """
-    entries = RollupEntry.objects.using(using)
     found = list(entries.locked(skip=True)[:ENTRIES_PER_TRANSACTION])
     if not found:
-        return 0
+        return 0, []
     # First: what was deleted since it was read must not be counted a second time.
     deleted, _ = entries.filter(AnyOf("pk", [entry.pk for entry in found])).delete()
     if deleted != len(found):
         raise LostRaceError(FOLDED_MEANWHILE)
-    write(summed(found), using=using)
-    return len(found)
+    facts, problems = read_entries(found)
+    write(summed(facts), using=using)
+    return len(found), problems
 
 
-def summed(
-    entries: Iterable[RollupEntry], resolutions: Collection[str] = Resolution.values
-) -> Rollups:
-    """Return the sums of entries as unsaved rollups, by default by hour, by day and in all."""
+def fold_or_drop(pk: int, *, using: str) -> int:
+    """Fold one entry, or delete it if it cannot be; return how many were done with."""
+    try:
+        return fold(RollupEntry.objects.using(using).filter(pk=pk), using=using)
+    except UNCOUNTABLE as error:
+        text = drop(pk, using=using)
+        if text is None:
+            return 0
+        said = text[:MAX_LOGGED_LENGTH]
+        logger.error("rollup entry %s cannot be counted: %s: %s", pk, said, error)  # noqa: TRY400
+        return 1
+
+
+@transactional
+def drop(pk: int, *, using: str = "") -> str | None:
+    """Delete an entry; return what it said, None if it is gone."""
+    entry = RollupEntry.objects.using(using).filter(pk=pk)
+    # As text: the database may hold what Python cannot read as JSON.
+    text = entry.annotate(text=Cast("facts", TextField())).values_list("text", flat=True).first()
+    return text if entry.delete()[0] else None
+
+
+def summed(facts: Iterable[TaskFact], resolutions: Collection[str] = Resolution.values) -> Rollups:
+    """Return the sums of facts as unsaved rollups, by default by hour, by day and in all."""
     sums: Rollups = {}
-    for entry in entries:
-        for task_id, of_task in entry.facts.items():
-            for values in of_task["facts"]:
-                # Newer code may have added columns at the end, and statuses.
-                fact = Fact(*values[: len(Fact._fields)])
-                for key in keys_of(int(task_id), fact, resolutions):
-                    rollup = sums.get(key) or sums.setdefault(key, new_rollup(key))
-                    rollup.task_name = of_task["name"] if key.task_id else ""
-                    add(rollup, fact)
+    for task_id, name, fact in facts:
+        for key in keys_of(task_id, fact, resolutions):
+            rollup = sums.get(key) or sums.setdefault(key, new_rollup(key))
+            rollup.task_name = name if key.task_id else ""
+            add(rollup, fact)
     return sums
 
 
@@ -143,7 +182,7 @@ def day_of(moment: datetime) -> datetime:
 
 def add(rollup: Rollup, fact: Fact) -> None:
     """Add what one fact tells."""
-    if fact.status in COLUMNS:
+    if fact.status in FINISHED:
         setattr(rollup, fact.status, getattr(rollup, fact.status) + fact.slots)
     rollup.processed += fact.processed
     rollup.errors += fact.errors
@@ -215,24 +254,3 @@ def read(keys: Collection[RollupKey], *, using: str) -> Rollups:
 
 def order(key: RollupKey) -> tuple[int, str, datetime]:
     return key.task_id, key.resolution, key.start
-
-
-def delete_old(now: datetime, *, using: str) -> None:
-    """Delete rollups of hours and days that are too old, and totals of tasks that are deleted."""
-    rollups = Rollup.objects.using(using)
-    for resolution, days in (
-        (Resolution.HOUR, HOURS_KEPT_DAYS),
-        (Resolution.DAY, DAYS_KEPT_DAYS),
-    ):
-        old = rollups.filter(resolution=resolution, start__lt=now - timedelta(days=days))
-        delete_some(old.order_by("start"), using=using)
-    tasks = Task.objects.using(using).values("pk")
-    orphans = rollups.filter(resolution=Resolution.TOTAL).exclude(task_id__in=tasks)
-    orphans = orphans.exclude(task_id=EVERYTHING)
-    delete_some(orphans, using=using)
-
-
-@transactional
-def delete_some(rows: RollupQuerySet, *, using: str = "") -> None:
-    if ids := list(rows.values_list("pk", flat=True)[:MAX_DELETED]):
-        Rollup.objects.using(using).filter(AnyOf("pk", ids)).delete()
