@@ -111,7 +111,7 @@ def describe(path: str, max_age: float | None = None) -> str:
     # In this form, everything is too old if the limit is not a number.
     if late := [loop for loop, age in ages.items() if not age <= allowed]:
         raise NotAliveError(
-            f"Restart {worker}: its {' and its '.join(late)} stood still for "
+            f"Restart {worker}: {listed(late)} stood still for "
             f"{max(ages[loop] for loop in late):.1f} s, longer than the limit of {allowed:g} s."
         )
     return (

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Rollup, RollupEntry, Task, Worker
 from scheduled_tasks.models.sql.transactions import LostRaceError
+from scheduled_tasks.monitoring.rollups import expiry
 from scheduled_tasks.monitoring.rollups import folding as rollup_folding
 from scheduled_tasks.monitoring.rollups import recording as rollups
 from scheduled_tasks.monitoring.rollups.expiry import delete_old, delete_totals_without_task
@@ -20,17 +21,11 @@ from scheduled_tasks.monitoring.rollups.figures import figures
 from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_some
 from scheduled_tasks.monitoring.rollups.recording import Fact, TaskFact, hour_of
 from tests.concurrency.beside import elsewhere
+from tests.monitoring.entries import append
 from tests.support.attempts import NOTHING, make_worker, outcome
 
 Make = Callable[..., Task]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-def append(now: datetime, *, task_id: int = 1, times: int = 1, status: str = "success") -> None:
-    """Append entries of one fact each."""
-    for _ in range(times):
-        fact = Fact(hour_of(now), status, duration_ms=1_000, lateness_ms=10)
-        rollups.record([TaskFact(task_id, "a", fact)], using="default")
 
 
 def successes(resolution: str) -> list[int]:
@@ -111,6 +106,85 @@ def test_totals_of_deleted_tasks_go(now: datetime, make_task: Make) -> None:
     assert successes("all") == [1]
     assert successes("day") == [1, 1]
     assert Rollup.objects.get(task_id=rollup_folding.EVERYTHING).success == 2
+
+
+@pytest.mark.django_db
+def test_old_rollups_go_batch_by_batch(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "BATCH_SIZE", 2)
+    for hours in range(5):
+        append(now - 100 * DAY - hours * HOUR)
+    append(now)
+    fold_all()
+    delete_old(now, is_over=iter([False, True, True]).__next__)
+    assert successes("hour") == [1, 1, 1, 1]
+    delete_old(now)
+    assert successes("hour") == [1]
+
+
+WRONG = {
+    "no object": [1, 2],
+    "no task": {"one": {"name": "a", "facts": [[1, "success"]]}},
+    "no name": {"1": {"facts": [[1, "success"]]}},
+    "long name": {"1": {"name": "a" * 101, "facts": [[1, "success"]]}},
+    "no facts": {"1": {"name": "a"}},
+    "no fact": {"1": {"name": "a", "facts": [7]}},
+    "too short": {"1": {"name": "a", "facts": [[1]]}},
+    "no hour": {"1": {"name": "a", "facts": [["x", "success"]]}},
+    "no status": {"1": {"name": "a", "facts": [[1, None]]}},
+    "far future": {"1": {"name": "a", "facts": [[10**8, "success"]]}},
+    "negative": {"1": {"name": "a", "facts": [[1, "success", -1]]}},
+    "large": {"1": {"name": "a", "facts": [[1, "success", 2**63]]}},
+    "fraction": {"1": {"name": "a", "facts": [[1, "success", 1, 0, 1.5]]}},
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_fact_of_another_shape_is_left_out(
+    wrong: object, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = RollupEntry.objects.create(facts=wrong)
+    append(now, times=2)
+    assert [row.count for row in figures(since=now, until=now + DAY)] == [2]
+    assert fold_all() == 3
+    assert successes("all") == [2]
+    [said] = [record.getMessage() for record in caplog.records]
+    assert f"rollup entry {entry.pk}, " in said
+    assert "cannot be counted" in said
+
+
+@pytest.mark.django_db
+def test_the_rest_of_its_entry_counts(now: datetime) -> None:
+    good, newer = [hour_of(now), "success"], [hour_of(now), "success", 1, 0, 5, 5, 0, 0, "new"]
+    unknown = [hour_of(now), "retries"]
+    RollupEntry.objects.create(facts={"1": {"name": "a", "facts": [good, 7, newer, unknown]}})
+    fold_all()
+    assert successes("all") == [2]
+
+
+@pytest.mark.django_db
+def test_an_entry_that_cannot_be_stored_goes(
+    now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong with it: the others of its batch are folded, one by one."""
+    append(now)
+    append(now, task_id=13)
+    append(now)
+    write = rollup_folding.write
+
+    def refuse_thirteen(sums: rollup_folding.Rollups, *, using: str) -> None:
+        if any(key.task_id == 13 for key in sums):
+            raise DataError("out of range")
+        write(sums, using=using)
+
+    monkeypatch.setattr(rollup_folding, "write", refuse_thirteen)
+    refused = RollupEntry.objects.order_by("pk")[1].pk
+    assert fold_all() == 3
+    assert successes("all") == [2]
+    assert not RollupEntry.objects.exists()
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"rollup entry {refused} cannot be counted: {{")
+    assert said.endswith(": out of range")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from scheduled_tasks import disable_task, enable_task, run_task_now
 from scheduled_tasks.lifecycle import ending, firing
@@ -20,7 +21,8 @@ from scheduled_tasks.models import (
     TaskState,
     Worker,
 )
-from scheduled_tasks.models.sql.transactions import in_transaction
+from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
+from scheduled_tasks.monitoring.alerts import scan as alert_scan
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from scheduled_tasks.worker.scheduler import Scheduler
@@ -268,6 +270,94 @@ def test_a_broken_condition_stops_no_other(
     ConditionScan([Watched("missed", broken), Watched("invariant", fine)]).run(now)
     assert is_open("invariant") == [True]
     assert "the condition missed cannot be looked at" in caplog.text
+
+
+def found_of(*names: str) -> list[Watched]:
+    """Return a lasting condition that holds of these tasks."""
+
+    def find(now: datetime, *, using: str) -> list[Finding]:
+        tasks = Task.objects.filter(name__in=names).order_by("name")
+        return [Finding(condition="running_long", task=task, message="So.") for task in tasks]
+
+    return [Watched("running_long", find)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_deleted_meanwhile_stops_no_other(make_task: Make, now: datetime) -> None:
+    for name in ("gone", "stays"):
+        make_task(name, NOTHING, notify_on=["running_long"])
+
+    def delete_one(now: datetime, *, using: str) -> list[Finding]:
+        Task.objects.filter(name="gone").delete()
+        return [Finding(condition="invariant", subject="x", message="So.")]
+
+    ConditionScan([*found_of("gone", "stays"), Watched("invariant", delete_one)]).run(now)
+    raised = Alert.objects.order_by("condition").values_list("condition", "task_name")
+    assert list(raised) == [("invariant", ""), ("running_long", "stays")]
+
+
+#: What writes a batch of each step.
+STEPS = ("raise_alerts", "clear_still_open", "send_reminders")
+
+
+@pytest.mark.parametrize("broken", STEPS)
+@pytest.mark.parametrize("error", [ValueError("Broken."), LostRaceError("Broken.")], ids=repr)
+def test_a_batch_that_fails_stops_no_other(
+    make_task: Make,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    broken: str,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(alert_scan, "BATCH_SIZE", 1)
+    over, still, new = (
+        [f"{what}-{number}" for number in "12"] for what in ("over", "still", "new")
+    )
+    for name in (*over, *still, *new):
+        make_task(name, NOTHING, remind_every=60, notify_on=["running_long"])
+    ConditionScan(found_of(*over, *still)).run(now)
+    with monkeypatch.context() as patched:
+        patched.setattr(alert_scan, broken, failing_once(getattr(alert_scan, broken), error))
+        ConditionScan(found_of(*still, *new)).run(now + MINUTE)
+    done = {
+        "raise_alerts": Alert.objects.filter(task_name__in=new),
+        "clear_still_open": Alert.objects.filter(task_name__in=over, open_key=None),
+        "send_reminders": Alert.objects.filter(task_name__in=still, reminded_at=now + MINUTE),
+    }
+    assert {step: rows.count() for step, rows in done.items()} == {
+        step: 1 if step == broken else 2 for step in STEPS
+    }
+    assert caplog.text.count("Broken.") == 1
+
+
+def failing_once(function: Callable[..., None], error: Exception) -> Callable[..., None]:
+    errors = [error]
+
+    def call(*arguments: Any, **options: Any) -> None:
+        if errors:
+            raise errors.pop()
+        function(*arguments, **options)
+
+    return call
+
+
+def test_an_outage_ends_the_scan(now: datetime, db: None) -> None:
+    def find(now: datetime, *, using: str) -> list[Finding]:
+        raise OperationalError("gone")
+
+    looked: list[datetime] = []
+
+    def find_nothing(now: datetime, *, using: str) -> list[Finding]:
+        looked.append(now)
+        return []
+
+    scans = ConditionScan([Watched("missed", find, every=60), Watched("invariant", find_nothing)])
+    for later in (now, now + SECOND):
+        with pytest.raises(OperationalError):
+            scans.run(later)
+    assert looked == []
 
 
 def test_lasting_conditions_clear_when_not_found(now: datetime, db: None) -> None:
