@@ -120,6 +120,11 @@ def describe(path: str, max_age: float | None = None) -> str:
     )
 
 
+def listed(loops: list[str]) -> str:
+    *others, last = [f"its {loop}" for loop in loops]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def read_or_explain(path: str) -> Liveness:
     try:
         return read(path)

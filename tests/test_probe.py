@@ -38,7 +38,7 @@ def fields_of(pid: int, /, **changed: Any) -> dict[str, Any]:
         "boot": probe.boot_id(),
         "pid_namespace": probe.pid_namespace(),
         "max_age": 60.0,
-        "loops": {"main loop": monotonic(), "heartbeat": monotonic()},
+        "loops": {"main loop": monotonic(), "heartbeat": monotonic(), "scan": monotonic()},
         **changed,
     }
 
@@ -82,12 +82,12 @@ def test_a_worker_that_makes_rounds_is_alive(write: Callable[..., None], look: L
     assert f"The worker 'blue' (pid {os.getpid()}) is alive: " in said
 
 
-@pytest.mark.parametrize("loop", ["main loop", "heartbeat"])
+@pytest.mark.parametrize("loop", ["main loop", "heartbeat", "scan"])
 def test_a_loop_that_stands_still_is_named(
     write: Callable[..., None], look: Look, loop: str
 ) -> None:
-    both = {"main loop": monotonic(), "heartbeat": monotonic()}
-    write(loops={**both, loop: monotonic() - 75})
+    others = fields_of(os.getpid())["loops"]
+    write(loops={**others, loop: monotonic() - 75})
     code, said = look()
     assert code == 1
     assert f"its {loop} stood still for 75." in said
@@ -96,10 +96,12 @@ def test_a_loop_that_stands_still_is_named(
 
 def test_a_frozen_worker_has_no_loop_left(write: Callable[..., None], look: Look) -> None:
     then = monotonic() - 61
-    write(loops={"main loop": then, "heartbeat": then})
+    write(loops={"main loop": then, "heartbeat": then, "scan": then})
     code, said = look()
     assert code == 1
-    assert "its main loop and its heartbeat stood still" in said
+    assert "its main loop, its heartbeat and its scan stood still" in said
+    write(loops={"main loop": then, "heartbeat": then, "scan": monotonic()})
+    assert "its main loop and its heartbeat stood still" in look()[1]
 
 
 def test_the_file_decides_its_age_unless_told(write: Callable[..., None], look: Look) -> None:

@@ -74,10 +74,10 @@ def stop(worker: subprocess.Popen[str]) -> str:
 @pytest.mark.any_database
 def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
     with running(f"--liveness-file={path}") as worker:
-        wait_until(lambda: "heartbeat" in path.read_text(), within=LONG)  # which begins last
+        wait_until(lambda: "scan" in path.read_text(), within=LONG)  # which begins last
         wait_until_alive(path, SOON)
         worker.send_signal(signal.SIGSTOP)
-        wait_until_still(path, "main loop and its heartbeat", SOON)
+        wait_until_still(path, "main loop, its heartbeat and its scan", SOON)
         worker.send_signal(signal.SIGCONT)
         wait_until_alive(path, SOON)
         stop(worker)
@@ -86,9 +86,9 @@ def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
 
 
 @pytest.mark.any_database
-@pytest.mark.parametrize("loop", ["main loop", "heartbeat"])
+@pytest.mark.parametrize("loop", ["main loop", "heartbeat", "scan"])
 def test_a_loop_that_hangs_is_red(path: Path, tmp_path: Path, loop: str) -> None:
-    """A receiver of a signal hangs in it; the other loop goes on."""
+    """A receiver of a signal hangs in it; the others go on."""
     (hang := tmp_path / loop).touch()
     environment = {
         "DJANGO_SETTINGS_MODULE": "tests.support.hanging_settings",

@@ -26,10 +26,10 @@ def hang_the_main_loop(**_: Any) -> None:
     hang("main loop")
 
 
-def hang_the_heartbeat(**_: Any) -> None:
-    if threading.current_thread().name == "heartbeat":
-        hang("heartbeat")
+def hang_a_thread(**_: Any) -> None:
+    if (name := threading.current_thread().name) in {"heartbeat", "scan"}:
+        hang(name)
 
 
 execution_finished.connect(hang_the_main_loop)
-connection_created.connect(hang_the_heartbeat)
+connection_created.connect(hang_a_thread)
