@@ -12,6 +12,7 @@ from django.db import DataError, OperationalError, connection
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import claiming, ending
 from scheduled_tasks.models import Rollup, RollupEntry, Task, Worker
+from scheduled_tasks.models.rollup_entry import RollupEntryQuerySet
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.monitoring.rollups import expiry
 from scheduled_tasks.monitoring.rollups import folding as rollup_folding
@@ -185,6 +186,20 @@ def test_an_entry_that_cannot_be_stored_goes(
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"rollup entry {refused} cannot be counted: {{")
     assert said.endswith(": out of range")
+
+
+@pytest.mark.django_db
+def test_another_worker_may_have_dropped_it(
+    now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(entries: RollupEntryQuerySet, *, using: str) -> int:
+        entries.delete()
+        raise DataError("out of range")
+
+    append(now)
+    monkeypatch.setattr(rollup_folding, "fold", refuse)
+    assert rollup_folding.fold_or_drop(RollupEntry.objects.get().pk, using="default") == 0
+    assert caplog.records == []
 
 
 @pytest.mark.django_db(transaction=True)

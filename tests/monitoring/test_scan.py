@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from scheduled_tasks import disable_task, enable_task, run_task_now
 from scheduled_tasks.lifecycle import ending, firing
@@ -26,6 +26,7 @@ from scheduled_tasks.monitoring.alerts import scan as alert_scan
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.concurrency.beside import elsewhere
 from tests.support.attempts import NOTHING, claim, outcome
 from tests.support.threads import in_parallel
 
@@ -294,6 +295,29 @@ def test_a_task_deleted_meanwhile_stops_no_other(make_task: Make, now: datetime)
     ConditionScan([*found_of("gone", "stays"), Watched("invariant", delete_one)]).run(now)
     raised = Alert.objects.order_by("condition").values_list("condition", "task_name")
     assert list(raised) == [("invariant", ""), ("running_long", "stays")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_deleted_while_it_is_raised(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit breaks a foreign key, and is tried again without the task."""
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL has two writers at once")
+    for name in ("gone", "stays"):
+        make_task(name, NOTHING, notify_on=["running_long"])
+    tries: list[int] = []
+
+    def raise_then_delete(found: list[Finding], now: datetime, *, using: str) -> None:
+        tries.append(len(found))
+        raise_alerts(found, now, using=using)
+        with elsewhere() as other:
+            other.submit(Task.objects.filter(name="gone").delete).result()
+
+    monkeypatch.setattr(alert_scan, "raise_alerts", raise_then_delete)
+    ConditionScan(found_of("gone", "stays")).run(now)
+    assert tries == [2, 1]
+    assert list(Alert.objects.values_list("task_name", flat=True)) == ["stays"]
 
 
 #: What writes a batch of each step.

@@ -186,6 +186,31 @@ def test_a_stop_does_not_wait_for_a_scan(
     assert not Lock.objects.filter(name=SCAN_LOCK).exists()
 
 
+def test_a_lock_that_stays_expires_by_itself(
+    watching: Watching, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    watching.offer(now, now + INTERVAL)
+    monkeypatch.setattr(Lock.objects, "release", fail)
+    watching.scanner.stop()
+    assert "another worker scans when the lock has expired: gone" in caplog.text
+    assert not watching.scanner.lock.held
+
+
+def test_an_outage_withdraws_what_was_offered(started: Watching, now: datetime) -> None:
+    started.conditions.goes_on.clear()
+    started.offer(now, now + INTERVAL)
+    started.conditions.next()
+    started.offer(now + 2 * INTERVAL)
+    started.scanner.start_over()
+    started.conditions.goes_on.set()
+    started.wait_for_round()
+    started.wait_for_round()
+    assert started.conditions.scanned.empty()
+
+
 def test_a_lock_that_is_lost_is_asked_for(watching: Watching, now: datetime) -> None:
     watching.offer(now, now + INTERVAL)
     watching.conditions.next()

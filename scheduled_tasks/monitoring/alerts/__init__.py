@@ -3,5 +3,5 @@
 Read ``raising`` first. ``findings`` has the sentences of what transactions find, ``scan`` looks for
 the rest, ``clearing`` has the rules by which alerts end. ``condition_settings`` and ``routing`` are
 the settings: what is on, and who is told. Everything runs in the transaction of the caller, but for
-``scan``, which has transactions of its own and runs in the main loop of one worker.
+``scan``, which has transactions of its own and runs in a thread of one worker.
 """

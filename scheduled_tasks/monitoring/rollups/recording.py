@@ -1,7 +1,7 @@
 """What the transactions of the engine add to the rollups.
 
 Each transaction that ends executions or covers slots appends one row of facts (``RollupEntry``);
-``rollup_folding`` adds them to the rollups later. So the hot path costs one INSERT for any number
+``folding`` adds them to the rollups later. So the hot path costs one INSERT for any number
 of executions, reads nothing, and waits for no other transaction.
 """
 
