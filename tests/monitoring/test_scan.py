@@ -367,21 +367,28 @@ def failing_once(function: Callable[..., None], error: Exception) -> Callable[..
     return call
 
 
-def test_an_outage_ends_the_scan(now: datetime, db: None) -> None:
-    def find(now: datetime, *, using: str) -> list[Finding]:
-        raise OperationalError("gone")
-
+def test_an_outage_makes_the_next_scan_look_again(now: datetime, db: None) -> None:
+    answers: list[Exception | list[Finding]] = [OperationalError("gone"), []]
     looked: list[datetime] = []
 
-    def find_nothing(now: datetime, *, using: str) -> list[Finding]:
+    def find(now: datetime, *, using: str) -> list[Finding]:
         looked.append(now)
         return []
 
-    scans = ConditionScan([Watched("missed", find, every=60), Watched("invariant", find_nothing)])
-    for later in (now, now + SECOND):
-        with pytest.raises(OperationalError):
-            scans.run(later)
-    assert looked == []
+    def find_later(now: datetime, *, using: str) -> list[Finding]:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    scans = ConditionScan(
+        [Watched("no_success", find, every=60), Watched("invariant", find_later, every=60)]
+    )
+    with pytest.raises(OperationalError):
+        scans.run(now)
+    for seconds in (1, 2, 61):
+        answers.append([])
+        scans.run(now + seconds * SECOND)
+    assert looked == [now, now + SECOND, now + 61 * SECOND]
 
 
 def test_lasting_conditions_clear_when_not_found(now: datetime, db: None) -> None:

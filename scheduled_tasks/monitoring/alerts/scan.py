@@ -109,6 +109,8 @@ class ConditionScan:
         for each, findings in found.items():
             if findings is not None:
                 raise_and_clear(each, findings, open_alerts, now, using=using)
+            # Not before: after an outage, the next scan looks at it again.
+            self._last[each.condition] = now
         with logged("what is over cannot be found"):
             clear_others(open_alerts, now, using=using)
         with logged("reminders that are due cannot be found"):
@@ -125,8 +127,6 @@ class ConditionScan:
         with logged(f"the condition {watched.condition} cannot be looked at"):
             if (findings := watched.find(now, using=using)) is not None:
                 found = list(findings)
-        # Not after an outage: then the next scan looks at it again.
-        self._last[watched.condition] = now
         return found
 
 
