@@ -528,6 +528,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('exclusive', None), ('status', 'running'), _connector='OR'), name='scheduled_tasks_only_running_excludes'),
         ),
         migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['condition', 'raised_at'], name='scheduled_tasks_alert_kind'),
+        ),
+        migrations.AddIndex(
             model_name='taskchange',
             index=models.Index(fields=['task', '-id'], name='scheduled_tasks_changes'),
         ),

@@ -63,6 +63,10 @@ class Alert(models.Model):
         ordering = ("-raised_at",)
         default_permissions = ("view",)
         permissions = (("manage_alert", "Can manage alerts"),)
+        # Successes are pruned before the alerts around them.
+        indexes = (
+            models.Index(fields=["condition", "raised_at"], name="scheduled_tasks_alert_kind"),
+        )
 
     def __str__(self) -> str:
         about = self.task_name or self.subject

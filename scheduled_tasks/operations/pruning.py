@@ -18,6 +18,7 @@ from django.utils import timezone
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.lifecycle.deleting import delete_expired_executions, delete_log_lines
 from scheduled_tasks.models import Attempt, Delivery, ExecutionLog
+from scheduled_tasks.models.alert import AlertQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.batch_size import BatchSize
 from scheduled_tasks.models.sql.transactions import write_alias
@@ -35,7 +36,7 @@ from scheduled_tasks.operations.retention import Retention, days_before, rules
 
 Item = TypeVar("Item")
 
-#: While a task of this name is enabled, workers do not prune by themselves.
+#: While a task of this name is scheduled, workers do not prune by themselves.
 TASK_NAME = "prune-executions"
 #: Executions, and log lines, that are archived in one file and then deleted.
 EXECUTIONS_PER_FILE, LINES_PER_FILE = 2_000, 20_000
@@ -120,7 +121,9 @@ class Pruning:
                     self.count(executions, rule)
                 else:
                     self.prune(executions, expired)
-        self.prune_alerts(rest.failures_before)
+        # An alert is kept as long as what it reports.
+        self.prune_alerts(expiry.successes_before(rest.executions_before, using=self.using))
+        self.prune_alerts(expiry.cleared_before(rest.failures_before, using=self.using))
         self.prune_heartbeats(days_before(self.now, HEARTBEAT_DAYS))
 
     def prune_lines(self, lines: Sequence[OldLine]) -> None:
@@ -158,19 +161,18 @@ class Pruning:
                 delete_log_lines([line.pk for line in batch], using=self.using)
                 self.count_lines(Counter(line.task_name for line in batch))
 
-    def prune_alerts(self, moment: datetime) -> None:
-        """Delete alerts that were cleared before a moment, with what was sent of them."""
+    def prune_alerts(self, expired: AlertQuerySet) -> None:
+        """Delete alerts, with what was sent of them."""
         if self.dry_run:
-            cleared = expiry.cleared_before(moment, using=self.using)
-            self.pruned.alerts += cleared.count()
-            sent = Delivery.objects.using(self.using).filter(alert__in=cleared.order_by())
+            self.pruned.alerts += expired.count()
+            sent = Delivery.objects.using(self.using).filter(alert__in=expired.order_by())
             self.pruned.deliveries += sent.count()
             return
         more = True
         while more:
             limit = self.message_batch.rows
             with self.step(self.message_batch, limit):
-                alerts, deliveries = expiry.delete_alerts(moment, limit=limit, using=self.using)
+                alerts, deliveries = expiry.delete_alerts(expired, limit=limit, using=self.using)
                 self.pruned.alerts += alerts
                 self.pruned.deliveries += deliveries
             more = alerts == limit

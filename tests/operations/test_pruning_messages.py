@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from scheduled_tasks.models import Alert, Delivery
+from scheduled_tasks.monitoring.alerts import expiry
 from scheduled_tasks.operations.pruning import prune_executions
 
 pytestmark = pytest.mark.django_db
@@ -15,11 +17,13 @@ pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 
 
-def make_alert(now: datetime, days: float, *, cleared: float | None = None) -> Alert:
+def make_alert(
+    now: datetime, days: float, *, cleared: float | None = None, condition: str = "failed"
+) -> Alert:
     """Store an alert that was raised and cleared so many days ago, with two deliveries."""
     raised = now - days * DAY
     alert = Alert.objects.create(
-        condition="failed",
+        condition=condition,
         severity="error",
         message="It failed.",
         raised_at=raised,
@@ -50,6 +54,28 @@ def test_cleared_alerts_go_with_their_deliveries(now: datetime) -> None:
     assert (pruned.alerts, pruned.deliveries) == (planned.alerts, planned.deliveries) == (1, 2)
     assert set(Alert.objects.all()) == set(kept)
     assert Delivery.objects.count() == 4
+
+
+def test_successes_stay_as_long_as_executions(now: datetime) -> None:
+    for days in (400, 91):
+        make_alert(now, days, cleared=days, condition="success")
+    kept = [make_alert(now, 89, cleared=89, condition="success"), make_alert(now, 91, cleared=91)]
+    planned = prune_executions(now=now, dry_run=True)
+    pruned = prune_executions(now=now)
+    assert (pruned.alerts, pruned.deliveries) == (planned.alerts, planned.deliveries) == (2, 4)
+    assert set(Alert.objects.all()) == set(kept)
+
+
+def test_an_index_finds_old_successes(now: datetime) -> None:
+    make_alert(now, 400, cleared=400, condition="success")
+    Alert.objects.bulk_create(
+        Alert(condition="failed", severity="error", raised_at=now - number * DAY, cleared_at=now)
+        for number in range(2_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE scheduled_tasks_alert")
+    old = expiry.successes_before(now - 90 * DAY, using="default")
+    assert "scheduled_tasks_alert_kind" in old.values_list("pk")[:100].explain()
 
 
 def test_many_alerts_go_in_several_batches(now: datetime) -> None:

@@ -11,13 +11,24 @@ from scheduled_tasks.models import Alert, Delivery
 from scheduled_tasks.models.alert import AlertQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.runtime.conditions import Condition
 
 
 def cleared_before(moment: datetime, *, using: str) -> AlertQuerySet:
-    """Return the alerts that were cleared before a moment, those that were raised first."""
+    """Return the alerts that were cleared before a moment, those that were raised first.
+
+    Successes are not among them.
+    """
     # What was cleared before was raised before: that has an index.
     cleared = Alert.objects.using(using).filter(open_key=None, cleared_at__lt=moment)
-    return cleared.filter(raised_at__lt=moment).order_by("raised_at")
+    others = cleared.exclude(condition=Condition.SUCCESS)
+    return others.filter(raised_at__lt=moment).order_by("raised_at")
+
+
+def successes_before(moment: datetime, *, using: str) -> AlertQuerySet:
+    """Return the successes that were reported before a moment, the first ones first."""
+    successes = Alert.objects.using(using).filter(condition=Condition.SUCCESS)
+    return successes.filter(raised_at__lt=moment).order_by("raised_at")
 
 
 def finished_heartbeats(moment: datetime) -> Q:
@@ -29,9 +40,9 @@ def finished_heartbeats(moment: datetime) -> Q:
 
 
 @transactional
-def delete_alerts(moment: datetime, *, limit: int, using: str = "") -> tuple[int, int]:
-    """Delete some alerts that were cleared before a moment; return how many, and deliveries."""
-    ids = list(cleared_before(moment, using=using).values_list("pk", flat=True)[:limit])
+def delete_alerts(expired: AlertQuerySet, *, limit: int, using: str = "") -> tuple[int, int]:
+    """Delete the first of these alerts; return how many, and how many deliveries."""
+    ids = list(expired.values_list("pk", flat=True)[:limit])
     _, deleted = Alert.objects.using(using).filter(pk__in=ids, open_key=None).delete()
     alerts, deliveries = (deleted.get(kind._meta.label, 0) for kind in (Alert, Delivery))  # noqa: SLF001
     return alerts, deliveries
