@@ -13,11 +13,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import ArchiveFailed
+from scheduled_tasks.lifecycle.parking import park
 from scheduled_tasks.models import Execution, Lock, Task, Worker
+from scheduled_tasks.operations import pruning as operations
 from scheduled_tasks.worker import pruning
 from scheduled_tasks.worker.pruning import LOCK, DailyPruning, PruningStoppedError
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.concurrency.beside import elsewhere
+from tests.monitoring.fleet import make_scheduler
 from tests.support.attempts import NOTHING, make_worker
 from tests.support.old_rows import old_execution
 from tests.support.processes import LONG, wait_until
@@ -35,6 +38,8 @@ def nothing_is_kept_for_its_number(settings: Any) -> None:
 
 @pytest.fixture
 def daily(worker: Worker, now: datetime) -> DailyPruning:
+    """Return the pruning of a worker, beside a scheduler that knows the handler."""
+    make_scheduler(now)
     return DailyPruning(worker, lambda: now)
 
 
@@ -75,13 +80,41 @@ def test_nothing_is_pruned_when_switched_off(
     assert Execution.objects.exists()
 
 
-@pytest.mark.parametrize(("enabled", "left"), [(True, 1), (False, 0)])
-def test_an_enabled_task_does_it_instead(
-    daily: DailyPruning, task: Task, make_task: Make, *, enabled: bool, left: int
-) -> None:
-    make_task("prune-executions", NOTHING, enabled=enabled)
+def test_a_scheduled_task_does_it_instead(daily: DailyPruning, task: Task, make_task: Make) -> None:
+    make_task("prune-executions", NOTHING, "@daily")
     daily.prune_if_due()
-    assert Execution.objects.count() == left
+    assert Execution.objects.exists()
+
+
+def disable(task: Task, now: datetime) -> None:
+    task.enabled = False
+    task.save(now=now)
+
+
+def leave_to_people(task: Task, now: datetime) -> None:
+    task.schedule = ""
+    task.save(now=now)
+
+
+def forget_the_handler(task: Task, now: datetime) -> None:
+    Task.objects.filter(pk=task.pk).update(handler="jobs.of_another_release")
+
+
+def park_it(task: Task, now: datetime) -> None:
+    park(task.state, "Its schedule cannot be followed.", now, using="default")
+
+
+@pytest.mark.parametrize("change", [disable, leave_to_people, forget_the_handler, park_it])
+def test_a_task_that_never_runs_prunes_nothing(
+    daily: DailyPruning,
+    task: Task,
+    make_task: Make,
+    now: datetime,
+    change: Callable[[Task, datetime], None],
+) -> None:
+    change(make_task("prune-executions", NOTHING, "@daily"), now)
+    daily.prune_if_due()
+    assert not Execution.objects.exists()
 
 
 def test_a_failed_pass_is_tried_an_hour_later(
@@ -104,7 +137,10 @@ def test_a_failed_pass_is_tried_an_hour_later(
     assert not Execution.objects.exists()
 
 
-def test_it_rests_four_times_its_work(daily: DailyPruning, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("work", "rest"), [(0.1, 0.4), (600, 60)])
+def test_it_rests_four_times_its_work(
+    daily: DailyPruning, monkeypatch: pytest.MonkeyPatch, work: float, rest: float
+) -> None:
     rests: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -113,21 +149,81 @@ def test_it_rests_four_times_its_work(daily: DailyPruning, monkeypatch: pytest.M
 
     monkeypatch.setattr(daily._stop, "wait", wait)
     daily._acquire()
-    daily._rest(0.1)
-    assert rests == [pytest.approx(0.4)]
+    daily._rest(work)
+    assert rests == [pytest.approx(rest)]
 
 
-def test_the_lock_is_renewed_during_the_pass(
-    daily: DailyPruning, monkeypatch: pytest.MonkeyPatch
+class Uploads:
+    """An archive whose uploads take their time: the lock and the pruning see it pass."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self.uploaded = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.uploaded * self.minutes * 60
+
+    def save_executions(self, *_: Any) -> int:
+        self.uploaded += 1
+        if Lock.objects.filter(name=LOCK).exists():
+            pass_by(timedelta(minutes=self.minutes))
+        self.meanwhile()
+        return 1
+
+
+@pytest.fixture
+def uploads(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Uploads]:
+    """Return a maker of archives with a file for each execution, uploaded in these minutes."""
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "ARCHIVE_STORAGE": "default"}
+    monkeypatch.setattr(pruning, "REST_FACTOR", 0)
+    monkeypatch.setattr(operations, "EXECUTIONS_PER_FILE", 1)
+
+    def make(minutes: float) -> Uploads:
+        archive = Uploads(minutes)
+        monkeypatch.setattr(operations, "Archive", lambda *_, **__: archive)
+        return archive
+
+    return make
+
+
+@pytest.mark.parametrize("minutes", [2, 59])
+def test_nobody_takes_over_during_an_upload(
+    task: Task,
+    worker: Worker,
+    now: datetime,
+    uploads: Callable[[float], Uploads],
+    minutes: float,
 ) -> None:
+    old_execution(task, now, 101)
+    archive = uploads(minutes)
+    daily = DailyPruning(worker, lambda: now, monotonic=archive.monotonic)
+    another = DailyPruning(make_worker("second", now), lambda: now)
+    archive.meanwhile = another.prune_if_due
+    daily.prune_if_due()
+    assert archive.uploaded == 2, "the other one has uploaded nothing"
+    assert not Execution.objects.exists()
+
+
+def test_what_lost_the_lock_deletes_nothing(
+    task: Task, worker: Worker, now: datetime, uploads: Callable[[float], Uploads]
+) -> None:
+    archive = uploads(61)
+    daily = DailyPruning(worker, lambda: now, monotonic=archive.monotonic)
+    another = DailyPruning(make_worker("second", now), lambda: now)
+    archive.meanwhile = lambda: another._acquire() or pytest.fail("the lock was held for too long")
+    with pytest.raises(PruningStoppedError):
+        daily.prune_if_due()
+    assert Execution.objects.exists()
+    assert Lock.objects.get(name=LOCK).token == another._lock.token
+
+
+def test_the_lock_is_not_renewed_all_the_time(worker: Worker, now: datetime) -> None:
+    moments = iter([0.0, 60.0, 61.0, 61.0, 62.0])
+    daily = DailyPruning(worker, lambda: now, monotonic=lambda: next(moments))
     daily._acquire()
-    first = Lock.objects.get(name=LOCK).expires_at
-    daily._rest(0)
-    assert Lock.objects.get(name=LOCK).expires_at == first
-    monkeypatch.setattr(pruning, "RENEWAL_LEASES", 0)
-    daily._rest(0)
-    assert Lock.objects.get(name=LOCK).expires_at >= first
     Lock.objects.filter(name=LOCK).update(token="another")
+    daily._rest(0)
     with pytest.raises(PruningStoppedError):
         daily._rest(0)
 
@@ -137,16 +233,19 @@ def test_a_stopping_worker_leaves_the_rest(daily: DailyPruning, task: Task, now:
     with pytest.raises(PruningStoppedError):
         daily.prune_if_due()
     assert Execution.objects.exists()
+    another = DailyPruning(make_worker("second", now), lambda: now)
+    another.prune_if_due()
+    assert not Execution.objects.exists()
 
 
-def test_another_worker_takes_over_after_a_lease(
+def test_a_dead_worker_is_replaced_an_hour_later(
     daily: DailyPruning, task: Task, now: datetime
 ) -> None:
     daily._acquire()  # and then its process dies
     another = DailyPruning(make_worker("second", now), lambda: now)
     another.prune_if_due()
     assert Execution.objects.exists()
-    pass_by(timedelta(seconds=60))
+    pass_by(timedelta(hours=1))
     another.prune_if_due()
     assert not Execution.objects.exists()
 
