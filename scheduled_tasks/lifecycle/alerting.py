@@ -150,16 +150,16 @@ def raise_and_clear(results: Sequence[CountedResult], now: datetime, *, using: s
         raise_alerts(found, now, using=using)
 
 
-def task_parked(task: Task, reason: str, now: datetime, *, using: str) -> None:
-    """Raise an alert for a task that does not run until it is fixed."""
-    with logging_errors("a parked task", using=using):
-        raise_alerts([findings.parked(task, reason)], now, using=using)
+def tasks_parked(tasks: Sequence[Task], reason: str, now: datetime, *, using: str) -> None:
+    """Raise alerts for tasks that do not run until they are fixed."""
+    with logging_errors("parked tasks", using=using):
+        raise_alerts([findings.parked(task, reason) for task in tasks], now, using=using)
 
 
-def task_unparked(task: Task, now: datetime, *, using: str) -> None:
-    """Clear the alert of a task that runs again."""
-    with logging_errors("a task that is no longer parked", using=using):
-        alerts = open_alerts_of([task.pk], Condition.PARKED, using=using)
+def tasks_unparked(task_ids: Collection[int], now: datetime, *, using: str) -> None:
+    """Clear the alerts of tasks that run again."""
+    with logging_errors("tasks that are no longer parked", using=using):
+        alerts = open_alerts_of(task_ids, Condition.PARKED, using=using)
         clear_alerts(alerts, NOT_PARKED, now, using=using)
 
 

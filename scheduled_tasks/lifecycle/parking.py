@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from scheduled_tasks.lifecycle import alerting
-from scheduled_tasks.lifecycle.changes import record_change
-from scheduled_tasks.lifecycle.stopping import withdraw
+from scheduled_tasks.lifecycle.changes import change_row, record_changes
+from scheduled_tasks.lifecycle.stopping import withdraw_all
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.task_change import BY_ENGINE, TaskChange
 from scheduled_tasks.models.task_state import TaskState
@@ -17,30 +17,39 @@ from scheduled_tasks.runtime.sanitizing import redacted_text
 logger = logging.getLogger(__name__)
 
 
-def park(
-    state: TaskState,
+def park(state: TaskState, reason: str, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
+    """Park a locked task, within a transaction: it does not fire until it is unparked.
+
+    Its queued slots end.
+    """
+    park_all([state], reason, now, using=using, by=by)
+
+
+def park_all(
+    states: Sequence[TaskState],
     reason: str,
     now: datetime,
     *,
     using: str,
     by: str = BY_ENGINE,
-    resume_at: datetime | None = None,
+    resumable: bool = False,
 ) -> None:
-    """Park a locked task, within a transaction: it does not fire until it is unparked.
+    """Park locked tasks like ``park``.
 
-    Its queued slots end. With ``resume_at``, its clock goes on from there when it is unparked.
+    If that is ``resumable``, their clocks go on from where they stand when they are unparked.
     """
-    state.next_run_at = state.covering = None
-    state.resume_at = resume_at
-    # A task that is parked again, for another reason, has been parked since the first.
-    state.parked_at = state.parked_at or now
-    state.parked_reason = reason = redacted_text(reason)
-    fields = ["next_run_at", "covering", "parked_at", "parked_reason", "resume_at"]
-    state.save(update_fields=fields, using=using)
-    withdraw(state, now, reason=reason, using=using)
-    action = TaskChange.Action.PARKED
-    record_change(state.task, action, now, using=using, by=by, reason=reason)
-    alerting.task_parked(state.task, reason, now, using=using)
+    reason = redacted_text(reason)
+    for state in states:
+        state.resume_at = state.next_run_at if resumable else None
+        state.next_run_at = state.covering = None
+        # A task that is parked again, for another reason, has been parked since the first.
+        state.parked_at = state.parked_at or now
+        state.parked_reason = reason
+    fields = ("next_run_at", "covering", "parked_at", "parked_reason", "resume_at")
+    write(states, fields, using=using)
+    withdraw_all({state.pk: state for state in states}, now, reason=reason, using=using)
+    record(states, TaskChange.Action.PARKED, now, using=using, by=by, reason=reason)
+    alerting.tasks_parked([state.task for state in states], reason, now, using=using)
 
 
 def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) -> None:
@@ -48,15 +57,40 @@ def unpark(state: TaskState, now: datetime, *, using: str, by: str = BY_ENGINE) 
 
     Its slots count from now on, or from where its clock stood when no worker knew its handler.
     """
-    state.parked_at, state.parked_reason = None, ""
-    state.save(update_fields=["parked_at", "parked_reason"], using=using)
-    record_change(state.task, TaskChange.Action.UNPARKED, now, using=using, by=by)
-    alerting.task_unparked(state.task, now, using=using)
-    if state.resume_at is None or not state.task.enabled:
-        restart_clock(state, now, using=using)
-        return
-    state.next_run_at, state.resume_at = state.resume_at, None
-    state.save(update_fields=["next_run_at", "resume_at"], using=using)
+    unpark_all([state], now, using=using, by=by)
+
+
+def unpark_all(
+    states: Sequence[TaskState], now: datetime, *, using: str, by: str = BY_ENGINE
+) -> None:
+    """Unpark locked tasks like ``unpark``."""
+    restarted = []
+    for state in states:
+        state.parked_at, state.parked_reason = None, ""
+        if state.resume_at is None or not state.task.enabled:
+            restarted.append(state)
+        else:
+            state.next_run_at, state.resume_at = state.resume_at, None
+    fields = ("parked_at", "parked_reason", "next_run_at", "resume_at")
+    write(states, fields, using=using)
+    record(states, TaskChange.Action.UNPARKED, now, using=using, by=by)
+    alerting.tasks_unparked([state.pk for state in states], now, using=using)
+    restart_clocks(restarted, now, using=using)
+
+
+def record(
+    states: Iterable[TaskState],
+    action: str,
+    now: datetime,
+    *,
+    using: str,
+    by: str,
+    reason: str = "",
+) -> None:
+    rows = (
+        change_row(state.task, action, now, fields={}, by=by, reason=reason) for state in states
+    )
+    record_changes(rows, using=using)
 
 
 def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
@@ -64,10 +98,7 @@ def restart_clock(state: TaskState, now: datetime, *, using: str) -> None:
 
     A task whose schedule or policies cannot be followed is parked.
     """
-    if problem := set_next_slot(state, now):
-        park(state, problem, now, using=using)
-    else:
-        state.save(update_fields=["next_run_at", "covering", "resume_at"], using=using)
+    restart_clocks([state], now, using=using)
 
 
 def restart_clocks(states: Iterable[TaskState], now: datetime, *, using: str) -> None:
@@ -77,9 +108,16 @@ def restart_clocks(states: Iterable[TaskState], now: datetime, *, using: str) ->
         if problem := set_next_slot(state, now):
             park(state, problem, now, using=using)
         else:
-            values = {"next_run_at": state.next_run_at, "covering": state.covering}
-            followed.append((values, {"task_id": state.pk}))
-    update_each(TaskState, followed, using=using)
+            followed.append(state)
+    write(followed, ("next_run_at", "covering", "resume_at"), using=using)
+
+
+def write(states: Iterable[TaskState], fields: Sequence[str], *, using: str) -> None:
+    """Write columns of locked states."""
+    rows = (
+        ({name: getattr(state, name) for name in fields}, {"task_id": state.pk}) for state in states
+    )
+    update_each(TaskState, rows, using=using)
 
 
 def set_next_slot(state: TaskState, now: datetime) -> str:

@@ -26,12 +26,12 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
         """Keep the tasks of these handlers."""
         return self.filter(AnyOf("task__handler", handlers))
 
-    def stopped(self, now: datetime) -> models.QuerySet[TaskState, int]:
-        """Return the ids of tasks that may fire and have no clock, although slots may come."""
+    def stopped(self, now: datetime) -> TaskStateQuerySet:
+        """Keep the tasks that may fire and have no clock, although slots may come."""
         over = models.Q(task__ends_at__lte=now)
         over |= models.Q(task__schedule__istartswith="at ", last_slot__isnull=False)
         waiting = self.filter(next_run_at=None, parked_at=None, task__enabled=True)
-        return waiting.exclude(over).exclude(task__schedule="").values_list("pk", flat=True)
+        return waiting.exclude(over).exclude(task__schedule="")
 
     def lock_tasks(self, task_ids: Collection[int], *, skip: bool = False) -> dict[int, TaskState]:
         """Lock the states of the given tasks and return them by task id."""

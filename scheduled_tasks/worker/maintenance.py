@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
@@ -12,9 +13,12 @@ from django.db.models import Exists, OuterRef
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import reaping
-from scheduled_tasks.lifecycle.parking import park, restart_clock, unpark
+from scheduled_tasks.lifecycle.batches import batches
+from scheduled_tasks.lifecycle.parking import park_all, restart_clocks, unpark_all
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.task_state import TaskStateQuerySet
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.announcements import announce_end
@@ -22,8 +26,8 @@ from scheduled_tasks.worker.lost_workers import LostWorkerDetector
 
 logger = logging.getLogger(__name__)
 
-#: Rows deleted at most in one round, and clocks restarted.
-PRUNE_BATCH_SIZE = RESTART_BATCH_SIZE = 1000
+#: Rows deleted at most in one round, and tasks parked, unparked and restarted.
+PRUNE_BATCH_SIZE = MAX_TASKS_PER_ROUND = 1000
 
 
 class Maintenance:
@@ -111,49 +115,61 @@ class Maintenance:
         known = set(registry.handlers).union(*lately.values_list("handlers", flat=True))
         due = TaskState.objects.on_primary().filter(next_run_at__isnull=False)
         changed = TaskChange.objects.filter(task=OuterRef("pk"), changed_at__gt=since)
-        orphans = due.exclude(task__handler__in=known).exclude(Exists(changed))
-        if ids := list(orphans.values_list("pk", flat=True)):
+        orphans = due.exclude(AnyOf("task__handler", known)).exclude(Exists(changed))
+        for ids in batches(self.some_of(orphans)):
             park_unknown(ids, known, now)
 
     def unpark_known(self, now: datetime) -> None:
         """Unpark tasks that were parked because no worker knew their handler, as this one does."""
         parked = TaskState.objects.on_primary().filter(resume_at__isnull=False)
-        known = parked.filter(task__handler__in=registry.handlers)
-        if ids := list(known.values_list("pk", flat=True)):
-            unpark_all(ids, now)
+        for ids in batches(self.some_of(parked.handled_by(registry.handlers))):
+            unpark_of_known_handlers(ids, now)
 
     def restart_clocks(self, now: datetime) -> None:
         """Restart the clocks of tasks that ``QuerySet.update()`` or SQL has enabled."""
-        if ids := list(TaskState.objects.on_primary().stopped(now)[:RESTART_BATCH_SIZE]):
+        for ids in batches(self.some_of(TaskState.objects.on_primary().stopped(now))):
             restart_stopped(ids, now)
+
+    def some_of(self, states: TaskStateQuerySet) -> list[int]:
+        """Return the ids of as many tasks as one round may change; the next round has the rest."""
+        ids = list(states.order_by("pk").values_list("pk", flat=True)[:MAX_TASKS_PER_ROUND])
+        if len(ids) == MAX_TASKS_PER_ROUND:
+            self._last_sweep = None
+        return ids
 
 
 @transactional
 def restart_stopped(ids: list[int], now: datetime, *, using: str = "") -> None:
     """Restart these clocks, except those of tasks that are locked or have changed meanwhile."""
-    stopped = set(TaskState.objects.using(using).stopped(now).filter(pk__in=ids))
-    for state in TaskState.objects.using(using).lock_tasks(stopped, skip=True).values():
-        restart_clock(state, now, using=using)
+    stopped = TaskState.objects.using(using).stopped(now).prefetch_related("task")
+    restart_clocks(stopped.lock_tasks(ids, skip=True).values(), now, using=using)
 
 
 @transactional
 def park_unknown(ids: list[int], known: set[str], now: datetime, *, using: str = "") -> None:
     """Park these tasks, except those that are locked."""
-    for state in TaskState.objects.using(using).lock_tasks(ids, skip=True).values():
-        if state.next_run_at is None or state.task.handler in known:
-            continue  # parked or changed since it was selected
-        reason = f"No worker knows the handler {state.task.handler!r}."
-        logger.error("parked task=%s: %s", state.task, reason)
-        park(state, reason, now, using=using, resume_at=state.next_run_at)
+    states = TaskState.objects.using(using).prefetch_related("task")
+    unknown = defaultdict(list)
+    for state in states.lock_tasks(ids, skip=True).values():
+        # Else it was parked or changed since it was selected.
+        if state.next_run_at is not None and state.task.handler not in known:
+            unknown[state.task.handler].append(state)
+    for handler, its_states in unknown.items():
+        reason = f"No worker knows the handler {handler!r}."
+        for state in its_states:
+            logger.error("parked task=%s: %s", state.task, reason)
+        park_all(its_states, reason, now, using=using, resumable=True)
 
 
 @transactional
-def unpark_all(ids: list[int], now: datetime, *, using: str = "") -> None:
+def unpark_of_known_handlers(ids: list[int], now: datetime, *, using: str = "") -> None:
     """Unpark these tasks, except those that are locked or have changed meanwhile."""
-    for state in TaskState.objects.using(using).lock_tasks(ids, skip=True).values():
-        if state.resume_at is not None and state.task.handler in registry.handlers:
-            logger.info("unparked task=%s: this worker knows its handler", state.task)
-            unpark(state, now, using=using)
+    parked = TaskState.objects.using(using).filter(resume_at__isnull=False).prefetch_related("task")
+    locked = parked.lock_tasks(ids, skip=True).values()
+    known = [state for state in locked if state.task.handler in registry.handlers]
+    for state in known:
+        logger.info("unparked task=%s: this worker knows its handler", state.task)
+    unpark_all(known, now, using=using)
 
 
 def has_passed(seconds: float, since: datetime | None, now: datetime) -> bool:

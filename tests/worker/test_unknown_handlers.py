@@ -6,10 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from scheduled_tasks.models import Execution, Task, TaskChange
+from scheduled_tasks.lifecycle import batches
+from scheduled_tasks.models import Alert, Execution, Task, TaskChange, TaskState
+from scheduled_tasks.worker import maintenance
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.attempts import NOTHING
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
 
@@ -77,3 +82,47 @@ def test_an_edit_forgets_where_a_parked_clock_stood(
     assert decided(of_next_release) == []
     scheduler().tick(now + 19 * MINUTE)
     assert decided(of_next_release) == [("success", 1)]
+
+
+def test_many_tasks_are_parked_in_several_rounds(
+    make_task: Make,
+    scheduler: MakeScheduler,
+    registry: HandlerRegistry,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maintenance, "MAX_TASKS_PER_ROUND", 5)
+    monkeypatch.setattr(batches, "BATCH_SIZE", 2)
+    for number in range(7):
+        make_task(f"new-{number}", NOTHING, "every 5 minutes")
+    Task.objects.update(handler="jobs.of_the_next_release")
+    TaskChange.objects.update(changed_at=now)
+    parked = TaskState.objects.filter(parked_at__isnull=False)
+    open_alerts = Alert.objects.open().filter(condition="parked")
+    counts = []
+    old = scheduler()
+    for seconds in (600, 605):
+        old.tick(now + timedelta(seconds=seconds))
+        counts.append((parked.count(), open_alerts.count()))
+    assert counts == [(5, 5), (7, 7)]
+    release(registry)
+    new = scheduler()
+    for seconds in (620, 625):
+        new.tick(now + timedelta(seconds=seconds))
+        counts.append((parked.count(), open_alerts.count()))
+    assert counts[2:] == [(2, 2), (0, 0)]
+
+
+def test_tasks_are_parked_together(make_task: Make, now: datetime) -> None:
+    """A statement for each of fifty thousand tasks would stop the worker for minutes."""
+    for number in range(20):
+        make_task(f"new-{number}", NOTHING, "every 5 minutes")
+    ids = list(TaskState.objects.values_list("pk", flat=True))
+    counts = []
+    for some in (ids[:2], ids[2:]):
+        with CaptureQueriesContext(connection) as found:
+            maintenance.park_unknown(some, set(), now)
+        said = [query["sql"] for query in found]
+        counts.append(sum(not sql.startswith('UPDATE "scheduled_tasks_taskstate"') for sql in said))
+    assert counts[0] == counts[1]
+    assert Alert.objects.open().count() == 20

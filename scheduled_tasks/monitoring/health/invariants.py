@@ -112,8 +112,8 @@ def without_next_run(scene: Scene) -> Iterator[Violation]:
     if not scene.workers_up_for(STALE_LEASES * app_settings.LEASE):
         return
     states = TaskState.objects.using(scene.using)
-    ids = list(states.stopped(scene.now)[:MAX_STOPPED])
-    tasks = Task.objects.using(scene.using).filter(pk__in=ids).order_by("pk")
+    states = states.stopped(scene.now).select_related("task").order_by("pk")
+    tasks = [state.task for state in states[:MAX_STOPPED]]
     stopped = [task for task in tasks if has_slots(task, scene.now)]
     for task in stopped[:MAX_FOUND]:
         yield of_task(
