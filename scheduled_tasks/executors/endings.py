@@ -12,6 +12,7 @@ from scheduled_tasks.exceptions import RunCancelled, RunInterrupted, TimeLimitEx
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run, fingerprint
 from scheduled_tasks.runtime.sanitizing import sanitized_text
 from scheduled_tasks.runtime.statuses import WELL_ENDED
+from scheduled_tasks.runtime.wording import duration
 
 LEASE_LOST = "This worker no longer holds the execution."
 WORKER_STOPPED = "The worker was stopped before the run finished."
@@ -28,7 +29,7 @@ KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 def timeout_reason(run: Run) -> str:
     """Return the reason of a run that has reached its timeout."""
-    return f"Timed out after {run.timeout:g} s."
+    return f"Timed out after {duration(run.timeout)}."
 
 
 def still_running_reason(run: Run) -> str:
@@ -38,13 +39,14 @@ def still_running_reason(run: Run) -> str:
 
 def ignored_timeout_reason(run: Run) -> str:
     """Return the reason of a run that did not stop at its timeout, without a full stop."""
-    grace = app_settings.KILL_GRACE
-    return f"Timed out after {run.timeout:g} s and did not stop within {grace:g} s"
+    grace = duration(app_settings.KILL_GRACE)
+    return f"Timed out after {duration(run.timeout)} and did not stop within {grace}"
 
 
 def unfinished_reason(place: str) -> str:
     """Return the reason of a run that hangs after its handler has ended, without a full stop."""
-    return f"The handler ended, but its {place} did not report how within {FINISH_SECONDS:g} s"
+    within = duration(FINISH_SECONDS)
+    return f"The handler ended, but its {place} did not report how within {within}"
 
 
 def broken_reason(flaw: str) -> str:

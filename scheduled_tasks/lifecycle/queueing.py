@@ -13,6 +13,7 @@ from scheduled_tasks.models.sql.transactions import transactional, write_alias
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.models.worker import Worker
+from scheduled_tasks.runtime.wording import duration
 
 
 @transactional
@@ -54,7 +55,7 @@ def why_not_claimed(execution: Execution, *, using: str) -> str:
     return (
         f"The task {execution.task_name!r} is running already{which}, and its executions may not "
         "overlap: wait until it has ended, or cancel it. If its process has died, a worker takes "
-        f"it back {app_settings.LEASE:g} s later (LEASE)."
+        f"it back {duration(app_settings.LEASE)} later (LEASE)."
     )
 
 

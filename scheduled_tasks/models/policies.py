@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.handlers.retries import MAX_BACKOFF, MAX_INTEGER, Retry
 from scheduled_tasks.models.alert_policies import AlertPolicies
 from scheduled_tasks.models.validators import refuse_nan, refuse_unshowable
+from scheduled_tasks.runtime.wording import duration
 
 #: The most slots that can be caught up, or wait.
 MAX_CAUGHT_UP = 5_000
@@ -20,14 +21,6 @@ MAX_CAUGHT_UP = 5_000
 MAX_JITTER_SECONDS = 86_400
 #: A hundred years.
 MAX_DAYS = 36_500
-
-
-def in_exact_unit(seconds: int) -> str:
-    """Return a duration in the largest unit that divides it: ``6 h``, ``90 min``."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 class Policies(AlertPolicies):
@@ -289,7 +282,7 @@ class Policies(AlertPolicies):
     @property
     def too_late_reason(self) -> str:
         """Return why a slot that was too late was not run."""
-        grace = in_exact_unit(self.misfire_grace or 0)
+        grace = duration(self.misfire_grace or 0)
         return f"Found later than the grace period of {grace} allows."
 
     @property

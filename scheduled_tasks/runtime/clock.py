@@ -9,6 +9,8 @@ from time import monotonic, sleep  # the functions: a handler may replace them i
 
 from django.utils import timezone
 
+from scheduled_tasks.runtime.wording import duration
+
 logger = logging.getLogger(__name__)
 
 MAX_SKEW = timedelta(seconds=2)
@@ -61,7 +63,6 @@ class Clock:
         if abs(skew) > MAX_SKEW and not self._warned:
             self._warned = True
             logger.warning(
-                "this host's clock differs from the database's by %.1f s; slots follow the "
-                "database's",
-                skew.total_seconds(),
+                "this host's clock differs from the database's by %s; slots follow the database's",
+                duration(abs(skew.total_seconds())),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from scheduled_tasks.runtime.wording import counted
+from scheduled_tasks.runtime.wording import counted, duration
 
 
 class Recycling:
@@ -47,4 +47,4 @@ class Recycling:
         """Which limit is reached, empty for none."""
         if self.max_executions is not None and self.claimed >= self.max_executions:
             return f"it has claimed {counted(self.claimed, 'execution')}"
-        return f"it is older than {self.max_age:g} s" if self.seconds_left <= 0 else ""
+        return f"it is older than {duration(self.max_age or 0)}" if self.seconds_left <= 0 else ""

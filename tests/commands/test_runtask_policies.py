@@ -49,7 +49,7 @@ def test_a_running_task_without_overlap_is_refused(
         f"The task 'weekly' is running already, as execution {execution.pk} on "
         f"{execution.worker_label}, and its executions may not overlap"
     )
-    assert said.endswith("If its process has died, a worker takes it back 60 s later (LEASE).")
+    assert said.endswith("If its process has died, a worker takes it back 1 minute later (LEASE).")
     assert Execution.objects.get().status == "success"
     assert {worker.state for worker in Worker.objects.all()} <= {"running", "stopped"}
 

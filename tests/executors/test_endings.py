@@ -87,7 +87,7 @@ def test_a_cancelled_run_is_no_failure_unless_finished() -> None:
             "Timed out after 5 s and did not stop within 10 s",
         ),
         (UNBEGUN, "crash", f"{TRIED} Process was killed (SIGKILL)."),
-        ({**UNBEGUN, "overdue": 120}, "crash", f"{TRIED} Process was killed after 120 s."),
+        ({**UNBEGUN, "overdue": 120}, "crash", f"{TRIED} Process was killed after 2 minutes."),
         ({**UNBEGUN, "out_of_memory": True}, "memory", f"{TRIED} Killed by the kernel"),
         ({"code": 1, "stopped": "timeout"}, "timeout", "Timed out after 5 s. Process exited"),
     ],

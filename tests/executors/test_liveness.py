@@ -36,7 +36,7 @@ def test_a_server_silent_for_a_whole_lease_hangs(watched: Watched) -> None:
     for _ in range(6):
         watched.liveness.expect_echo()
         assert watched.after(9) == ""
-    assert watched.after(6) == "it has echoed none of 6 leases in 60 s"
+    assert watched.after(6) == "it has echoed none of 6 leases in 1 minute"
 
 
 def test_a_server_that_echoes_does_not_hang(watched: Watched) -> None:
@@ -85,7 +85,8 @@ def test_a_server_that_does_not_load_hangs() -> None:
             watched.liveness.expect_echo()
             assert watched.after(LOAD_TIMEOUT_SECONDS / 4, lease=lease) == ""
         assert (
-            watched.after(LOAD_TIMEOUT_SECONDS / 4, lease=lease) == "it did not load within 120 s"
+            watched.after(LOAD_TIMEOUT_SECONDS / 4, lease=lease)
+            == "it did not load within 2 minutes"
         )
 
 

@@ -178,10 +178,10 @@ def test_a_result_that_never_ends_is_stuck(
     outcome = holder.outcome()
     assert (outcome.status, outcome.error_category) == ("failed", "crash")
     assert outcome.error == (
-        "The handler ended, but its thread did not report how within 60 s. A thread cannot be "
+        "The handler ended, but its thread did not report how within 1 minute. A thread cannot be "
         "killed, so the worker exited."
     )
-    assert "its thread did not report how within 60 s; its thread cannot be killed" in caplog.text
+    assert "its thread did not report how within 1 minute; its thread cannot be killed" in caplog.text
     go.set()
 
 

@@ -155,7 +155,7 @@ def test_a_slot_later_than_its_grace_is_missed(make: Make, now: datetime) -> Non
     make(misfire_policy="all", misfire_grace=360, overlap_policy="allow")
     fire(now + 16 * MINUTE)
     assert rows(now) == [lost(5, 5, 1), taken(10, "catch_up"), taken(15)]
-    assert reasons()[0] == "Found later than the grace period of 6 min allows."
+    assert reasons()[0] == "Found later than the grace period of 6 minutes allows."
 
 
 def test_a_grace_shorter_than_the_threshold_holds(make: Make, now: datetime) -> None:

@@ -33,6 +33,7 @@ from scheduled_tasks.admin.permissions import RunPermission
 from scheduled_tasks.admin.selection import SELECTED, as_text, names_of, selected_ids
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models import Execution
+from scheduled_tasks.runtime.wording import duration
 
 
 class ExecutionActions(BulkAdmin, RunPermission):
@@ -123,9 +124,9 @@ def cancel_help_text() -> str:
     """Return what cancelling means for queued and for running executions."""
     message = _g(
         "Queued executions are cancelled immediately. Running ones are asked to stop, and killed "
-        "after %g s if they do not."
+        "after %s if they do not."
     )
-    return message % app_settings.KILL_GRACE
+    return message % duration(app_settings.KILL_GRACE)
 
 
 def delete_help_text(ids: Collection[int]) -> str:

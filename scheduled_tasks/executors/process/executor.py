@@ -28,6 +28,7 @@ from scheduled_tasks.runtime.logs.console import level_on_console
 from scheduled_tasks.runtime.logs.labels import label_all
 from scheduled_tasks.runtime.messages import Envelope, ExecutorNote, LogLine, Message
 from scheduled_tasks.runtime.runs import Run
+from scheduled_tasks.runtime.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,8 @@ class ProcessExecutor(Executor):
             except OSError as error:
                 raise ExecutorBrokenError(f"{CANNOT_START}: {error}.") from None
         if not self._ready.wait(liveness.LOAD_TIMEOUT_SECONDS):
-            self._problem = (
-                f"The fork server did not load within {liveness.LOAD_TIMEOUT_SECONDS:g} s."
-            )
+            within = duration(liveness.LOAD_TIMEOUT_SECONDS)
+            self._problem = f"The fork server did not load within {within}."
         self.check()
 
     def check(self) -> None:

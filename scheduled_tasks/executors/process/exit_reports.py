@@ -24,6 +24,7 @@ from scheduled_tasks.executors.endings import (
 from scheduled_tasks.executors.process.wire import Frame, outcome_in
 from scheduled_tasks.runtime.runs import Ending, Outcome, Run
 from scheduled_tasks.runtime.validation import check_kinds
+from scheduled_tasks.runtime.wording import duration
 
 UNFINISHED = f"{unfinished_reason('process')}; killed."
 OUT_OF_MEMORY = "Killed by the kernel: the machine was out of memory."
@@ -71,7 +72,7 @@ def failure_of_process(run: Run, frame: Frame) -> tuple[str, str]:
         case "unbegun":
             return failure_to_begin(frame)
         case "unforked":
-            tried = f"no process could be started for it within {frame['seconds']:g} s"
+            tried = f"no process could be started for it within {duration(frame['seconds'])}"
             return "crash", f"The run did not begin: {tried} ({frame['reason']})."
         case "unfinished":
             return "crash", UNFINISHED
@@ -86,7 +87,7 @@ def failure_to_begin(frame: Frame) -> tuple[str, str]:
     if frame["out_of_memory"]:
         return "memory", f"{tried} {OUT_OF_MEMORY}"
     if frame["overdue"]:
-        return "crash", f"{tried} Process was killed after {frame['overdue']:g} s."
+        return "crash", f"{tried} Process was killed after {duration(frame['overdue'])}."
     return "crash", f"{tried} {exit_of(frame)}"
 
 

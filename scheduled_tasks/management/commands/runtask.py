@@ -19,6 +19,7 @@ from scheduled_tasks.models import Execution
 from scheduled_tasks.operations.records import execution_record
 from scheduled_tasks.operations.tasks import find_task, prepare, run_task_now
 from scheduled_tasks.runtime.sanitizing import sanitized_text
+from scheduled_tasks.runtime.wording import duration
 from scheduled_tasks.worker.run_here import Interruption, run_here
 
 #: The length of names of tasks and handlers. Arguments may be longer.
@@ -88,9 +89,9 @@ class Command(OutputCommand):
         if as_json:
             self.stdout.write(json.dumps(execution_record(execution), indent=2))
             return
-        seconds = f" in {execution.duration_ms / 1000:.1f} s" if execution.duration_ms else ""
+        took = f" in {duration(execution.duration_ms / 1000)}" if execution.duration_ms else ""
         mode = " in test mode" if execution.test_mode else ""
-        self.stdout.write(f"{execution}: {execution.get_status_display()}{seconds}{mode}")
+        self.stdout.write(f"{execution}: {execution.get_status_display()}{took}{mode}")
         if execution.result is not None:
             self.stdout.write(json.dumps(execution.result, indent=2))
         if execution.error or execution.reason:

@@ -30,7 +30,7 @@ from scheduled_tasks.monitoring.health.live_workers import (
 from scheduled_tasks.monitoring.health.violations import Invariant, Violation
 from scheduled_tasks.runtime.clock import MAX_SKEW
 from scheduled_tasks.runtime.statuses import OF_SLOTS
-from scheduled_tasks.runtime.wording import counted, in_utc
+from scheduled_tasks.runtime.wording import counted, duration, in_utc
 
 #: Of one check.
 MAX_FOUND = 100
@@ -255,10 +255,11 @@ def clock_that_differs(scene: Scene) -> Iterator[Violation]:
     skew = max(database - after, before - database)
     if skew > MAX_SKEW:
         host = socket.gethostname()
+        difference = duration(round(skew.total_seconds()))
         yield Violation(
             Invariant.CLOCK_DIFFERS,
             host,
-            f"The clock of {host} differs from the database's by {skew.total_seconds():.0f} s.",
+            f"The clock of {host} differs from the database's by {difference}.",
         )
 
 

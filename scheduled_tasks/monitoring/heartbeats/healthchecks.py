@@ -9,6 +9,7 @@ from scheduled_tasks.monitoring.heartbeats.addresses import with_query
 from scheduled_tasks.monitoring.heartbeats.dialects import Dialect, Event, Report, Request
 from scheduled_tasks.monitoring.heartbeats.run_ids import run_id
 from scheduled_tasks.outgoing.exchange import Response
+from scheduled_tasks.runtime.wording import duration
 
 #: What is added to the path of the address.
 PATHS = {Event.START: "/start", Event.SUCCESS: "", Event.FAIL: "/fail"}
@@ -57,9 +58,9 @@ def below(url: str, path: str) -> str:
 
 def body_of(report: Report) -> bytes:
     """Return how the run ended and why, and as much of the end of its log as there is room for."""
-    seconds = "" if report.duration_ms is None else f", {report.duration_ms / 1000:g} s"
+    took = "" if report.duration_ms is None else f", {duration(report.duration_ms / 1000)}"
     attempts = f", attempt {report.attempts}" if report.attempts > 1 else ""
-    head = f"{report.status}, execution {report.execution_id}{attempts}{seconds}\n{report.text}"
+    head = f"{report.status}, execution {report.execution_id}{attempts}{took}\n{report.text}"
     # What is cut within a character is not UTF-8, and would not be shown.
     said = head.rstrip().encode()[:MAX_HEAD_LENGTH].decode(errors="ignore").encode()
     room = MAX_BODY_LENGTH - len(said) - len(b"\n\n")

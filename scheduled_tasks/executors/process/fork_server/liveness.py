@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from scheduled_tasks.runtime.wording import duration
+
 #: How long a fork server may take to load the project.
 LOAD_TIMEOUT_SECONDS = 120.0
 #: A silence is measured in at least this many checks. A worker that was frozen together with its
@@ -60,7 +62,7 @@ class LivenessMonitor:
             if self._silence < allowed:
                 return ""
             if not self.loaded:
-                return f"it did not load within {allowed:g} s"
+                return f"it did not load within {duration(allowed)}"
             if self._owed < MIN_OWED_ECHOES:
                 return ""
-            return f"it has echoed none of {self._owed} leases in {allowed:g} s"
+            return f"it has echoed none of {self._owed} leases in {duration(allowed)}"
