@@ -29,7 +29,7 @@ KILLING_SIGNALS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 def timeout_reason(run: Run) -> str:
     """Return the reason of a run that has reached its timeout."""
-    return f"Timed out after {duration(run.timeout)}."
+    return f"Timed out after {duration(run.timeout or 0)}."
 
 
 def still_running_reason(run: Run) -> str:
@@ -40,7 +40,7 @@ def still_running_reason(run: Run) -> str:
 def ignored_timeout_reason(run: Run) -> str:
     """Return the reason of a run that did not stop at its timeout, without a full stop."""
     grace = duration(app_settings.KILL_GRACE)
-    return f"Timed out after {duration(run.timeout)} and did not stop within {grace}"
+    return f"Timed out after {duration(run.timeout or 0)} and did not stop within {grace}"
 
 
 def unfinished_reason(place: str) -> str:

@@ -181,7 +181,9 @@ def test_a_result_that_never_ends_is_stuck(
         "The handler ended, but its thread did not report how within 1 minute. A thread cannot be "
         "killed, so the worker exited."
     )
-    assert "its thread did not report how within 1 minute; its thread cannot be killed" in caplog.text
+    assert (
+        "its thread did not report how within 1 minute; its thread cannot be killed" in caplog.text
+    )
     go.set()
 
 
