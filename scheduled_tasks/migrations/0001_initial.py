@@ -455,6 +455,10 @@ class Migration(migrations.Migration):
             model_name='delivery',
             index=models.Index(fields=['sequence', 'finished_at', 'id'], name='scheduled_tasks_sequence'),
         ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('delivered', False)), fields=['finished_at'], name='scheduled_tasks_undelivered'),
+        ),
         migrations.AddConstraint(
             model_name='attempt',
             constraint=models.UniqueConstraint(fields=('execution', 'number'), name='scheduled_tasks_attempt_number'),

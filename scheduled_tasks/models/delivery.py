@@ -96,6 +96,7 @@ class Delivery(models.Model):
         indexes = (
             models.Index(fields=["finished_at", "due_at", "id"], name="scheduled_tasks_outbox"),
             models.Index(fields=["sequence", "finished_at", "id"], name="scheduled_tasks_sequence"),
+            models.Index(fields=["delivered", "finished_at"], name="scheduled_tasks_undelivered"),
         )
 
     def __str__(self) -> str:

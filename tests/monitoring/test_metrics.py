@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending, firing
 from scheduled_tasks.models import Alert, Delivery, Task, Worker
-from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
-from scheduled_tasks.monitoring.health.violations import Invariant, Violation
+from scheduled_tasks.monitoring.health.violations import Violation
 from scheduled_tasks.monitoring.metrics import collector as metrics
-from scheduled_tasks.monitoring.metrics import measurements
+from scheduled_tasks.monitoring.metrics import invariant_scans, measurements
+from scheduled_tasks.monitoring.metrics.invariant_scans import InvariantScans
 from scheduled_tasks.monitoring.rollups.folding import fold_all
-from scheduled_tasks.runtime.conditions import Condition
 from tests.monitoring.exposed import parsed, scraped, value
+from tests.monitoring.fleet import make_scheduler
 from tests.support.attempts import NOTHING, claim, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]
@@ -31,11 +32,9 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep nothing of another test in the cache."""
-    metrics.exposition.clear()
-    yield
-    metrics.exposition.clear()
+    monkeypatch.setattr(metrics, "exposition", metrics.Exposition())
 
 
 @pytest.fixture
@@ -155,16 +154,52 @@ def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
     assert value(found, "deliveries", state="given_up") == 1
 
 
-def test_broken_invariants_are_counted(now: datetime) -> None:
-    violation = Violation(Invariant.NOT_FIRED, "task 1", "A slot was not fired.")
-    with transaction.atomic():
-        found = Finding(
-            condition=Condition.INVARIANT, subject=violation.key, message=violation.message
-        )
-        raise_alerts([found], now, using="default")
-    samples = scraped(now)
-    assert value(samples, "broken_invariants", invariant="not_fired") == 1
-    assert value(samples, "broken_invariants", invariant="clock_differs") == 0
+def test_broken_invariants_need_no_alerts(
+    story: Task, now: datetime, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "CONDITIONS": {"invariant": False}}
+    clock = [0.0]
+    scans = InvariantScans(monotonic=lambda: clock[0])
+    monkeypatch.setattr(metrics.exposition, "_invariants", scans)
+
+    def broken(seconds: float) -> tuple[float | None, ...]:
+        clock[0] = seconds
+        samples = scraped(now)
+        codes = ("not_fired", "clock_differs")
+        return tuple(value(samples, "broken_invariants", invariant=code) for code in codes)
+
+    # The slots of the story have come long ago.
+    make_scheduler(Worker.objects.database_time())
+    # Workers have six seconds to mend what the first scan has found.
+    assert [broken(0), broken(5.9), broken(6)] == [(0, 0), (0, 0), (1, 0)]
+    Worker.objects.all().delete()
+    assert broken(12) == (0, 0)
+
+
+def test_invariants_are_scanned_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 299.0, 300.0, 300.0])
+    scanned: list[int] = []
+
+    def scan() -> list[Violation]:
+        scanned.append(1)
+        return []
+
+    monkeypatch.setattr(invariant_scans, "scan_now", scan)
+    scans = InvariantScans(monotonic=lambda: next(moments))
+    counts = []
+    for _ in range(3):
+        scans.broken()
+        counts.append(len(scanned))
+    assert counts == [1, 1, 2]
+
+
+def test_names_of_tasks_are_escaped(make_task: Make, now: datetime) -> None:
+    """Only code that goes around the checks can store such a name."""
+    name = 'a "b"\\n\n'
+    Task.objects.filter(pk=make_task("a", NOTHING).pk).update(name=name)
+    found = scraped(now)
+    assert value(found, "slots_started_total", task=name) == 0
+    assert value(found, "executions_total", task=name, status="failed") == 0
 
 
 def test_a_scrape_is_cached(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +216,10 @@ def test_a_scrape_is_cached(now: datetime, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_scrape_makes_few_queries(story: Task, now: datetime) -> None:
+    scraped(now)  # scans the invariants
     with CaptureQueriesContext(connection) as captured:
         scraped(now)
-    assert len(captured) <= 15
+    assert len(captured) <= 14
 
 
 def test_the_view_answers_prometheus(story: Task, rf: RequestFactory, now: datetime) -> None:

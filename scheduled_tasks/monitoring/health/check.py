@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 from django.db import connections
 
-from scheduled_tasks.conf import app_settings
+from scheduled_tasks.monitoring.health.invariants import seconds_to_settle
 from scheduled_tasks.monitoring.health.report import MAX_ERROR_LENGTH, Health, critical, health
 from scheduled_tasks.monitoring.health.violations import Violation
 
@@ -28,8 +28,7 @@ def check_health(*, deep: bool = False, within: float = ANSWER_SECONDS) -> Healt
     first = health_by(deadline, deep=deep)
     if not first.violations:
         return first
-    settling = app_settings.HEARTBEAT_INTERVAL + app_settings.POLL_INTERVAL
-    sleep(max(min(settling, deadline - monotonic() - SECOND_LOOK_SECONDS), 0))
+    sleep(max(min(seconds_to_settle(), deadline - monotonic() - SECOND_LOOK_SECONDS), 0))
     return health_by(deadline, deep=deep, seen=first.violations)
 
 

@@ -67,6 +67,11 @@ def scan_invariants(now: datetime, *, using: str = "") -> list[Violation]:
     return [violation for check in CHECKS for violation in check(scene)]
 
 
+def seconds_to_settle() -> float:
+    """Return the seconds until workers have mended what they were about to mend."""
+    return app_settings.HEARTBEAT_INTERVAL + app_settings.POLL_INTERVAL
+
+
 def not_fired(scene: Scene) -> Iterator[Violation]:
     """Find enabled tasks that are due, and that no worker has fired in time."""
     late = tolerance()

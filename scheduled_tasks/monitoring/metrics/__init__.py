@@ -1,7 +1,8 @@
 """Metrics for Prometheus: the database goes in, the text of a scrape comes out.
 
-``measurements`` reads, ``collector`` gives it names, ``server`` answers scrapes from a thread of a
-worker. ``view`` is what a project mounts. Importing this package needs ``prometheus_client``.
+``measurements`` and ``invariant_scans`` read, ``task_lines`` and ``collector`` give it names,
+``server`` answers scrapes from a thread of a worker. ``view`` is what a project mounts. Importing
+this package needs ``prometheus_client``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ This is the one module that needs ``prometheus_client``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from time import monotonic
 
@@ -19,9 +19,10 @@ from django.views.decorators.http import require_safe
 
 from scheduled_tasks.models.sql.transactions import AWAY
 from scheduled_tasks.monitoring.health.violations import Invariant
+from scheduled_tasks.monitoring.metrics.invariant_scans import InvariantScans
 from scheduled_tasks.monitoring.metrics.measurements import Measurements, measure
+from scheduled_tasks.monitoring.metrics.task_lines import PREFIX, text_of_tasks
 from scheduled_tasks.monitoring.rollups import histograms
-from scheduled_tasks.runtime.statuses import FINISHED, WENT_WRONG
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -44,46 +45,28 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: For how long an answer is given again, how long a scrape waits for another one, and how long
 #: that may take before it is given up, in seconds.
 CACHE_SECONDS, WAIT_SECONDS, MAX_READING_SECONDS = 10.0, 5.0, 60.0
-PREFIX = "scheduled_tasks_"
 #: Upper bounds in milliseconds: two for each power of ten, which are bounds of our histograms, too.
 BUCKETS = tuple(int(10 ** (n / 2)) for n in range(2, 16))
 UNAVAILABLE = "The metrics cannot be read: the database is not available.\n"
 
 
-class DatabaseCollector(Collector):
-    """Reads metrics from the database as of one moment."""
+class MeasuredCollector(Collector):
+    """Gives names to what was measured, except for what there is of each task."""
 
-    def __init__(self, now: datetime) -> None:
-        self.now = now
+    def __init__(self, measured: Measurements, broken_invariants: Mapping[str, int]) -> None:
+        self.measured = measured
+        self.broken_invariants = broken_invariants
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics. Raise what the database raises."""
-        measured = measure(self.now)
-        yield from metrics_of_tasks(measured)
-        yield from metrics_of_everything(measured)
-        yield from metrics_of_now(measured)
-        yield from metrics_of_alerts(measured)
-
-
-def metrics_of_tasks(measured: Measurements) -> Iterator[Metric]:
-    """Yield counters of each task, and when it last succeeded."""
-    executions = counter("executions", "Executions and slots by final status.", "task", "status")
-    seconds = counter("run_seconds", "Seconds that finished runs took.", "task")
-    started = counter("slots_started", "Slots whose first attempt has ended.", "task")
-    on_time = counter("slots_on_time", "Slots whose first attempt began in time.", "task")
-    for task, sums in measured.tasks.items():
-        for status in FINISHED:
-            # Alert rules ask for these; no rate can be seen of a counter that begins at one.
-            if (count := sums[status.value]) or status in WENT_WRONG:
-                executions.add_metric([task, status.value], count)
-        seconds.add_metric([task], sums["duration_sum_ms"] / 1000)
-        started.add_metric([task], sums["started"])
-        on_time.add_metric([task], sums["on_time"])
-    yield from (executions, seconds, started, on_time)
-    last = gauge("last_success_timestamp_seconds", "When the last success began.", "task")
-    for task, moment in measured.last_successes.items():
-        last.add_metric([task], moment.timestamp())
-    yield last
+        """Yield the metrics."""
+        yield from metrics_of_everything(self.measured)
+        yield from metrics_of_now(self.measured)
+        yield from metrics_of_alerts(self.measured)
+        said = "What breaks an invariant, found by two scans."
+        invariants = gauge("broken_invariants", said, "invariant")
+        for invariant in Invariant:
+            invariants.add_metric([invariant.value], self.broken_invariants.get(invariant, 0))
+        yield invariants
 
 
 def metrics_of_everything(measured: Measurements) -> Iterator[Metric]:
@@ -132,14 +115,17 @@ def metrics_of_alerts(measured: Measurements) -> Iterator[Metric]:
     for labels, count in measured.open_alerts.items():
         alerts.add_metric(labels, count)
     yield alerts
-    invariants = gauge("broken_invariants", "Open alerts of an invariant.", "invariant")
-    for invariant in Invariant:
-        invariants.add_metric([invariant.value], measured.broken_invariants[invariant.value])
-    yield invariants
     deliveries = gauge("deliveries", "Messages that are not delivered.", "state")
     deliveries.add_metric(["pending"], measured.pending_deliveries)
     deliveries.add_metric(["given_up"], measured.given_up_deliveries)
     yield deliveries
+
+
+def text_of(measured: Measurements, broken_invariants: Mapping[str, int]) -> bytes:
+    """Return the answer to a scrape."""
+    registry = CollectorRegistry()
+    registry.register(MeasuredCollector(measured, broken_invariants))
+    return text_of_tasks(measured).encode() + generate_latest(registry)
 
 
 def counter(name: str, said: str, *labels: str) -> CounterMetricFamily:
@@ -164,6 +150,7 @@ class Exposition:
 
     def __init__(self) -> None:
         self._reading = threading.Lock()
+        self._invariants = InvariantScans()
         self._text = b""
         self._fresh_until = 0.0
         self._reading_since = 0.0
@@ -180,10 +167,7 @@ class Exposition:
         try:
             self._reading_since = monotonic()
             if monotonic() >= self._fresh_until:
-                registry = CollectorRegistry()
-                # Asked for nothing until the text is made.
-                registry.register(DatabaseCollector(now))
-                self._text = generate_latest(registry)
+                self._text = text_of(measure(now), self._invariants.broken())
                 self._fresh_until = monotonic() + CACHE_SECONDS
             return self._text
         finally:

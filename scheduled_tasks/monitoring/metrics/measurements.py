@@ -23,7 +23,6 @@ from scheduled_tasks.monitoring.health.live_workers import live_workers
 from scheduled_tasks.monitoring.rollups.figures import consistent
 from scheduled_tasks.monitoring.rollups.folding import EVERYTHING, merge, summed
 from scheduled_tasks.monitoring.rollups.reading import read_entries
-from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.statuses import FINISHED
 
 #: Tasks that have values of their own, the oldest. Those of the others are added up.
@@ -55,7 +54,6 @@ class Measurements:
     oldest_due_seconds: float = 0.0
     workers: int = 0
     open_alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    broken_invariants: Counter[str] = field(default_factory=Counter)
     pending_deliveries: int = 0
     given_up_deliveries: int = 0
 
@@ -141,11 +139,8 @@ def add_alerts(measured: Measurements, *, using: str) -> None:
     alerts = Alert.objects.using(using).open().order_by()
     counted = alerts.values_list("condition", "severity").annotate(Count("pk"))
     measured.open_alerts = {(condition, severity): n for condition, severity, n in counted}
-    invariants = alerts.filter(condition=Condition.INVARIANT).values_list("subject", flat=True)
-    # What breaks a rule is named after the rule.
-    measured.broken_invariants.update(subject.partition(":")[0] for subject in invariants)
-    deliveries = Delivery.objects.using(using).order_by()
-    found = deliveries.exclude(delivered=True).aggregate(
+    undelivered = Delivery.objects.using(using).filter(delivered=False).order_by()
+    found = undelivered.aggregate(
         pending=Count("pk", filter=Q(finished_at=None)),
         # Not what was withdrawn because its alert had cleared.
         given_up=Count("pk", filter=Q(finished_at__isnull=False, attempts__gt=0)),
