@@ -112,7 +112,7 @@ def test_missing_tables_exit_with_2(tmp_path: Path, content: bytes) -> None:
 def test_settings_that_are_wrong_exit_with_2() -> None:
     code, line = check(TEST_OPTIONS='{"LEASE": 1}')
     assert code == 2
-    assert line.startswith("CRITICAL: The check itself failed: InvalidSettings: SCHEDULED_TASKS")
+    assert line.startswith("CRITICAL: The settings are wrong: SCHEDULED_TASKS['LEASE'] is 1 s")
 
 
 # Within this process.

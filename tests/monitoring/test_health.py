@@ -142,6 +142,16 @@ def test_a_late_slot_is_a_warning(late_slot: datetime) -> None:
     assert said(late_slot) == ("WARNING", sentence)
 
 
+def test_a_late_slot_is_reported_once(late_slot: datetime) -> None:
+    make_scheduler(late_slot)
+    level, sentence = said(late_slot, deep=True)
+    assert level == "WARNING"
+    assert sentence == (
+        "Task night was due at 2026-03-01 12:05:00 UTC and has not been fired, although a worker "
+        "that knows its handler is alive."
+    )
+
+
 def test_a_new_scheduler_has_time_to_catch_up(late_slot: datetime) -> None:
     make_scheduler(late_slot, up=MINUTE)
     assert said(late_slot)[0] == "OK"
@@ -167,7 +177,7 @@ def test_slots_that_nobody_fires_are_not_late(late_slot: datetime, fields: dict[
 def test_parked_tasks_are_not_late(late_slot: datetime) -> None:
     make_scheduler(late_slot)
     TaskState.objects.update(parked_at=late_slot)
-    assert said(late_slot)[0] == "OK"
+    assert said(late_slot) == ("OK", "1 scheduler alive, nothing is late. 1 task parked.")
 
 
 @pytest.fixture
@@ -276,7 +286,7 @@ def test_queries_are_few() -> None:
     make_scheduler(Worker.objects.database_time())
     with CaptureQueriesContext(connection) as captured:
         health()
-    assert len(captured) == 5
+    assert len(captured) == 6
 
 
 # Databases that are away.
@@ -392,9 +402,16 @@ def test_a_check_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_unexpected_error_is_critical(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, InvalidSettings("SCHEDULED_TASKS is wrong.\nVery."))
+    failing(monkeypatch, RuntimeError("It is broken.\nVery."))
+    report = check_health()
+    assert report.level is Level.CRITICAL
+    assert report.sentence == "The check itself failed: RuntimeError: It is broken. Very."
+
+
+def test_wrong_settings_are_critical(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, InvalidSettings("SCHEDULED_TASKS must be a dictionary, not 3."))
     report = check_health()
     assert report.level is Level.CRITICAL
     assert report.sentence == (
-        "The check itself failed: InvalidSettings: SCHEDULED_TASKS is wrong. Very."
+        "The settings are wrong: SCHEDULED_TASKS must be a dictionary, not 3."
     )

@@ -8,6 +8,7 @@ from time import monotonic, sleep
 
 from django.db import connections
 
+from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.monitoring.health.invariants import seconds_to_settle
 from scheduled_tasks.monitoring.health.report import MAX_ERROR_LENGTH, Health, critical, health
 from scheduled_tasks.monitoring.health.violations import Violation
@@ -39,6 +40,8 @@ def health_by(deadline: float, *, deep: bool, seen: Sequence[Violation] | None =
     def ask() -> None:
         try:
             answers.append(health(deep=deep, seen=seen))
+        except InvalidSettings as error:
+            answers.append(critical(f"The settings are wrong: {error}"))
         except Exception as error:  # noqa: BLE001 -- this is what reports that something is wrong
             # Not redacted: the settings that say how may be what is wrong.
             said = f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]

@@ -11,13 +11,13 @@ from enum import IntEnum
 from django.db import Error, connections, transaction
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models import Pause, Worker
+from scheduled_tasks.models import Pause, TaskState, Worker
 from scheduled_tasks.models.sql.transactions import is_unusable, write_alias
 from scheduled_tasks.monitoring.alerts.condition_settings import threshold
 from scheduled_tasks.monitoring.health.invariants import scan_invariants
-from scheduled_tasks.monitoring.health.lateness import latest_due
+from scheduled_tasks.monitoring.health.lateness import OldestDue, latest_due
 from scheduled_tasks.monitoring.health.live_workers import live_workers
-from scheduled_tasks.monitoring.health.violations import Violation, still_found
+from scheduled_tasks.monitoring.health.violations import Invariant, Violation, still_found
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.runtime.wording import counted, in_utc
@@ -127,16 +127,32 @@ def health_of(
     now = now or Worker.objects.using(using).database_time()
     workers = live_workers(now, using=using)
     problems = list(problems_of_workers(workers, now, using=using))
-    if late := latest_due(now, using=using, workers=workers):
-        problems.append(Problem(Level.WARNING, str(late)))
     violations = scan_invariants(now, using=using) if deep else []
     violations = violations if seen is None else still_found(seen, violations)
+    late = latest_due(now, using=using, workers=workers)
+    if late and not any(is_about(violation, late) for violation in violations):
+        problems.append(Problem(Level.WARNING, str(late)))
     problems += [Problem(Level.WARNING, violation.message) for violation in violations]
     problems.sort(key=lambda problem: -problem.level)
-    alive = f"{counted(len(workers), 'scheduler')} alive, nothing is late."
-    pause = Pause.objects.using(using).in_force(now).first()
-    remark = f"{alive} {pause}" if pause else alive
-    return Health(tuple(problems), remark, tuple(violations))
+    remarks = [
+        f"{counted(len(workers), 'scheduler')} alive, nothing is late.",
+        *remark_on_parked(using=using),
+        *map(str, Pause.objects.using(using).in_force(now)[:1]),
+    ]
+    return Health(tuple(problems), " ".join(remarks), tuple(violations))
+
+
+def is_about(violation: Violation, late: OldestDue) -> bool:
+    """Whether a violation says of the same slot that it is late."""
+    is_slot = late.execution_id is None and violation.code == Invariant.NOT_FIRED
+    return is_slot and violation.task_id == late.task_id
+
+
+def remark_on_parked(*, using: str) -> Iterator[str]:
+    """Yield how many tasks are parked: no reason to hold up a deployment, but to look."""
+    parked = TaskState.objects.using(using).filter(parked_at__isnull=False, task__enabled=True)
+    if count := parked.count():
+        yield f"{counted(count, 'task')} parked."
 
 
 def problems_of_workers(
