@@ -457,7 +457,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('delivered', False)), fields=['finished_at'], name='scheduled_tasks_undelivered'),
+            index=models.Index(fields=['delivered', 'finished_at'], name='scheduled_tasks_undelivered'),
         ),
         migrations.AddConstraint(
             model_name='attempt',

@@ -31,6 +31,17 @@ Make = Callable[..., Task]
 HOUR = timedelta(hours=1)
 
 
+def make_deliveries(now: datetime) -> None:
+    """Store many heartbeats that arrived, and one that did not."""
+    values = {"transport": "heartbeat", "event": "start", "created_at": now, "due_at": now}
+    Delivery.objects.bulk_create(
+        Delivery(**values, finished_at=now, delivered=number > 0, attempts=1)
+        for number in range(2_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE scheduled_tasks_delivery")
+
+
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep nothing of another test in the cache."""
@@ -152,6 +163,13 @@ def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
     assert value(found, "open_alerts", condition="failed", severity="error") == 1
     assert value(found, "deliveries", state="pending") == 1
     assert value(found, "deliveries", state="given_up") == 1
+
+
+def test_an_index_finds_what_was_given_up(now: datetime) -> None:
+    make_deliveries(now)
+    undelivered = measurements.undelivered(using="default")
+    assert "scheduled_tasks_undelivered" in undelivered.values_list("attempts").explain()
+    assert value(scraped(now), "deliveries", state="given_up") == 1
 
 
 def test_broken_invariants_need_no_alerts(
