@@ -142,7 +142,7 @@ def test_a_task_that_never_succeeds_is_told(make_task: Make, worker: Worker, now
     scan(now + HOUR + SECOND)
     assert is_open("no_success") == [True]
     assert Alert.objects.get().message == (
-        "It has not succeeded for 3600 s. It has never succeeded."
+        "It has not succeeded for 1 hour. It has never succeeded."
     )
     TaskState.objects.filter(task=task).update(last_success_at=now + HOUR)
     scan(now + HOUR + MINUTE)

@@ -11,7 +11,7 @@ from scheduled_tasks.models.worker import Worker
 from scheduled_tasks.monitoring.alerts.condition_settings import threshold
 from scheduled_tasks.monitoring.alerts.raising import Finding
 from scheduled_tasks.runtime.conditions import Condition
-from scheduled_tasks.runtime.wording import counted, in_utc
+from scheduled_tasks.runtime.wording import counted, duration, in_utc
 
 
 def failure(execution: Execution, task: Task, failures: int) -> Finding | None:
@@ -55,7 +55,7 @@ def success(execution: Execution, task: Task) -> Finding:
         condition=Condition.SUCCESS,
         task=task,
         execution_id=execution.pk,
-        message=execution.reason or f"It succeeded after {seconds:.1f} s.",
+        message=execution.reason or f"It succeeded after {duration(seconds)}.",
     )
 
 
