@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.monitoring.alerts.condition_settings import TURNED_ON_BY, condition_settings
-from scheduled_tasks.monitoring.alerts.routing import Rule, rules
+from scheduled_tasks.monitoring.alerts.rules import Rule, rules
 
 #: Tasks that are found at a time, where tasks with an open alert are left out: after a long outage
 #: it may be each task, and the next scans find the rest.
