@@ -42,17 +42,17 @@ def unknown(where: str, noun: str, name: object, known: Collection[str]) -> Inva
     return InvalidSettings(f"{where} has no {noun} {name!r}: {advice(name, known)}")
 
 
-def advice(name: object, known: Collection[str]) -> str:
+def advice(name: object, known: Collection[str], *, quoted: bool = True) -> str:
     """Return which name was probably meant, or else which names there are."""
-    if said := suggestion(name, known):
+    if said := suggestion(name, known, quoted=quoted):
         return said
     return f"use {'one of ' * (len(known) > 1)}{', '.join(known)}." if known else "there are none."
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
+def suggestion(name: object, known: Iterable[str], *, quoted: bool = True) -> str:
     """Return a question with the known name that was probably meant; "" if none is near."""
     near = nearest(name, known)
-    return f"did you mean {near[0]!r}?" if near else ""
+    return f"did you mean {repr(near[0]) if quoted else near[0]}?" if near else ""
 
 
 def nearest(

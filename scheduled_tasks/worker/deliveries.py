@@ -16,7 +16,7 @@ from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring.outbox import claims
 from scheduled_tasks.monitoring.outbox import messages as outbox
 from scheduled_tasks.monitoring.outbox.claims import DeliveryResult, Room
-from scheduled_tasks.runtime.wording import counted
+from scheduled_tasks.runtime.wording import counted, duration
 from scheduled_tasks.worker.lanes import Lane
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ MAX_CLAIMS_PER_ROUND = 5
 SLOW_SECONDS = 5.0
 #: A message that takes longer has failed, and its thread is left to itself.
 MAX_SENDING_SECONDS = 60.0
-NOT_SENT_IN_TIME = f"It was not sent within {MAX_SENDING_SECONDS:g} s."
+NOT_SENT_IN_TIME = f"It was not sent within {duration(MAX_SENDING_SECONDS)}."
 #: Threads that may hang in one lane before this worker leaves the lane to others.
 MAX_STUCK_THREADS = 3
 #: The claims of what is being sent are renewed this often in a lease, for which they hold.

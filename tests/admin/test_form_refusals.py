@@ -31,7 +31,7 @@ BAD_INPUT = [
     ({"schedule": "*" * 300}, "schedule", "255"),
     ({"timezone": "Mars/Base"}, "timezone", "Mars/Base"),
     ({"timezone": ""}, "timezone", "required"),
-    ({"payload": '{"daays": 3}'}, "payload", "did you mean 'days'?"),
+    ({"payload": '{"daays": 3}'}, "payload", "did you mean days?"),
     ({"payload": '{"days": "three"}'}, "payload", "days:"),
     ({"payload": '{"days": NaN}'}, "payload", "days:"),
     ({"payload": '{"days": "\\u0000"}'}, "payload", "days:"),

@@ -241,7 +241,14 @@ def test_what_a_scan_reads_is_enough(
     settings.SCHEDULED_TASKS = {"ALERTS": [{"tasks": ["x"]}]}
     conditions = ("failed", "partial", "parked", "missed", "not_started", "no_success")
     for number in range(count):
-        task = make_task(f"t{number}", NOTHING, "every 1 hour", notify_on=list(conditions))
+        task = make_task(
+            f"t{number}",
+            NOTHING,
+            "every 1 hour",
+            notify_on=list(conditions),
+            start_within=60,
+            no_success_for=60,
+        )
         found = [
             Finding(condition=each, task=task, message="So.", details={"slot": now.isoformat()})
             for each in conditions

@@ -105,7 +105,7 @@ def test_schedules_may_be_values(now: datetime) -> None:
         ({"timezone": "Mars/Base"}, "timezone", "Mars/Base"),
         ({"handler": "shop.cleanap"}, "handler", "shop.cleanup"),
         ({"handler": ""}, "handler", ""),
-        ({"payload": {"daays": 3}}, "payload", "did you mean 'days'?"),
+        ({"payload": {"daays": 3}}, "payload", "did you mean days?"),
         ({"payload": {"days": "three"}}, "payload", "days:"),
         ({"handler": "shop.export", "schedule": "0 2 * * *"}, "payload", "customer: required"),
         ({"name": "Weekly Clean"}, "name", "lowercase letters"),

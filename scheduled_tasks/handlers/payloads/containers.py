@@ -127,7 +127,8 @@ class RecordType(JsonType):
         """Return what is wrong with the keys, "" if nothing is."""
         for name in given:
             if name not in self.fields:
-                return f"has an unknown key {shorten(name)!r}; {advice(name, self.fields)}"
+                meant = advice(name, self.fields, quoted=False)
+                return f"has an unknown key {shorten(name)!r}; {meant}"
         missing = [name for name in self.fields if name in self.required and name not in given]
         return f"lacks {', '.join(missing)}." if missing else ""
 

@@ -208,7 +208,7 @@ class PayloadSpec:
         """Return the error for an argument that the handler does not have."""
         if name == self.context_parameter:
             return "comes from the scheduler; leave it out."
-        return f"unknown argument; {advice(name, self.names)}"
+        return f"unknown argument; {advice(name, self.names, quoted=False)}"
 
 
 def refuse_non_object(payload: Any) -> None:

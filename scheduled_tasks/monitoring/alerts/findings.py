@@ -76,7 +76,7 @@ def not_started(task: Task, slot: datetime, seconds: int) -> Finding:
     return Finding(
         condition=Condition.NOT_STARTED,
         task=task,
-        message=f"The slot of {in_utc(slot)} has not started within {seconds} s.",
+        message=f"The slot of {in_utc(slot)} has not started within {duration(seconds)}.",
         details={"slot": slot.isoformat()},
     )
 
@@ -87,7 +87,7 @@ def running_long(execution_id: int, task: Task, limit: timedelta) -> Finding:
         task=task,
         execution_id=execution_id,
         message=f"Execution {execution_id} has been running for more than "
-        f"{limit.total_seconds():g} s.",
+        f"{duration(limit.total_seconds())}.",
     )
 
 
@@ -97,8 +97,8 @@ def too_fast(execution: Execution, task: Task, usual_ms: int) -> Finding:
         condition=Condition.TOO_FAST,
         task=task,
         execution_id=execution.pk,
-        message=f"Execution {execution.pk} succeeded after {seconds:g} s. "
-        f"Usually it takes {usual_ms / 1000:g} s.",
+        message=f"Execution {execution.pk} succeeded after {duration(seconds)}. "
+        f"Usually it takes {duration(usual_ms / 1000)}.",
     )
 
 
@@ -106,8 +106,8 @@ def over_interval(task: Task, usual_ms: int, interval: timedelta) -> Finding:
     return Finding(
         condition=Condition.OVER_INTERVAL,
         task=task,
-        message=f"It usually takes {usual_ms / 1000:g} s, and its slots are "
-        f"{interval.total_seconds():g} s apart.",
+        message=f"It usually takes {duration(usual_ms / 1000)}, and its slots are "
+        f"{duration(interval.total_seconds())} apart.",
     )
 
 
@@ -119,7 +119,7 @@ def no_success(task: Task, last: datetime | None, limit: timedelta) -> Finding:
     return Finding(
         condition=Condition.NO_SUCCESS,
         task=task,
-        message=f"It has not succeeded for {limit.total_seconds():.0f} s. {last_one}",
+        message=f"It has not succeeded for {duration(limit.total_seconds())}. {last_one}",
         details={"last": last and last.isoformat()},
     )
 

@@ -170,7 +170,7 @@ def test_a_named_tuple_may_be_an_object() -> None:
         (bytes, "ü", "must be Base64 text"),
         (Point, {}, "lacks x."),
         (Point, {"x": 1, "z": 2}, "has an unknown key 'z'; use one of x, y."),
-        (Route, {"point": []}, "has an unknown key 'point'; did you mean 'points'?"),
+        (Route, {"point": []}, "has an unknown key 'point'; did you mean points?"),
         (Point, {"x": "1"}, "x: must be a whole number, not text."),
         (Point, [1, 2], "must be an object, not a list."),
         (Route, {"points": []}, "is refused by Route: a route has points."),
