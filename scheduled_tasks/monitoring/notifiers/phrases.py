@@ -22,9 +22,11 @@ PHRASES = {
     Condition.DEAD_LETTER: Phrases(
         "{about} has a dead letter", "all dead letters of the task are requeued or resolved"
     ),
-    Condition.MISSED: Phrases("{about} missed a slot", "a later slot of the task begins in time"),
+    Condition.MISSED: Phrases(
+        "{about} missed a slot", "a later slot begins in time, or a later run succeeds"
+    ),
     Condition.NOT_STARTED: Phrases(
-        "{about} has not started", "a later slot of the task begins in time"
+        "{about} has not started", "a later slot begins in time, or a later run succeeds"
     ),
     Condition.NO_SUCCESS: Phrases("{about} has not succeeded", "the task succeeds"),
     Condition.RUNNING_LONG: Phrases("{about} is running long", "the execution ends"),
