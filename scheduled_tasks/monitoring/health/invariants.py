@@ -8,10 +8,10 @@ enough to keep it. Where no worker is alive, ``health`` says so, and little is f
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connections, models
 from django.utils import timezone
@@ -36,6 +36,8 @@ from scheduled_tasks.runtime.wording import counted, duration, in_utc
 MAX_FOUND = 100
 #: Tasks without a next run whose schedules are computed, and executions searched for duplicates.
 MAX_STOPPED, MAX_SEARCHED = 1_000, 100_000
+#: Executions that no worker can claim, which are counted.
+MAX_WAITING = 10_000
 #: A heartbeat that is older is stale. Workers take executions over after one lease.
 STALE_LEASES = 2
 ONE_PER_SLOT = "scheduled_tasks_one_per_slot"
@@ -225,25 +227,30 @@ def unclaimable(scene: Scene) -> Iterator[Violation]:
     waiting = Execution.objects.using(scene.using).queued().not_paused(scene.now)
     waiting = waiting.filter(~claimable_by(able), run_after__lte=scene.before(grace))
     waiting = waiting.exclude(trigger__in=OF_SLOTS, task__paused_until__gt=scene.now)
-    groups = waiting.order_by("queue", "handler").values("queue", "handler")
-    groups = groups.annotate(
-        count=models.Count("pk"), first=models.Min("pk"), since=models.Min("run_after")
-    )
-    for group in groups[:MAX_FOUND]:
-        yield of_group(group, able)
+    # Counted here: a release without a handler may leave a million of them. By this column alone,
+    # since its index ends the search after the first ones.
+    oldest = waiting.order_by("run_after").values_list("queue", "handler", "run_after", "pk")
+    groups: dict[tuple[str, str], list[tuple[datetime, int]]] = defaultdict(list)
+    for queue, handler, since, pk in oldest[:MAX_WAITING]:
+        groups[queue, handler].append((since, pk))
+    for queue, handler in sorted(groups)[:MAX_FOUND]:
+        yield of_group(queue, handler, groups[queue, handler], able)
 
 
-def of_group(group: Mapping[str, Any], able: Sequence[Worker]) -> Violation:
-    queue, handler = group["queue"], group["handler"]
+def of_group(
+    queue: str, handler: str, waiting: Sequence[tuple[datetime, int]], able: Sequence[Worker]
+) -> Violation:
+    since, first = min(waiting)
+    count = counted(len(waiting), "execution")
+    count = f"at least {count}" if len(waiting) == MAX_WAITING else count
     serving = [worker for worker in able if not worker.queues or queue in worker.queues]
     who = f"No worker that serves the queue {queue} knows the handler {handler}"
     why = who if serving else f"No worker serves the queue {queue}"
     return Violation(
         Invariant.UNCLAIMABLE,
         f"{queue} {handler}",
-        f"{why}: {counted(group['count'], 'execution')} cannot be claimed, the oldest has been due "
-        f"since {in_utc(group['since'])}.",
-        execution_id=group["first"],
+        f"{why}: {count} cannot be claimed, the oldest has been due since {in_utc(since)}.",
+        execution_id=first,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from scheduled_tasks.lifecycle.pausing import begin_pause
 from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.monitoring.health import invariants
 from scheduled_tasks.monitoring.health.invariants import scan_invariants
 from tests.monitoring.fleet import DAY, HOUR, MINUTE, SECOND, make_scheduler
 from tests.monitoring.invariants.scene import NEW, found, queue
@@ -121,6 +122,18 @@ def test_executions_without_a_worker_are_found(
     said = "2 executions cannot be claimed, the oldest has been due since 2026-03-01 12:00:00 UTC."
     assert violation.message == why + said
     assert (violation.code, violation.execution_id) == ("unclaimable", first.pk)
+
+
+def test_very_many_executions_are_not_counted(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invariants, "MAX_WAITING", 2)
+    by_hand = make_task("by-hand", NOTHING)
+    for _ in range(3):
+        queue(by_hand, now, queue="reports")
+    make_scheduler(now + HOUR, queues=["default"])
+    [violation] = scan_invariants(now + HOUR)
+    assert ": at least 2 executions cannot be claimed" in violation.message
 
 
 def test_a_worker_of_every_queue_claims_all(make_task: Make, now: datetime) -> None:
