@@ -6,7 +6,8 @@ import ast
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from django.apps import apps
 from django.db import models
 
 from scheduled_tasks.conf import AppSettings
+from tests.support.sources import PACKAGE, modules_of_package
 
 pytestmark = pytest.mark.without_database
 
-PACKAGE = Path(apps.get_app_config("scheduled_tasks").path)
 #: Rooms that never see a row: what they call by the name of a column is something else.
 ROWLESS = ("conf.py", "exceptions.py", "executors/process", "handlers", "runtime", "schedules")
 
@@ -75,19 +76,16 @@ class Readers(ast.NodeVisitor):
 
 
 @functools.cache
-def sources(*without: str) -> tuple[ast.Module, ...]:
-    return tuple(
-        ast.parse(path.read_text())
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if not any(path.is_relative_to(PACKAGE / room) for room in ("migrations", *without))
-    )
+def names_of(path: Path) -> set[str]:
+    readers = Readers()
+    readers.visit(modules_of_package()[path])
+    return readers.found
 
 
 def names_read(*without: str) -> set[str]:
-    readers = Readers()
-    for module in sources(*without):
-        readers.visit(module)
-    return readers.found
+    paths = modules_of_package()
+    read = [path for path in paths if not any(path.is_relative_to(room) for room in without)]
+    return set().union(*map(names_of, read))
 
 
 def test_each_column_is_read() -> None:
@@ -97,31 +95,32 @@ def test_each_column_is_read() -> None:
 
 
 def test_each_choice_is_used() -> None:
+    kinds = {
+        kind.__name__: kind
+        for kind in models.TextChoices.__subclasses__()
+        if kind.__module__.startswith("scheduled_tasks.")
+    }
+    used = names_by_class(kinds)
     unused = []
-    for kind in models.TextChoices.__subclasses__():
-        if kind.__module__.startswith("scheduled_tasks."):
-            used = set(used_outside_of(kind))
-            unused += [f"{kind.__name__}.{one.name}" for one in kind if not used & {one.name, one}]
+    for name, kind in kinds.items():
+        elsewhere = set().union(*(names for place, names in used.items() if place != name))
+        unused += [f"{name}.{one.name}" for one in kind if not elsewhere & {one.name, one}]
     assert unused == []
 
 
-def used_outside_of(kind: type[models.TextChoices]) -> Iterator[str]:
-    for module in sources():
-        for node in outside_of(kind.__name__, module):
-            if isinstance(node, ast.Attribute):
-                yield node.attr
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
-
-
-def outside_of(kind: str, module: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes of a module, but not what is in the class of that name."""
-    left: list[ast.AST] = [module]
+def names_by_class(kinds: Collection[str]) -> dict[str, set[str]]:
+    """Return attributes and texts in the source, by the one of these classes they are in, or ""."""
+    found: dict[str, set[str]] = defaultdict(set)
+    left: list[tuple[str, ast.AST]] = [("", module) for module in modules_of_package().values()]
     while left:
-        node = left.pop()
-        if not (isinstance(node, ast.ClassDef) and node.name == kind):
-            yield node
-            left.extend(ast.iter_child_nodes(node))
+        place, node = left.pop()
+        match node:
+            case ast.ClassDef(name=name) if name in kinds:
+                place = name
+            case ast.Attribute(attr=name) | ast.Constant(value=str() as name):
+                found[place].add(name)
+        left.extend((place, child) for child in ast.iter_child_nodes(node))
+    return found
 
 
 def test_each_setting_is_read() -> None:

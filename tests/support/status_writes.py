@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-import scheduled_tasks
-
-PACKAGE = Path(scheduled_tasks.__file__).parent
+from tests.support.sources import modules_of_package
 
 #: A status given to one of these is a condition.
 READING = {"filter", "exclude", "get", "Q"}
@@ -20,10 +17,8 @@ SAVING = {"save", "asave", "bulk_create", "abulk_create", "bulk_update", "abulk_
 
 def parts_of_package() -> Iterator[tuple[str, ast.AST]]:
     """Yield each function, and the rest of each class and module, under its dotted name."""
-    for path in PACKAGE.rglob("*.py"):
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if not module.startswith("migrations"):
-            yield from parts_of(ast.parse(path.read_text()), module)
+    for path, module in modules_of_package().items():
+        yield from parts_of(module, ".".join(path.with_suffix("").parts))
 
 
 def parts_of(whole: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, ast.AST]]:
