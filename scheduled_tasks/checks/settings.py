@@ -34,6 +34,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def refuse_address(address: str) -> None:
     """Raise InvalidSettings for an address that psycopg cannot read, if psycopg is installed."""
+    if not address:  # psycopg takes long to import, and other databases do without it
+        return
     try:
         from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 -- an extra
     except ImportError:
