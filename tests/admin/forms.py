@@ -20,4 +20,4 @@ def change(client: Client, task: Task, **fields: Any) -> Any:
 
 def errors_of(response: Any) -> dict[str, list[str]]:
     assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
+    return dict(response.context_data["adminform"].form.errors)

@@ -179,7 +179,7 @@ def test_no_id_is_an_error(admin_client: Client, addresses: list[str], pk: str) 
     models = ("task", "execution", "worker", "pause", "taskchange", "alert", "maintenancewindow")
     for model in models:
         for view in ("change", "history", "delete"):
-            for quoted in (quote(pk, safe=""), quote(pk)):
+            for quoted in {quote(pk, safe=""), quote(pk)}:
                 url = f"/admin/scheduled_tasks/{model}/{quoted}/{view}/"
                 for answer in (admin_client.get(url), admin_client.post(url)):
                     assert answer.status_code in {302, 403, 404}
