@@ -46,7 +46,7 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def take_in_hand(settings: Any, mark: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TakeInHand]:
     """Return a maker of open process executors; at the end no process is left of any of them."""
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.executors.server_settings")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.support.process_settings")
     taken: list[Hand] = []
     sessions: set[int] = set()
 

@@ -84,9 +84,16 @@ def started(
 def running(
     *arguments: str, output: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a scheduler, from when it has announced itself; never leave it behind."""
-    environment = {"TEST_OPTIONS": options(), **environment}
-    command = ("runscheduler", "--no-sync", *arguments)
+    """Run a scheduler, from when it has announced itself; never leave it behind.
+
+    It starts in half the time, without the system checks and without the admin.
+    """
+    environment = {
+        "TEST_OPTIONS": options(),
+        "DJANGO_SETTINGS_MODULE": "tests.support.process_settings",
+        **environment,
+    }
+    command = ("runscheduler", "--no-sync", "--skip-checks", *arguments)
     with started(*command, output=output, **environment) as process:
         wait_until(
             lambda: process.poll() is not None or Worker.objects.filter(pid=process.pid).exists(),

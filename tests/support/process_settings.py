@@ -1,4 +1,4 @@
-"""Settings of the fork servers that tests start: without the admin, they load in half the time."""
+"""Settings of processes that only run handlers: without the admin, they load in half the time."""
 
 from __future__ import annotations
 
