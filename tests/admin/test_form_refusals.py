@@ -143,6 +143,7 @@ def test_all_errors_are_told_at_once(admin_client: Client) -> None:
     assert set(errors) == {"name", "schedule", "handler", "payload"}
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", ["anchor", "starts_at", "ends_at", "paused_until"])
 @pytest.mark.parametrize("year", ["0001", "1899", "9999"])

@@ -77,6 +77,7 @@ TELLING = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("view", "lookup"), [(view, lookup) for view in TELLING for lookup in TELLING[view]]
 )

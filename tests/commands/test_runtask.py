@@ -166,6 +166,7 @@ def test_a_bad_payload_is_refused_and_nothing_saved(
     assert not Worker.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("depth", [*range(900, 1000, 7), 995, 996, 997, 998, 999])
 def test_a_payload_at_the_recursion_limit_is_refused(command: Command, depth: int) -> None:
     register_task("weekly", "shop.cleanup")
