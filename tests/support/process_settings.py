@@ -1,4 +1,4 @@
-"""Settings of processes that only run handlers: without the admin, they load in half the time."""
+"""Settings of processes that only run handlers: without the admin, they load a third faster."""
 
 from __future__ import annotations
 
