@@ -208,7 +208,8 @@ def slots_are_unique(using: str) -> bool:
             # Django parses the whole statement, for a tenth of a second in each scan.
             written = f'CONSTRAINT "{ONE_PER_SLOT}" UNIQUE'
             sql = "SELECT 1 FROM sqlite_master WHERE name = %s AND instr(sql, %s)"
-            if cursor.execute(sql, [table, written]).fetchone():
+            cursor.execute(sql, [table, written])
+            if cursor.fetchone():
                 return True
         found = connection.introspection.get_constraints(cursor, table)
     return ONE_PER_SLOT in found and bool(found[ONE_PER_SLOT]["unique"])
