@@ -18,6 +18,7 @@ from django.db import models
 from scheduled_tasks.exceptions import ArchiveFailed, InvalidSettings
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog
 from scheduled_tasks.models.sql.any_of import AnyOf
+from scheduled_tasks.models.sql.windows import chunks
 from scheduled_tasks.operations.records import plain
 from scheduled_tasks.runtime.redaction import mask_secrets, mask_secrets_in_json
 
@@ -101,7 +102,7 @@ def storage_of(alias: str) -> Storage:
 
 def executions_with_children(ids: Collection[int], using: str) -> Iterator[models.Model]:
     """Yield executions, each chunk of them followed by its attempts and its log lines."""
-    for chunk in chunks(ids, EXECUTIONS_AT_ONCE):
+    for chunk in chunks(sorted(ids), EXECUTIONS_AT_ONCE):
         yield from rows_of(Execution, "pk", chunk, using)
         yield from rows_of(Attempt, "execution", chunk, using)
         lines = ExecutionLog.objects.using(using).filter(AnyOf("execution", chunk))
@@ -110,7 +111,7 @@ def executions_with_children(ids: Collection[int], using: str) -> Iterator[model
 
 def log_lines(ids: Collection[int], using: str) -> Iterator[models.Model]:
     """Yield log lines by ascending id."""
-    for chunk in chunks(ids, LINES_AT_ONCE):
+    for chunk in chunks(sorted(ids), LINES_AT_ONCE):
         yield from rows_of(ExecutionLog, "pk", chunk, using)
 
 
@@ -120,12 +121,6 @@ def rows_of(
     """Return the rows whose column has one of these ids, by ascending id."""
     everything = model._default_manager.using(using)  # noqa: SLF001
     return everything.filter(AnyOf(name, ids)).order_by("pk")
-
-
-def chunks(ids: Collection[int], size: int) -> Iterator[list[int]]:
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
 
 
 def write_lines(file: IO[bytes], rows: Iterable[models.Model]) -> int:

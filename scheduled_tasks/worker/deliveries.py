@@ -203,11 +203,6 @@ class Deliveries:
         self._results.put(result)
         self.on_result()
 
-    def wind_down(self, now: datetime) -> None:
-        """Serve what is being sent, and give back the rest: this worker is stopping."""
-        self.follow(now)
-        self.release_waiting()
-
     def close(self, now: datetime, *, seconds: float) -> None:
         """Send what the last runs of this worker have left, for some seconds at most."""
         end = self.monotonic() + seconds

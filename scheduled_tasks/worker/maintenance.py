@@ -45,6 +45,8 @@ class Maintenance:
         self._to_sync = syncs
         self._last_run: datetime | None = None
         self._last_sweep: datetime | None = None
+        #: The last task of a round that has left some, by what is done to them.
+        self._after: dict[str, int] = {}
 
     def start(self, now: datetime) -> None:
         """Do the chores for the first time."""
@@ -116,24 +118,30 @@ class Maintenance:
         due = TaskState.objects.on_primary().filter(next_run_at__isnull=False)
         changed = TaskChange.objects.filter(task=OuterRef("pk"), changed_at__gt=since)
         orphans = due.exclude(AnyOf("task__handler", known)).exclude(Exists(changed))
-        for ids in batches(self.some_of(orphans)):
+        for ids in batches(self.some_of("orphans", orphans)):
             park_unknown(ids, known, now)
 
     def unpark_known(self, now: datetime) -> None:
         """Unpark tasks that were parked because no worker knew their handler, as this one does."""
         parked = TaskState.objects.on_primary().filter(resume_at__isnull=False)
-        for ids in batches(self.some_of(parked.handled_by(registry.handlers))):
+        for ids in batches(self.some_of("parked", parked.handled_by(registry.handlers))):
             unpark_of_known_handlers(ids, now)
 
     def restart_clocks(self, now: datetime) -> None:
         """Restart the clocks of tasks that ``QuerySet.update()`` or SQL has enabled."""
-        for ids in batches(self.some_of(TaskState.objects.on_primary().stopped(now))):
+        for ids in batches(self.some_of("stopped", TaskState.objects.on_primary().stopped(now))):
             restart_stopped(ids, now)
 
-    def some_of(self, states: TaskStateQuerySet) -> list[int]:
-        """Return the ids of as many tasks as one round may change; the next round has the rest."""
-        ids = list(states.order_by("pk").values_list("pk", flat=True)[:MAX_TASKS_PER_ROUND])
-        if len(ids) == MAX_TASKS_PER_ROUND:
+    def some_of(self, what: str, states: TaskStateQuerySet) -> list[int]:
+        """Return the ids of as many tasks as one round may change; the next round has the rest.
+
+        It goes on after the last one, since a task may stay as it is.
+        """
+        after = states.filter(pk__gt=self._after.get(what, 0)).order_by("pk")
+        ids = list(after.values_list("pk", flat=True)[:MAX_TASKS_PER_ROUND])
+        has_rest = len(ids) == MAX_TASKS_PER_ROUND
+        self._after[what] = ids[-1] if has_rest else 0
+        if has_rest:
             self._last_sweep = None
         return ids
 

@@ -45,13 +45,22 @@ class Monitor:
         """Send once per heartbeat interval, and offer the scanner this round."""
         if has_passed(app_settings.HEARTBEAT_INTERVAL, self._last_run, now):
             self._last_run = now
-            self.deliveries.run(now)
+            self.serve(now)
         self.scanner.offer(now)
 
     def send_new(self, now: datetime) -> None:
         """Send at once what this process has just left in the outbox, or has to try again."""
         if self.deliveries.wants_to_run(now):
+            self.serve(now)
+
+    def serve(self, now: datetime) -> None:
+        """Send and record; what fails for another reason than an outage is logged."""
+        try:
             self.deliveries.run(now)
+        except AWAY:
+            raise
+        except Exception:
+            logger.exception("messages could not be served")
 
     def look_again(self) -> None:
         """Look at the outbox at the next round. Safe in any thread."""
@@ -72,17 +81,8 @@ class Monitor:
         if not self._has_finished:
             self._has_finished = True
             self.scanner.run(now)
-        self.deliveries.run(now)
+        self.serve(now)
         return self.deliveries.busy
-
-    def wind_down(self, now: datetime) -> None:
-        """Serve what is being sent while the worker waits for its last runs; claim nothing."""
-        try:
-            self.deliveries.wind_down(now)
-        except AWAY:
-            raise
-        except Exception:
-            logger.exception("messages could not be served while the worker stops")
 
     def close(self, now: datetime) -> None:
         """Let another worker scan, and finish what is being sent; whatever fails is logged."""

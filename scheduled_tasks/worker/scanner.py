@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from time import monotonic
 
 from django.db import Error, connections, reset_queries
 
@@ -53,6 +54,8 @@ class Scanner:
         self.watching = watching
         self.lock = ScanLock(worker)
         self.conditions = ConditionScan()
+        #: Whether others may have scanned, or nobody, since the last scan of this worker.
+        self._has_gap = False
         #: What the last round could not do because the database was away.
         self._interrupted: set[str] = set()
         self._last_run: datetime | None = None
@@ -98,6 +101,11 @@ class Scanner:
 
     def start_over(self) -> None:
         """Wait for an interval as at the start, since the database was away."""
+        self._has_gap = True
+        self.wait_an_interval()
+
+    def wait_an_interval(self) -> None:
+        """Take no round that is offered within an interval."""
         self._offers.clear()
         self._last_run = None
 
@@ -109,8 +117,13 @@ class Scanner:
 
     def scan(self, now: datetime) -> None:
         """Scan, if it is this worker that does. Database errors propagate."""
-        if self.lock.acquire(now):
-            self.conditions.run(now)
+        if not self.lock.acquire(now):
+            self._has_gap = True
+            return
+        if self._has_gap:
+            self._has_gap = False
+            self.conditions.forget()
+        self.conditions.run(now)
 
     def attempt(self, what: str, step: Callable[[datetime], None], now: datetime) -> bool:
         """Take a step; log what fails, an outage once. Return whether the database has answered."""
@@ -138,10 +151,15 @@ class Scanner:
 
     def _take_offer(self) -> None:
         self._offered.clear()
-        if self._stop.is_set() or not self._offers:
+        try:
+            now = self._offers.pop()
+        except IndexError:  # the loop has just started over, or the worker stops
             return
         reset_queries()  # which Django keeps under DEBUG
-        answered = self.run(self._offers.pop())
+        begun = monotonic()
+        answered = self.run(now)
+        if monotonic() - begun > app_settings.HEARTBEAT_INTERVAL:
+            self.wait_an_interval()
         if not answered or not (self.lock.held or self.folding.unfinished):
             # Other workers scan, so it is not needed for some time.
             connections.close_all()

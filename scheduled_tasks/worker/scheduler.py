@@ -295,7 +295,7 @@ class Scheduler:
             engine.begin_to_stop_if_worn()  # the limit may be reached between two ticks
             engine.worker.move_to(Worker.State.STOPPING)
             engine.write_results()
-            engine.monitor.wind_down(engine.clock.now())
+            engine.monitor.serve(engine.clock.now())
             if engine.executor.in_hand:
                 return over and self.waited_for_abandoned
             if engine.result_writer.unwritten and not over:

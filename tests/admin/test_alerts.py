@@ -306,6 +306,16 @@ def test_open_alerts_are_cleared_by_hand(
     assert clear(admin_client, over) == ["0 alerts cleared."]
 
 
+def test_broken_settings_are_said_when_clearing(
+    admin_client: Client, make_alert: Make, settings: Any
+) -> None:
+    alert = make_alert()
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "ALERTS": [{"too": "ops"}]}
+    [said] = clear(admin_client, alert)
+    assert "did you mean" in said
+    assert list(Alert.objects.open()) == [alert]
+
+
 def test_all_alerts_are_cleared_in_portions(
     admin_client: Client, make_alert: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,10 +37,12 @@ def test_too_few_workers_are_told_where_wanted(
     beat(now)
     assert messages(fleet.too_few_workers, now + HOUR) == []
     settings.SCHEDULED_TASKS = {"CONDITIONS": {"too_few_workers": {"workers": 2}}}
-    assert messages(fleet.too_few_workers, now) == ["Only 1 of 2 schedulers alive."]
+    assert messages(fleet.too_few_workers, now) == ["Only 1 scheduler is alive. There should be 2."]
     settings.SCHEDULED_TASKS = {"CONDITIONS": {"too_few_workers": True}}
     assert messages(fleet.too_few_workers, now) == []
-    assert messages(fleet.too_few_workers, now + HOUR) == ["Only 0 of 1 scheduler alive."]
+    assert messages(fleet.too_few_workers, now + HOUR) == [
+        "No scheduler is alive. There should be 1."
+    ]
 
 
 def test_a_scheduler_behind_is_told(make_task: Make, worker: Worker, now: datetime) -> None:

@@ -14,6 +14,7 @@ from scheduled_tasks.models import Alert, Execution, Task, Worker
 from scheduled_tasks.monitoring.alerts.raising import raise_alerts
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, Watched
 from scheduled_tasks.monitoring.conditions import late_slots, silence
+from scheduled_tasks.monitoring.conditions.later_slots import LateSlot, neighbours
 from tests.support.attempts import NOTHING
 
 Make = Callable[..., Task]
@@ -31,6 +32,15 @@ def found(find: Callable[..., Any], now: datetime) -> list[str]:
 def alerts(condition: str) -> list[str]:
     rows = Alert.objects.filter(condition=condition).order_by("task_name")
     return list(rows.values_list("task_name", flat=True))
+
+
+def test_slots_far_apart_share_no_query(now: datetime) -> None:
+    late = [LateSlot(number, now + number * HOUR, 60) for number in (0, 1, 24, 25, 26, 100)]
+    assert [[each.task_id for each in some] for some in neighbours(reversed(late))] == [
+        [0, 1, 24],
+        [25, 26],
+        [100],
+    ]
 
 
 @pytest.fixture

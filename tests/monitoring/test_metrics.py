@@ -211,6 +211,19 @@ def test_invariants_are_scanned_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
     assert counts == [1, 1, 2]
 
 
+def test_a_slow_scan_hides_no_other_metric(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cut_off() -> list[Violation]:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(invariant_scans, "scan_now", cut_off)
+    clock = iter([0.0, 1.0, 300.0, 300.0])
+    scans = InvariantScans(monotonic=lambda: next(clock))
+    assert [scans.broken() for _ in range(3)] == [{}, {}, {}]
+    assert len(caplog.records) == 2
+
+
 def test_names_of_tasks_are_escaped(make_task: Make, now: datetime) -> None:
     """Only code that goes around the checks can store such a name."""
     name = 'a "b"\\n\n'

@@ -391,6 +391,18 @@ def test_an_outage_makes_the_next_scan_look_again(now: datetime, db: None) -> No
     assert looked == [now, now + SECOND, now + 61 * SECOND]
 
 
+def test_what_another_scan_raises_meanwhile_stays(make_task: Make, now: datetime) -> None:
+    task = make_task("a", NOTHING, max_runtime=60)
+    found = Finding(condition="running_long", task=task, message="So.")
+
+    def find(now: datetime, *, using: str) -> list[Finding]:
+        raise_alerts([found], now, using=using)
+        return []
+
+    ConditionScan([Watched("running_long", find)]).run(now)
+    assert Alert.objects.open().count() == 1
+
+
 def test_lasting_conditions_clear_when_not_found(now: datetime, db: None) -> None:
     found = [Finding(condition="invariant", subject=name, message="So.") for name in "ab"]
     scans = ConditionScan([Watched("invariant", lambda now, using: list(found), every=60)])

@@ -14,6 +14,7 @@ from django.utils import timezone
 from scheduled_tasks.exceptions import InvalidTask, UnknownTask
 from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task
 from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
+from scheduled_tasks.monitoring.outbox import held_messages
 from scheduled_tasks.operations.maintenance_windows import (
     delete_windows,
     end_maintenance,
@@ -66,6 +67,31 @@ def test_a_window_is_started_and_ended(now: datetime) -> None:
     assert end_maintenance(now=now + MINUTE) == 1
     assert end_maintenance(now=now + MINUTE) == 0
     assert MaintenanceWindow.objects.get().ends_at == now + MINUTE
+
+
+def test_many_held_messages_follow_in_portions(
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    monkeypatch.setattr(held_messages, "PAGE_SIZE", 2)
+    start_maintenance(now + HOUR, "Deploy", now=now)
+    alerts = [tell(None, now, f"web-{number}") for number in range(5)]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert end_maintenance(now=now + MINUTE) == 1
+        assert [due(alert) for alert in alerts].count([now + MINUTE]) == 2
+    assert [due(alert) for alert in alerts] == [[now + MINUTE]] * 5
+
+
+def test_broken_rules_keep_no_window_open(
+    now: datetime, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_maintenance(now + HOUR, "Deploy", now=now)
+    alert = tell(None, now)
+    configure(settings, ALERTS=[{"to": "opps"}])
+    assert end_maintenance(now=now + MINUTE) == 1
+    assert "did you mean 'ops'?" in caplog.text
+    assert due(alert) == [now + HOUR]
 
 
 def test_it_begins_now_or_later() -> None:

@@ -50,7 +50,7 @@ def test_messages_keep_no_worker_from_stopping(
 ) -> None:
     worker = scheduler()
     worker.tick(now)
-    monkeypatch.setattr(Deliveries, "wind_down", raising(ValueError("odd")))
+    monkeypatch.setattr(Deliveries, "run", raising(ValueError("odd")))
     worker.shut_down()
     assert Worker.objects.get().state == Worker.State.STOPPED
     assert "messages could not be served" in caplog.text
@@ -76,6 +76,6 @@ def test_messages_are_served_while_runs_end(
     worker = scheduler(poll_interval=0.001)
     worker.tick(now)
     monkeypatch.setattr(Dispatcher, "in_hand", property(lambda _: len(served) < 3))
-    monkeypatch.setattr(Deliveries, "wind_down", lambda *_: served.append("once"))
+    monkeypatch.setattr(Deliveries, "run", lambda *_: served.append("once"))
     worker.shut_down()
     assert len(served) == 3

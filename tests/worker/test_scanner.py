@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import count
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import OperationalError, connection
 from scheduled_tasks.models import Lock, Worker
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.monitoring.outbox.messages import has_new
+from scheduled_tasks.worker import scanner
 from scheduled_tasks.worker.scanner import LOCK_INTERVALS, SCAN_LOCK, Scanner
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import make_worker
@@ -114,6 +116,45 @@ def test_a_scan_waits_after_an_outage(watching: Watching, now: datetime) -> None
     assert watching.conditions.scanned.empty()
     watching.offer(now + 3 * INTERVAL)
     assert watching.conditions.next() == now + 3 * INTERVAL
+
+
+def test_what_was_found_before_a_gap_is_forgotten(
+    watching: Watching, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two scans in a row confirm a condition; with an hour between them they do not."""
+    forgotten: list[str] = []
+    monkeypatch.setattr(watching.conditions, "forget", lambda: forgotten.append("outage"))
+    watching.offer(now, now + INTERVAL)
+    assert forgotten == []
+    watching.scanner.start_over()
+    watching.offer(now + 2 * INTERVAL, now + 3 * INTERVAL)
+    assert forgotten == ["outage"]
+    Lock.objects.filter(name=SCAN_LOCK).update(token="another's")
+    watching.offer(now + 4 * INTERVAL)
+    Lock.objects.filter(name=SCAN_LOCK).delete()
+    watching.offer(now + 8 * INTERVAL)
+    assert forgotten == ["outage", "outage"]
+
+
+def test_an_offer_that_is_gone_ends_no_thread(started: Watching) -> None:
+    started.scanner._offered.set()  # and the loop starts over before the thread has looked
+    started.wait_for_round()
+    assert started.scanner._thread is not None
+    assert started.scanner._thread.is_alive()
+
+
+def test_a_long_scan_is_followed_by_a_rest(
+    started: Watching, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(step=INTERVAL.total_seconds() + 1)
+    monkeypatch.setattr(scanner, "monotonic", lambda: next(seconds))
+    started.offer(now, now + INTERVAL)
+    started.conditions.next()
+    started.wait_for_round()
+    started.offer(now + 2 * INTERVAL)
+    assert started.conditions.scanned.empty()
+    started.offer(now + 3 * INTERVAL)
+    assert started.conditions.next() == now + 3 * INTERVAL
 
 
 def test_the_thread_takes_the_newest_round(started: Watching, now: datetime) -> None:

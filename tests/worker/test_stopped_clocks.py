@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from scheduled_tasks.models import Execution, Task, TaskState
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
+from scheduled_tasks.worker import maintenance
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import NOTHING
 
@@ -31,6 +32,21 @@ def test_a_bulk_update_restarts_clocks_within_a_lease(
     assert clock_of(over) is None
     worker.tick(now + 4 * MINUTE)
     assert list(Execution.objects.values_list("slot", flat=True)) == [now + 4 * MINUTE]
+
+
+@pytest.mark.usefixtures("nothing")
+def test_clocks_that_stay_stopped_hold_up_no_other(
+    make_task: Callable[..., Task], worker: Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "MAX_TASKS_PER_ROUND", 2)
+    for number in range(3):
+        make_task(f"past-{number}", NOTHING, "at 2020-01-01 00:00")
+    task = make_task("often", NOTHING, "every 1 minute")
+    TaskState.objects.update(next_run_at=None)
+    chores = maintenance.Maintenance(worker, syncs=False)
+    for _ in range(2):
+        chores.restart_clocks(now)
+    assert clock_of(task) == now + MINUTE
 
 
 @pytest.mark.usefixtures("nothing")

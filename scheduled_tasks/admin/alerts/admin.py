@@ -24,6 +24,7 @@ from scheduled_tasks.admin.bulk import BulkAdmin
 from scheduled_tasks.admin.filters import OneTaskFilter, OpenFilter
 from scheduled_tasks.admin.links import task_link, url
 from scheduled_tasks.admin.permissions import may_manage_alerts, may_view_deliveries, user_of
+from scheduled_tasks.exceptions import InvalidSettings
 from scheduled_tasks.models import Alert, Execution
 from scheduled_tasks.operations.alerts import clear_alerts
 
@@ -62,7 +63,11 @@ class AlertAdmin(BulkAdmin, HistoryAdmin):
         """Clear the open ones in the user's name, with log entries."""
         selected = Alert.objects.on_primary().open().filter(pk__in=queryset.order_by().values("pk"))
         found = list(selected.only("task")[: MAX_CLEARED + 1])
-        done = clear_alerts(found[:MAX_CLEARED], by=user_of(request))
+        try:
+            done = clear_alerts(found[:MAX_CLEARED], by=user_of(request))
+        except InvalidSettings as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
         LogEntry.objects.log_actions(request.user.pk, done, CHANGE, _g("Cleared."))  # type: ignore[arg-type]
         summary = ngettext("%d alert cleared.", "%d alerts cleared.", len(done)) % len(done)
         self.message_user(request, summary, messages.SUCCESS if done else messages.INFO)

@@ -82,13 +82,16 @@ def lock_open(alerts: Collection[Alert], *, using: str, skip: bool = False) -> l
     With ``skip``, leave out the alerts of tasks whose states other transactions hold.
     """
     tasks = {alert.task_id for alert in alerts if alert.task_id is not None}
-    states = TaskState.objects.using(using).lock_tasks(tasks, skip=skip)
+    states = TaskState.objects.using(using)
+    left = tasks.difference(states.lock_tasks(tasks, skip=skip))
+    # A task that a bulk_create made has no state.
+    held = set(states.filter(AnyOf("pk", left)).values_list("pk", flat=True)) if left else set()
+    free = [alert.pk for alert in alerts if alert.task_id not in held]
     rows = Alert.objects.using(using).open()
-    mine = rows.filter(AnyOf("pk", [alert.pk for alert in alerts])).locked().order_by("open_key")
+    mine = rows.filter(AnyOf("pk", free)).locked().order_by("open_key")
     ids = list(mine.values_list("pk", flat=True))
     # Without a lock: not every database can lock the rows of one table of a join.
-    locked = rows.filter(AnyOf("pk", ids)).select_related("task__state").order_by("open_key")
-    return [alert for alert in locked if (state := state_of(alert)) is None or state.pk in states]
+    return list(rows.filter(AnyOf("pk", ids)).select_related("task__state").order_by("open_key"))
 
 
 def reason_of_task(alert: Alert) -> str:

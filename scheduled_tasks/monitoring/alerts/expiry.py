@@ -43,7 +43,7 @@ def finished_heartbeats(moment: datetime) -> Q:
 def delete_alerts(expired: AlertQuerySet, *, limit: int, using: str = "") -> tuple[int, int]:
     """Delete the first of these alerts; return how many, and how many deliveries."""
     ids = list(expired.values_list("pk", flat=True)[:limit])
-    _, deleted = Alert.objects.using(using).filter(pk__in=ids, open_key=None).delete()
+    _, deleted = Alert.objects.using(using).filter(AnyOf("pk", ids), open_key=None).delete()
     alerts, deliveries = (deleted.get(kind._meta.label, 0) for kind in (Alert, Delivery))  # noqa: SLF001
     return alerts, deliveries
 

@@ -99,13 +99,14 @@ class ConditionScan:
     def run(self, now: datetime, *, using: str = "") -> None:
         """Look once. What goes wrong is logged and stops nothing else; an outage propagates."""
         using = using or write_alias()
+        lasting = [each.condition for each in self.watched if each.lasts]
+        # First: what another scan raises from now on is not taken for what is not found.
+        open_alerts = self._open_alerts.read(lasting, using=using)
         found = {
             each: self.find(each, now, using=using)
             for each in self.watched
             if self.is_due(each, now)
         }
-        lasting = [each.condition for each in self.watched if each.lasts]
-        open_alerts = self._open_alerts.read(lasting, using=using)
         for each, findings in found.items():
             if findings is not None:
                 raise_and_clear(each, findings, open_alerts, now, using=using)
@@ -115,6 +116,10 @@ class ConditionScan:
             clear_others(open_alerts, now, using=using)
         with logged("reminders that are due cannot be found"):
             remind(open_alerts, now, using=using)
+
+    def forget(self) -> None:
+        """Forget what earlier scans have found: this one does not follow them without a gap."""
+        self.watched, self._last = watched_conditions(), {}
 
     def is_due(self, watched: Watched, now: datetime) -> bool:
         last = self._last.get(watched.condition)
@@ -263,7 +268,7 @@ def remind_once(due: Sequence[Reminder], *, now: datetime, using: str) -> None:
     is_open = Alert.objects.using(using).open()
     mine = [
         (alert, route)
-        for alert, found in due
+        for alert, found in sorted(due, key=lambda each: str(each[0].open_key))
         # The row stays locked, so the alert that a message refers to cannot be deleted.
         if is_open.filter(pk=alert.pk, reminded_at=alert.reminded_at).update(reminded_at=now)
         for route in found

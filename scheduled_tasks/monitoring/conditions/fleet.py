@@ -21,9 +21,10 @@ def too_few_workers(now: datetime, *, using: str) -> Iterator[Finding]:
     if is_on(Condition.TOO_FEW_WORKERS, None):
         alive = len(live_workers(now, using=using))
         if alive < wanted:
+            who = f"Only {counted(alive, 'scheduler')} {'is' if alive == 1 else 'are'}"
             yield Finding(
                 condition=Condition.TOO_FEW_WORKERS,
-                message=f"Only {alive} of {counted(wanted, 'scheduler')} alive.",
+                message=f"{who if alive else 'No scheduler is'} alive. There should be {wanted}.",
             )
 
 

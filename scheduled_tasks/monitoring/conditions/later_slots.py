@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,10 +11,9 @@ from django.db.models import F, Max
 
 from scheduled_tasks.models.execution import Execution
 from scheduled_tasks.models.sql.any_of import AnyOf
-from scheduled_tasks.models.sql.windows import chunks
 
-#: Tasks that one query is about.
-CHUNK_SIZE = 1_000
+#: Tasks that one query is about, and how far apart their late slots may be.
+CHUNK_SIZE, MAX_APART = 1_000, timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,7 @@ def overtaken(late: Iterable[LateSlot], *, using: str) -> set[int]:
         by_limit[each.within].append(each)
     found: set[int] = set()
     for within, group in by_limit.items():
-        # Neighbours in time share a query, which then reads few slots that are not later.
-        for chunk in chunks(sorted(group, key=lambda each: each.slot), CHUNK_SIZE):
+        for chunk in neighbours(group):
             newest = newest_in_time(
                 [each.task_id for each in chunk], after=chunk[0].slot, within=within, using=using
             )
@@ -44,6 +42,18 @@ def overtaken(late: Iterable[LateSlot], *, using: str) -> set[int]:
                 if each.task_id in newest and newest[each.task_id] > each.slot
             }
     return found
+
+
+def neighbours(late: Iterable[LateSlot]) -> Iterator[list[LateSlot]]:
+    """Yield slots that may share a query, which then reads few slots that are not later."""
+    chunk: list[LateSlot] = []
+    for each in sorted(late, key=lambda each: each.slot):
+        if chunk and (len(chunk) == CHUNK_SIZE or each.slot - chunk[0].slot > MAX_APART):
+            yield chunk
+            chunk = []
+        chunk.append(each)
+    if chunk:
+        yield chunk
 
 
 def newest_in_time(

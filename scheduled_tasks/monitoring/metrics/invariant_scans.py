@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
 from scheduled_tasks.models import Worker
-from scheduled_tasks.models.sql.transactions import transactional
+from scheduled_tasks.models.sql.transactions import AWAY, transactional
 from scheduled_tasks.monitoring.health.invariants import scan_invariants, seconds_to_settle
 from scheduled_tasks.monitoring.health.violations import Violation, still_found
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two scans while nothing is found: a scan takes about as long as all the rest.
 SCAN_SECONDS = 300.0
@@ -31,10 +34,19 @@ class InvariantScans:
         """
         pause = seconds_to_settle() if self._found else SCAN_SECONDS
         if self._scanned_at is None or self._monotonic() - self._scanned_at >= pause:
-            found = scan_now()
-            self._broken = Counter(violation.code for violation in still_found(self._found, found))
-            self._found, self._scanned_at = found, self._monotonic()
+            self._scanned_at = self._monotonic()
+            self.scan()
         return self._broken
+
+    def scan(self) -> None:
+        """Scan; if that takes too long, keep the last numbers, and all other metrics."""
+        try:
+            found = scan_now()
+        except AWAY as error:
+            logger.warning("invariants could not be scanned for metrics: %s", error)
+            return
+        self._broken = Counter(violation.code for violation in still_found(self._found, found))
+        self._found = found
 
 
 @transactional

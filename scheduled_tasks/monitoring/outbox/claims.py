@@ -190,7 +190,8 @@ def renew_claims(worker: str, ids: Collection[int], now: datetime, *, using: str
 @transactional
 def release_claims(worker: str, ids: Collection[int], *, using: str = "") -> None:
     """Give back messages that were claimed and not tried."""
-    held = claimed_by(worker, ids, using=using)
+    # Not twice: a COMMIT whose answer was lost may have succeeded.
+    held = claimed_by(worker, ids, using=using).filter(claimed_until__isnull=False)
     held.update(claimed_until=None, attempts=F("attempts") - 1)
 
 

@@ -24,7 +24,8 @@ def send(delivery: Delivery) -> str:
             send_by_notifier(delivery)
         case Transport.MAIL:
             if invalid := mail_to(delivery.target, notification_of(delivery)):
-                return f"Not sent to what is no address: {', '.join(invalid)}."
+                verb = "is not an address" if len(invalid) == 1 else "are not addresses"
+                return f"Not sent to {', '.join(invalid)}, which {verb}."
         case Transport.HEARTBEAT:
             heartbeats.send(delivery.target, delivery.event, delivery.body)
     return ""

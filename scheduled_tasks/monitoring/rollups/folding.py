@@ -68,7 +68,7 @@ def never() -> bool:
 
 
 def fold_all(*, is_over: Callable[[], bool] = never) -> int:
-    """Fold what is there until ``is_over``; return how many entries it were.
+    """Fold what is there until ``is_over``; return the number of entries.
 
     It may be called by several workers at once, at any time: an entry is folded once.
     """
