@@ -18,8 +18,6 @@ from scheduled_tasks.models.task_state import TaskState
 
 logger = logging.getLogger(__name__)
 
-CAUGHT_UP = "It runs now."
-
 
 @dataclass(slots=True)
 class Fired:
@@ -41,8 +39,7 @@ class Fired:
         late = [verdict for verdict in self.decision.verdicts if self.is_missed(verdict)]
         if not late:
             return None
-        reason = late[-1].reason if isinstance(late[-1], Covered) else CAUGHT_UP
-        return LateSlots(self.state.pk, tuple(verdict.slot for verdict in late), reason)
+        return LateSlots(self.state.pk, tuple(verdict.slot for verdict in late), fate_of(late))
 
     def is_missed(self, verdict: Verdict) -> bool:
         """Whether no scheduler started a slot in time: what runs within the task's grace is."""
@@ -62,6 +59,18 @@ class Fired:
                 cover.slots[-1].isoformat(),
                 cover.reason,
             )
+
+
+def fate_of(late: Sequence[Verdict]) -> str:
+    """Return in a sentence what becomes of late slots."""
+    lost = [verdict for verdict in late if isinstance(verdict, Covered)]
+    taken = len(late) - len(lost)
+    if not taken:
+        return lost[-1].reason
+    if not lost:
+        return "It is run late." if taken == 1 else "They are run late."
+    is_lost = "1 of them is" if len(lost) == 1 else f"{len(lost)} of them are"
+    return f"{is_lost} not run, and {taken} {'is' if taken == 1 else 'are'} run late."
 
 
 def cover(fired: Sequence[Fired], now: datetime, *, using: str) -> None:

@@ -70,4 +70,5 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         about = self.task_name or self.subject
-        return f"{self.condition}: {about}" if about else self.condition
+        condition = self.get_condition_display()
+        return f"{condition}: {about}" if about else condition

@@ -89,7 +89,7 @@ def notification_of_test(name: str, now: datetime) -> Notification:
         task=None,
         subject=name,
         execution_id=None,
-        message="This is a test that a person has asked for. Nothing is wrong.",
+        message="This is a test, sent on request. Nothing is wrong.",
         url=None,
         raised_at=now,
         cleared_at=None,

@@ -68,7 +68,7 @@ def test_open_alerts_come_first_then_the_newest(
     make_alert(a, condition="missed", raised_at=now - 3 * HOUR)
     make_alert(severity="critical", raised_at=now - 2 * HOUR)
     assert listed(admin_client, "alert_changelist") == [
-        "worker_lost: web-1:42",
+        "worker lost: web-1:42",
         "missed: a",
         "failed: a",
         "missed: b",
@@ -83,13 +83,13 @@ def test_alerts_are_filtered_and_searched(
     make_alert(task, condition="missed", cleared_at=now)
     make_alert(severity="critical")
     for query, found in (
-        ("?open=1", ["failed: nightly", "worker_lost: web-1:42"]),
+        ("?open=1", ["failed: nightly", "worker lost: web-1:42"]),
         ("?open=0", ["missed: nightly"]),
         (f"?task={task.pk}", ["failed: nightly", "missed: nightly"]),
         ("?condition__exact=missed", ["missed: nightly"]),
-        ("?severity__exact=critical", ["worker_lost: web-1:42"]),
+        ("?severity__exact=critical", ["worker lost: web-1:42"]),
         ("?q=night", ["failed: nightly", "missed: nightly"]),
-        ("?q=web-1", ["worker_lost: web-1:42"]),
+        ("?q=web-1", ["worker lost: web-1:42"]),
     ):
         assert sorted(listed(admin_client, "alert_changelist", query)) == found, query
 

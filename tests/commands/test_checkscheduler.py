@@ -40,7 +40,7 @@ def test_without_a_scheduler_it_exits_with_2() -> None:
 
 def test_it_follows_the_life_of_a_scheduler() -> None:
     with running("--worker-name=blue|green") as process:
-        assert check_here("--deep") == (0, "OK: 1 scheduler alive, nothing is late.\n")
+        assert check_here("--deep") == (0, "OK: 1 scheduler is alive, nothing is late.\n")
         process.send_signal(signal.SIGSTOP)
         Worker.objects.update(heartbeat_at=F("heartbeat_at") - timedelta(minutes=1))
         code, line = check_here()
@@ -67,7 +67,7 @@ def test_deep_finds_what_nobody_claims() -> None:
     code, line = check("--deep")
     assert code == 1
     assert line.startswith("WARNING: No worker serves the queue reports: 1 execution cannot be ")
-    assert check() == (0, "OK: 1 scheduler alive, nothing is late.")
+    assert check() == (0, "OK: 1 scheduler is alive, nothing is late.")
 
 
 # Databases that are away.

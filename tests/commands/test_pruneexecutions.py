@@ -65,7 +65,7 @@ def test_the_archive_is_reported(command: Command, settings: Any, tmp_path: Path
     archive_to(settings, "django.core.files.storage.FileSystemStorage", tmp_path)
     ran = command("pruneexecutions")
     sizes = [path.stat().st_size for path in tmp_path.rglob("*.gz")]
-    assert f"Archived in {len(sizes)} files of {sum(sizes)} bytes." in ran.out
+    assert f"Archived in {len(sizes)} files, {sum(sizes)} bytes in all." in ran.out
 
 
 @pytest.mark.usefixtures("history")

@@ -32,10 +32,10 @@ def test_healthchecks_writes_it_into_its_log(command: Command) -> None:
         backup(f"healthchecks+{receiver.url}/ping/secret/?create=1")
         ran = command("sendtestalert", "--heartbeat", "backup")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith(f"{receiver.url} has taken a test for the task 'backup'.")
+    assert ran.out.startswith(f"{receiver.url} has accepted a test for the task 'backup'.")
     assert "secret" not in ran.out
     assert sent(receiver) == [("POST", "/ping/secret/log?create=1")]
-    assert receiver.requests[0].body == b"This is a test that a person has asked for."
+    assert receiver.requests[0].body == b"This is a test, sent on request."
 
 
 @pytest.mark.parametrize("service", ["", "cronitor+"])

@@ -159,6 +159,26 @@ def test_an_outage_is_told_once_for_each_task(make_task: Make, now: datetime) ->
         "22 slots from 2026-03-01 13:00:00 UTC to 2026-03-02 10:00:00 UTC were not started in "
         "time. No scheduler was running; a later slot was run instead."
     )
+    assert messages["c"].endswith("were not started in time. They are run late.")
+    assert messages["daily"].endswith("was not started in time. It is run late.")
+
+
+@pytest.mark.parametrize(
+    ("limit", "fate"),
+    [
+        (1, "5 of them are not run, and 1 is run late."),
+        (5, "1 of them is not run, and 5 are run late."),
+    ],
+)
+def test_it_says_how_many_slots_are_lost(
+    make_task: Make, now: datetime, limit: int, fate: str
+) -> None:
+    make_task("a", NOTHING, "every 1 hour", misfire_policy="all", catch_up_limit=limit)
+    firing.fire(now + 6 * HOUR + 30 * MINUTE, limit=9)
+    assert Alert.objects.get(condition="missed").message == (
+        "6 slots from 2026-03-01 13:00:00 UTC to 2026-03-01 18:00:00 UTC were not started in "
+        f"time. {fate}"
+    )
 
 
 @pytest.mark.parametrize("seconds", [59, 60])

@@ -43,9 +43,9 @@ def said(now: datetime, **options: Any) -> tuple[str, str]:
 
 def test_a_live_scheduler_is_all_it_takes(now: datetime) -> None:
     make_scheduler(now)
-    assert said(now) == ("OK", "1 scheduler alive, nothing is late.")
+    assert said(now) == ("OK", "1 scheduler is alive, nothing is late.")
     make_scheduler(now)
-    assert said(now) == ("OK", "2 schedulers alive, nothing is late.")
+    assert said(now) == ("OK", "2 schedulers are alive, nothing is late.")
 
 
 def test_without_any_scheduler_it_says_what_starts_one(now: datetime) -> None:
@@ -89,7 +89,7 @@ def test_a_stopping_scheduler_alone_is_a_warning(now: datetime) -> None:
     sentence = "No scheduler starts anything: blue, the last one, is stopping."
     assert said(now) == ("WARNING", sentence)
     make_scheduler(now, label="green", up=SECOND)
-    assert said(now) == ("OK", "1 scheduler alive, nothing is late.")
+    assert said(now) == ("OK", "1 scheduler is alive, nothing is late.")
 
 
 @pytest.mark.parametrize("given", [{"workers": 3}, {"workers": 2}, True, False, {}], ids=str)
@@ -99,8 +99,8 @@ def test_there_may_be_too_few(now: datetime, settings: Any, given: Any) -> None:
     make_scheduler(now)
     make_scheduler(now, state="stopping")
     wanted = given["workers"] if given and given is not True else 1
-    few = ("WARNING", f"Only 1 scheduler alive, there should be {wanted}.")
-    assert said(now) == (few if wanted > 1 else ("OK", "1 scheduler alive, nothing is late."))
+    few = ("WARNING", f"Only 1 scheduler is alive, there should be {wanted}.")
+    assert said(now) == (few if wanted > 1 else ("OK", "1 scheduler is alive, nothing is late."))
 
 
 def test_live_workers_come_by_age(now: datetime) -> None:
@@ -177,7 +177,7 @@ def test_slots_that_nobody_fires_are_not_late(late_slot: datetime, fields: dict[
 def test_parked_tasks_are_not_late(late_slot: datetime) -> None:
     make_scheduler(late_slot)
     TaskState.objects.update(parked_at=late_slot)
-    assert said(late_slot) == ("OK", "1 scheduler alive, nothing is late. 1 task parked.")
+    assert said(late_slot) == ("OK", "1 scheduler is alive, nothing is late. 1 task parked.")
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_a_pause_is_well_and_mentioned(now: datetime) -> None:
     make_scheduler(now + HOUR)
     begin_pause(now, until=now + DAY, reason="The database moves.")
     pause = "All tasks paused until 2026-03-02 12:00:00 UTC: The database moves."
-    assert said(now + HOUR) == ("OK", f"1 scheduler alive, nothing is late. {pause}")
+    assert said(now + HOUR) == ("OK", f"1 scheduler is alive, nothing is late. {pause}")
 
 
 def test_the_oldest_of_both_counts(waiting: Execution, late_slot: datetime, now: datetime) -> None:

@@ -45,8 +45,7 @@ def test_it_is_sent_at_once() -> None:
     assert str(send_test_alert("ops")) == "ops@shop.example"
     [message] = mail.outbox
     assert message.subject == (
-        "[info] test of the notifier ops: This is a test that a person has asked for. "
-        "Nothing is wrong."
+        "[info] test of the notifier ops: This is a test, sent on request. Nothing is wrong."
     )
 
 

@@ -68,7 +68,7 @@ def sentence(verb: str, pruned: Pruned) -> str:
     if not pruned.archived_files:
         return deleted
     files = counted(pruned.archived_files, "file")
-    return f"{deleted} Archived in {files} of {counted(pruned.archived_bytes, 'byte')}."
+    return f"{deleted} Archived in {files}, {counted(pruned.archived_bytes, 'byte')} in all."
 
 
 def table(pruned: Pruned) -> list[str]:

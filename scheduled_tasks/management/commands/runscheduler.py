@@ -192,7 +192,7 @@ def address(text: str) -> tuple[str, int]:
     is_port = port.isascii() and port.isdecimal() and 1 <= int(port) <= MAX_PORT
     if not (is_port and is_host(host)):
         raise argparse.ArgumentTypeError(
-            f"must be a port from 1 to {MAX_PORT}, or an address and a port such as 0.0.0.0:9100, "
+            f"must be a port from 1 to {MAX_PORT}, or an address and a port such as 0.0.0.0:9464, "
             f"not {text!r}"
         )
     return host, int(port)

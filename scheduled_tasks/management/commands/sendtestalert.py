@@ -56,8 +56,8 @@ def heartbeat_sent(name: str) -> str:
         raise CommandError(f"The heartbeat of the task {name!r} failed: {error}") from None
     if was_told:
         return (
-            f"{service} has taken a test for the task {name!r}. It is in the log of the check, and "
-            "changes nothing else."
+            f"{service} has accepted a test for the task {name!r}. It appears in the log of the "
+            "check, and changes nothing else."
         )
     return (
         f"{service} can be reached. Nothing was sent: this service takes any request as the report "

@@ -135,7 +135,7 @@ def health_of(
     problems += [Problem(Level.WARNING, violation.message) for violation in violations]
     problems.sort(key=lambda problem: -problem.level)
     remarks = [
-        f"{counted(len(workers), 'scheduler')} alive, nothing is late.",
+        f"{alive(len(workers))}, nothing is late.",
         *remark_on_parked(using=using),
         *map(str, Pause.objects.using(using).in_force(now)[:1]),
     ]
@@ -162,8 +162,12 @@ def problems_of_workers(
     if not workers:
         yield without_workers(now, using=using)
     elif len(workers) < wanted:
-        alive = counted(len(workers), "scheduler")
-        yield Problem(Level.WARNING, f"Only {alive} alive, there should be {wanted}.")
+        few = f"Only {alive(len(workers))}, there should be {wanted}."
+        yield Problem(Level.WARNING, few)
+
+
+def alive(workers: int) -> str:
+    return f"{counted(workers, 'scheduler')} {'is' if workers == 1 else 'are'} alive"
 
 
 def workers_wanted() -> int:

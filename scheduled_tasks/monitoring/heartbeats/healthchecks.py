@@ -14,7 +14,7 @@ from scheduled_tasks.runtime.wording import duration
 #: What is added to the path of the address.
 PATHS = {Event.START: "/start", Event.SUCCESS: "", Event.FAIL: "/fail"}
 LOG = "/log"
-TEST = b"This is a test that a person has asked for."
+TEST = b"This is a test, sent on request."
 #: In bytes: what every installation keeps of a body, from its beginning; and the part of it that
 #: says how the run ended, before the log.
 MAX_BODY_LENGTH, MAX_HEAD_LENGTH = 10_000, 5_000

@@ -28,6 +28,8 @@ from scheduled_tasks.runtime.statuses import FINISHED
 
 #: Tasks that have values of their own, the oldest. Those of the others are added up.
 MAX_TASKS = 1_000
+#: Queues that have values of their own, the fullest.
+MAX_QUEUES = 100
 OTHER = "other"
 #: The columns of a rollup that are shown of each task.
 SHOWN = (*(status.value for status in FINISHED), "started", "on_time", "duration_sum_ms")
@@ -122,7 +124,12 @@ def add_tasks(measured: Measurements, totals: Mapping[int, Sequence[int]], *, us
 def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
     executions = Execution.objects.using(using).order_by()
     queues = executions.queued().values_list("queue").annotate(Count("pk"))
-    measured.queued = dict(queues)
+    by_size = sorted(queues, key=lambda each: (-each[1], each[0]))
+    # One without executions keeps the metric there for dashboards.
+    measured.queued = dict(by_size[:MAX_QUEUES]) or {Execution().queue: 0}
+    if others := sum(count for _, count in by_size[MAX_QUEUES:]):
+        # A queue may have that very name.
+        measured.queued[OTHER] = measured.queued.get(OTHER, 0) + others
     measured.running = executions.running().count()
     # Also where no worker is left that could do it.
     waiting = executions.queued().not_held_back(now).filter(run_after__lte=now)

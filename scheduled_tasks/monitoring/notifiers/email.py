@@ -64,8 +64,9 @@ def addresses(to: Any) -> list[str]:
     invalid = [repr(text) for text in found if not is_address(text)]
     if not invalid:
         return found
-    said = f"the option 'to' must be {ADDRESSES}, and {', '.join(invalid)}"
-    raise InvalidSettings(f"{said} {'is' if len(invalid) == 1 else 'are'} none.")
+    said = f"the option 'to' must be {ADDRESSES}; {', '.join(invalid)}"
+    verb = "is not an address" if len(invalid) == 1 else "are not addresses"
+    raise InvalidSettings(f"{said} {verb}.")
 
 
 def mail_to(recipients: Any, notification: Notification) -> list[str]:

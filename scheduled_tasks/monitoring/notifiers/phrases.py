@@ -23,7 +23,7 @@ PHRASES = {
         "{about} has a dead letter", "all dead letters of the task are requeued or resolved"
     ),
     Condition.MISSED: Phrases(
-        "{about} missed a slot", "a later slot begins in time, or a later run succeeds"
+        "{about} missed slots", "a later slot begins in time, or a later run succeeds"
     ),
     Condition.NOT_STARTED: Phrases(
         "{about} has not started", "a later slot begins in time, or a later run succeeds"

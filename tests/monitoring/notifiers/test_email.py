@@ -178,7 +178,7 @@ def test_all_wrong_options_are_named() -> None:
     with pytest.raises(InvalidSettings) as refused:
         EmailNotifier(to=[OPS, "ada", "bob"], from_email="shop", subject_prefix="a\nb")
     to, *others = refused.value.mistakes
-    assert to.endswith("such as 'ops@shop.example', and 'ada', 'bob' are none.")
+    assert to.endswith("such as 'ops@shop.example'; 'ada', 'bob' are not addresses.")
     assert len(others) == 2
 
 
