@@ -69,9 +69,9 @@ def test_open_alerts_come_first_then_the_newest(
     make_alert(severity="critical", raised_at=now - 2 * HOUR)
     assert listed(admin_client, "alert_changelist") == [
         "worker lost: web-1:42",
-        "missed: a",
+        "missed slot: a",
         "failed: a",
-        "missed: b",
+        "missed slot: b",
     ]
 
 
@@ -84,11 +84,11 @@ def test_alerts_are_filtered_and_searched(
     make_alert(severity="critical")
     for query, found in (
         ("?open=1", ["failed: nightly", "worker lost: web-1:42"]),
-        ("?open=0", ["missed: nightly"]),
-        (f"?task={task.pk}", ["failed: nightly", "missed: nightly"]),
-        ("?condition__exact=missed", ["missed: nightly"]),
+        ("?open=0", ["missed slot: nightly"]),
+        (f"?task={task.pk}", ["failed: nightly", "missed slot: nightly"]),
+        ("?condition__exact=missed", ["missed slot: nightly"]),
         ("?severity__exact=critical", ["worker lost: web-1:42"]),
-        ("?q=night", ["failed: nightly", "missed: nightly"]),
+        ("?q=night", ["failed: nightly", "missed slot: nightly"]),
         ("?q=web-1", ["worker lost: web-1:42"]),
     ):
         assert sorted(listed(admin_client, "alert_changelist", query)) == found, query
