@@ -15,6 +15,7 @@ from benchmarks.report import markdown
 
 SUITES = (
     "throughput",
+    "throughput_with_alerts",
     "latency",
     "burst",
     "scale",

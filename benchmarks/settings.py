@@ -55,6 +55,21 @@ if "BENCHMARK_NOTIFIER" in os.environ:
         }
     }
 
+#: By BENCHMARK_ALERTS: the conditions that differ from the defaults.
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "off": dict.fromkeys(
+        ("failed", "dead_letter", "missed", "worker_lost", "parked", "scheduler_behind"), False
+    )
+    | {"invariant": False},
+    "all": {
+        **dict.fromkeys(("partial", "too_fast", "over_interval", "too_few_workers"), True),
+        "not_started": {"start_within": 600},
+        "no_success": {"no_success_for": 600},
+        "running_long": {"max_runtime": 600},
+    },
+}
+SCHEDULED_TASKS["CONDITIONS"] = CONDITIONS.get(os.environ.get("BENCHMARK_ALERTS", ""), {})
+
 if find_spec("django_tasks_db"):
     INSTALLED_APPS += ["django_tasks", "django_tasks_db"]
     TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
