@@ -151,9 +151,11 @@ class Scanner:
 
     def _take_offer(self) -> None:
         self._offered.clear()
+        if self._stop.is_set():
+            return
         try:
             now = self._offers.pop()
-        except IndexError:  # the loop has just started over, or the worker stops
+        except IndexError:  # the loop has just started over
             return
         reset_queries()  # which Django keeps under DEBUG
         begun = monotonic()

@@ -143,6 +143,14 @@ def test_an_offer_that_is_gone_ends_no_thread(started: Watching) -> None:
     assert started.scanner._thread.is_alive()
 
 
+def test_a_stopping_thread_takes_no_offer(started: Watching, now: datetime) -> None:
+    started.scanner._stop.set()
+    started.offer(now, now + INTERVAL)
+    assert started.scanner._thread is not None
+    started.scanner._thread.join(LONG)
+    assert started.conditions.scanned.empty()
+
+
 def test_a_long_scan_is_followed_by_a_rest(
     started: Watching, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
