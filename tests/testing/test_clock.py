@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,9 +48,7 @@ def test_a_daily_task_over_a_month() -> None:
 
     clock = TaskClock(MARCH)
     assert clock.now == MARCH
-    begun = time.monotonic()
     ended = clock.move_to("2026-04-01 00:00+00:00")
-    assert time.monotonic() - begun < 20
     assert seen == [datetime(2026, 3, day, 2, tzinfo=UTC) for day in range(1, 32)]
     assert [row.slot for row in ended] == seen
     assert clock.now == utc("2026-04-01 00:00")
