@@ -36,7 +36,8 @@ def ops(settings: Any) -> None:
 
 def tell(now: datetime) -> None:
     found = Finding(condition="worker_lost", message="Boom", subject="web-1")
-    raise_alerts([found], now, using="default")
+    with transaction.atomic():
+        raise_alerts([found], now, using="default")
 
 
 def due() -> datetime:
