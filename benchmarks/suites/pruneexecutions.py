@@ -60,7 +60,7 @@ def measure(worker: PruningWorker, plan: Plan) -> Figures:
 
 
 def prune(seconds: float) -> None:
-    """Run the command, for so many seconds at the most."""
+    """Run the command, and give it up after so many seconds."""
     environment = {**os.environ, "BENCHMARK_DATABASE": str(connection.settings_dict["NAME"])}
     try:
         subprocess.run(manage("recordedprune"), env=environment, check=True, timeout=seconds)

@@ -29,7 +29,7 @@ class Confirmed:
         self._since: Mapping[str, datetime] = {}
 
     def find(self, now: datetime, *, using: str) -> list[Finding] | None:
-        """Return what is confirmed now, None while nobody can tell."""
+        """Return what is confirmed now, or None while that cannot be known."""
         found = self._find(now, using=using)
         before, self._since = self._since, {}
         if found is None:

@@ -26,7 +26,7 @@ class LateSlot:
 
 
 def overtaken(late: Iterable[LateSlot], *, using: str) -> set[int]:
-    """Return the ids of the tasks of which a later slot began in time."""
+    """Return the ids of the tasks that have a later slot that began in time."""
     by_limit: dict[float, list[LateSlot]] = defaultdict(list)
     for each in late:
         by_limit[each.within].append(each)

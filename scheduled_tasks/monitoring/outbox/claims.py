@@ -60,7 +60,7 @@ class Room:
 
     @property
     def full_lanes(self) -> list[str]:
-        """The lanes of which it takes nothing."""
+        """The lanes without room for another message."""
         return [lane for lane, left in self.lanes.items() if left <= 0]
 
 

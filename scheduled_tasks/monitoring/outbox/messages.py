@@ -166,7 +166,7 @@ def mail_recipients(task: Task | None) -> str:
 def locked_windows(now: datetime, *, using: str) -> list[MaintenanceWindow]:
     """Lock and return the windows that are in force or planned, within a transaction.
 
-    So whoever changes a window sees each message that was held back by it as it was.
+    A transaction that changes a window then sees every message that the window holds back.
     """
     return list(MaintenanceWindow.objects.using(using).not_over(now).locked())
 
@@ -196,7 +196,7 @@ def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery
 def lane_of(to: Recipient) -> str:
     """Return the lane of the outbox. A lane is for what hangs together.
 
-    Each notifier has one. Mails to the recipients of tasks share a few, whoever they are.
+    Each notifier has its own. Mails to the recipients of tasks share a few lanes.
     """
     if to.transport == Transport.MAIL:
         return f"{to.transport} {crc32(to.target.encode()) % MAIL_LANES}"
