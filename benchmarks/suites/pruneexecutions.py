@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from functools import partial
 
 from django.db import connection
 
@@ -18,6 +17,7 @@ from benchmarks.suites.base import Case, Figures, Plan
 from benchmarks.suites.pruning import (
     MIN_RATE,
     PruningWorker,
+    case,
     figures,
     left,
     read,
@@ -38,13 +38,7 @@ NEVER = 1e9
 
 def cases(plan: Plan) -> list[Case]:
     """Return a worker with the default executor."""
-    worker = PruningWorker("process", NEVER)
-    return [
-        Case(
-            labels={"run in": worker.runs_in, "executions": f"{plan.size:,}"},
-            measure=partial(measure, worker, plan),
-        )
-    ]
+    return [case(PruningWorker("process", NEVER), measure, plan)]
 
 
 def measure(worker: PruningWorker, plan: Plan) -> Figures:

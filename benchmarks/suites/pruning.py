@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -63,13 +63,14 @@ class PruningWorker(Ours):
 
 def cases(plan: Plan) -> list[Case]:
     """Return a worker with the default executor."""
-    worker = PruningWorker("process", START_UP + plan.seconds)
-    return [
-        Case(
-            labels={"run in": worker.runs_in, "executions": f"{plan.size:,}"},
-            measure=partial(measure, worker, plan),
-        )
-    ]
+    return [case(PruningWorker("process", START_UP + plan.seconds), measure, plan)]
+
+
+def case(
+    worker: PruningWorker, measure: Callable[[PruningWorker, Plan], Figures], plan: Plan
+) -> Case:
+    labels = {"run in": worker.runs_in, "executions": f"{plan.size:,}"}
+    return Case(labels=labels, measure=partial(measure, worker, plan))
 
 
 def measure(worker: PruningWorker, plan: Plan) -> Figures:
