@@ -5,7 +5,8 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -34,6 +35,10 @@ OWN_PARAMETERS = {
     # Behind a pooler, the next statement may reach a process that has not prepared it.
     "prepare_threshold": None,
 }
+#: How many server processes of a pooler are looked through for the one that still listens.
+MAX_BORROWED = 20
+#: Seconds until the server ends a transaction that keeps one of them from other clients.
+MAX_BORROWED_SECONDS = 1
 #: Parameters of Django's connections that do not apply to this one.
 NOT_SHARED = ("context", "cursor_factory")
 
@@ -82,6 +87,39 @@ def listen(using: str, *, interruption: socket.socket) -> Iterator[ListenConnect
             yield listening
         finally:
             listening.selector.close()
+
+
+def unlisten(using: str, backend: int) -> None:
+    """End LISTEN in a server process that a pooler has lent to other clients by now.
+
+    Their connections do not read notifications, so these would pile up for ever. Poolers lend the
+    process that came back last, so each process that is not the one meant is kept until it is
+    found.
+    """
+    end = monotonic() + MAX_BORROWED_SECONDS
+    with ExitStack() as borrowed:
+        for _ in range(MAX_BORROWED):
+            connection = borrowed.enter_context(transaction_on(using))
+            connection.execute(f"UNLISTEN {CHANNEL}".encode())
+            answer = connection.execute("SELECT pg_backend_pid()").fetchone()
+            if answer == (backend,) or monotonic() > end:
+                break
+
+
+@contextmanager
+def transaction_on(using: str) -> Iterator[psycopg.Connection[Any]]:
+    """Open a connection like that which listens, in a transaction; commit whatever happens later.
+
+    The server ends it soon, because workers that start together may wait for each other's.
+    """
+    import psycopg  # noqa: PLC0415 -- likewise
+
+    connection = psycopg.connect(**parameters(using) | {"autocommit": False})
+    with suppress(psycopg.Error), connection:
+        connection.execute(
+            f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_BORROWED_SECONDS}s'".encode()
+        )
+        yield connection
 
 
 def can_listen(using: str) -> bool:

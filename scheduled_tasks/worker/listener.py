@@ -11,12 +11,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn
 
-from django.db import connections, transaction
+from django.db import connections
 
 from scheduled_tasks.conf import app_settings
-from scheduled_tasks.models.sql.notify import CHANNEL, WAKE, notify
+from scheduled_tasks.models.sql.notify import WAKE, notify
 from scheduled_tasks.models.sql.transactions import write_alias
-from scheduled_tasks.worker.listen_connection import ListenConnection, can_listen, listen
+from scheduled_tasks.worker.listen_connection import ListenConnection, can_listen, listen, unlisten
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,6 @@ MIN_WAKE_SECONDS = 0.02
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 300.0
 #: How long a stopping worker waits for this thread, which may be connecting.
 MAX_STOP_SECONDS = 1.0
-#: How often a pooler is asked for the server process that still listens, and the wait in between.
-MAX_UNLISTEN_TRIES, UNLISTEN_RETRY_SECONDS = 20, 0.1
 
 
 class NotNotifiedError(Exception):
@@ -114,7 +112,7 @@ class Listener:
         """Raise: the connection is dead, or has never worked."""
         if self._verified_until:  # even in the past: this connection has worked
             raise ConnectionError("its connection has died without an error.")
-        self._unlisten(connection.backend)
+        unlisten(self._using, connection.backend)
         raise NotNotifiedError
 
     def _verify(self, connection: ListenConnection) -> bool:
@@ -163,16 +161,3 @@ class Listener:
         self._failures += 1
         # At random, so that all workers do not reconnect together when the server is back.
         self._stop.wait(longest * random.uniform(0.5, 1))  # noqa: S311
-
-    def _unlisten(self, backend: int) -> None:
-        """End LISTEN in a server process that a pooler has lent to other clients by now.
-
-        Their connections do not read notifications, so these would pile up for ever.
-        """
-        for _ in range(MAX_UNLISTEN_TRIES):
-            with transaction.atomic(using=self._using), connections[self._using].cursor() as cursor:
-                cursor.execute(f"UNLISTEN {CHANNEL}")
-                cursor.execute("SELECT pg_backend_pid()")
-                (reached,) = cursor.fetchone()
-            if reached == backend or self._stop.wait(UNLISTEN_RETRY_SECONDS):
-                break

@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
 
 from scheduled_tasks import register_task, run_task_now
 from scheduled_tasks.lifecycle import stopping
 from scheduled_tasks.models import Execution
+from scheduled_tasks.models.sql.notify import CHANNEL
+from scheduled_tasks.worker.listen_connection import unlisten
 from tests.concurrency.runs import wait_for
 from tests.support.database_proxy import proxy_before_the_database
 from tests.support.listening import address, needs_postgresql
@@ -110,6 +113,24 @@ def test_a_direct_address_lets_it_listen(pooler: str) -> None:
         code, output = ended(worker)
     assert code == 0
     assert "polling only" not in output
+
+
+def test_a_process_deep_in_the_pool_stops_listening(pooler: str) -> None:
+    address = pooler.partition("?")[0]
+    with transaction_on(pooler), transaction_on(pooler), transaction_on(pooler) as deepest:
+        deepest.execute(f"LISTEN {CHANNEL}")
+        (backend,) = deepest.execute("SELECT pg_backend_pid()").fetchone()
+    assert listening_in_the_pool(pooler) == 1
+    with override_settings(SCHEDULED_TASKS={"LISTEN_DSN": address}):
+        unlisten("default", backend)
+    assert listening_in_the_pool(pooler) == 0
+
+
+def test_a_pool_that_is_in_use_is_left_alone_soon(pooler: str) -> None:
+    address = pooler.partition("?")[0]
+    with override_settings(SCHEDULED_TASKS={"LISTEN_DSN": address}):
+        unlisten("default", backend=0)  # none of the pool's, so it borrows all that there are
+    assert listening_in_the_pool(pooler) == 0, "transactions can be had"
 
 
 def succeeded(name: str) -> int:
