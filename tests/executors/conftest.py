@@ -6,7 +6,6 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -21,7 +20,8 @@ from scheduled_tasks.handlers.registry import HandlerRegistry
 from scheduled_tasks.runtime.cancellation import Cancellation
 from scheduled_tasks.runtime.context import NullRecorder
 from scheduled_tasks.runtime.runs import Outcome, Run
-from tests.executors.processes_in_hand import MARK, Hand, with_mark
+from tests.executors.kept_hand import KeptHand
+from tests.executors.processes_in_hand import MARK, Hand, end_all, with_mark
 from tests.executors.threads_in_hand import Holder, timers
 from tests.support.processes import LONG, wait_until
 from tests.support.registries import isolated
@@ -36,11 +36,7 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     yield mark
-    left = with_mark(mark)
-    described = [description_of(process) for process in left]
-    for process in left:
-        process.kill()
-    assert described == []
+    end_all(with_mark(mark))
 
 
 @pytest.fixture
@@ -64,10 +60,23 @@ def take_in_hand(settings: Any, mark: str, monkeypatch: pytest.MonkeyPatch) -> I
     assert not [process for process in psutil.process_iter() if in_session(process, sessions)]
 
 
+@pytest.fixture(scope="session")
+def kept_hand() -> Iterator[KeptHand]:
+    """Return the process executor that tests share."""
+    kept = KeptHand()
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def hand(take_in_hand: TakeInHand) -> Hand:
-    """Return a process executor for two runs at a time."""
-    return take_in_hand(2)
+def hand(kept_hand: KeptHand) -> Iterator[Hand]:
+    """Return a process executor for two runs at a time, with a fork server that others have used.
+
+    To load one takes most of the time of a test. Its options, and what it inherits, are those with
+    which it began: tests that change them take another in hand.
+    """
+    with kept_hand.lent() as hand:
+        yield hand
 
 
 @pytest.fixture
@@ -126,12 +135,6 @@ def outcome_of(registry: HandlerRegistry, run: Run, now: datetime) -> Perform:
         return outcome
 
     return once
-
-
-def description_of(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return f"{process} of {process.parent()} with {process.children()}: {process.cmdline()}"
-    return str(process)
 
 
 def in_session(process: psutil.Process, sessions: set[int]) -> bool:

@@ -33,6 +33,10 @@ class InHand(Generic[AnyExecutor]):
             on_finished=self.stirred.set,
             on_message=self.stirred.set,
         )
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget what came out of it."""
         self.endings: dict[int, Ending] = {}
         self.said: dict[int, list[Message]] = defaultdict(list)
         #: What the worker's database makes of a message: does the execution still belong to it?

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ class Hand(InHand[ProcessExecutor]):
 
     def __init__(self, concurrency: int) -> None:
         super().__init__(ProcessExecutor, concurrency=concurrency, clock=timezone.now)
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget what earlier tests did: their runs have ended."""
+        super().start_anew()
         self.numbers = count(1)
 
     @property
@@ -120,3 +126,17 @@ def with_mark(mark: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def end_all(left: list[psutil.Process]) -> None:
+    """Kill processes that should not be there, and fail if there are any."""
+    described = [description_of(process) for process in left]
+    for process in left:
+        process.kill()
+    assert described == []
+
+
+def description_of(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return f"{process} of {process.parent()} with {process.children()}: {process.cmdline()}"
+    return str(process)
