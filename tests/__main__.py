@@ -25,8 +25,8 @@ Database = Callable[[], AbstractContextManager[str]]
 #: What pytest exits with when it has selected no test.
 NOTHING_TO_RUN = 5
 VERDICTS = {0: "passed", NOTHING_TO_RUN: "had no test to run"}
-#: Tests wait for real processes most of the time, so there are more workers than cores.
-WORKERS = (f"-n{3 * (os.cpu_count() or 1)}", "--dist=worksteal")
+#: Tests of real processes wait most of the time, so there are more workers than cores.
+WORKERS = (f"-n{2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 #: Options of pytest that say how many workers there are, or that need the terminal.
 WITHOUT_WORKERS = ("-n", "--numprocesses", "-s", "--pdb", "--co", "--collect-only")
 #: What the databases after the first are asked to run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
@@ -30,6 +31,16 @@ STARTING_PROCESSES = tuple(
     f"tests/{folder}/"
     for folder in ("commands", "concurrency", "environment", "executors", "policies")
 )
+
+
+# What is made while tests are collected stays until the end, so to look through it is in vain.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -10,7 +10,7 @@ from django.db import connection
 
 from tests.monitoring.exposed import parsed, value
 from tests.support.database_proxy import outage, proxy_before_the_database, url_through
-from tests.support.processes import LONG, ended, running, started
+from tests.support.processes import IN_THREADS, LONG, ended, running, started
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +33,7 @@ def metrics_at(port: int) -> tuple[int, str]:
 
 def test_a_scheduler_serves_metrics() -> None:
     port = free_port()
-    with running("--metrics-port", str(port)) as process:
+    with running("--metrics-port", str(port), TEST_OPTIONS=IN_THREADS) as process:
         status, text = metrics_at(port)
         assert status == 200
         assert value(parsed(text), "workers") == 1
@@ -57,7 +57,9 @@ def test_an_outage_is_told_and_survived() -> None:
     port = free_port()
     with (
         proxy_before_the_database() as proxy,
-        running("--metrics-port", str(port), DATABASE_URL=url_through(proxy)) as process,
+        running(
+            "--metrics-port", str(port), TEST_OPTIONS=IN_THREADS, DATABASE_URL=url_through(proxy)
+        ) as process,
     ):
         with outage(proxy):
             assert metrics_at(port)[0] == 503

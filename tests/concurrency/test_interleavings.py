@@ -1,9 +1,9 @@
 """Every operation of the engine against every other, stopped at each of its statements.
 
 In short, the first of each pair stops once before it writes and once at random; without row locks
-it stops everywhere. At length, all interleavings of two are played in which one stops once, and a
-sample of those of three. INTERLEAVINGS=5000 plays a larger sample, and INTERLEAVINGS=all all of
-them, which takes hours. INTERLEAVINGS_SEED names another sample.
+at every sixth statement. At length, all interleavings of two are played in which one stops once,
+and a sample of those of three. INTERLEAVINGS=5000 plays a larger sample, and INTERLEAVINGS=all all
+of them, which takes hours. INTERLEAVINGS_SEED names another sample.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 #: How many interleavings of three are played at each isolation level, or "all".
 SAMPLE = os.environ.get("INTERLEAVINGS", "60")
 #: Marks what is played where INTERLEAVINGS is set, or with ``--long``.
-at_length = (lambda test: test) if "INTERLEAVINGS" in os.environ else pytest.mark.long
+AT_LENGTH = () if "INTERLEAVINGS" in os.environ else (pytest.mark.long,)
 #: In which order those that have stopped go on.
 ORDERS = ((1, 0), (0, 1))
 SEED = int(os.environ.get("INTERLEAVINGS_SEED", "1"))
 
 
-@pytest.fixture(params=[READ_COMMITTED, REPEATABLE_READ])
+@pytest.fixture(params=[READ_COMMITTED, pytest.param(REPEATABLE_READ, marks=AT_LENGTH)])
 def theatre(
     request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Theatre]:
@@ -69,8 +69,9 @@ def skip_unless_postgresql() -> None:
         pytest.skip("This database locks whole files, not rows.")
 
 
-@at_length
-@pytest.mark.parametrize("first", MOVES, ids=lambda move: move.__name__)
+@pytest.mark.parametrize(
+    "first", [pytest.param(move, marks=AT_LENGTH, id=move.__name__) for move in MOVES]
+)
 def test_two_operations(first: Move, theatre: Theatre) -> None:
     """The first stops at each of its statements, and the second goes as far as it can."""
     pairs = [(first, second) for second in MOVES]
@@ -91,24 +92,27 @@ def test_two_claims_of_different_executions(first: Move, theatre: Theatre) -> No
     theatre.assert_sound(each_stop(pair, theatre))
 
 
+@pytest.mark.parametrize("part", [6, pytest.param(1, marks=AT_LENGTH)], ids=["short", "long"])
 @pytest.mark.parametrize("first", OF_ENGINE, ids=lambda move: move.__name__)
-def test_two_operations_without_row_locks(first: Move, theatre_without_locks: Theatre) -> None:
+def test_two_operations_without_row_locks(
+    first: Move, part: int, theatre_without_locks: Theatre
+) -> None:
     """No run is made twice, and none is lost, even where guarded updates are all there is.
 
-    Every second stop is played.
+    In short, every sixth stop is played.
     """
     theatre = theatre_without_locks
     pairs = [(first, second) for second in OF_ENGINE]
     scenarios = [scenario for pair in pairs for scenario in each_stop(pair, theatre)]
-    theatre.assert_sound(scenarios[::2])
+    theatre.assert_sound(scenarios[::part])
 
 
-@at_length
-def test_three_operations(theatre: Theatre) -> None:
+@pytest.mark.parametrize("sample", [pytest.param(SAMPLE, marks=AT_LENGTH)])
+def test_three_operations(theatre: Theatre, sample: str) -> None:
     """Two stop, at any of their statements, and the third goes as far as it can."""
     triples = list(itertools.product(WITH_VARIANTS, repeat=3))
     chosen = random.Random(SEED)
-    if SAMPLE == "all":
+    if sample == "all":
         scenarios = [
             three_in_turn(three, a, b, then)
             for three in triples
@@ -124,7 +128,7 @@ def test_three_operations(theatre: Theatre) -> None:
                 chosen.choice(theatre.steps_of(1, Scenario(three))),
                 chosen.choice(ORDERS),
             )
-            for three in chosen.choices(triples, k=int(SAMPLE))
+            for three in chosen.choices(triples, k=int(sample))
         ]
     theatre.assert_sound(scenarios)
 

@@ -126,7 +126,7 @@ def test_a_process_deep_in_the_pool_stops_listening(pooler: str) -> None:
     assert listening_in_the_pool(pooler) == 0
 
 
-def test_a_pool_that_is_in_use_is_left_alone_soon(pooler: str) -> None:
+def test_a_search_that_finds_nothing_ends_soon(pooler: str) -> None:
     address = pooler.partition("?")[0]
     with override_settings(SCHEDULED_TASKS={"LISTEN_DSN": address}):
         unlisten("default", backend=0)  # none of the pool's, so it borrows all that there are

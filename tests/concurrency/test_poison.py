@@ -52,7 +52,7 @@ def check_culprit(poison: Execution, *, max_losses: int) -> None:
 @pytest.mark.parametrize(
     ("executor", "workers", "number", "max_losses"),
     [
-        pytest.param("process", 1, 2, 0, id="process"),
+        pytest.param("process", 1, 2, 0, id="process", marks=long),
         pytest.param("process", 1, 20, 3, id="process at length", marks=long),
         pytest.param("process", 2, 20, 3, id="two workers", marks=long),
         pytest.param("thread", 1, 20, 3, id="thread", marks=long),

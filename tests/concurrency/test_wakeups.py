@@ -18,7 +18,7 @@ from tests.support.processes import LONG, options, running, wait_until, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SELDOM = options(POLL_INTERVAL=600, HEARTBEAT_INTERVAL=15, LEASE=60)
+SELDOM = {"POLL_INTERVAL": 600, "HEARTBEAT_INTERVAL": 15, "LEASE": 60}
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def test_a_requested_run_begins_immediately_on_every_worker() -> None:
     for queue in ("one", "two"):
         register_task(queue, "jobs.answer", queue=queue)
     with (
-        running("--queues=one", TEST_OPTIONS=SELDOM),
-        running("--queues=two", TEST_OPTIONS=SELDOM),
+        running("--queues=one", TEST_OPTIONS=options(EXECUTOR="thread", **SELDOM)),
+        running("--queues=two", TEST_OPTIONS=options(EXECUTOR="thread", **SELDOM)),
     ):
         for queue in ("one", "two"):
             wait_until(all_is_quiet, within=LONG)
@@ -42,7 +42,7 @@ def test_a_requested_run_begins_immediately_on_every_worker() -> None:
 def test_what_is_cancelled_is_stopped_at_once(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     register_task("one", "jobs.clean_up", payload={"path": str(marks)})
-    with running(TEST_OPTIONS=SELDOM):
+    with running(TEST_OPTIONS=options(**SELDOM)):
         run = run_task_now("one")
         wait_until(lambda: len(written(marks)) == 1, within=LONG)
         wait_until(all_is_quiet, within=LONG)
@@ -52,7 +52,7 @@ def test_what_is_cancelled_is_stopped_at_once(tmp_path: Path) -> None:
 
 
 def test_a_new_task_fires_at_its_first_slot() -> None:
-    with running(TEST_OPTIONS=SELDOM):
+    with running(TEST_OPTIONS=options(EXECUTOR="thread", **SELDOM)):
         wait_until(all_is_quiet, within=LONG)
         register_task("one", "jobs.answer", "every 1 second")
         wait_until(Execution.objects.filter(status="success").exists, within=LONG)
@@ -62,7 +62,7 @@ def test_runs_waiting_for_a_pause_begin_when_resumed() -> None:
     register_task("one", "jobs.answer")
     begin_pause(timezone.now())
     run = run_task_now("one")
-    with running(TEST_OPTIONS=SELDOM):
+    with running(TEST_OPTIONS=options(EXECUTOR="thread", **SELDOM)):
         wait_until(all_is_quiet, within=LONG)
         assert Execution.objects.queued().count() == 1
         end_pauses(timezone.now())

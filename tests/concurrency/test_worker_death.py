@@ -139,7 +139,7 @@ def test_a_killed_fork_servers_runs_are_run_again(
 @pytest.mark.any_database
 @pytest.mark.parametrize("executor", ["process", "thread"])
 def test_a_busy_handler_does_not_stop_the_heartbeat(executor: str) -> None:
-    busy = queue_a_run("spin", payload={"seconds": 4}, executor=executor)
+    busy = queue_a_run("spin", payload={"seconds": 2}, executor=executor)
     with running() as worker:
         wait_until(lambda: fresh(busy).status == "running", within=LONG)
         mine = row_of(worker)

@@ -19,6 +19,8 @@ from tests.support.registries import isolated
 PAGE = (Path(__file__).parents[2] / "docs" / "testing-tasks.md").read_text()
 HANDLERS, *EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
+pytestmark = pytest.mark.any_database
+
 
 def shop() -> dict[str, ModuleType]:
     """Return the modules that the examples import."""

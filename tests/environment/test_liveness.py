@@ -16,7 +16,7 @@ from scheduled_tasks.models import Worker
 from tests.chaos.proxy import Proxy
 from tests.concurrency.runs import fresh, queue_a_run, wait_for, wait_for_lines
 from tests.support.database_proxy import outage, proxy_before_the_database, url_through
-from tests.support.processes import LONG, ended, options, running, started, wait_until
+from tests.support.processes import IN_THREADS, LONG, ended, options, running, started, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,6 +26,8 @@ SOON = "--max-age=2"
 OWN_LIMIT = 6
 #: The lease is twelve checks; the file is written at each.
 SECONDS_BETWEEN_WRITES = OWN_LIMIT / 12
+#: Each look is a process.
+SECONDS_BETWEEN_LOOKS = 0.25
 
 
 @pytest.fixture
@@ -53,13 +55,15 @@ def alive(path: Path, *options: str) -> bool:
 
 
 def wait_until_alive(path: Path, *options: str) -> None:
-    wait_until(lambda: alive(path, *options), within=LONG)
+    wait_until(lambda: alive(path, *options), within=LONG, pause=SECONDS_BETWEEN_LOOKS)
 
 
 def wait_until_still(path: Path, loops: str, *options: str) -> None:
     """Wait until the probe says that these loops stand still, and no others."""
     said = f": its {loops} stood still for "
-    wait_until(lambda: said in look(path, *options).stdout, within=LONG)
+    wait_until(
+        lambda: said in look(path, *options).stdout, within=LONG, pause=SECONDS_BETWEEN_LOOKS
+    )
     assert not alive(path, *options)
 
 
@@ -73,7 +77,7 @@ def stop(worker: subprocess.Popen[str]) -> str:
 
 @pytest.mark.any_database
 def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
-    with running(f"--liveness-file={path}") as worker:
+    with running(f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS) as worker:
         wait_until(lambda: "scan" in path.read_text(), within=LONG)  # which begins last
         wait_until_alive(path, SOON)
         worker.send_signal(signal.SIGSTOP)
@@ -86,7 +90,10 @@ def test_a_frozen_worker_is_red_until_it_thaws(path: Path) -> None:
 
 
 @pytest.mark.any_database
-@pytest.mark.parametrize("loop", ["main loop", "heartbeat", "scan"])
+@pytest.mark.parametrize(
+    "loop",
+    ["main loop", *(pytest.param(loop, marks=pytest.mark.long) for loop in ("heartbeat", "scan"))],
+)
 def test_a_loop_that_hangs_is_red(path: Path, tmp_path: Path, loop: str) -> None:
     """A receiver of a signal hangs in it; the others go on."""
     (hang := tmp_path / loop).touch()
@@ -107,12 +114,16 @@ def test_a_loop_that_hangs_is_red(path: Path, tmp_path: Path, loop: str) -> None
 
 @pytest.mark.any_database
 def test_a_killed_worker_is_red_at_once(path: Path) -> None:
-    with running(f"--liveness-file={path}", TEST_OPTIONS=options(LEASE=600)) as worker:
+    with running(
+        f"--liveness-file={path}", TEST_OPTIONS=options(LEASE=600, EXECUTOR="thread")
+    ) as worker:
         wait_until_alive(path)
         worker.kill()
         worker.wait(LONG)
         assert f"(pid {worker.pid}) has ended and left" in look(path).stdout
-    with running(f"--liveness-file={path}") as worker:  # what is left over is replaced
+    with running(
+        f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS
+    ) as worker:  # what is left over is replaced
         wait_until_alive(path)
         stop(worker)
 
@@ -136,9 +147,9 @@ def test_a_worker_that_waits_for_runs_is_alive(path: Path, tmp_path: Path) -> No
 
 @pytest.mark.any_database
 def test_two_workers_never_share_a_file(path: Path) -> None:
-    with running(f"--liveness-file={path}") as worker:
+    with running(f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS) as worker:
         wait_until_alive(path)
-        with running(f"--liveness-file={path}") as other:
+        with running(f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS) as other:
             code, output = ended(other)
         assert code == 1
         assert f"(pid {worker.pid}), which is running. Give each worker a file" in output
@@ -150,8 +161,7 @@ def test_two_workers_never_share_a_file(path: Path) -> None:
 @pytest.mark.long
 def test_busy_handlers_in_threads_stay_green(path: Path) -> None:
     runs = [queue_a_run("spin", {"seconds": 10}, name=f"spin-{number}") for number in range(3)]
-    environment = {"TEST_OPTIONS": options(EXECUTOR="thread")}
-    with running(f"--liveness-file={path}", **environment) as worker:
+    with running(f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS) as worker:
         wait_for(runs[-1], "running")
         stays_alive(path, seconds=OWN_LIMIT + 2)
         assert {fresh(run).status for run in runs} == {"running"}
@@ -186,7 +196,7 @@ def test_an_outage_from_the_start_stays_green(proxy: Proxy, path: Path) -> None:
             "runscheduler",
             "--no-sync",
             f"--liveness-file={path}",
-            TEST_OPTIONS=options(),
+            TEST_OPTIONS=IN_THREADS,
             DATABASE_URL=url_through(proxy),
         ) as worker,
     ):
@@ -197,7 +207,9 @@ def test_an_outage_from_the_start_stays_green(proxy: Proxy, path: Path) -> None:
 
 
 def test_a_worker_whose_database_is_away_is_alive(proxy: Proxy, path: Path) -> None:
-    with running(f"--liveness-file={path}", DATABASE_URL=url_through(proxy)) as worker:
+    with running(
+        f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS, DATABASE_URL=url_through(proxy)
+    ) as worker:
         wait_until_alive(path)
         with outage(proxy):
             stays_alive(path, seconds=OWN_LIMIT + 2)
@@ -208,7 +220,9 @@ def test_a_worker_whose_database_is_away_is_alive(proxy: Proxy, path: Path) -> N
 
 @pytest.mark.long
 def test_a_worker_whose_database_is_silent_is_alive(proxy: Proxy, path: Path) -> None:
-    with running(f"--liveness-file={path}", DATABASE_URL=url_through(proxy)) as worker:
+    with running(
+        f"--liveness-file={path}", TEST_OPTIONS=IN_THREADS, DATABASE_URL=url_through(proxy)
+    ) as worker:
         wait_until_alive(path)
         proxy.hold()
         stays_alive(path, seconds=3 * OWN_LIMIT)

@@ -51,6 +51,11 @@ class Hand(InHand[ProcessExecutor]):
         os.kill(first, signal.SIGKILL)
         self.wait(lambda: self.server_pid != first and self.executor.free)
 
+    def everything_is_sent(self) -> bool:
+        """Say whether the fork server can read all that it is to do."""
+        server = self.executor._server
+        return server is not None and server._posted.empty() and not server.channel.unsent
+
     def spares(self) -> list[int]:
         """Return the processes that wait for a run."""
         running = {child.pid for child in self.server.children() if "run-" in child.name()}

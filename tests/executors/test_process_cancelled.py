@@ -157,6 +157,7 @@ def test_a_run_waiting_in_the_server_ends_immediately(hand: Hand, tmp_path: Path
     hand.server.suspend()
     number, other = hand.start("write_pid", path=str(path)), hand.start("answer", value=1)
     hand.cancel(number)
+    hand.wait(hand.everything_is_sent)
     hand.server.resume()
     outcome = hand.outcome_of(number)
     assert is_cancelled(outcome)

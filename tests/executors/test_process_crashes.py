@@ -189,8 +189,7 @@ def test_many_messages_of_one_run_slow_no_other(hand: Hand) -> None:
     assert "messages whose answers it does not read" in outcome.error
 
 
-@pytest.mark.parametrize("raises", [False, True])
-@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize(("raises", "runs"), [(False, 1), (True, 3)])
 def test_a_fork_does_not_answer_for_the_run(
     take_in_hand: TakeInHand, *, raises: bool, runs: int
 ) -> None:

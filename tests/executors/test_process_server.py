@@ -87,7 +87,13 @@ def test_a_child_uses_its_workers_databases(
     assert (about["database"], about["open_databases"]) == ("/somewhere/else", 0)
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=[pytest.mark.long] if number != signal.SIGTERM else [])
+        for number in STOP_SIGNALS
+    ],
+)
 def test_signals_to_server_and_run_change_nothing(
     hand: Hand, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -46,7 +46,7 @@ def test_a_failure_and_its_alert_are_one_transaction(
 
 
 @pytest.mark.any_database
-@pytest.mark.parametrize("grace", [None, 600])
+@pytest.mark.parametrize("grace", [None, 60])
 def test_a_missed_slot_is_noticed_in_time(
     make_task: Callable[..., Task], worker: Worker, now: datetime, grace: int | None
 ) -> None:

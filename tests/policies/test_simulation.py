@@ -28,5 +28,6 @@ def test_a_year_goes_by_the_rules(seed: int) -> None:
     Year(seed, tasks=TASKS, events=EVENTS).tell()
 
 
+@pytest.mark.any_database
 def test_a_year_of_few_tasks_follows_the_rules() -> None:
     Year(1, tasks=TASKS // 5, events=EVENTS // 5).tell()

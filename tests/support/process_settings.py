@@ -11,3 +11,5 @@ INSTALLED_APPS = [
     "tests.jobs",
     "tests.support",
 ]
+# The example project's needs the admin.
+ROOT_URLCONF = "tests.support.process_urls"

@@ -42,6 +42,10 @@ def options(**given: Any) -> str:
     return json.dumps({**quick, **given})
 
 
+#: Of schedulers that need no fork server: to load one takes as long as all else.
+IN_THREADS = options(EXECUTOR="thread")
+
+
 def manage(
     *arguments: str, output: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen[str]:
@@ -58,10 +62,10 @@ def manage(
 
 
 def environment_of(**environment: str) -> dict[str, str]:
-    """Return the environment of a management command on the test database."""
+    """Return the environment of a management command on the test database, without the admin."""
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.support.process_settings",
         "DATABASE_URL": database_url(),
         **environment,
     }
@@ -88,11 +92,7 @@ def running(
 
     It starts without the system checks and the admin, in three quarters of the time.
     """
-    environment = {
-        "TEST_OPTIONS": options(),
-        "DJANGO_SETTINGS_MODULE": "tests.support.process_settings",
-        **environment,
-    }
+    environment = {"TEST_OPTIONS": options(), **environment}
     command = ("runscheduler", "--no-sync", "--skip-checks", *arguments)
     with started(*command, output=output, **environment) as process:
         wait_until(
