@@ -18,7 +18,9 @@ LOCK, LOCK_SECONDS = "scheduled_tasks:rollups", 50.0
 #: How often a worker looks whether it is time to fold, and to delete totals of deleted tasks.
 FOLD_SECONDS, CLEANUP_SECONDS = 60.0, 86_400.0
 #: Seconds that folding, and deleting, may take in one round. What is left follows in the next one.
-MAX_FOLDING_SECONDS, MAX_DELETING_SECONDS = 2.0, 1.0
+#: Runs in threads wait for folding, so it takes more only if there is a backlog for so long.
+MAX_FOLDING_SECONDS, MAX_DELETING_SECONDS = 0.5, 1.0
+LATE_SECONDS, MAX_LATE_FOLDING_SECONDS = 60.0, 2.0
 
 
 class RollupFolding:
@@ -47,7 +49,8 @@ class RollupFolding:
         """Fold and delete for some seconds, if it is this worker that does."""
         may_fold, self.unfinished = self.may_fold(now), False
         if may_fold:
-            is_over = self.limited(MAX_FOLDING_SECONDS)
+            late = has_passed(LATE_SECONDS, self._last_run, now)
+            is_over = self.limited(MAX_LATE_FOLDING_SECONDS if late else MAX_FOLDING_SECONDS)
             fold_all(is_over=is_over)
             has_rest = is_over()
             # Not from the same time: a backlog must not keep what is old.

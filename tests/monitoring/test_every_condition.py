@@ -17,6 +17,7 @@ from scheduled_tasks.models import Alert, Delivery, Execution, Task, TaskState, 
 from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.monitoring.conditions.durations import MIN_RUNS
+from scheduled_tasks.monitoring.rollups.folding import fold_all
 from scheduled_tasks.runtime.runs import Outcome
 from tests.support.attempts import NOTHING, claim, make_worker, outcome
 from tests.support.processes import ROOT
@@ -151,6 +152,7 @@ def too_fast(on: Stage) -> Iterator[Moment]:
     on.make("every 1 hour", notify_on=["too_fast"])
     for _ in range(MIN_RUNS):
         on.run(on.now, seconds=20)
+    fold_all()
     yield on.now + MINUTE, []
     on.run(on.now + MINUTE, seconds=1)
     yield on.now + AGAIN, [True]
@@ -162,6 +164,7 @@ def over_interval(on: Stage) -> Iterator[Moment]:
     on.make("every 1 minute", notify_on=["over_interval"])
     for _ in range(MIN_RUNS):
         on.run(on.now, seconds=90)
+    fold_all()
     yield on.now + 2 * MINUTE, [True]
     Task.objects.update(schedule="every 1 hour")
     yield on.now + 2 * AGAIN, [False]

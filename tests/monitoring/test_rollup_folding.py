@@ -71,6 +71,17 @@ def test_what_comes_late_is_added(now: datetime) -> None:
 
 
 @pytest.mark.django_db
+def test_many_tasks_take_several_transactions(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup_folding, "TASKS_PER_TRANSACTION", 2)
+    for number in range(5):
+        append(now, task_id=number + 1)
+    assert [fold_some() for _ in range(4)] == [2, 2, 1, 0]
+    assert successes("hour") == [1] * 5
+
+
+@pytest.mark.django_db
 def test_figures_are_the_same_before_and_after(now: datetime) -> None:
     append(now, times=2)
     fold_all()

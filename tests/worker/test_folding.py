@@ -11,8 +11,10 @@ from scheduled_tasks.monitoring.rollups import expiry, folding
 from scheduled_tasks.worker.folding import (
     CLEANUP_SECONDS,
     FOLD_SECONDS,
+    LATE_SECONDS,
     LOCK,
     MAX_FOLDING_SECONDS,
+    MAX_LATE_FOLDING_SECONDS,
     RollupFolding,
 )
 from tests.monitoring.entries import append
@@ -90,6 +92,17 @@ def test_a_backlog_is_folded_round_by_round(first: Folding, now: datetime) -> No
     first.seconds_per_look = 0
     first.run(now + 10 * SECOND)
     assert (days(), first.folding.unfinished) == ([5], False)
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_an_old_backlog_gets_more_time(first: Folding, now: datetime) -> None:
+    append(now, times=10)
+    first.seconds_per_look = MAX_FOLDING_SECONDS
+    first.run(now)
+    first.run(now + (LATE_SECONDS - 1) * SECOND)
+    assert days() == [2]
+    first.run(now + LATE_SECONDS * SECOND)
+    assert days() == [2 + MAX_LATE_FOLDING_SECONDS / MAX_FOLDING_SECONDS]
 
 
 @pytest.mark.usefixtures("one_by_one")

@@ -97,17 +97,21 @@ def figures(
 def learned(tasks: Collection[int], now: datetime, *, using: str = "") -> dict[int, Learned]:
     """Return how long the runs of these tasks took in the last 14 days; those without runs lack.
 
-    The days are those of UTC, and today counts as well.
+    The days are those of UTC. Today counts as well, but not what has not been folded yet: it would
+    be read again for each part of many tasks.
     """
-    since = day_of(now) - timedelta(days=LEARNING_DAYS)
-    by_task: dict[int, Rollup] = {}
-    days = rollups(Resolution.DAY, since=since, tasks=tasks, using=using or write_alias())
-    for key, rollup in days.items():
-        if key.task_id in by_task:
-            merge(by_task[key.task_id], rollup)
-        else:
-            by_task[key.task_id] = rollup
-    return {task: learned_from(rollup) for task, rollup in by_task.items() if rollup.durations}
+    rows = Rollup.objects.using(using or write_alias()).filter(
+        AnyOf("task_id", sorted(tasks)),
+        resolution=Resolution.DAY,
+        start__gte=day_of(now) - timedelta(days=LEARNING_DAYS),
+    )
+    sums: dict[int, Rollup] = {}
+    days = rows.order_by().values_list("task_id", "durations", "duration_max_ms")
+    for task_id, durations, longest in days:
+        total = sums.get(task_id) or sums.setdefault(task_id, Rollup())
+        histograms.merge(total.durations, durations)
+        total.duration_max_ms = max(total.duration_max_ms, longest)
+    return {task: learned_from(total) for task, total in sums.items() if total.durations}
 
 
 def learned_from(rollup: Rollup) -> Learned:

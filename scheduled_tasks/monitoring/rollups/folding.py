@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 
 Resolution = Rollup.Resolution
 
-#: Entries that one transaction folds.
-ENTRIES_PER_TRANSACTION = 100
+#: Entries that one transaction folds at most, and the tasks in them after which it stops: each
+#: takes three rows, and other threads of the worker wait meanwhile.
+ENTRIES_PER_TRANSACTION, TASKS_PER_TRANSACTION = 20, 200
 #: What an entry raises that cannot be read as JSON, or whose figures no column holds.
 UNCOUNTABLE = (ValueError, DataError)
 #: In characters, of an entry that cannot be counted.
@@ -77,7 +78,7 @@ def fold_all(*, is_over: Callable[[], bool] = never) -> int:
     while True:
         done = fold_some(using=using)
         folded += done
-        if done < ENTRIES_PER_TRANSACTION or is_over():
+        if not done or is_over():
             return folded
 
 
@@ -112,7 +113,7 @@ def fold_now(entries: RollupEntryQuerySet, *, using: str) -> tuple[int, list[str
 
     Raise LostRaceError, and so retry the transaction, if another worker has folded one of them.
     """
-    found = list(entries.locked(skip=True)[:ENTRIES_PER_TRANSACTION])
+    found = few_tasks(entries.locked(skip=True)[:ENTRIES_PER_TRANSACTION])
     if not found:
         return 0, []
     # First: what was deleted since it was read must not be counted a second time.
@@ -122,6 +123,17 @@ def fold_now(entries: RollupEntryQuerySet, *, using: str) -> tuple[int, list[str
     facts, problems = read_entries(found)
     write(summed(facts), using=using)
     return len(found), problems
+
+
+def few_tasks(entries: Iterable[RollupEntry]) -> list[RollupEntry]:
+    """Return the first entries, up to the one with which they have enough tasks."""
+    found, tasks = [], 0
+    for entry in entries:
+        found.append(entry)
+        tasks += len(entry.facts) if isinstance(entry.facts, dict) else 0
+        if tasks >= TASKS_PER_TRANSACTION:
+            break
+    return found
 
 
 def fold_or_drop(pk: int, *, using: str) -> int:
