@@ -48,6 +48,8 @@ def parts(said: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 def task_fact(task_id: Any, name: Any, values: Any) -> TaskFact:
     """Return a fact that can be counted. Raise TypeError or ValueError for one that cannot."""
+    if not isinstance(values, list):
+        raise TypeError("a fact is a list")
     # Newer code may have added columns at the end, and statuses.
     fact = Fact(*values[: len(Fact._fields)])
     if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH:
