@@ -52,6 +52,8 @@ OF_TASKS = (
     Condition.PARKED,
     Condition.SUCCESS,
 )
+#: What is reported of disabled tasks, too: their runs go on, and their dead letters wait.
+OF_DISABLED_TASKS = (Condition.DEAD_LETTER, Condition.RUNNING_LONG, Condition.SUCCESS)
 #: The severities that a task may set for its alerts; a success is always INFO.
 SEVERITIES = (Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
 #: The conditions that need a threshold, of the task or of the settings, by the policy that sets it.

@@ -227,6 +227,24 @@ def test_a_parked_task_is_told_until_it_runs(make_task: Make, now: datetime) -> 
     assert alerts() == [("parked", "a", False)]
 
 
+def test_a_disabled_task_is_not_told_parked(make_task: Make, now: datetime) -> None:
+    task = make_task("a", NOTHING, "every 1 hour", enabled=False)
+    park(task.state, "Its schedule is broken.", now, using="default")
+    assert alerts() == []
+
+
+def test_a_failure_of_a_disabled_task_is_a_dead_letter(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    wanted = ["failed", "dead_letter", "partial"]
+    task = make_task("a", NOTHING, "every 1 hour", enabled=False, notify_on=wanted)
+    run(task, worker, now, "partial")
+    for number in range(2):
+        run(task, worker, now + number * MINUTE, "failed")
+        scan(now + number * MINUTE)
+    assert alerts() == [("dead_letter", "a", True)]
+
+
 def test_a_lost_worker_is_told_until_settled(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:

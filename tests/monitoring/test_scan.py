@@ -149,6 +149,27 @@ def test_a_task_that_never_succeeds_is_told(make_task: Make, worker: Worker, now
     assert is_open("no_success") == [False]
 
 
+@pytest.mark.parametrize("schedule", ["", "at 2026-03-01 12:00"])
+def test_a_limit_for_all_excuses_tasks_without_slots(
+    make_task: Make, worker: Worker, now: datetime, settings: Any, schedule: str
+) -> None:
+    settings.SCHEDULED_TASKS |= {"CONDITIONS": {"no_success": {"no_success_for": 3600}}}
+    make_task("hourly", NOTHING, "every 1 hour")
+    make_task("over", NOTHING, schedule)
+    make_task("own", NOTHING, schedule, no_success_for=3600)
+    TaskState.objects.exclude(task__name="hourly").update(next_run_at=None)
+    Task.objects.update(created_at=now)
+    scan(now + 2 * HOUR)
+    told = Alert.objects.filter(condition="no_success").order_by("task_name")
+    assert list(told.values_list("task_name", flat=True)) == ["hourly", "own"]
+    TaskState.objects.update(next_run_at=None)
+    scan(now + 3 * HOUR)
+    assert [alert.cleared_because for alert in told.all()] == [
+        "The schedule has no further slot.",
+        "",
+    ]
+
+
 def test_a_pause_clears_nothing(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, no_success_for=3600)
     Task.objects.update(created_at=now)

@@ -15,19 +15,18 @@ from scheduled_tasks.models.sql.windows import chunks
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.models.task_state import TaskState
 from scheduled_tasks.monitoring.alerts.condition_settings import threshold
-from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.alerts.routing import is_disabled, is_on
 from scheduled_tasks.monitoring.conditions.later_slots import LateSlot, overtaken
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
 from scheduled_tasks.runtime.statuses import Status
 
-#: Conditions that stay while a task is disabled: its run goes on, its dead letters wait.
-SURVIVE_DISABLING = (Condition.DEAD_LETTER, Condition.RUNNING_LONG)
 #: Why alerts are cleared.
 NO_LONGER_SO = "The condition no longer holds."
 SUCCEEDED = "The task has succeeded."
 LATER_SLOT_IN_TIME = "A later slot began in time."
 LATER_RUN_SUCCEEDED = "A later run has succeeded."
 NO_DEAD_LETTERS = "Nothing waits to be requeued or resolved."
+NO_FURTHER_SLOT = "The schedule has no further slot."
 NOT_PARKED = "The task is no longer parked."
 #: Tasks that one query is about.
 CHUNK_SIZE = 1_000
@@ -100,7 +99,7 @@ def reason_of_task(alert: Alert) -> str:
         return "The task was deleted."
     if not is_on(alert.condition, alert.task):
         return "The condition was turned off."
-    if alert.task and not alert.task.enabled and alert.condition not in SURVIVE_DISABLING:
+    if is_disabled(alert.condition, alert.task):
         return "The task was disabled."
     return ""
 
@@ -120,6 +119,18 @@ def succeeded_since(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
         if (state := state_of(alert))
         and state.last_success_at is not None
         and state.last_success_at.isoformat() != alert.details.get("last")
+    ]
+
+
+def without_further_slot(alerts: Sequence[Alert], *, using: str) -> list[Alert]:
+    """Return the alerts of tasks that succeed no more by themselves, and set no limit."""
+    return [
+        alert
+        for alert in alerts
+        if alert.task is not None
+        and alert.task.no_success_for is None
+        and (state := state_of(alert))
+        and state.next_run_at is None
     ]
 
 
@@ -215,6 +226,7 @@ RULES = (
     ClearingRule(Condition.NOT_STARTED, LATER_SLOT_IN_TIME, began_in_time),
     ClearingRule(Condition.NOT_STARTED, LATER_RUN_SUCCEEDED, made_up_at_the_end),
     ClearingRule(Condition.NO_SUCCESS, SUCCEEDED, succeeded_since),
+    ClearingRule(Condition.NO_SUCCESS, NO_FURTHER_SLOT, without_further_slot),
     ClearingRule(Condition.PARTIAL, "The last run was not partial.", not_partial),
     ClearingRule(Condition.WORKER_LOST, "All its executions have ended.", settled),
     ClearingRule(Condition.PARKED, NOT_PARKED, not_parked),

@@ -21,7 +21,7 @@ from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import LostRaceError
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.condition_settings import severity_of
-from scheduled_tasks.monitoring.alerts.routing import is_on
+from scheduled_tasks.monitoring.alerts.routing import is_disabled, is_on
 from scheduled_tasks.monitoring.outbox.messages import send_cleared, send_raised
 from scheduled_tasks.runtime.conditions import Condition, Severity
 from scheduled_tasks.runtime.sanitizing import redacted_text
@@ -74,9 +74,14 @@ def open_key(condition: str, task_id: int | None, subject: str) -> str:
 def raise_alerts(findings: Iterable[Finding], now: datetime, *, using: str) -> None:
     """Raise an alert for each finding whose condition is on, within a transaction.
 
-    What has an open alert raises no second one: only its details are brought up to date.
+    What has an open alert raises no second one: only its details are brought up to date. For a
+    disabled task nothing is raised that its being disabled would clear.
     """
-    wanted = joined(found for found in findings if is_on(found.condition, found.task))
+    wanted = joined(
+        found
+        for found in findings
+        if is_on(found.condition, found.task) and not is_disabled(found.condition, found.task)
+    )
     if wanted:
         refresh(wanted, using=using)
     if not wanted:

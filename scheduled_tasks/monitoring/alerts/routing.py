@@ -10,7 +10,7 @@ from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.condition_settings import TURNED_ON_BY, condition_settings
 from scheduled_tasks.monitoring.alerts.quiet_hours import QuietHours
 from scheduled_tasks.monitoring.alerts.rules import rules
-from scheduled_tasks.runtime.conditions import Condition
+from scheduled_tasks.runtime.conditions import OF_DISABLED_TASKS, Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,8 @@ def is_on(condition: str, task: Task | None) -> bool:
     return condition_settings()[condition].on or any(
         condition in (rule.conditions or ()) and rule.concerns(task) for rule in rules()
     )
+
+
+def is_disabled(condition: str, task: Task | None) -> bool:
+    """Whether a condition is about tasks that should run, and this one is disabled."""
+    return task is not None and not task.enabled and condition not in OF_DISABLED_TASKS

@@ -37,7 +37,8 @@ def silent_tasks(now: datetime, *, using: str) -> Iterator[Finding]:
     """Yield the enabled tasks without an open alert that have been silent for too long.
 
     The time starts again when a task is made, enabled or unparked, and at the end of a pause:
-    nothing could succeed before.
+    nothing could succeed before. The limit of the settings is for tasks that run by themselves; one
+    without a further slot needs a limit of its own.
     """
     pause_end = end_of_last_pause(now, using=using)
     if pause_end is None:
@@ -45,8 +46,8 @@ def silent_tasks(now: datetime, *, using: str) -> Iterator[Finding]:
     states = TaskState.objects.using(using).filter(may_be_on(Condition.NO_SUCCESS))
     states = states.filter(~has_alert(Condition.NO_SUCCESS, "pk", using=using))
     states = states.filter(task__enabled=True, parked_at=None).exclude(task__paused_until__gt=now)
-    if no_success_for(None) is None:
-        states = states.filter(task__no_success_for__isnull=False)
+    has_limit, has_slot = Q(task__no_success_for__isnull=False), Q(next_run_at__isnull=False)
+    states = states.filter(has_limit if no_success_for(None) is None else has_limit | has_slot)
     rows = states.select_related("task").only("last_success_at", *columns_of_task("created_at"))
     for page in pages(rows, size=PAGE_SIZE):
         silent = [state for state in page if is_silent(state, pause_end, now)]
