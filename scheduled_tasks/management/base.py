@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
-from scheduled_tasks.models.sql.transactions import is_unusable
+from scheduled_tasks.models.sql.transactions import AWAY, is_unusable
 
 #: What a write fails with once a pipe has no reader, or a terminal was closed.
 GONE = (errno.EPIPE, errno.EIO)
@@ -20,6 +20,7 @@ UNUSABLE = (
     "This database cannot be used. Is it the right one, did migrate run on it, and may this user "
     "use the tables?"
 )
+UNAVAILABLE = "The database does not answer, or cannot do this now."
 
 
 class OutputCommand(BaseCommand):
@@ -55,22 +56,23 @@ class OutputCommand(BaseCommand):
                     discard(stream)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        with explaining_unusable_database():
+        with explaining_database_errors():
             output: str | None = super().execute(*args, **options)
         self.stdout.flush()
         return output
 
 
 @contextmanager
-def explaining_unusable_database() -> Iterator[None]:
-    """Raise CommandError instead of an error of the database that waiting does not end."""
+def explaining_database_errors() -> Iterator[None]:
+    """Raise CommandError if the database cannot be used, or not now."""
     try:
         yield
-    except DatabaseError as error:
-        if not is_unusable(error):
+    except (DatabaseError, InterfaceError) as error:
+        if not isinstance(error, AWAY) and not is_unusable(error):
             raise
+        said = UNUSABLE if is_unusable(error) else UNAVAILABLE
         first_line = str(error).partition("\n")[0]
-        raise CommandError(f"{UNUSABLE} ({first_line})") from error
+        raise CommandError(f"{said} ({first_line})") from error
 
 
 class Output(OutputWrapper):

@@ -89,7 +89,8 @@ def failing(what: str, kind: type[Exception]) -> Iterator[None]:
         yield
     except kind as error:
         reason = (str(error) or repr(error)).partition("\n")[0][:MAX_SHOWN_REASON]
-        raise ArchiveFailed(f"{what} failed, so nothing more was deleted: {reason}") from error
+        said = reason.rstrip(".")
+        raise ArchiveFailed(f"{what} failed, so nothing more was deleted: {said}.") from error
 
 
 def storage_of(alias: str) -> Storage:

@@ -39,7 +39,6 @@ class Monitor:
         self.deliveries = Deliveries(worker, on_result=wake)
         self.scanner = Scanner(worker, wake=wake, on_round=on_round, watching=watching)
         self._last_run: datetime | None = None
-        self._has_finished = False
 
     def run_due(self, now: datetime) -> None:
         """Send once per heartbeat interval, and offer the scanner this round."""
@@ -76,11 +75,8 @@ class Monitor:
         """When a message has to be tried again, None if this worker knows of none."""
         return self.deliveries.retry_at
 
-    def finish_pass(self, now: datetime) -> bool:
-        """End a single pass: scan once, and send; return whether anything is being sent."""
-        if not self._has_finished:
-            self._has_finished = True
-            self.scanner.run(now)
+    def is_sending(self, now: datetime) -> bool:
+        """Send what is due; return whether anything is being sent."""
         self.serve(now)
         return self.deliveries.busy
 

@@ -45,6 +45,8 @@ MIN_RECOVERY_SECONDS, MAX_RECOVERY_SECONDS = 0.5, 30.0
 #: The longest wait before the heartbeat runs, which otherwise wakes the loop when the database is
 #: back.
 MAX_RECOVERY_SECONDS_WITHOUT_HEARTBEAT = 5.0
+#: How long a single pass waits for the messages that it sends, before it closes like any worker.
+MAX_SENDING_SECONDS = 30.0
 #: How long the worker waits for abandoned runs to end before it exits without them.
 MAX_ABANDON_SECONDS = 10.0
 
@@ -159,14 +161,24 @@ class Scheduler:
             while not self.stopping:
                 self.begin_round()
                 tick = self.tick(engine.clock.now())
-                idle = tick.idle and engine.executor.free == engine.executor.concurrency
-                if idle and not engine.monitor.finish_pass(engine.clock.now()):
+                if tick.idle and engine.executor.free == engine.executor.concurrency:
+                    self.finish_pass()
                     break
                 if tick.idle:
                     self.sleep(self.poll_interval)
             self.shut_down()
         finally:
             self.close()
+
+    def finish_pass(self) -> None:
+        """Look for alerts and send messages, which may take some time; nothing more is claimed."""
+        monitor, end = self.engine.monitor, monotonic() + MAX_SENDING_SECONDS
+        monitor.scanner.run(self.engine.clock.now())
+        while monitor.is_sending(self.engine.clock.now()) and monotonic() < end:
+            if self._stops_requested:
+                break
+            self.begin_round()
+            self.sleep(self.poll_interval)
 
     def start_liveness_file(self) -> None:
         if self.liveness_file is not None:

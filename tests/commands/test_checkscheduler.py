@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -134,6 +135,25 @@ def test_the_exit_code_is_the_level(fields: dict[str, str], code: int) -> None:
     [line] = output.splitlines()
     assert exited == code
     assert line.startswith(("OK: ", "WARNING: ")[code])
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("ALERTS", [{"to": "opss"}], "opss"),
+        ("NOTIFIERS", {"ops": {"BACKEND": "shop.Missing"}}, "shop.Missing"),
+    ],
+)
+def test_settings_that_stop_a_start_are_critical(
+    settings: Any, key: str, value: object, said: str
+) -> None:
+    Worker.objects.create(label="blue", host="h", pid=1, declaration_digest="d")
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, key: value}
+    exited, output = check_here()
+    assert exited == 2
+    assert output.startswith("CRITICAL: The settings are wrong: ")
+    assert said in output
 
 
 def test_unknown_options_are_refused() -> None:

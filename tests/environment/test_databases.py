@@ -18,6 +18,7 @@ from tests.support.processes import LONG, database_url, options, wait_until, wri
 pytestmark = pytest.mark.django_db(transaction=True)
 
 UNUSABLE = "CommandError: This database cannot be used."
+UNAVAILABLE = "CommandError: The database does not answer, or cannot do this now. ("
 SHORT_TIMEOUTS = {
     "statement_timeout": 300,
     "lock_timeout": 50,
@@ -129,6 +130,18 @@ def test_commands_explain_missing_tables(tmp_path: Path, arguments: str) -> None
         output = ran.wait()
     assert ran.process.returncode == 1
     assert UNUSABLE in output
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(
+    "arguments",
+    ["pruneexecutions", *(pytest.param(each, marks=long) for each in ("listtasks", "synctasks"))],
+)
+def test_commands_explain_a_database_that_is_away(arguments: str) -> None:
+    with command(arguments, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing") as ran:
+        output = ran.wait()
+    assert ran.process.returncode == 1
+    assert UNAVAILABLE in output
 
 
 @long

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from scheduled_tasks.executors.dispatch import Dispatcher
-from scheduled_tasks.models import Worker
+from scheduled_tasks.models import Execution, Task, TaskState, Worker
 from scheduled_tasks.worker.deliveries import Deliveries
 from scheduled_tasks.worker.monitor import Monitor
 from scheduled_tasks.worker.scheduler import Scheduler
+from tests.support.attempts import NOTHING
 
 pytestmark = pytest.mark.django_db
 
@@ -79,3 +81,22 @@ def test_messages_are_served_while_runs_end(
     monkeypatch.setattr(Deliveries, "run", lambda *_: served.append("once"))
     worker.shut_down()
     assert len(served) == 3
+
+
+@pytest.mark.usefixtures("nothing")
+def test_a_single_pass_does_not_wait_for_ever(
+    scheduler: MakeScheduler, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver hangs, and a slot comes that is for the next pass."""
+    make_task("later", NOTHING, "every 1 second")
+    TaskState.objects.update(next_run_at=timezone.now() + timedelta(hours=1))
+
+    def serve(*_: object) -> None:
+        TaskState.objects.update(next_run_at=timezone.now())
+
+    monkeypatch.setattr(Deliveries, "run", serve)
+    monkeypatch.setattr(Deliveries, "busy", True)
+    monkeypatch.setattr("scheduled_tasks.worker.scheduler.MAX_SENDING_SECONDS", 0.05)
+    scheduler(poll_interval=0.01).run_once()
+    assert Worker.objects.get().state == Worker.State.STOPPED
+    assert not Execution.objects.exists()

@@ -43,7 +43,8 @@ class Command(OutputCommand):
                     after_step=lambda seconds: rows.show(pruned.rows),
                 )
         except (ArchiveFailed, InvalidSettings) as error:
-            raise CommandError(f"{error} {sentence('Deleted', pruned)}") from None
+            deleted = f" {sentence('Deleted', pruned)}" if pruned.rows else ""
+            raise CommandError(f"{error}{deleted}") from None
         except KeyboardInterrupt:
             message = f"Interrupted. {sentence('Deleted', pruned)}"
             raise CommandError(message, returncode=INTERRUPTED) from None

@@ -18,7 +18,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from scheduled_tasks.conf import host_name
 from scheduled_tasks.executors.base import ExecutorBrokenError
-from scheduled_tasks.management.base import OutputCommand, explaining_unusable_database
+from scheduled_tasks.management.base import OutputCommand, explaining_database_errors
 from scheduled_tasks.management.console import log_to_console, not_negative, positive
 from scheduled_tasks.management.reloading import Reloader, works_here
 from scheduled_tasks.management.stop_signals import AT_ONCE, stop_signals
@@ -130,7 +130,7 @@ class Command(OutputCommand):
 
     def work(self, scheduler: Scheduler, *, once: bool) -> None:
         try:
-            with explaining_unusable_database():
+            with explaining_database_errors():
                 (scheduler.run_once if once else scheduler.run)()
         except (WorkerLostError, ExecutorBrokenError, LivenessFileError, CommandError) as error:
             exit_despite_threads(scheduler, f"CommandError: {error}\n")

@@ -8,7 +8,9 @@ from time import monotonic, sleep
 
 from django.db import connections
 
+from scheduled_tasks.conf import app_settings
 from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.monitoring.alerts.rules import rules
 from scheduled_tasks.monitoring.health.invariants import seconds_to_settle
 from scheduled_tasks.monitoring.health.report import MAX_ERROR_LENGTH, Health, critical, health
 from scheduled_tasks.monitoring.health.violations import Violation
@@ -39,6 +41,7 @@ def health_by(deadline: float, *, deep: bool, seen: Sequence[Violation] | None =
 
     def ask() -> None:
         try:
+            read_alert_settings()
             answers.append(health(deep=deep, seen=seen))
         except InvalidSettings as error:
             answers.append(critical(f"The settings are wrong: {error}"))
@@ -55,3 +58,13 @@ def health_by(deadline: float, *, deep: bool, seen: Sequence[Violation] | None =
     thread.start()
     thread.join(max(deadline - monotonic(), 0))
     return answers[0] if answers else critical("The database does not answer.")
+
+
+def read_alert_settings() -> None:
+    """Raise InvalidSettings for what keeps new schedulers from starting."""
+    rules()
+    if app_settings.NOTIFIERS:
+        # It imports what sends mail and HTTP.
+        from scheduled_tasks.monitoring.notifiers.loading import load_notifiers  # noqa: PLC0415
+
+        load_notifiers()
