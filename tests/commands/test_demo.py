@@ -41,6 +41,8 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
                 line = demo.stdout.readline()
                 assert line, shown
                 shown += line
+            # Later, a loaded machine may be late for a slot.
+            assert not re.search("missed|skipped task=(?!send_receipts)", shown)
             family = psutil.Process(demo.pid).children(recursive=True)
             demo.send_signal(signal.SIGINT)
             demo.send_signal(signal.SIGTERM)
@@ -53,7 +55,6 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     assert Path(database).is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert not any(alive(process.pid) for process in family)
-    assert not re.search("missed|skipped task=(?!send_receipts)", shown)
 
 
 @pytest.mark.without_database
