@@ -20,6 +20,7 @@ ScheduledTasksError
 ├── OutgoingError        an outgoing request that got no answer
 │   └── AddressRefused   the host may not be reached
 ├── NotSent              a notification that did not arrive
+│   └── PartlySent       it did not arrive at all receivers
 ├── UnknownNotifier      (LookupError)   no notifier has that name
 ├── UnknownHandler       (LookupError)   no handler has that name
 ├── UnknownTask          (LookupError)   no task has that name
@@ -34,7 +35,7 @@ RunInterrupted           (BaseException) raised in a handler that must stop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
@@ -140,6 +141,23 @@ class TooLate(RuntimeError, ScheduledTasksError):
 
 class NotSent(ScheduledTasksError):
     """A notification did not arrive."""
+
+
+class PartlySent(NotSent):
+    """A notification arrived, but not at all of its receivers.
+
+    ``left`` are the receivers that it has to be sent to again. ``refused`` says who will never get
+    it, and why.
+    """
+
+    #: For subclasses that do not call ``__init__``.
+    left: Sequence[str] = ()
+    refused = ""
+
+    def __init__(self, message: str, *, left: Sequence[str] = (), refused: str = "") -> None:
+        self.left = left
+        self.refused = refused
+        super().__init__(message)
 
 
 class UnknownNotifier(LookupError, ScheduledTasksError):

@@ -73,6 +73,7 @@ class Delivery(models.Model):
     # What goes to one receiver is sent by one thread of a worker, and waits for no other.
     lane = models.CharField(_("lane"), max_length=200)
     sequence = models.CharField(_("sequence"), max_length=200)
+    # What a heartbeat reports. Of other messages, who has not got it, and who never will.
     body = models.JSONField(_("body"), default=dict)
     created_at = models.DateTimeField(_("created at"))
     due_at = models.DateTimeField(_("due at"))
@@ -101,3 +102,13 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} to {self.target}"
+
+    @property
+    def left(self) -> list[str]:
+        """Who has not got it, although others have; nobody before the first attempt."""
+        return list(self.body.get("left", ()))
+
+    @property
+    def refused(self) -> str:
+        """Who will never get it, although others have or will."""
+        return str(self.body.get("refused", ""))

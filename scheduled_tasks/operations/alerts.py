@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from scheduled_tasks.exceptions import NotSent, UnknownNotifier
+from scheduled_tasks.exceptions import NotSent, PartlySent, UnknownNotifier
 from scheduled_tasks.handlers.declarations import showable
 from scheduled_tasks.mistakes import advice
 from scheduled_tasks.models import Alert
@@ -65,6 +65,8 @@ def send_test_alert(name: str, *, now: datetime | None = None) -> Notifier:
     notifier = notifier_called(name)
     try:
         notifier.send(notification_of_test(name, now or timezone.now()))
+    except PartlySent as error:
+        raise NotSent(f"{error_text(error)} The other receivers have got it.") from error
     except Exception as error:
         raise NotSent(error_text(error)) from error
     return notifier

@@ -9,11 +9,12 @@ from time import monotonic
 
 from django.db import connections
 
-from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.exceptions import PartlySent, PermanentError
 from scheduled_tasks.models import Delivery
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.outbox.claims import DeliveryResult
 from scheduled_tasks.monitoring.outbox.sending import send
+from scheduled_tasks.runtime.sanitizing import safe_str, sanitized_text
 
 
 class Lane:
@@ -81,8 +82,13 @@ class Lane:
 def result_of(delivery: Delivery) -> DeliveryResult:
     """Send a message, whatever the notifier raises."""
     try:
-        note = send(delivery)
+        send(delivery)
+    except PartlySent as error:
+        # Whatever a notifier of the project has written there.
+        left = [sanitized_text(safe_str(each)) for each in error.left]
+        said, refused = error_text(error) if left else "", safe_str(error.refused)
+        return DeliveryResult(delivery.pk, said, note=refused, left=left)
     except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
         said, permanent = error_text(error), isinstance(error, PermanentError)
         return DeliveryResult(delivery.pk, said, permanent=permanent)
-    return DeliveryResult(delivery.pk, note=note)
+    return DeliveryResult(delivery.pk)

@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 
 from tests.commands.conftest import Command
-from tests.support.receivers import ALLOWED, http_receiver
+from tests.support.receivers import ALLOWED, http_receiver, mail_receiver, mail_settings
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"
 
@@ -28,7 +28,22 @@ def test_it_says_where_the_alert_went(command: Command, settings: Any) -> None:
     assert ran.out == (
         "The notifier 'ops' has sent a test alert to ops@shop.example, ada@shop.example.\n"
     )
-    assert len(mail.outbox) == 1
+    assert [message.to for message in mail.outbox] == [["ops@shop.example"], ["ada@shop.example"]]
+
+
+def test_an_address_that_is_refused_fails(command: Command, settings: Any) -> None:
+    with mail_receiver() as receiver:
+        receiver.refused["ada@shop.example"] = "550 No such user"
+        use(settings, "EmailNotifier", to=["ops@shop.example", "ada@shop.example"])
+        for name, value in mail_settings(receiver.port, timeout=10).items():
+            setattr(settings, name, value)
+        ran = command("sendtestalert", "ops")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "The notifier 'ops' could not send the test alert: Not sent to ada@shop.example, which the "
+        "mail server refuses: 550 No such user. The other receivers have got it."
+    )
+    assert receiver.recipients == [["ops@shop.example"]]
 
 
 def test_a_failure_is_told_on_standard_error(command: Command, settings: Any) -> None:

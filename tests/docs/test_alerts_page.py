@@ -161,7 +161,7 @@ def test_the_output_of_the_command(settings: Any) -> None:
     out = StringIO()
     call_command("sendtestalert", "ops", stdout=out)
     assert f"$ python manage.py sendtestalert ops\n{out.getvalue()}" in PAGE
-    assert len(mail.outbox) == 1
+    assert len(mail.outbox) == 2
 
 
 def test_the_table_of_conditions_has_the_defaults() -> None:

@@ -88,11 +88,10 @@ class Recording(BaseHTTPRequestHandler):
 
 @dataclass(slots=True)
 class MailReceiver:
-    """Takes mails by SMTP, but for addresses in ``refused``."""
+    """Takes mails by SMTP, but for addresses in ``refused``, which get these replies."""
 
     port: int
-    refused: set[str] = field(default_factory=set)
-    refusal: str = "550 No such user"
+    refused: dict[str, str] = field(default_factory=dict)
     messages: list[EmailMessage] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
 
@@ -100,7 +99,7 @@ class MailReceiver:
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         if address in self.refused:
-            return self.refusal
+            return self.refused[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

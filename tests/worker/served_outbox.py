@@ -23,15 +23,13 @@ class Receiver:
         self.sent: list[str] = []
         self.raises: dict[str, BaseException] = {}
         self.hangs: dict[str, threading.Event] = {}
-        self.notes: dict[str, str] = {}
 
-    def send(self, delivery: Delivery) -> str:
+    def send(self, delivery: Delivery) -> None:
         if delivery.target in self.hangs:
             assert self.hangs[delivery.target].wait(LONG)
         self.sent.append(f"{delivery.event} {delivery.target}")
         if error := self.raises.get(delivery.target):
             raise error
-        return self.notes.get(delivery.target, "")
 
 
 class Server:

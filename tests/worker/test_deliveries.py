@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connections
 
-from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.exceptions import NotSent, PartlySent, PermanentError
 from scheduled_tasks.models import Delivery
 from scheduled_tasks.monitoring.outbox import claims, messages
 from scheduled_tasks.monitoring.outbox.claims import (
@@ -48,9 +48,38 @@ def test_what_is_worth_noting_stays_on_record(
     receiver: Receiver, server: Server, add: Add, now: datetime
 ) -> None:
     add("ops")
-    receiver.notes["ops"] = "Not sent to x, which is not an address."
+    note = "Not sent to x, which is not an address."
+    receiver.raises["ops"] = PartlySent(note, refused=note)
     server.send(now, 1)
-    assert state("ops") == [(True, True, 1, "Not sent to x, which is not an address.")]
+    assert state("ops") == [(True, True, 1, note)]
+
+
+def test_receivers_that_are_left_stay_on_record(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops")
+    note, busy = "Not sent to x.", "Not sent to y for now."
+    receiver.raises["ops"] = PartlySent(f"{note} {busy}", left=["y"], refused=note)
+    server.send(now, 1)
+    assert state("ops") == [(False, False, 1, f"{note} {busy}")]
+    assert Delivery.objects.get().left == ["y"]
+    receiver.raises["ops"] = NotSent("No server.")
+    server.send(now + SECOND, 1)
+    assert state("ops") == [(False, False, 2, f"{note} No server.")]
+    assert Delivery.objects.get().left == ["y"]
+    del receiver.raises["ops"]
+    server.send(now + 3 * SECOND, 1)
+    assert state("ops") == [(True, True, 3, note)]
+
+
+def test_whatever_is_left_can_be_stored(
+    receiver: Receiver, server: Server, add: Add, now: datetime
+) -> None:
+    add("ops")
+    receiver.raises["ops"] = PartlySent("No.", left=["a\0b", 7], refused=7)  # type: ignore[arg-type, list-item]
+    server.send(now, 1)
+    assert state("ops") == [(False, False, 1, "No.")]
+    assert (Delivery.objects.get().left, Delivery.objects.get().refused) == (["a\ufffdb", "7"], "7")
 
 
 def test_messages_of_one_sequence_go_in_order(

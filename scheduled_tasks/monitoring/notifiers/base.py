@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 
@@ -21,10 +22,15 @@ class Notifier(ABC):
     def send(self, notification: Notification) -> None:
         """Send it, and return when it has arrived.
 
-        Raise PermanentError if another attempt cannot help, and anything else to be tried again
-        later. Set a timeout for whatever it waits for. The text of the error is shown to people,
-        without secrets that are recognized as such: better name none.
+        Raise PermanentError if another attempt cannot help, PartlySent if some receivers have it
+        and others have not, and anything else to be tried again later. Set a timeout for whatever
+        it waits for. The text of the error is shown to people, without secrets that are recognized
+        as such: better name none.
         """
+
+    def send_again(self, notification: Notification, left: Sequence[str]) -> None:
+        """Send it to the receivers that a PartlySent has left; here that is everyone."""
+        self.send(notification)
 
     def __str__(self) -> str:
         """Return where it sends to, for people and without secrets."""

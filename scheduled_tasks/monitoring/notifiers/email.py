@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from smtplib import SMTPException, SMTPRecipientsRefused
+from time import monotonic
 from typing import Any
 
 import django
 from django.core import mail
 
-from scheduled_tasks.exceptions import InvalidSettings, NotSent, PermanentError
+from scheduled_tasks.exceptions import InvalidSettings, NotSent, PartlySent, PermanentError
 from scheduled_tasks.mistakes import all_mistakes
 from scheduled_tasks.monitoring.notifiers.base import Notifier
+from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.notification import Notification
-from scheduled_tasks.monitoring.notifiers.options import is_address, refused, texts
+from scheduled_tasks.monitoring.notifiers.options import refused, texts
+from scheduled_tasks.runtime.recipients import (
+    ADDRESSES,
+    are_not_addresses,
+    is_address,
+    recipients_in,
+)
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Seconds for each step of SMTP, if the settings give none: Django would wait for ever.
 TIMEOUT = 10.0
+#: No mail of one attempt is begun later; the rest is for the next attempt. A worker gives up an
+#: attempt that takes too long, and forgets who has got it.
+MAX_SECONDS = 30.0
 #: From here on, the server says that the address will not do later, either.
 PERMANENT_REPLY = 500
-ADDRESSES = "an address, or a list of addresses, such as 'ops@shop.example'"
 SENDER = "an address, or be left out for DEFAULT_FROM_EMAIL"
-#: What may part the addresses of one text.
-SEPARATORS = re.compile(r"[,;\n]")
 
 
 class EmailNotifier(Notifier):
@@ -50,8 +57,19 @@ class EmailNotifier(Notifier):
         self.subject_prefix = subject_prefix
 
     def send(self, notification: Notification) -> None:
-        """Send one mail to all addresses. Raise PermanentError if the server refuses them all."""
-        send_mail(self.to, notification, sender=self.from_email, prefix=self.subject_prefix)
+        """Send a mail to each address.
+
+        Raise PermanentError if the server refuses them all, and PartlySent if it refuses some.
+        """
+        send_mails(self.mails(self.to, notification))
+
+    def send_again(self, notification: Notification, left: Sequence[str]) -> None:
+        """Send a mail to each address that is left, unless it is no option any more."""
+        to = [address for address in self.to if address in left]
+        send_mails(self.mails(to, notification), others_have_it=True)
+
+    def mails(self, to: Sequence[str], notification: Notification) -> list[mail.EmailMessage]:
+        return mails(to, notification, sender=self.from_email, prefix=self.subject_prefix)
 
     def __str__(self) -> str:
         """Return the addresses."""
@@ -63,61 +81,105 @@ def addresses(to: Any) -> list[str]:
     found = texts("to", to, ADDRESSES)
     invalid = [repr(text) for text in found if not is_address(text)]
     if not invalid:
-        return found
-    said = f"the option 'to' must be {ADDRESSES}; {', '.join(invalid)}"
-    verb = "is not an address" if len(invalid) == 1 else "are not addresses"
-    raise InvalidSettings(f"{said} {verb}.")
+        return list(dict.fromkeys(found))
+    raise InvalidSettings(f"the option 'to' must be {ADDRESSES}; {are_not_addresses(invalid)}.")
 
 
-def mail_to(recipients: Any, notification: Notification) -> list[str]:
-    """Send a mail to the recipients of a task; return those that are no addresses.
+def mail_to(recipients: Any, notification: Notification, *, left: Sequence[str] = ()) -> None:
+    """Send a mail to the recipients of a task, or to those that an attempt before has left.
 
     ``recipients`` is what ``metadata.recipients`` holds: a list of addresses, or one text with
-    commas, semicolons or line ends between them. Raise PermanentError if there is no address.
+    commas, semicolons or line ends between them. Raise PermanentError if there is no address, and
+    PartlySent if something else is among them.
     """
-    found = dict.fromkeys(recipients_in(recipients))
+    found = dict.fromkeys(left or recipients_in(recipients))
     to = [text for text in found if is_address(text)]
     invalid = [text for text in found if not is_address(text)]
     if not to:
         raise PermanentError(
             f"metadata.recipients of the task must be {ADDRESSES}, not {safe_repr(recipients)}."
         )
-    send_mail(to, notification)
-    return invalid
+    verb = "is not an address" if len(invalid) == 1 else "are not addresses"
+    notes = [f"Not sent to {', '.join(invalid)}, which {verb}."] if invalid else []
+    send_mails(mails(to, notification), notes=notes, others_have_it=bool(left))
 
 
-def recipients_in(recipients: Any) -> Iterator[str]:
-    entries = recipients if isinstance(recipients, list) else [recipients]
-    for entry in entries:
-        parts = SEPARATORS.split(entry) if isinstance(entry, str) else [safe_repr(entry)]
-        yield from filter(None, map(str.strip, parts))
+def mails(
+    to: Sequence[str], notification: Notification, *, sender: str | None = None, prefix: str = ""
+) -> list[mail.EmailMessage]:
+    """Return a mail for each address: no backend says which of several addresses are refused."""
+    return [
+        mail.EmailMessage(
+            subject=prefix + notification.title(),
+            body=notification.text(),
+            from_email=sender,
+            to=[address],
+            headers={
+                # Mail programs show all messages about one alert together.
+                "References": f"<{notification.id}@scheduled-tasks>",
+                # No replies by those who are on holiday (RFC 3834).
+                "Auto-Submitted": "auto-generated",
+            },
+        )
+        for address in to
+    ]
 
 
-def send_mail(
-    to: list[str], notification: Notification, *, sender: str | None = None, prefix: str = ""
+def send_mails(
+    messages: Sequence[mail.EmailMessage],
+    *,
+    notes: Sequence[str] = (),
+    others_have_it: bool = False,
 ) -> None:
-    message = mail.EmailMessage(
-        subject=prefix + notification.title(),
-        body=notification.text(),
-        from_email=sender,
-        to=to,
-        headers={
-            # Mail programs show all messages about one alert together.
-            "References": f"<{notification.id}@scheduled-tasks>",
-            # No replies by those who are on holiday (RFC 3834).
-            "Auto-Submitted": "auto-generated",
-        },
+    """Send mails. If none arrives, raise why, unless an attempt before has reached others.
+
+    Raise PartlySent if some arrive, and if there are notes on who could not be sent one.
+    """
+    failures = failures_of(messages)
+    if len(failures) == len(messages) and not others_have_it:
+        raise failure_of_all(failures)
+    left = [address for address, error in failures.items() if not is_for_good(error)]
+    refused = " ".join(
+        [
+            *notes,
+            *(
+                f"Not sent to {address}, which the mail server refuses: {reason(error)}."
+                for address, error in failures.items()
+                if address not in left
+            ),
+        ]
     )
-    with connected(mailer()) as connection:
-        try:
-            connection.send_messages([message])
-        except SMTPRecipientsRefused as error:
-            raise refusal(error.recipients) from error
+    waiting = [not_yet(address, failures[address]) for address in left]
+    if refused or waiting:
+        raise PartlySent(" ".join(filter(None, [refused, *waiting])), left=left, refused=refused)
 
 
-@contextmanager
-def connected(connection: Any) -> Iterator[Any]:
-    """Open a connection for the block. Raise NotSent, which names the server, if that fails."""
+def failures_of(messages: Sequence[mail.EmailMessage]) -> dict[str, Exception]:
+    """Send mails over one connection, each to one address; return the errors by address."""
+    failures: dict[str, Exception] = {}
+    connection, end = mailer(), monotonic() + MAX_SECONDS
+    try:
+        for number, message in enumerate(messages):
+            try:
+                connect(connection, late=number > 0 and monotonic() >= end)
+            except Exception as error:  # noqa: BLE001 -- backends may raise anything
+                rest = [address for each in messages[number:] for address in each.to]
+                return failures | dict.fromkeys(rest, error)
+            try:
+                connection.send_messages([message])
+            except Exception as error:  # noqa: BLE001 -- backends may raise anything
+                failures[message.to[0]] = error
+                # The server may have closed it, so the next mail gets one of its own.
+                close(connection)
+    finally:
+        close(connection)
+    return failures
+
+
+def connect(connection: Any, *, late: bool) -> None:
+    """Open a connection unless it is open. Raise NotSent if that fails, or if it is too late."""
+    if late:
+        raise NotSent("The mail server takes too long.")
     try:
         connection.open()
     except OSError as error:
@@ -126,20 +188,50 @@ def connected(connection: Any) -> Iterator[Any]:
             raise
         server, reason = f"{connection.host}:{connection.port}", error.strerror or str(error)
         raise NotSent(f"Could not connect to the mail server {server}: {reason}.") from error
-    try:
-        yield connection
-    finally:
-        with suppress(OSError):  # a mail that was sent stays sent
-            connection.close()
+
+
+def close(connection: Any) -> None:
+    with suppress(OSError):  # a mail that was sent stays sent
+        connection.close()
+
+
+def failure_of_all(failures: Mapping[str, Exception]) -> Exception:
+    """Return the error for mails that all failed: the one that they share, or all of them."""
+    errors = list(failures.values())
+    refusals = [error for error in errors if isinstance(error, SMTPRecipientsRefused)]
+    if len(refusals) == len(errors):
+        return refusal({to: said for error in refusals for to, said in error.recipients.items()})
+    if all(error is errors[0] for error in errors):
+        return errors[0]
+    return NotSent(" ".join(not_yet(address, error) for address, error in failures.items()))
+
+
+def is_for_good(error: Exception) -> bool:
+    return isinstance(error, SMTPRecipientsRefused) and isinstance(
+        refusal(error.recipients), PermanentError
+    )
+
+
+def not_yet(address: str, error: Exception) -> str:
+    return f"Not sent to {address} for now: {reason(error)}."
+
+
+def reason(error: Exception) -> str:
+    """Return the replies of the server, or else the error, without the final dot."""
+    if isinstance(error, SMTPRecipientsRefused):
+        return ", ".join(map(reply_text, error.recipients.values())).rstrip(".")
+    return error_text(error).rstrip(".")
+
+
+def reply_text(reply: tuple[int, bytes]) -> str:
+    code, text = reply
+    return f"{code} {text.decode(errors='replace')}"
 
 
 def refusal(replies: Mapping[str, tuple[int, bytes]]) -> Exception:
     """Return the error for addresses that the server refuses, each with its reply."""
     for_good = all(code >= PERMANENT_REPLY for code, _ in replies.values())
-    reasons = [
-        f"{address}: {code} {text.decode(errors='replace')}"
-        for address, (code, text) in replies.items()
-    ]
+    reasons = [f"{address}: {reply_text(reply)}" for address, reply in replies.items()]
     kind = PermanentError if for_good else NotSent
     return kind(f"The mail server refuses {', '.join(reasons)}.")
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from email.utils import getaddresses
 from typing import Any
-
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 
 from scheduled_tasks.exceptions import InvalidSettings
 
@@ -24,17 +20,3 @@ def texts(option: str, value: Any, wanted: str) -> list[str]:
     if not all(isinstance(each, str) and each.strip() for each in found):
         raise refused(option, wanted)
     return list(found)
-
-
-def is_address(text: object) -> bool:
-    """Whether it is a text with one mail address: ``a@b.example`` or ``Ada <a@b.example>``."""
-    if not isinstance(text, str):
-        return False
-    found = getaddresses([text])
-    if len(found) != 1 or not text.isprintable():
-        return False
-    try:
-        validate_email(found[0][1])
-    except ValidationError:
-        return False
-    return True

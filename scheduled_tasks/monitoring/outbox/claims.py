@@ -36,13 +36,15 @@ MAX_DOUBLINGS = 9
 class DeliveryResult:
     """What came of an attempt to send a message; ``error`` is "" if it was delivered.
 
-    ``note`` is what is worth knowing of a message that was.
+    ``left`` are those to send it to again if it was delivered to others. ``note`` is who will never
+    get it.
     """
 
     delivery_id: int
     error: str = ""
     permanent: bool = False
     note: str = ""
+    left: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,15 +213,18 @@ def record_results(
     return rows
 
 
-RESULT_FIELDS = ("claimed_until", "finished_at", "delivered", "error", "due_at", "losses")
+RESULT_FIELDS = ("claimed_until", "finished_at", "delivered", "error", "due_at", "losses", "body")
 
 
 def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
     row.claimed_until, row.losses = None, 0
+    refused = after(row.refused, result.note)
     if not result.error:
-        row.finished_at, row.delivered, row.error = now, True, redacted_text(result.note)
+        row.finished_at, row.delivered, row.error = now, True, refused
         return
-    row.error = redacted_text(result.error)
+    row.error = after(row.refused, result.error)
+    if result.left:
+        row.body = {"left": list(result.left), "refused": refused}
     doublings = min(row.attempts - 1, MAX_DOUBLINGS)
     wait = timedelta(seconds=min(2.0**doublings, MAX_RETRY_SECONDS))
     # What was held back for longer than that has its attempts, too.
@@ -228,3 +233,8 @@ def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
         row.finished_at = now
     else:
         row.due_at = now + wait
+
+
+def after(earlier: str, text: str) -> str:
+    """Return a text, after what an earlier attempt has left to be said."""
+    return redacted_text(" ".join(filter(None, (earlier, text))))

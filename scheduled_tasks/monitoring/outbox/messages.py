@@ -19,7 +19,7 @@ from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.quiet_hours import QuietHours
 from scheduled_tasks.monitoring.alerts.routing import Route, routes
-from scheduled_tasks.monitoring.notifiers.email import recipients_in
+from scheduled_tasks.runtime.recipients import recipients_in
 
 Event, Transport = Delivery.Event, Delivery.Transport
 

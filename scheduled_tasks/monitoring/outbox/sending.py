@@ -14,28 +14,29 @@ from scheduled_tasks.monitoring.outbox.links import admin_url
 Event, Transport = Delivery.Event, Delivery.Transport
 
 
-def send(delivery: Delivery) -> str:
-    """Send a message whose alert and task were read with it; return what is worth noting.
+def send(delivery: Delivery) -> None:
+    """Send a message whose alert and task were read with it.
 
-    Raise PermanentError if another attempt cannot help, anything else to be tried again.
+    Raise PermanentError if another attempt cannot help, PartlySent if some receivers have it and
+    others have not, anything else to be tried again.
     """
     match delivery.transport:
         case Transport.NOTIFIER:
             send_by_notifier(delivery)
         case Transport.MAIL:
-            if invalid := mail_to(delivery.target, notification_of(delivery)):
-                verb = "is not an address" if len(invalid) == 1 else "are not addresses"
-                return f"Not sent to {', '.join(invalid)}, which {verb}."
+            mail_to(delivery.target, notification_of(delivery), left=delivery.left)
         case Transport.HEARTBEAT:
             heartbeats.send(delivery.target, delivery.event, delivery.body)
-    return ""
 
 
 def send_by_notifier(delivery: Delivery) -> None:
     notifier = load_notifiers().get(delivery.target)
     if notifier is None:
         raise PermanentError(f"NOTIFIERS has no {delivery.target!r} any more.")
-    notifier.send(notification_of(delivery))
+    if delivery.left:
+        notifier.send_again(notification_of(delivery), delivery.left)
+    else:
+        notifier.send(notification_of(delivery))
 
 
 def notification_of(delivery: Delivery) -> Notification:

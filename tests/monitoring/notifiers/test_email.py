@@ -10,7 +10,7 @@ import pytest
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 
-from scheduled_tasks.exceptions import InvalidSettings, NotSent, PermanentError
+from scheduled_tasks.exceptions import InvalidSettings, NotSent, PartlySent, PermanentError
 from scheduled_tasks.monitoring.notifiers import EmailNotifier, email
 from scheduled_tasks.monitoring.notifiers.email import TIMEOUT, mail_to, mailer
 from tests.support.notifications import make_notification
@@ -24,6 +24,8 @@ from tests.support.receivers import (
 )
 
 OPS, ADA = "ops@shop.example", "Ada Lovelace <ada@shop.example>"
+BOB = "bob@shop.example"
+NO_USER = "550 No such user"
 
 
 def use(settings: Any, port: int, *, timeout: float | None = None) -> None:
@@ -42,8 +44,9 @@ def receiver(settings: Any) -> Iterator[MailReceiver]:
 def test_a_mail_arrives_at_all_addresses(receiver: MailReceiver) -> None:
     notification = make_notification(message="Überlauf: 5 > 4")
     EmailNotifier(to=[OPS, ADA], from_email="shop@shop.example").send(notification)
-    [message], [recipients] = receiver.messages, receiver.recipients
-    assert recipients == [OPS, "ada@shop.example"]
+    assert receiver.recipients == [[OPS], ["ada@shop.example"]]
+    assert [message["To"] for message in receiver.messages] == [OPS, ADA]
+    message, _ = receiver.messages
     assert message["Subject"].strip() == "[error] nightly-report failed: Überlauf: 5 > 4"
     assert message["From"] == "shop@shop.example"
     assert message["Auto-Submitted"] == "auto-generated"
@@ -112,16 +115,79 @@ def test_other_backends_speak_for_themselves(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_addresses_that_do_not_exist_are_permanent(receiver: MailReceiver) -> None:
-    receiver.refused |= {OPS}
+    receiver.refused[OPS] = NO_USER
     with pytest.raises(PermanentError, match=f"refuses {OPS}: 550 No such user"):
         EmailNotifier(to=OPS).send(make_notification())
-    EmailNotifier(to=[OPS, ADA]).send(make_notification())
+    receiver.refused[BOB] = NO_USER
+    with pytest.raises(PermanentError, match=r"550 No such user, bob@shop\.example: 550 No such"):
+        EmailNotifier(to=[OPS, BOB]).send(make_notification())
+
+
+def test_some_that_are_refused_are_named(receiver: MailReceiver) -> None:
+    receiver.refused |= {OPS: NO_USER, BOB: "451 Try again later"}
+    notifier = EmailNotifier(to=[OPS, ADA, BOB])
+    with pytest.raises(PartlySent) as refused:
+        notifier.send(make_notification())
+    note = f"Not sent to {OPS}, which the mail server refuses: {NO_USER}."
+    assert str(refused.value) == f"{note} Not sent to {BOB} for now: 451 Try again later."
+    assert (refused.value.refused, refused.value.left) == (note, [BOB])
     assert receiver.recipients == [["ada@shop.example"]]
 
 
+def test_only_those_who_are_left_are_tried_again(receiver: MailReceiver) -> None:
+    EmailNotifier(to=[OPS, ADA]).send_again(make_notification(), [ADA, BOB])
+    assert receiver.recipients == [["ada@shop.example"]]
+    receiver.refused["ada@shop.example"] = NO_USER
+    with pytest.raises(PartlySent) as refused:
+        EmailNotifier(to=[OPS, ADA]).send_again(make_notification(), [ADA])
+    assert refused.value.left == []
+    assert NO_USER in refused.value.refused
+
+
+def test_all_that_fail_are_all_tried_again(receiver: MailReceiver) -> None:
+    receiver.refused |= {OPS: NO_USER, BOB: "451 Try again later"}
+    with pytest.raises(NotSent, match=r"550 No such user, .*: 451 Try again later") as failed:
+        EmailNotifier(to=[OPS, BOB]).send(make_notification())
+    assert not isinstance(failed.value, PartlySent)
+
+
+def test_a_lost_connection_costs_one_mail(receiver: MailReceiver) -> None:
+    receiver.refused[OPS] = "421 Too many connections"
+    with pytest.raises(PartlySent, match=f"Not sent to {OPS} for now: 421 Too many") as failed:
+        EmailNotifier(to=[OPS, ADA]).send(make_notification())
+    assert failed.value.left == [OPS]
+    assert receiver.recipients == [["ada@shop.example"]]
+
+
+def test_a_slow_server_gets_the_rest_later(
+    receiver: MailReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(email, "MAX_SECONDS", 0)
+    with pytest.raises(PartlySent, match="for now: The mail server takes too long") as late:
+        EmailNotifier(to=[OPS, ADA, BOB]).send(make_notification())
+    assert late.value.left == [ADA, BOB]
+    assert receiver.recipients == [[OPS]]
+
+
+class Unable(BaseEmailBackend):
+    """A backend that fails in a way of its own, with each mail."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        raise ValueError("Not today.")
+
+
+def test_several_errors_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(email, "mailer", Unable)
+    with pytest.raises(NotSent) as failed:
+        EmailNotifier(to=[OPS, BOB]).send(make_notification())
+    assert str(failed.value) == (
+        f"Not sent to {OPS} for now: ValueError: Not today. "
+        f"Not sent to {BOB} for now: ValueError: Not today."
+    )
+
+
 def test_a_full_mailbox_is_tried_again(receiver: MailReceiver) -> None:
-    receiver.refused |= {OPS}
-    receiver.refusal = "452 Mailbox full"
+    receiver.refused[OPS] = "452 Mailbox full"
     with pytest.raises(NotSent, match=f"refuses {OPS}: 452 Mailbox full"):
         EmailNotifier(to=OPS).send(make_notification())
 
@@ -136,15 +202,21 @@ def test_a_full_mailbox_is_tried_again(receiver: MailReceiver) -> None:
     ],
 )
 def test_the_recipients_of_a_task(recipients: Any) -> None:
-    assert mail_to(recipients, make_notification()) == []
-    [message] = mail.outbox
-    assert message.to == [OPS, ADA]
+    mail_to(recipients, make_notification())
+    assert [message.to for message in mail.outbox] == [[OPS], [ADA]]
 
 
 def test_recipients_without_an_address_are_left_out() -> None:
-    left_out = mail_to([OPS, "ada", 7, "a@b.example\x01"], make_notification())
-    assert left_out == ["ada", "7", "a@b.example\x01"]
+    with pytest.raises(PartlySent) as partly:
+        mail_to([OPS, "ada", 7, "a@b.example\x01"], make_notification())
+    note = "Not sent to ada, 7, a@b.example\x01, which are not addresses."
+    assert (partly.value.refused, partly.value.left) == (note, [])
     assert [message.to for message in mail.outbox] == [[OPS]]
+
+
+def test_recipients_who_are_left_are_tried_again() -> None:
+    mail_to([OPS, ADA, "ada"], make_notification(), left=[ADA])
+    assert [message.to for message in mail.outbox] == [[ADA]]
 
 
 @pytest.mark.parametrize("recipients", [None, "", [], {"to": OPS}, "ops", ["a@b@c.example"]])
