@@ -31,7 +31,7 @@ from scheduled_tasks.models.policies import MAX_JITTER_SECONDS, Policies
 from scheduled_tasks.models.storable import flaw_of_json, flaws_of_fields
 from scheduled_tasks.models.task_change import BY_CODE
 from scheduled_tasks.models.task_state import UNDECLARED, TaskState
-from scheduled_tasks.models.validators import refuse_unshowable, with_advice
+from scheduled_tasks.models.validators import flaw_of_recipients, refuse_unshowable, with_advice
 from scheduled_tasks.schedules import Schedule, parse, zone
 
 MICROSECOND = timedelta(microseconds=1)
@@ -204,6 +204,9 @@ class Task(Policies):
             and field.name != "payload"
         ]
         errors: dict[str, Any] = flaws_of_fields(self, given)
+        checked = "metadata" not in excluded.union(errors)
+        if checked and (said := flaw_of_recipients(self.metadata)):
+            errors["metadata"] = [said]
         try:
             super().clean_fields(exclude=excluded | JSON_FIELDS | set(errors))
         except ValidationError as error:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from scheduled_tasks.conf import HEARTBEAT_FORMS, is_heartbeat_url, meant_service
 from scheduled_tasks.mistakes import advice
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
+from scheduled_tasks.runtime.recipients import ADDRESSES, is_address, recipients_in
 from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 #: Of a refused value, in characters.
@@ -38,6 +39,23 @@ def refuse_unusable_url(value: str) -> None:
         said = _("Enter %(forms)s.%(meant)s")
         params = {"forms": HEARTBEAT_FORMS, "meant": meant_service(value)}
         raise ValidationError(said, params=params)
+
+
+def flaw_of_recipients(metadata: Any) -> str:
+    """Return what is wrong with the recipients in the metadata of a task; "" if nothing is.
+
+    None, "" and [] are nobody.
+    """
+    recipients = metadata.get("recipients") if isinstance(metadata, dict) else None
+    if recipients in (None, "", []):
+        return ""
+    for text in recipients_in(recipients):
+        if not is_address(text):
+            said = _("The recipients must be %(wanted)s; %(text)s is not an address.")
+            # Not every text can be written into a page.
+            shown = text[:MAX_SHOWN] if text.isprintable() else repr(text[:MAX_SHOWN])
+            return said % {"wanted": ADDRESSES, "text": shown}
+    return ""
 
 
 def refuse_unknown_conditions(value: Any) -> None:

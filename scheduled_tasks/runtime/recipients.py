@@ -37,9 +37,3 @@ def is_address(text: object) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def are_not_addresses(invalid: list[str]) -> str:
-    """Return the end of a sentence: ``7 is not an address``."""
-    verb = "is not an address" if len(invalid) == 1 else "are not addresses"
-    return f"{', '.join(invalid)} {verb}"

@@ -46,6 +46,7 @@ BAD_INPUT = [
     ({"metadata": f'{{"a": {"[" * 900}{"]" * 900}}}'}, "metadata", "nested more than 100"),
     ({"metadata": f'{{"a": {"9" * 4_000}}}'}, "metadata", "too large"),
     ({"metadata": f'{{"a": "{"x" * 1_000_000}"}}'}, "metadata", "has 1000009 characters"),
+    ({"metadata": '{"recipients": 5}'}, "metadata", "5 is not an address"),
     ({"description": "a\0b"}, "description", "Null characters"),
     ({"description": "x" * 100_001}, "description", "has 100001 characters"),
     ({"category": "\0"}, "category", "Null characters"),

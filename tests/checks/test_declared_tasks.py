@@ -45,6 +45,7 @@ def test_e005_a_declaration_for_no_handler(registry: HandlerRegistry) -> None:
         ({"timeout": timedelta(0)}, "timeout"),
         ({"timeout": "soon"}, "timeout"),
         ({"memory_limit_mb": 0}, "memory_limit_mb"),
+        ({"metadata": {"recipients": 5}}, "metadata"),
         ({"executor": "celery"}, "executor"),
         ({"executor": "scheduled_tasks.executors.thread.ThreadExecutor"}, "executor"),
     ],

@@ -35,6 +35,34 @@ def test_a_refusal_says_what_was_meant(field: str, value: Any, said: str) -> Non
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("recipients", "named"),
+    [
+        (5, "5"),
+        (0, "0"),
+        ({"a": 1}, "{'a': 1}"),
+        ("ops", "ops"),
+        (["ada@shop.example", "ops", 7], "ops"),
+        ([["ada@shop.example"]], "['ada@shop.example']"),
+        ("a@b.example\x01", r"'a@b.example\x01'"),
+        (["x" * 200], "x" * 100),
+    ],
+)
+def test_recipients_that_are_no_addresses(recipients: Any, named: str) -> None:
+    with pytest.raises(InvalidTask) as refused:
+        Task(metadata={"recipients": recipients}).validate_fields(["metadata"])
+    wanted = "an address, or a list of addresses, such as 'ops@shop.example'"
+    said = f"The recipients must be {wanted}; {named} is not an address."
+    assert refused.value.errors == {"metadata": [said]}
+
+
+@pytest.mark.parametrize(
+    "recipients", [None, "", [], "a@b.example, Ada <c@d.example>", ["a@b.example"]]
+)
+def test_recipients_that_may_be(recipients: Any) -> None:
+    Task(metadata={"recipients": recipients}).validate_fields(["metadata"])
+
+
 def test_each_unknown_condition_is_named_once() -> None:
     with pytest.raises(InvalidTask) as refused:
         Task(notify_on=["faild", "misssed", "faild", "failed"]).validate_fields(["notify_on"])

@@ -17,12 +17,7 @@ from scheduled_tasks.monitoring.notifiers.base import Notifier
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.notifiers.options import refused, texts
-from scheduled_tasks.runtime.recipients import (
-    ADDRESSES,
-    are_not_addresses,
-    is_address,
-    recipients_in,
-)
+from scheduled_tasks.runtime.recipients import ADDRESSES, is_address, recipients_in
 from scheduled_tasks.runtime.sanitizing import safe_repr
 
 #: Seconds for each step of SMTP, if the settings give none: Django would wait for ever.
@@ -82,7 +77,9 @@ def addresses(to: Any) -> list[str]:
     invalid = [repr(text) for text in found if not is_address(text)]
     if not invalid:
         return list(dict.fromkeys(found))
-    raise InvalidSettings(f"the option 'to' must be {ADDRESSES}; {are_not_addresses(invalid)}.")
+    said = f"the option 'to' must be {ADDRESSES}; {', '.join(invalid)}"
+    verb = "is not an address" if len(invalid) == 1 else "are not addresses"
+    raise InvalidSettings(f"{said} {verb}.")
 
 
 def mail_to(recipients: Any, notification: Notification, *, left: Sequence[str] = ()) -> None:
