@@ -268,7 +268,7 @@ def host_name(text: str) -> str:
 
 def refuse_unusable_heartbeat(url: str) -> None:
     """Raise InvalidSettings for the address of a service that cannot be told."""
-    if url and not is_heartbeat_url(url):
+    if url and not web_address_in(url):
         # Not quoted: such addresses are secrets.
         raise InvalidSettings(
             f"SCHEDULED_TASKS['HEARTBEAT_URL'] must be {HEARTBEAT_FORMS}.{meant_service(url)}"
@@ -282,15 +282,15 @@ def meant_service(url: str) -> str:
     return f" Did you mean '{near[0]}+https://…'?" if near else ""
 
 
-def is_heartbeat_url(value: str) -> bool:
-    """Whether it is the address of a web server, perhaps after the name of a service."""
-    if not (match := HEARTBEAT_URL.fullmatch(value)):
-        return False
+def web_address_in(heartbeat_url: str) -> str:
+    """Return the address of a web server without the name of a service; "" if it is none."""
+    if not (match := HEARTBEAT_URL.fullmatch(heartbeat_url)):
+        return ""
     try:
         parts = urlsplit(match[1])
-        return bool(parts.hostname) and parts.port != 0
+        return match[1] if parts.hostname and parts.port != 0 else ""
     except ValueError:  # the brackets of an address, or the port
-        return False
+        return ""
 
 
 def checked(key: str, value: Any, default: Any) -> Any:

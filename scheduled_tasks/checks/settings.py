@@ -8,9 +8,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.files.storage import storages
 
-from scheduled_tasks.conf import load
-from scheduled_tasks.exceptions import InvalidSettings
+from scheduled_tasks.conf import load, web_address_in
+from scheduled_tasks.exceptions import InvalidSettings, OutgoingError
 from scheduled_tasks.mistakes import Mistakes
+from scheduled_tasks.outgoing.addresses import refuse_at_sight
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -22,6 +23,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             refuse_address(loaded.LISTEN_DSN)
         with mistakes.collected():
             refuse_storage(loaded.ARCHIVE_STORAGE)
+        with mistakes.collected():
+            refuse_heartbeat(loaded.HEARTBEAT_URL)
     return [
         Error(
             sentence,
@@ -55,6 +58,16 @@ def refuse_storage(alias: str) -> None:
             f"SCHEDULED_TASKS['ARCHIVE_STORAGE'] is {alias!r}, but STORAGES has only "
             f"{', '.join(map(repr, storages.backends))}."
         )
+
+
+def refuse_heartbeat(url: str) -> None:
+    """Raise InvalidSettings for a HEARTBEAT_URL that no request may reach; resolve no name."""
+    if not url:
+        return
+    try:
+        refuse_at_sight(web_address_in(url))
+    except OutgoingError as error:
+        raise InvalidSettings(f"SCHEDULED_TASKS['HEARTBEAT_URL'] cannot be used: {error}") from None
 
 
 def check_notifiers(**_: Any) -> list[CheckMessage]:

@@ -10,8 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduled_tasks.conf import HEARTBEAT_FORMS, is_heartbeat_url, meant_service
+from scheduled_tasks.conf import HEARTBEAT_FORMS, meant_service, web_address_in
+from scheduled_tasks.exceptions import OutgoingError
 from scheduled_tasks.mistakes import advice
+from scheduled_tasks.outgoing.addresses import refuse_at_sight
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
 from scheduled_tasks.runtime.recipients import ADDRESSES, is_address, recipients_in
 from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
@@ -34,11 +36,18 @@ def refuse_nan(value: float) -> None:
 
 
 def refuse_unusable_url(value: str) -> None:
-    """Refuse anything but the address of a web server, perhaps after the name of a service."""
-    if not is_heartbeat_url(value):
+    """Refuse anything but the address of a web server, perhaps after the name of a service.
+
+    Nor may its host be an address that no request may reach. No name is resolved.
+    """
+    if not (url := web_address_in(value)):
         said = _("Enter %(forms)s.%(meant)s")
         params = {"forms": HEARTBEAT_FORMS, "meant": meant_service(value)}
         raise ValidationError(said, params=params)
+    try:
+        refuse_at_sight(url)
+    except OutgoingError as error:
+        raise ValidationError(str(error)) from None
 
 
 def flaw_of_recipients(metadata: Any) -> str:

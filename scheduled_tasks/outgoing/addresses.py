@@ -38,9 +38,23 @@ def allowed_addresses(target: Target, deadline: Deadline) -> list[Address]:
     host = target.host
     addresses = resolved(host, deadline) if isinstance(host, str) else [host]
     for address in addresses:
-        if not is_public(address) and not is_allowed(host, address):
-            raise refusal(target, address)
+        refuse_unreachable(target, address)
     return addresses
+
+
+def refuse_at_sight(url: str) -> None:
+    """Raise what sending to a URL raises before it asks a name server: the host may be an address.
+
+    That is AddressRefused or another OutgoingError.
+    """
+    target = Target.of(url)
+    if not isinstance(target.host, str):
+        refuse_unreachable(target, target.host)
+
+
+def refuse_unreachable(target: Target, address: Address) -> None:
+    if not is_public(address) and not is_allowed(target.host, address):
+        raise refusal(target, address)
 
 
 def resolved(name: str, deadline: Deadline) -> list[Address]:

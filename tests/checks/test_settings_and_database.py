@@ -36,6 +36,18 @@ def test_e001_for_each_mistake() -> None:
     assert ids(SCHEDULED_TASKS=wrong) == ["E001"] * 5
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1/x", "healthchecks+http://127.0.0.1/x"])
+def test_e001_a_heartbeat_that_nobody_may_get(url: str) -> None:
+    [message] = found(SCHEDULED_TASKS={"HEARTBEAT_URL": url})
+    assert message.id == "scheduled_tasks.E001"
+    assert message.msg == (
+        "SCHEDULED_TASKS['HEARTBEAT_URL'] cannot be used: http://127.0.0.1 is not a public "
+        "address. If requests may reach it, add '127.0.0.1' to SCHEDULED_TASKS['OUTGOING_ALLOW']."
+    )
+    assert ids(SCHEDULED_TASKS={"HEARTBEAT_URL": url, "OUTGOING_ALLOW": ["127.0.0.1"]}) == []
+    assert ids(SCHEDULED_TASKS={"HEARTBEAT_URL": "https://localhost/x"}) == []
+
+
 def test_e001_is_an_error_not_a_traceback() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],

@@ -70,10 +70,11 @@ def test_an_address_that_is_not_allowed(command: Command, settings: Any) -> None
     assert "add '127.0.0.2' to SCHEDULED_TASKS['OUTGOING_ALLOW']" in ran.err
 
 
-@pytest.mark.parametrize("arguments", [(), ("ops", "--heartbeat=backup")])
+@pytest.mark.parametrize("arguments", [(), ("ops", "--heartbeat=backup"), ("ops", "--heartbeat")])
 def test_one_thing_is_tested(command: Command, arguments: tuple[str, ...]) -> None:
     ran = command("sendtestalert", *arguments)
-    assert (ran.code, ran.err) == (1, "Name either a notifier, or a task with --heartbeat TASK.")
+    said = "Give either the name of a notifier, or --heartbeat [TASK]."
+    assert (ran.code, ran.err) == (1, said)
 
 
 def test_a_wrong_setting_fails_before(command: Command, settings: Any) -> None:

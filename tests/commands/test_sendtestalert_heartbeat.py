@@ -1,4 +1,4 @@
-"""A test of the heartbeat URL of a task, from the command line."""
+"""A test of the heartbeat URLs of a task and of the scheduler, from the command line."""
 
 from __future__ import annotations
 
@@ -71,3 +71,24 @@ def test_a_task_without_an_address(command: Command) -> None:
     ran = command("sendtestalert", "--heartbeat", "backup")
     assert ran.err == "The heartbeat of the task 'backup' failed: It has no heartbeat_url."
     assert "Did you mean backup?" in command("sendtestalert", "--heartbeat", "bakup").err
+
+
+def test_without_a_task_the_scheduler_is_tested(command: Command, settings: Any) -> None:
+    with http_receiver() as receiver:
+        settings.SCHEDULED_TASKS = {**ALLOWED, "HEARTBEAT_URL": f"healthchecks+{receiver.url}/x"}
+        ran = command("sendtestalert", "--heartbeat")
+        settings.SCHEDULED_TASKS = {**ALLOWED, "HEARTBEAT_URL": f"{receiver.url}/x"}
+        plain = command("sendtestalert", "--heartbeat")
+    assert (ran.code, ran.err) == (plain.code, plain.err) == (0, "")
+    assert ran.out.startswith(f"{receiver.url} has accepted a test for the scheduler.")
+    assert plain.out.startswith(f"{receiver.url} can be reached. Nothing was sent: ")
+    assert sent(receiver) == [("POST", "/x/log")]
+
+
+def test_a_scheduler_without_an_address(command: Command) -> None:
+    ran = command("sendtestalert", "--heartbeat")
+    assert ran.code == 1
+    assert ran.err == (
+        "The heartbeat of the scheduler failed: SCHEDULED_TASKS['HEARTBEAT_URL'] is not set: give "
+        "it the address of a check."
+    )

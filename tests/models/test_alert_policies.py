@@ -27,12 +27,22 @@ pytestmark = pytest.mark.without_database
         ("heartbeat_url", "healthcheck:https://x.example/y", "mean 'healthchecks+https://…'?"),
         ("heartbeat_url", "Cronitor+https://x.example/y", "mean 'cronitor+https://…'?"),
         ("heartbeat_url", "ftp://x.example/y", "healthchecks+https:// or cronitor+https://."),
+        ("heartbeat_url", "http://127.0.0.1/y", "http://127.0.0.1 is not a public address."),
+        ("heartbeat_url", "healthchecks+https://[::1]/y", "https://[::1] is not a public address."),
+        ("heartbeat_url", "http://0x7f.1/y", "'0x7f.1' is not a host that may be reached."),
     ],
 )
 def test_a_refusal_says_what_was_meant(field: str, value: Any, said: str) -> None:
     with pytest.raises(InvalidTask) as refused:
         Task(**{field: value}).validate_fields([field])
     assert said in str(refused.value)
+
+
+def test_addresses_of_heartbeats_that_are_allowed() -> None:
+    with override_settings(SCHEDULED_TASKS={"OUTGOING_ALLOW": ["10.0.0.0/8"]}):
+        Task(heartbeat_url="http://10.1.2.3/x").validate_fields(["heartbeat_url"])
+    # Its addresses are not known yet.
+    Task(heartbeat_url="http://localhost/x").validate_fields(["heartbeat_url"])
 
 
 @pytest.mark.parametrize(

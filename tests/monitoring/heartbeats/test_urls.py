@@ -14,10 +14,10 @@ from scheduled_tasks.monitoring.heartbeats.services import DIALECTS
 
 USABLE = (
     "https://hc-ping.com/5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278",
-    "http://127.0.0.1:8000/ping/x?create=1",
+    "http://8.8.8.8:8000/ping/x?create=1",
     "healthchecks+https://checks.intern/ping/x",
     "cronitor+https://proxy.intern/p/key/job",
-    "https://[2001:db8::1]:8443/x",
+    "https://[2606:4700::1111]:8443/x",
 )
 UNUSABLE = (
     "hc-ping.com/uuid",
