@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 
+from django.db import connections
 from django.utils import timezone
 
 from scheduled_tasks.exceptions import NotSent, PartlySent, UnknownNotifier
@@ -23,6 +27,7 @@ from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.monitoring.notifiers.notification import RAISED, Notification
 from scheduled_tasks.monitoring.notifiers.phrases import TEST
+from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS, not_sent_within
 from scheduled_tasks.runtime.conditions import Severity
 
 #: Alerts that one transaction clears.
@@ -54,22 +59,51 @@ def clear_batch(alerts: Sequence[Alert], now: datetime, *, by: str, using: str =
     return found
 
 
-def send_test_alert(name: str, *, now: datetime | None = None) -> Notifier:
+def send_test_alert(
+    name: str, *, now: datetime | None = None, timeout: float = MAX_SENDING_SECONDS
+) -> Notifier:
     """Send a test by the notifier with this name, at once and without a worker; return it.
 
     As text, a notifier says where it sends to. Raise UnknownNotifier, InvalidSettings if the
-    notifiers cannot be made, and NotSent with the reason if the test did not arrive.
+    notifiers cannot be made, and NotSent with the reason if the test did not arrive, or not within
+    ``timeout`` seconds.
     """
     if now is not None:
         showable("now", now)
     notifier = notifier_called(name)
-    try:
-        notifier.send(notification_of_test(name, now or timezone.now()))
-    except PartlySent as error:
-        raise NotSent(f"{error_text(error)} The other receivers have got it.") from error
-    except Exception as error:
-        raise NotSent(error_text(error)) from error
+    notification = notification_of_test(name, now or timezone.now())
+    error = failure_within(timeout, partial(notifier.send, notification))
+    if error is not None:
+        others = " The other receivers have got it." if isinstance(error, PartlySent) else ""
+        raise NotSent(error_text(error) + others) from error
     return notifier
+
+
+def failure_within(seconds: float, send: Callable[[], None]) -> BaseException | None:
+    """Call a function in a thread, and return what it raises; NotSent if it takes longer.
+
+    A thread that hangs is left to itself.
+    """
+    failures: SimpleQueue[BaseException | None] = SimpleQueue()
+    thread = Thread(target=put_failure, args=(send, failures), name="send test", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        return error
+    try:
+        return failures.get(timeout=seconds)
+    except Empty:
+        return NotSent(not_sent_within(seconds))
+
+
+def put_failure(send: Callable[[], None], failures: SimpleQueue[BaseException | None]) -> None:
+    failure = None
+    try:
+        send()
+    except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
+        failure = error
+    connections.close_all()  # of a callable that has used the database
+    failures.put(failure)
 
 
 def notifier_called(name: str) -> Notifier:

@@ -16,7 +16,8 @@ from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring.outbox import claims
 from scheduled_tasks.monitoring.outbox import messages as outbox
 from scheduled_tasks.monitoring.outbox.claims import DeliveryResult, Room
-from scheduled_tasks.runtime.wording import counted, duration
+from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS, not_sent_within
+from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.lanes import Lane
 
 logger = logging.getLogger(__name__)
@@ -27,9 +28,6 @@ MAX_CLAIMED, MAX_PER_LANE = 200, 20
 MAX_CLAIMS_PER_ROUND = 5
 #: A lane that sends one message for longer keeps only that one, until it ends.
 SLOW_SECONDS = 5.0
-#: A message that takes longer has failed, and its thread is left to itself.
-MAX_SENDING_SECONDS = 60.0
-NOT_SENT_IN_TIME = f"It was not sent within {duration(MAX_SENDING_SECONDS)}."
 #: Threads that may hang in one lane before this worker leaves the lane to others.
 MAX_STUCK_THREADS = 3
 #: The claims of what is being sent are renewed this often in a lease, for which they hold.
@@ -118,7 +116,7 @@ class Deliveries:
         for lane in list(self._lanes.values()):
             if stuck := lane.abandon_since(self.monotonic() - MAX_SENDING_SECONDS):
                 self._stuck.setdefault(lane.name, []).append(lane.thread)
-                self._results.put(DeliveryResult(stuck.pk, NOT_SENT_IN_TIME))
+                self._results.put(DeliveryResult(stuck.pk, not_sent_within(MAX_SENDING_SECONDS)))
             if self.is_slow(lane):
                 left += lane.drop_waiting()
             if lane.closed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from scheduled_tasks.exceptions import InvalidSettings, InvalidTask, NotSent, Un
 from scheduled_tasks.models import Alert, Delivery
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.notifiers.notification import Notification
+from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS, not_sent_within
 from scheduled_tasks.operations.alerts import clear_alerts, send_test_alert
+from tests.support.processes import LONG
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"
 NOW = datetime(2030, 1, 15, 2, tzinfo=UTC)
@@ -77,6 +81,34 @@ def test_the_reason_is_told_without_secrets() -> None:
     with pytest.raises(NotSent) as caught:
         send_test_alert("broken")
     assert str(caught.value) == "ValueError: password=[redacted] is wrong"
+
+
+def test_a_notifier_that_hangs_is_given_up(settings: Any) -> None:
+    released = Event()
+    options = {"function": lambda _: released.wait(LONG)}
+    notifier = {"BACKEND": f"{PACKAGE}.CallableNotifier", "OPTIONS": options}
+    settings.SCHEDULED_TASKS = {"NOTIFIERS": {"slow": notifier}}
+    with pytest.raises(NotSent) as caught:
+        send_test_alert("slow", timeout=0.01)
+    released.set()
+    assert str(caught.value) == "It was not sent within 0.01 s."
+    assert not_sent_within(MAX_SENDING_SECONDS) == "It was not sent within 1 minute."
+
+
+def test_a_notifier_that_exits_ends_no_process(settings: Any) -> None:
+    notifier = {"BACKEND": f"{PACKAGE}.CallableNotifier", "OPTIONS": {"function": sys.exit}}
+    settings.SCHEDULED_TASKS = {"NOTIFIERS": {"exits": notifier}}
+    with pytest.raises(NotSent, match="SystemExit"):
+        send_test_alert("exits")
+
+
+def test_without_a_thread_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    with pytest.raises(NotSent, match="can't start new thread"):
+        send_test_alert("kept")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from scheduled_tasks.monitoring.outbox.claims import (
     DIED,
     MAX_LOSSES,
 )
+from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS
 from scheduled_tasks.worker import deliveries
 from scheduled_tasks.worker.deliveries import (
     MAX_PER_LANE,
-    MAX_SENDING_SECONDS,
     MAX_STUCK_THREADS,
     SLOW_SECONDS,
 )

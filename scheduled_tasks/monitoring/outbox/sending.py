@@ -10,8 +10,12 @@ from scheduled_tasks.monitoring.notifiers.email import mail_to
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.outbox.links import admin_url
+from scheduled_tasks.runtime.wording import duration
 
 Event, Transport = Delivery.Event, Delivery.Transport
+
+#: A message that takes longer has failed, and its thread is left to itself.
+MAX_SENDING_SECONDS = 60.0
 
 
 def send(delivery: Delivery) -> None:
@@ -27,6 +31,11 @@ def send(delivery: Delivery) -> None:
             mail_to(delivery.target, notification_of(delivery), left=delivery.left)
         case Transport.HEARTBEAT:
             heartbeats.send(delivery.target, delivery.event, delivery.body)
+
+
+def not_sent_within(seconds: float) -> str:
+    """Return the reason why a message that took longer has failed."""
+    return f"It was not sent within {duration(seconds)}."
 
 
 def send_by_notifier(delivery: Delivery) -> None:
