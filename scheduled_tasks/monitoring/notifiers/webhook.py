@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hmac
 import json
 from collections.abc import Mapping
@@ -25,6 +26,12 @@ CONTENT_TYPE = "Content-Type"
 MAX_BYTES = 1_000
 
 
+class Unsigned(enum.Enum):
+    """Stands for a secret that is left out: an environment variable may be None or ""."""
+
+    UNSIGNED = "unsigned"
+
+
 class WebhookNotifier(Notifier):
     """Posts each notification as JSON to a URL. With a secret, it signs what it sends."""
 
@@ -32,14 +39,13 @@ class WebhookNotifier(Notifier):
         self,
         *,
         url: str,
-        secret: str = "",
+        secret: str | Unsigned = Unsigned.UNSIGNED,
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
     ) -> None:
         with all_mistakes() as mistakes:
             with mistakes.collected():
-                if not isinstance(secret, str):
-                    raise refused("secret", "text")
+                self.secret = secret_key(secret)
             with mistakes.collected():
                 if type(timeout) not in (int, float) or not 0 < timeout <= MAX_NUMBER:
                     raise refused("timeout", "a number of seconds above 0")
@@ -48,7 +54,6 @@ class WebhookNotifier(Notifier):
             with mistakes.collected():
                 self.headers = checked_headers({} if headers is None else headers)
         self.url = url
-        self.secret = secret.encode()
         self.timeout = timeout
 
     def send(self, notification: Notification) -> None:
@@ -88,6 +93,15 @@ def signature(secret: bytes, body: bytes, *, timestamp: int) -> str:
     return f"t={timestamp},v1={digest.hex()}"
 
 
+def secret_key(secret: Any) -> bytes:
+    """Return the key of the signature, b"" to sign nothing. Raise InvalidSettings."""
+    if secret is Unsigned.UNSIGNED:
+        return b""
+    if not isinstance(secret, str) or not secret.strip():
+        raise refused("secret", "text that is not empty, or be left out to sign nothing")
+    return secret.encode()
+
+
 def target_of(url: Any) -> Target:
     if not isinstance(url, str):
         raise refused("url", "a URL that begins with https:// or http://")
@@ -99,11 +113,11 @@ def target_of(url: Any) -> Target:
 
 def checked_headers(headers: Any) -> Mapping[str, str]:
     """Return the headers. Raise InvalidSettings for those that cannot be sent, or are set here."""
-    wanted = f"a dictionary of texts, without {CONTENT_TYPE} and {SIGNATURE}"
+    wanted = f"a dictionary of texts that are not empty, without {CONTENT_TYPE} and {SIGNATURE}"
     if not isinstance(headers, Mapping):
         raise refused("headers", wanted)
     for name, value in headers.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
+        if not (isinstance(name, str) and isinstance(value, str) and value.strip()):
             raise refused("headers", wanted)
         if name.lower() in {CONTENT_TYPE.lower(), SIGNATURE.lower()}:
             raise refused("headers", wanted)

@@ -230,6 +230,7 @@ def test_nobody_to_send_to_is_permanent(recipients: Any) -> None:
     ("options", "named"),
     [
         ({"to": []}, "to"),
+        ({"to": ""}, "to"),
         ({"to": "ops"}, "to"),
         ({"to": [OPS, ""]}, "to"),
         ({"to": f"{OPS}, ada@shop.example"}, "to"),
