@@ -233,7 +233,7 @@ def test_a_disabled_task_is_not_told_parked(make_task: Make, now: datetime) -> N
     assert alerts() == []
 
 
-def test_a_failure_of_a_disabled_task_is_a_dead_letter(
+def test_a_disabled_task_fails_as_dead_letter_only(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     wanted = ["failed", "dead_letter", "partial"]
