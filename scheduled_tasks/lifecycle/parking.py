@@ -125,12 +125,11 @@ def set_next_slot(state: TaskState, now: datetime) -> str:
     # The clock of the caller may be slow: a slot is never decided twice.
     since = max(now, state.last_slot) if state.last_slot else now
     # Slots before and after a restart share no row.
-    waits_for_worker = state.resume_at is not None
     state.covering = state.next_run_at = state.resume_at = None
     try:
         if state.task.enabled and state.parked_at is None:
             state.next_run_at = state.task.next_slot(since)
-        elif state.task.enabled and waits_for_worker:
+        elif state.task.enabled and state.waits_for_worker:
             state.resume_at = state.task.next_slot(since)
     except Exception as error:  # one bad row must not stop the others
         logger.exception("parked task=%s", state.task.name)

@@ -15,6 +15,8 @@ from scheduled_tasks.models.sql.transactions import LockingQuerySet
 
 #: Why a task is parked whose declaration has disappeared.
 UNDECLARED = "No longer declared in code."
+#: How the reason begins of a task that is parked until a worker knows its handler.
+UNKNOWN_HANDLER = "No worker knows the handler"
 
 
 class TaskStateQuerySet(LockingQuerySet["TaskState"]):
@@ -25,6 +27,10 @@ class TaskStateQuerySet(LockingQuerySet["TaskState"]):
     def handled_by(self, handlers: Collection[str]) -> TaskStateQuerySet:
         """Keep the tasks of these handlers."""
         return self.filter(AnyOf("task__handler", handlers))
+
+    def waiting_for_worker(self) -> TaskStateQuerySet:
+        """Keep the tasks that are parked until a worker knows their handler."""
+        return self.filter(parked_at__isnull=False, parked_reason__startswith=UNKNOWN_HANDLER)
 
     def stopped(self, now: datetime) -> TaskStateQuerySet:
         """Keep the tasks that may fire and have no clock, although slots may come."""
@@ -118,6 +124,11 @@ class TaskState(models.Model):
         verbose_name = _("task state")
         verbose_name_plural = _("task states")
         indexes = (models.Index(fields=["next_run_at"], name="scheduled_tasks_due"),)
+
+    @property
+    def waits_for_worker(self) -> bool:
+        """Whether the task is parked until a worker knows its handler."""
+        return self.parked_at is not None and self.parked_reason.startswith(UNKNOWN_HANDLER)
 
     @property
     def run_history(self) -> dict[str, Any]:

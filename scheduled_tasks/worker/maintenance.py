@@ -18,7 +18,7 @@ from scheduled_tasks.lifecycle.parking import park_all, restart_clocks, unpark_a
 from scheduled_tasks.models import Lock, OnceKey, TaskChange, TaskState, Worker
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional
-from scheduled_tasks.models.task_state import TaskStateQuerySet
+from scheduled_tasks.models.task_state import UNKNOWN_HANDLER, TaskStateQuerySet
 from scheduled_tasks.operations.sync import sync
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.announcements import announce_end
@@ -123,7 +123,7 @@ class Maintenance:
 
     def unpark_known(self, now: datetime) -> None:
         """Unpark tasks that were parked because no worker knew their handler, as this one does."""
-        parked = TaskState.objects.on_primary().filter(resume_at__isnull=False)
+        parked = TaskState.objects.on_primary().waiting_for_worker()
         for ids in batches(self.some_of("parked", parked.handled_by(registry.handlers))):
             unpark_of_known_handlers(ids, now)
 
@@ -163,7 +163,7 @@ def park_unknown(ids: list[int], known: set[str], now: datetime, *, using: str =
         if state.next_run_at is not None and state.task.handler not in known:
             unknown[state.task.handler].append(state)
     for handler, its_states in unknown.items():
-        reason = f"No worker knows the handler {handler!r}."
+        reason = f"{UNKNOWN_HANDLER} {handler!r}."
         for state in its_states:
             logger.error("parked task=%s: %s", state.task, reason)
         park_all(its_states, reason, now, using=using, resumable=True)
@@ -172,7 +172,7 @@ def park_unknown(ids: list[int], known: set[str], now: datetime, *, using: str =
 @transactional
 def unpark_of_known_handlers(ids: list[int], now: datetime, *, using: str = "") -> None:
     """Unpark these tasks, except those that are locked or have changed meanwhile."""
-    parked = TaskState.objects.using(using).filter(resume_at__isnull=False).prefetch_related("task")
+    parked = TaskState.objects.using(using).waiting_for_worker().prefetch_related("task")
     locked = parked.lock_tasks(ids, skip=True).values()
     known = [state for state in locked if state.task.handler in registry.handlers]
     for state in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -81,6 +82,29 @@ def test_an_edit_forgets_where_a_parked_clock_stood(
     scheduler().tick(now + 13 * MINUTE)
     assert decided(of_next_release) == []
     scheduler().tick(now + 19 * MINUTE)
+    assert decided(of_next_release) == [("success", 1)]
+
+
+@pytest.mark.parametrize("gone", [{"enabled": False}, {"schedule": ""}])
+def test_edits_by_old_code_keep_no_task_parked(
+    gone: dict[str, Any],
+    of_next_release: Task,
+    scheduler: MakeScheduler,
+    registry: HandlerRegistry,
+    now: datetime,
+) -> None:
+    scheduler().tick(now + 11 * MINUTE)
+    of_next_release.refresh_from_db()
+    before = {name: getattr(of_next_release, name) for name in ("enabled", "schedule", "anchor")}
+    for minute, values in ((12, gone), (13, before)):
+        for name, value in values.items():
+            setattr(of_next_release, name, value)
+        of_next_release.save(now=now + minute * MINUTE)
+    assert of_next_release.state.parked_at is not None
+    release(registry)
+    scheduler().tick(now + 14 * MINUTE)
+    assert decided(of_next_release) == []
+    scheduler().tick(now + 16 * MINUTE)
     assert decided(of_next_release) == [("success", 1)]
 
 
