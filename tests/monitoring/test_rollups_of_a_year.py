@@ -14,7 +14,7 @@ from scheduled_tasks.monitoring.rollups.figures import rollups
 from scheduled_tasks.monitoring.rollups.folding import fold_all
 from scheduled_tasks.worker import folding
 from tests.monitoring.recount import recounted
-from tests.policies.world import register_handler
+from tests.policies.world import register_handlers
 from tests.policies.year import Year
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ NEVER_OLD = datetime(2026, 2, 1, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def handlers(registry: HandlerRegistry, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="scheduled_tasks")
-    register_handler()
+    register_handlers()
 
 
 @pytest.fixture(autouse=True)

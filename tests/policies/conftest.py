@@ -1,4 +1,4 @@
-"""What both drivers need: the handler of their tasks, and a log that does not drown a story."""
+"""What both drivers need: the handlers of their tasks, and a log that does not drown a story."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 import pytest
 
 from scheduled_tasks.handlers.registry import HandlerRegistry
-from tests.policies.world import register_handler
+from tests.policies.world import register_handlers
 
 
 @pytest.fixture(autouse=True)
 def handlers(registry: HandlerRegistry) -> None:
-    register_handler()
+    register_handlers()
 
 
 @pytest.fixture(autouse=True)

@@ -167,9 +167,12 @@ class AttemptStore:
                 raise self.disagreement(item.task, said)
 
     def compare_next_runs(self) -> None:
-        found = dict(TaskState.objects.values_list("task_id", "next_run_at"))
+        rows = TaskState.objects.values_list("task_id", "next_run_at", "parked_at")
+        found = {pk: (next_run_at, parked_at is not None) for pk, next_run_at, parked_at in rows}
         for task in self.rules.tasks.values():
-            next_run_at = found.pop(self.tasks[task], None)
+            next_run_at, parked = found.pop(self.tasks[task], (None, False))
+            if parked != task.parked:
+                raise self.disagreement(task, "it is parked" if parked else "it is not parked")
             if next_run_at != task.next_run_at and not task.quietly_off:
                 said = f"its next run is at {next_run_at}, not {task.next_run_at}"
                 raise self.disagreement(task, said)
@@ -206,13 +209,17 @@ class AttemptStore:
         """Hold that what is reported as missed was late, and every task that was late is told."""
         told = Alert.objects.filter(condition=Alert.Condition.MISSED)
         found = [
-            (name, datetime.fromisoformat(details["slot"]))
-            for name, details in told.values_list("task_name", "details")
+            (name, datetime.fromisoformat(details["slot"]), raised_at)
+            for name, details, raised_at in told.values_list("task_name", "details", "raised_at")
         ]
-        for name, slot in found:
+        decided = {(name, at) for (name, _), at in self.rules.late.items()}
+        for name, slot, raised_at in found:
             if (name, slot) not in self.rules.late:
                 raise self.disagreement(self.task_of(name), f"{slot} was not late, and is missed")
-        for name in {name for name, _ in self.rules.late}.difference(name for name, _ in found):
+            if (name, raised_at) not in decided:
+                said = f"a slot is missed at {raised_at}, when no worker that knows it has come"
+                raise self.disagreement(self.task_of(name), said)
+        for name in {name for name, _ in self.rules.late}.difference(name for name, *_ in found):
             raise self.disagreement(self.task_of(name), "it was late, and nothing tells of it")
 
     def read(self, which: Q) -> dict[int, dict[str, Any]]:

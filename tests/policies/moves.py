@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.policies.records import Ending
+from tests.policies.records import HANDLERS, Ending
 from tests.schedules.moments import utc
 
 SCHEDULES = [
@@ -51,9 +51,12 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "jitter": st.sampled_from([0, 0, 5, 100]),
     "starts_at": st.none() | st.sampled_from(MOMENTS[:2]),
     "ends_at": st.none() | st.sampled_from(MOMENTS[2:]),
+    "handler": st.sampled_from(HANDLERS),
     "pause_reason": st.sampled_from(["", "Stocktaking"]),
 }
 ALWAYS = ("schedule", "overlap_policy", "max_retries")
+#: What the code of a deploy may lack.
+DEPLOYS = [(), (), HANDLERS[1:2], HANDLERS[1:]]
 policies = st.fixed_dictionaries(
     {name: VALUES[name] for name in ALWAYS},
     optional={name: it for name, it in VALUES.items() if name not in (*ALWAYS, "enabled")},

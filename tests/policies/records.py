@@ -13,6 +13,8 @@ from tests.policies.slots import slots_after
 #: An edit of one of these starts the task's slots anew.
 SCHEDULE_FIELDS = frozenset({"schedule", "timezone", "anchor", "starts_at", "ends_at"})
 BY_SCHEDULE = ("schedule", "catch_up")
+#: What tasks may run. The first is in all code, each of the others may be missing in some.
+HANDLERS = ("policies.held", "policies.moved", "policies.new")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -21,6 +23,7 @@ class Task:
 
     name: str
     schedule: str
+    handler: str = HANDLERS[0]
     timezone: str = "UTC"
     anchor: datetime | None = None
     enabled: bool = True
@@ -47,8 +50,14 @@ class Task:
     #: The covering row that the next lost slot may go on with.
     cover: Cover | None = field(default=None, repr=False)
     deleted: bool = field(default=False, repr=False)
-    #: Was it disabled by a bulk update, which the engine sees only when it looks?
+    #: Was it disabled by a bulk update, which the engine sees only when it looks? Until then its
+    #: clock stands at the next slot.
     quietly_off: bool = field(default=False, repr=False)
+    stale_clock: datetime | None = field(default=None, repr=False)
+    #: Did no worker know its handler for too long?
+    parked: bool = field(default=False, repr=False)
+    #: When somebody made, changed, parked or unparked it last.
+    changed_at: datetime = field(repr=False)
     #: What its new executions begin with, while it is a suspect.
     probation: int | None = field(default=None, repr=False)
     alive: list[Execution] = field(default_factory=list, repr=False)
@@ -78,14 +87,23 @@ class Task:
         """Return the slots that have come by a moment and that nobody has decided."""
         if self.next_run_at is None or self.next_run_at > until:
             return []
+        return self.since_seen(until)
+
+    def since_seen(self, until: datetime) -> list[datetime]:
+        """Return the slots that have come by a moment since the last decision or restart."""
         return list(takewhile(lambda slot: slot <= until, self.slots_after(self.seen)))
 
     @property
     def counts_elapsed_time(self) -> bool:
         return self.schedule.startswith("every")
 
+    def note_change(self, now: datetime) -> None:
+        """Keep when it was changed; whoever changes it may have a slow clock."""
+        self.changed_at = max(self.changed_at, now)
+
     def change(self, changes: dict[str, Any], now: datetime) -> set[str]:
         """Take an edit over; return which fields it changed. A new interval counts from now."""
+        self.note_change(now)
         before = self.fields()
         for name, value in changes.items():
             setattr(self, name, value)
@@ -98,7 +116,7 @@ class Task:
     @property
     def next_run_at(self) -> datetime | None:
         """Return the first slot that nobody has decided; it is looked for once."""
-        if not self.enabled or self.deleted:
+        if not self.enabled or self.deleted or self.parked:
             return None
         told = (self.seen, *(getattr(self, name) for name in sorted(SCHEDULE_FIELDS)))
         if self.known_next is None or self.known_next[0] != told:
@@ -111,6 +129,7 @@ class Execution:
     """One occurrence; ``earliest`` and ``latest`` bound a ``run_after`` that the engine draws."""
 
     task: Task
+    handler: str
     trigger: str
     slot: datetime | None
     created_at: datetime

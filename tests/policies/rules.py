@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
+from tests.policies.deploys import Duties, to_park, to_unpark
 from tests.policies.formulas import caught_up, is_late, overlap_policy, retry_delay, too_late
-from tests.policies.records import SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
+from tests.policies.records import HANDLERS, SCHEDULE_FIELDS, Cover, Ending, Execution, Pause, Task
 from tests.policies.turns import PROBATIONS, Turns, acquits, by_losses, longer, runs_together
 
 MISFIRE_THRESHOLD = timedelta(seconds=60)
@@ -31,36 +32,42 @@ class Rules:
         self.pauses: list[Pause] = []
         #: By the name of a worker.
         self.turns: dict[str, Turns] = {}
+        self.duties = Duties()
+        #: The handlers in the code with which people edit tasks.
+        self.known: Collection[str] = HANDLERS
         #: The executions that are queued or running, and some that were.
         self.alive: list[Execution] = []
-        #: The slots that nobody started in time, by the names of their tasks.
-        self.late: set[tuple[str, datetime]] = set()
+        #: The slots that nobody started in time, by the names of their tasks, and when that was
+        #: found.
+        self.late: dict[tuple[str, datetime], datetime] = {}
         #: What may have changed since somebody compared.
         self.touched: list[Execution | Cover] = []
 
     # What people do
 
     def define(self, name: str, now: datetime, **fields: Any) -> Task:
-        task = Task(name=name, seen=now, **fields)
+        task = Task(name=name, seen=now, changed_at=now, **fields)
         task.change({}, now)
         self.tasks[name] = task
         return task
 
     def edit(self, task: Task, now: datetime, **changes: Any) -> None:
         changes = {name: value for name, value in changes.items() if task.fields()[name] != value}
-        if not changes:
-            return
+        if changes:
+            self.change(task, now, changes)
+        for parked in to_unpark([task], self.known):
+            self.unpark(parked, now)
+
+    def change(self, task: Task, now: datetime, changes: dict[str, Any]) -> None:
         self.decide(task, now)
         changed = task.change(changes, now)
-        if changed & SCHEDULE_FIELDS or ("enabled" in changed and task.enabled):
+        if changed & SCHEDULE_FIELDS or "enabled" in changed:
             task.seen = max(now, task.last_decided or now)
-            task.cover = None
+            task.cover = task.stale_clock = None
         if "enabled" in changed:
             task.quietly_off = False
         if "enabled" in changed and not task.enabled:
-            for execution in self.queued(task):
-                if execution.by_schedule:
-                    self.end_disabled(execution)
+            self.withdraw(task, "disabled")
 
     def delete(self, task: Task, now: datetime) -> None:
         self.decide(task, now)
@@ -71,6 +78,7 @@ class Rules:
 
     def disable_quietly(self, task: Task) -> None:
         """Disable by a bulk update: nothing is decided, and what waits does not know yet."""
+        task.stale_clock = task.next_run_at or task.stale_clock
         task.enabled, task.quietly_off = False, True
 
     def delete_quietly(self, task: Task) -> None:
@@ -97,7 +105,7 @@ class Rules:
             return None
         failed.requeued = True
         again = self.queue(failed.task, "requeue", now, None, now)
-        again.queue, again.priority = failed.queue, failed.priority
+        again.queue, again.priority, again.handler = failed.queue, failed.priority, failed.handler
         again.probation = failed.probation or failed.task.probation
         return again
 
@@ -110,12 +118,16 @@ class Rules:
 
     # A look at what is due
 
-    def look(self, now: datetime) -> None:
+    def look(self, now: datetime, handlers: Collection[str]) -> None:
+        """Decide what has come of the tasks whose handlers are known."""
         for task in self.tasks.values():
-            self.decide(task, now)
+            if task.handler in handlers:
+                self.decide(task, now)
 
     def decide(self, task: Task, now: datetime) -> None:
         """Decide all slots of a task that have come, the oldest first."""
+        if task.stale_clock is not None and task.stale_clock <= now:
+            task.stale_clock = None
         slots = task.undecided(now)
         lost, go_on = self.sort_out(task, slots, now)
         triggers = {slot: "catch_up" if slot in go_on else "schedule" for slot in slots}
@@ -136,7 +148,7 @@ class Rules:
             else:
                 self.fire(task, slot, triggers[slot], now)
             if is_late(task, triggers[slot], lost.get(slot)):
-                self.late.add((task.name, slot))
+                self.late[task.name, slot] = now
             task.seen = task.last_decided = slot
 
     def sort_out(
@@ -202,6 +214,7 @@ class Rules:
     ) -> Execution:
         execution = Execution(
             task=task,
+            handler=task.handler,
             trigger=trigger,
             slot=slot,
             created_at=now,
@@ -231,6 +244,25 @@ class Rules:
 
     # What workers do
 
+    def do_chores(self, worker: str, handlers: Collection[str], now: datetime) -> None:
+        """Let a worker unpark the tasks that it can run, and park those that nobody can."""
+        duty = self.duties.begin(worker, handlers, now)
+        if duty.sweeps(now):
+            for task in to_unpark(self.tasks.values(), handlers):
+                self.unpark(task, now)
+            for task in to_park(self.tasks.values(), self.duties.known_lately(now), now):
+                self.park(task, now)
+
+    def park(self, task: Task, now: datetime) -> None:
+        """Let a task wait for a worker that knows its handler: its slots stay undecided."""
+        task.parked, task.stale_clock, task.cover = True, None, None
+        task.note_change(now)
+        self.withdraw(task, "parked")
+
+    def unpark(self, task: Task, now: datetime) -> None:
+        task.parked = False
+        task.note_change(now)
+
     def claim(
         self, now: datetime, worker: str, limit: int, queues: Collection[str] | None = None
     ) -> list[Execution]:
@@ -240,7 +272,8 @@ class Rules:
         if not limit or turns.suspects:
             return []
         empty = not any(each.worker == worker for each in self.alive)
-        waiting = [each for each in self.waiting(queues) if self.is_due(each, now)]
+        waiting = self.waiting(queues, self.duties.duties[worker].handlers)
+        waiting = [each for each in waiting if self.is_due(each, now)]
         rule = turns.rule(now, empty=empty)
         claimed = self.claim_by(rule, waiting, now, worker, limit)
         suspects_wait = any(e.probation is not None and e.status == "queued" for e in waiting)
@@ -288,11 +321,11 @@ class Rules:
         if task.deleted:
             self.finish(execution, "cancelled", "deleted")
         elif execution.by_schedule and not task.enabled:
-            self.end_disabled(execution)
+            self.give_up(execution, "disabled")
         elif execution.by_schedule and execution.attempt == 0 and too_late(execution, now):
             self.finish(execution, "missed", f"grace {task.misfire_grace}")
             assert execution.slot is not None
-            self.late.add((task.name, execution.slot))
+            self.late[task.name, execution.slot] = now
         return not execution.active
 
     def suspects(self, waiting: list[Execution], now: datetime, at_most: int) -> list[Execution]:
@@ -309,10 +342,11 @@ class Rules:
                 chosen.append(execution)
         return list(takewhile(runs_together, chosen)) or chosen[:1]
 
-    def waiting(self, queues: Collection[str] | None) -> list[Execution]:
-        """Return what is queued, in the order of claims."""
+    def waiting(self, queues: Collection[str] | None, handlers: Collection[str]) -> list[Execution]:
+        """Return what is queued for a worker, in the order of claims."""
         self.alive = [execution for execution in self.alive if execution.active]
         found = [execution for execution in self.alive if execution.status == "queued"]
+        found = [execution for execution in found if execution.handler in handlers]
         if queues is not None:
             found = [execution for execution in found if execution.queue in queues]
         return sorted(found, key=lambda e: (-e.priority, e.pk))
@@ -391,8 +425,14 @@ class Rules:
     def queued(self, task: Task) -> list[Execution]:
         return [execution for execution in self.of(task) if execution.status == "queued"]
 
-    def end_disabled(self, execution: Execution) -> None:
-        self.finish(execution, "failed" if execution.attempt else "skipped", "disabled")
+    def withdraw(self, task: Task, reason: str) -> None:
+        """End the queued executions of slots."""
+        for execution in self.queued(task):
+            if execution.by_schedule:
+                self.give_up(execution, reason)
+
+    def give_up(self, execution: Execution, reason: str) -> None:
+        self.finish(execution, "failed" if execution.attempt else "skipped", reason)
 
     def finish(self, execution: Execution, status: str, reason: str) -> None:
         execution.finish(status, reason)

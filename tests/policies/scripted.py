@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import ClassVar
 
 from scheduled_tasks.executors.base import Executor
+from scheduled_tasks.models import Worker as WorkerRow
 from scheduled_tasks.runtime.runs import Ending as RealEnding
 from scheduled_tasks.runtime.runs import Loss, Outcome, Run
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.policies.records import Ending, Execution
+from tests.policies.records import HANDLERS, Ending, Execution
 
 STATUSES = {"later": "failed"}
 
@@ -43,8 +45,15 @@ class FixedClock:
 class ScriptedWorker:
     """A scheduler with an executor, clock and fate in the hands of the script."""
 
-    def __init__(self, name: str, concurrency: int, queues: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        concurrency: int,
+        queues: tuple[str, ...] = (),
+        handlers: Collection[str] = HANDLERS,
+    ) -> None:
         self.name, self.concurrency, self.queues = name, concurrency, queues
+        self.handlers = handlers
         self.scheduler = Scheduler(
             worker_name=name,
             concurrency=concurrency,
@@ -57,6 +66,24 @@ class ScriptedWorker:
     @property
     def pk(self) -> str:
         return str(self.scheduler.engine.worker.pk)
+
+    def do_chores(self, now: datetime) -> None:
+        """Do what a tick does before it fires; the next tick does not do it again."""
+        engine = self.scheduler.engine
+        if engine.registered:
+            engine.heartbeat.beat(now)
+            engine.maintenance.run_due(now)
+        else:
+            engine.start(now)
+
+    def stop_scanning(self) -> None:
+        """Let another worker scan, as if the lock had expired: the wall clock hardly moves."""
+        self.scheduler.engine.monitor.scanner.lock.release()
+
+    def stop(self) -> None:
+        """Sign off, as a worker does when it has given back what it held."""
+        if self.scheduler.engine.registered:
+            self.scheduler.engine.worker.move_to(WorkerRow.State.STOPPED)
 
     def tick(self, now: datetime) -> None:
         self.scheduler.engine.result_writer.clock = FixedClock(now)

@@ -30,4 +30,4 @@ def test_a_year_goes_by_the_rules(seed: int) -> None:
 
 @pytest.mark.any_database
 def test_a_year_of_few_tasks_follows_the_rules() -> None:
-    Year(1, tasks=TASKS // 5, events=EVENTS // 5).tell()
+    Year(1, tasks=TASKS // 5, events=EVENTS // 6).tell()

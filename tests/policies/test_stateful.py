@@ -8,6 +8,7 @@ their mind. A failing story is printed as the calls that make it up. The long fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -24,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.policies.moves import ENDINGS, changes, gaps, policies
-from tests.policies.records import Ending, Task
+from tests.policies.moves import DEPLOYS, ENDINGS, changes, gaps, policies
+from tests.policies.records import HANDLERS, Ending, Task
 from tests.policies.world import World
 from tests.schedules.moments import utc
 from tests.support.lengths import short_and_long
@@ -46,6 +47,8 @@ class Story(RuleBasedStateMachine):
         self.transaction.__enter__()
         self.world = World()
         self.now = START
+        #: The handlers in the newest code.
+        self.handlers: Collection[str] = HANDLERS
         self.world.hire(3)
         self.world.hire(1, ("slow",))
 
@@ -76,6 +79,8 @@ class Story(RuleBasedStateMachine):
     @rule(gap=gaps, fields=policies)
     def define(self, gap: timedelta, fields: dict[str, Any]) -> None:
         name = f"task-{len(self.world.ledger.tasks) + 1}"
+        if fields.get("handler") not in self.world.rules.known:
+            fields = fields | {"handler": HANDLERS[0]}
         self.world.define(name, self.wait(gap), **fields)
 
     @precondition(lambda self: self.tasks)
@@ -164,7 +169,20 @@ class Story(RuleBasedStateMachine):
     def lose(self, gap: timedelta, *, charged: bool) -> None:
         worker = next(iter(self.world.workers.values()))
         self.world.lose(worker, self.wait(gap), charged=charged)
-        self.world.hire(worker.concurrency, worker.queues)
+        self.world.hire(worker.concurrency, worker.queues, self.handlers)
+
+    @rule(gap=gaps, all_at_once=st.booleans(), publish=st.booleans(), gone=st.sampled_from(DEPLOYS))
+    def deploy(
+        self, gap: timedelta, gone: tuple[str, ...], *, all_at_once: bool, publish: bool
+    ) -> None:
+        """Replace one worker, or all, by workers whose code may lack handlers."""
+        self.handlers = [name for name in HANDLERS if name not in gone]
+        workers = list(self.world.workers.values())
+        now = self.wait(gap)
+        for worker in workers if all_at_once else workers[:1]:
+            self.world.replace(worker, now, self.handlers)
+        if publish:
+            self.world.publish(self.handlers)
 
     @precondition(active)
     @rule(gap=gaps, which=st.integers(0, 5))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from scheduled_tasks.handlers.decorator import scheduled_task
+import pytest
+
+from scheduled_tasks.exceptions import UnknownHandler
+from scheduled_tasks.handlers.registry import registry
 from scheduled_tasks.lifecycle import firing, requeueing, stopping
 from scheduled_tasks.lifecycle.ending import give_back
 from scheduled_tasks.lifecycle.pausing import begin_pause, end_pauses
@@ -15,22 +18,23 @@ from scheduled_tasks.models import Task as TaskRow
 from scheduled_tasks.models import TaskState as StateRow
 from scheduled_tasks.operations.tasks import run_task_now
 from tests.policies.ledger import AttemptStore
-from tests.policies.records import Ending, Execution, Task
+from tests.policies.records import HANDLERS, Ending, Execution, Task
 from tests.policies.rules import Rules
 from tests.policies.scripted import ScriptedWorker
 from tests.policies.turns import spread_suspicion
 
-HANDLER = "policies.held"
 #: More due tasks than any world has.
 ALL = 1_000
 
 
-def register_handler() -> None:
-    """Register what all tasks here name as their handler; no run ever gets as far."""
+def register_handlers() -> None:
+    """Register what the tasks here name as their handlers; no run ever gets as far."""
+    for name in HANDLERS:
+        registry.register(held, name=name)
 
-    @scheduled_task(name=HANDLER)
-    def held() -> None:
-        """Do nothing."""
+
+def held() -> None:
+    """Do nothing."""
 
 
 class World:
@@ -41,12 +45,24 @@ class World:
         self.ledger = AttemptStore(self.rules)
         self.workers: dict[str, ScriptedWorker] = {}
         self.hired = 0
+        registry._resolved = None
+        self.code = dict(registry.handlers)
+        self.publish(HANDLERS)
+
+    def publish(self, handlers: Collection[str]) -> None:
+        """Let people use code with these handlers from now on."""
+        self.rules.known = handlers
+        self.run_code(handlers)
+
+    def run_code(self, handlers: Collection[str]) -> None:
+        """Let this process have code with these handlers only."""
+        registry._resolved = {name: self.code[name] for name in handlers}
 
     # What people do
 
     def define(self, name: str, now: datetime, **fields: Any) -> Task:
-        fields = {"timezone": "UTC"} | fields
-        row = TaskRow(name=name, handler=HANDLER, **fields)
+        fields = {"timezone": "UTC", "handler": HANDLERS[0]} | fields
+        row = TaskRow(name=name, **fields)
         row.validate()
         row.save(now=now, by="test")
         task = self.rules.define(name, now, **fields)
@@ -85,7 +101,12 @@ class World:
         self.rules.delete_quietly(task)
         self.ledger.compare("deleted in bulk", now)
 
-    def run_now(self, task: Task, now: datetime) -> Execution:
+    def run_now(self, task: Task, now: datetime) -> Execution | None:
+        """Let a person run a task, unless the code that this person has cannot."""
+        if task.handler not in self.rules.known:
+            with pytest.raises(UnknownHandler):
+                run_task_now(task.name, now=now)
+            return None
         row = run_task_now(task.name, now=now)
         return self.known(self.rules.run_now(task, now), row, "run by hand", now)
 
@@ -125,10 +146,15 @@ class World:
 
     # What workers do
 
-    def hire(self, concurrency: int, queues: tuple[str, ...] = ()) -> ScriptedWorker:
+    def hire(
+        self,
+        concurrency: int,
+        queues: tuple[str, ...] = (),
+        handlers: Collection[str] = HANDLERS,
+    ) -> ScriptedWorker:
         """Let a worker begin; it has a row once it ticks."""
         self.hired += 1
-        worker = ScriptedWorker(f"w{self.hired}", concurrency, queues)
+        worker = ScriptedWorker(f"w{self.hired}", concurrency, queues, handlers)
         self.workers[worker.name] = worker
         self.ledger.workers[worker.name] = worker.pk
         return worker
@@ -137,11 +163,18 @@ class World:
         """Return what a worker runs."""
         return [execution for execution in self.rules.alive if execution.worker == worker.name]
 
-    def look(self, now: datetime, limit: int = ALL) -> None:
+    def replace(self, worker: ScriptedWorker, now: datetime, handlers: Collection[str]) -> None:
+        """Stop a worker, and start another one like it that has other code."""
+        self.lose(worker, now, charged=False)
+        worker.stop()
+        self.hire(worker.concurrency, worker.queues, handlers)
+
+    def look(self, now: datetime, limit: int = ALL, handlers: Collection[str] = HANDLERS) -> None:
         """Let somebody look at what is due, as often as it takes to decide all of it."""
-        while StateRow.objects.due(now).exists():  # a task disabled in bulk decides no slot
-            firing.fire(now, limit=limit)
-        self.rules.look(now)
+        due = StateRow.objects.due(now).handled_by(handlers)
+        while due.exists():  # a task disabled in bulk decides no slot
+            firing.fire_and_claim(None, now, limit=limit, handlers=handlers)
+        self.rules.look(now, handlers)
         self.ledger.compare("look", now)
 
     def tick(
@@ -151,16 +184,21 @@ class World:
         endings: Iterable[tuple[Execution, Ending]] = (),
     ) -> None:
         """Let runs of a worker end, then let it end, fire and claim."""
-        if sum(len(task.undecided(now)) for task in self.rules.tasks.values()) > LARGE:
-            self.look(now)
+        self.run_code(worker.handlers)
+        if self.backlog(worker, now) > LARGE:
+            worker.do_chores(now)
+            self.rules.do_chores(worker.name, worker.handlers, now)
+            self.look(now, handlers=worker.handlers)
         endings = list(endings)
         for execution, ending in endings:
             worker.deliver(execution, ending, now)
             execution.task.history.append(f"{now:%m-%d %H:%M:%S} {execution} ends: {ending}")
             self.rules.end(execution, ending, now)
         self.rules.touched += spread_suspicion(endings)
-        self.rules.look(now)
+        self.rules.do_chores(worker.name, worker.handlers, now)
+        self.rules.look(now, worker.handlers)
         worker.tick(now)
+        self.run_code(self.rules.known)
         self.ledger.adopt()
         free = worker.concurrency - len(self.held(worker))
         self.rules.claim(now, worker.name, free, worker.queues or None)
@@ -173,6 +211,7 @@ class World:
             self.rules.end(execution, ending, now)
         self.rules.touched += spread_suspicion(endings)
         give_back([str(worker.pk)], now, reason="It was lost.", charged=charged)
+        worker.stop_scanning()
         del self.workers[worker.name]
         self.ledger.compare(f"{worker.name} lost" if charged else f"{worker.name} stops", now)
 
@@ -180,6 +219,13 @@ class World:
 
     def row(self, task: Task) -> TaskRow:
         return TaskRow.objects.get(pk=self.ledger.tasks[task])
+
+    def backlog(self, worker: ScriptedWorker, now: datetime) -> int:
+        """Count the slots that a worker decides, also of tasks that it unparks before."""
+        known = [task for task in self.rules.tasks.values() if task.handler in worker.handlers]
+        return sum(
+            len(task.since_seen(now) if task.parked else task.undecided(now)) for task in known
+        )
 
     def coming(self, now: datetime) -> list[datetime]:
         """Return when slots, and what waits, are due after a moment, the soonest first."""

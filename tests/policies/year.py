@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
 from typing import Any
 
-from tests.policies.records import Ending, Execution, Task
+from tests.policies.records import HANDLERS, Ending, Execution, Task
 from tests.policies.scripted import ScriptedWorker
 from tests.policies.world import World
 from tests.schedules.moments import utc
@@ -53,6 +54,7 @@ CHOICES: dict[str, list[Any]] = {
     "jitter": [0, 0, 3, 90, 5_000],
     "pause_reason": ["", "Stocktaking"],
     "timezone": ZONES,
+    "handler": [*HANDLERS, HANDLERS[0]],
 }
 #: How often each event happens, beside the ticks.
 EVENTS = {
@@ -72,10 +74,15 @@ EVENTS = {
     "delete_quietly": 1,
     "define": 3,
     "look": 4,
+    "deploy": 2,
     "tick": 51,
 }
 #: Between two events, in seconds.
 SHORT_GAPS = [0, 1, 5, 20, 59, 60, 61, 62, 90, 300, 600, 1_800]
+#: From one worker to the next, in seconds; after 0, all are replaced at once.
+PAUSES_OF_A_DEPLOY = [0, 0, 5, 70]
+#: By one that is new: for the missed slots that must not be, and for parking.
+TICKS_AFTER_A_DEPLOY = 3
 #: Between two events of a burst.
 MAX_GAP = timedelta(hours=3)
 #: Something goes on so often in a year; between, nobody looks.
@@ -90,6 +97,8 @@ class Year:
         self.world = World()
         self.now = START
         self.events = events
+        #: The handlers in the newest code.
+        self.handlers: Collection[str] = HANDLERS
         for _ in range(tasks):
             self.define()
         self.define_backlog()
@@ -132,9 +141,9 @@ class Year:
         return list(self.world.rules.tasks.values())
 
     def likely(self) -> Task:
-        """Return a task, rather one that is due soon."""
+        """Return a task, rather one that is parked, or due soon."""
         some = self.random.sample(self.tasks, min(4, len(self.tasks)))
-        return min(some, key=lambda task: task.next_run_at or END)
+        return min(some, key=lambda task: START if task.parked else task.next_run_at or END)
 
     def choose(self, name: str) -> Any:
         return self.random.choice(CHOICES[name])
@@ -166,6 +175,8 @@ class Year:
 
     def define(self) -> None:
         policies = {name: self.choose(name) for name in CHOICES}
+        if policies["handler"] not in self.world.rules.known:
+            policies["handler"] = HANDLERS[0]
         name = f"task-{len(self.world.ledger.tasks) + 1}"
         self.world.define(name, self.now, **policies | self.schedule())
 
@@ -236,7 +247,36 @@ class Year:
     def lose(self) -> None:
         worker = self.worker()
         self.world.lose(worker, self.now, charged=self.random.random() < 0.6)
-        self.world.hire(worker.concurrency, worker.queues)
+        self.world.hire(worker.concurrency, worker.queues, self.handlers)
+
+    def deploy(self) -> None:
+        """Replace some workers, or all; new code may lack handlers, or have them again.
+
+        Where some are left, old and new code run side by side until the next deploy.
+        """
+        gone = self.random.choice([[], [], HANDLERS[1:2], HANDLERS[2:], HANDLERS[1:]])
+        self.handlers = [name for name in HANDLERS if name not in gone]
+        self.wait_for_slot_of(gone)
+        workers = list(self.world.workers.values())
+        some = self.random.choice([len(workers), self.random.randint(1, len(workers))])
+        pause = timedelta(seconds=self.random.choice(PAUSES_OF_A_DEPLOY))
+        for worker in self.random.sample(workers, some):
+            self.world.tick(worker, self.now)
+            self.world.replace(worker, self.now, self.handlers)
+            self.now += pause
+        if self.random.random() < 0.7:
+            self.world.publish(self.handlers)
+        newest = list(self.world.workers.values())[-1]
+        for _ in range(TICKS_AFTER_A_DEPLOY):
+            self.now += timedelta(seconds=self.random.choice([5, 70, 180]))
+            self.world.tick(newest, self.now)
+
+    def wait_for_slot_of(self, handlers: Collection[str]) -> None:
+        """Let the next slot come soon of the tasks with these handlers."""
+        slots = [task.next_run_at for task in self.tasks if task.handler in handlers]
+        coming = min((slot for slot in slots if slot and slot > self.now), default=self.now)
+        if coming < self.now + timedelta(days=1):
+            self.now = max(self.now, coming - timedelta(seconds=5))
 
     def delete(self) -> None:
         self.world.delete(self.likely(), self.now)
@@ -248,7 +288,9 @@ class Year:
         self.world.delete_quietly(self.likely(), self.now)
 
     def look(self) -> None:
-        self.world.look(self.now, limit=self.random.choice([1, 7, 200]))
+        worker = self.worker()
+        limit = self.random.choice([1, 7, 200])
+        self.world.look(self.now, limit=limit, handlers=worker.handlers)
 
     def tick(self) -> None:
         worker = self.worker()
