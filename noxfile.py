@@ -117,3 +117,11 @@ def celery_beat(session: nox.Session) -> None:
     session.run("python", "manage.py", "check", env=environment)
     session.run("python", "manage.py", "migrate", "--verbosity=0", env=environment)
     session.run("pytest", "-q", "tests/schedules", "tests/docs/test_schedules_page.py")
+
+
+@nox.session
+def schemas(session: nox.Session) -> None:
+    """Check the files of Compose and Kubernetes against their schemas."""
+    packages = ["check-jsonschema>=0.36", "kubernetes-validate>=1.34"]
+    session.install("-q", "-e", ".[dev]", *packages)
+    session.run("pytest", "-q", "tests/deploy/test_schemas.py")
