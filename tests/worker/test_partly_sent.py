@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from scheduled_tasks.models import Delivery, Task, Worker
+from scheduled_tasks.models.sql.transactions import in_transaction
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.notifiers import CallableNotifier
 from tests.support.attempts import NOTHING
@@ -49,7 +51,7 @@ def test_a_notifier_sends_to_the_rest(
     notifier = {"BACKEND": backend, "OPTIONS": {"to": [OPS, BOB, ADA]}}
     settings.SCHEDULED_TASKS = {"NOTIFIERS": {"ops": notifier}}
     finding = Finding(condition="invariant", subject="x", message="So.")
-    raise_alerts([finding], now, using="default")
+    in_transaction(partial(raise_alerts, [finding], now, using="default"), using="default")
     send_until_done(Server(worker), mails, now, "ops")
 
 
@@ -59,7 +61,7 @@ def test_recipients_of_a_task_who_are_left(
     metadata = {"recipients": [OPS, BOB, ADA]}
     task = make_task("a", NOTHING, metadata=metadata)
     finding = Finding(condition="failed", task=task, message="So.")
-    raise_alerts([finding], now, using="default")
+    in_transaction(partial(raise_alerts, [finding], now, using="default"), using="default")
     send_until_done(Server(worker), mails, now, Delivery.objects.get().target)
 
 
