@@ -91,7 +91,7 @@ def test_only_latest_attempts_and_traceback_ends_are_shown(
     assert "Only the latest 50 attempts are shown." in said
     assert "no answer to 1<" not in said
     assert f"… {'c' * 10}</pre>" in said
-    assert "bc" not in said
+    assert "bbc" not in said
     assert f">{'a' * 10}</pre>" in said
 
 
