@@ -29,7 +29,8 @@ def test_a_scheduler_outlives_its_database_connections(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_schedulers_starting_at_once_sync_declarations_once() -> None:
-    with schedulers(3, TEST_OPTIONS=options()):
+    everything = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    with schedulers(3, TEST_OPTIONS=options(), **everything):
         wait_until(lambda: Worker.objects.count() == 3, within=LONG)
         wait_until(lambda: Task.objects.filter(origin=Task.Origin.CODE).exists(), within=LONG)
     declared = {"mark", "hold", "fail", "cleanup", "take_orders"}
