@@ -2,7 +2,7 @@
 
 The engine and the model get the same random events from a seed, and are compared after each. A
 seed that fails prints its number, what is wrong, and what happened to the task before. The long
-form, about five seconds for a seed::
+form, about fifteen seconds for a seed::
 
     SIMULATION_SEEDS=1000 python -m tests tests/policies/test_simulation.py
 """
