@@ -23,6 +23,7 @@ LONG_SEEDS = [pytest.param(seed, marks=pytest.mark.long) for seed in range(6)]
 TASKS, EVENTS = 50, 600
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("seed", SEEDS or LONG_SEEDS)
 def test_a_year_goes_by_the_rules(seed: int) -> None:
     Year(seed, tasks=TASKS, events=EVENTS).tell()

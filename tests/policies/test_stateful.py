@@ -201,7 +201,7 @@ class Story(RuleBasedStateMachine):
         self.world.ledger.compare_all()
 
 
-@pytest.mark.parametrize("stories", short_and_long("STORIES", short=8, long=400))
+@pytest.mark.parametrize("stories", short_and_long("STORIES", short=8, long=200))
 def test_the_engine_does_what_the_rules_say(stories: int) -> None:
     told = settings(
         max_examples=stories,
