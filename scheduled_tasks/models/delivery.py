@@ -73,7 +73,7 @@ class Delivery(models.Model):
     # What goes to one receiver is sent by one thread of a worker, and waits for no other.
     lane = models.CharField(_("lane"), max_length=200)
     sequence = models.CharField(_("sequence"), max_length=200)
-    # What a heartbeat reports. Of other messages, who has not got it, and who never will.
+    # What a heartbeat reports. For other messages, what became of receivers: ``left``, ``refused``.
     body = models.JSONField(_("body"), default=dict)
     created_at = models.DateTimeField(_("created at"))
     due_at = models.DateTimeField(_("due at"))
@@ -105,10 +105,10 @@ class Delivery(models.Model):
 
     @property
     def left(self) -> list[str]:
-        """Who has not got it, although others have; nobody before the first attempt."""
+        """The receivers to send it to again, after an attempt that has reached only others."""
         return list(self.body.get("left", ()))
 
     @property
     def refused(self) -> str:
-        """Who will never get it, although others have or will."""
+        """A sentence about the receivers that it will not be sent to again, and why."""
         return str(self.body.get("refused", ""))

@@ -53,7 +53,7 @@ def refuse_unusable_url(value: str) -> None:
 def flaw_of_recipients(metadata: Any) -> str:
     """Return what is wrong with the recipients in the metadata of a task; "" if nothing is.
 
-    None, "" and [] are nobody.
+    None, "" and [] stand for no recipients.
     """
     recipients = metadata.get("recipients") if isinstance(metadata, dict) else None
     if recipients in (None, "", []):

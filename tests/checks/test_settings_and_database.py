@@ -37,7 +37,7 @@ def test_e001_for_each_mistake() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/x", "healthchecks+http://127.0.0.1/x"])
-def test_e001_a_heartbeat_that_nobody_may_get(url: str) -> None:
+def test_e001_a_heartbeat_to_a_private_address(url: str) -> None:
     [message] = found(SCHEDULED_TASKS={"HEARTBEAT_URL": url})
     assert message.id == "scheduled_tasks.E001"
     assert message.msg == (

@@ -55,7 +55,7 @@ def to_unpark(tasks: Iterable[Task], handlers: Collection[str]) -> list[Task]:
 
 
 def to_park(tasks: Iterable[Task], known: Collection[str], now: datetime) -> list[Task]:
-    """Return the tasks with a next run that nobody knows how to run, unless changed just now."""
+    """Return the tasks with a next run, not just changed, whose handler no worker knows."""
     return [
         task
         for task in tasks

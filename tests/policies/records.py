@@ -56,7 +56,7 @@ class Task:
     stale_clock: datetime | None = field(default=None, repr=False)
     #: Did no worker know its handler for too long?
     parked: bool = field(default=False, repr=False)
-    #: When somebody made, changed, parked or unparked it last.
+    #: When it was last made, changed, parked or unparked.
     changed_at: datetime = field(repr=False)
     #: What its new executions begin with, while it is a suspect.
     probation: int | None = field(default=None, repr=False)
@@ -98,7 +98,7 @@ class Task:
         return self.schedule.startswith("every")
 
     def note_change(self, now: datetime) -> None:
-        """Keep when it was changed; whoever changes it may have a slow clock."""
+        """Record when it was changed. A slow clock does not move that back."""
         self.changed_at = max(self.changed_at, now)
 
     def change(self, changes: dict[str, Any], now: datetime) -> set[str]:

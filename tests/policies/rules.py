@@ -37,8 +37,7 @@ class Rules:
         self.known: Collection[str] = HANDLERS
         #: The executions that are queued or running, and some that were.
         self.alive: list[Execution] = []
-        #: The slots that nobody started in time, by the names of their tasks, and when that was
-        #: found.
+        #: When a slot was found late, by the name of its task and the slot.
         self.late: dict[tuple[str, datetime], datetime] = {}
         #: What may have changed since somebody compared.
         self.touched: list[Execution | Cover] = []
@@ -245,7 +244,7 @@ class Rules:
     # What workers do
 
     def do_chores(self, worker: str, handlers: Collection[str], now: datetime) -> None:
-        """Let a worker unpark the tasks that it can run, and park those that nobody can."""
+        """Let a worker unpark the tasks that it can run, and park those that no worker can."""
         duty = self.duties.begin(worker, handlers, now)
         if duty.sweeps(now):
             for task in to_unpark(self.tasks.values(), handlers):
