@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from email.utils import getaddresses
 from typing import Any
 
@@ -37,3 +37,8 @@ def is_address(text: object) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def are_no_addresses(texts: Sized) -> str:
+    """Return the end of a sentence about texts that are no addresses."""
+    return "is not an address" if len(texts) == 1 else "are not addresses"

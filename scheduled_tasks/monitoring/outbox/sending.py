@@ -6,8 +6,8 @@ from scheduled_tasks.exceptions import PermanentError
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.monitoring.heartbeats import sending as heartbeats
-from scheduled_tasks.monitoring.notifiers.email import mail_to
 from scheduled_tasks.monitoring.notifiers.loading import load_notifiers
+from scheduled_tasks.monitoring.notifiers.mailing import mail_to
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.outbox.links import admin_url
 from scheduled_tasks.runtime.wording import duration

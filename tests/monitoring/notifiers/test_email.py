@@ -11,8 +11,8 @@ from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 
 from scheduled_tasks.exceptions import InvalidSettings, NotSent, PartlySent, PermanentError
-from scheduled_tasks.monitoring.notifiers import EmailNotifier, email
-from scheduled_tasks.monitoring.notifiers.email import TIMEOUT, mail_to, mailer
+from scheduled_tasks.monitoring.notifiers import EmailNotifier, mailing
+from scheduled_tasks.monitoring.notifiers.mailing import TIMEOUT, mail_to, mailer
 from tests.support.notifications import make_notification
 from tests.support.receivers import (
     CLOSED_PORT,
@@ -109,7 +109,7 @@ class FullDisk(BaseEmailBackend):
 
 
 def test_other_backends_speak_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(email, "mailer", FullDisk)
+    monkeypatch.setattr(mailing, "mailer", FullDisk)
     with pytest.raises(OSError, match="No space left on device"):
         EmailNotifier(to=OPS).send(make_notification())
 
@@ -162,7 +162,7 @@ def test_a_lost_connection_costs_one_mail(receiver: MailReceiver) -> None:
 def test_a_slow_server_gets_the_rest_later(
     receiver: MailReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(email, "MAX_SECONDS", 0)
+    monkeypatch.setattr(mailing, "MAX_SECONDS", 0)
     with pytest.raises(PartlySent, match="for now: The mail server takes too long") as late:
         EmailNotifier(to=[OPS, ADA, BOB]).send(make_notification())
     assert late.value.left == [ADA, BOB]
@@ -177,7 +177,7 @@ class Unable(BaseEmailBackend):
 
 
 def test_several_errors_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(email, "mailer", Unable)
+    monkeypatch.setattr(mailing, "mailer", Unable)
     with pytest.raises(NotSent) as failed:
         EmailNotifier(to=[OPS, BOB]).send(make_notification())
     assert str(failed.value) == (
