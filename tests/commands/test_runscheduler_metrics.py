@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 import pytest
 from django.db import connection
 
-from tests.monitoring.exposed import parsed, value
+from tests.monitoring.metrics.exposed import parsed, value
 from tests.support.database_proxy import outage, proxy_before_the_database, url_through
 from tests.support.processes import IN_THREADS, LONG, ended, running, started
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from example_project.settings import database
 from tests.support.processes import ROOT
 
 REQUEST = """
@@ -51,3 +52,9 @@ def test_it_does_not_start_without_a_secret_key() -> None:
     done = request("/admin/login/")
     assert done.returncode == 1
     assert "SECRET_KEY" in done.stderr.splitlines()[-1]
+
+
+def test_an_empty_database_url_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose passes an empty one where the variable is not set."""
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert database("sqlite:///x.sqlite3")["NAME"] == "x.sqlite3"

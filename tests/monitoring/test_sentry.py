@@ -17,7 +17,7 @@ from scheduled_tasks.monitoring import sentry
 from scheduled_tasks.signals import execution_finished, execution_started
 from scheduled_tasks.worker.run_here import run_here
 from scheduled_tasks.worker.scheduler import Scheduler
-from tests.monitoring.relay import Relay, running_relay
+from tests.monitoring.sentry_relay import Relay, running_relay
 from tests.support.processes import LONG, ended, manage, options
 
 Make = Callable[..., Task]

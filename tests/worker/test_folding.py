@@ -17,7 +17,7 @@ from scheduled_tasks.worker.folding import (
     MAX_LATE_FOLDING_SECONDS,
     RollupFolding,
 )
-from tests.monitoring.entries import append
+from tests.monitoring.rollups.entries import append
 from tests.support.attempts import make_worker
 
 pytestmark = pytest.mark.django_db

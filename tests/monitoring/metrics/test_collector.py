@@ -21,8 +21,8 @@ from scheduled_tasks.monitoring.metrics import collector as metrics
 from scheduled_tasks.monitoring.metrics import invariant_scans, measurements
 from scheduled_tasks.monitoring.metrics.invariant_scans import InvariantScans
 from scheduled_tasks.monitoring.rollups.folding import fold_all
-from tests.monitoring.exposed import parsed, scraped, value
 from tests.monitoring.fleet import make_scheduler
+from tests.monitoring.metrics.exposed import parsed, scraped, value
 from tests.support.attempts import NOTHING, claim, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

@@ -16,7 +16,7 @@ from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.runtime.statuses import OF_SLOTS
 from tests.support.attempts import NOTHING, outcome
 
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 #: In minutes; how the day of the outage is divided by the slots of a task.
 EVERY = (20, 60, 480)

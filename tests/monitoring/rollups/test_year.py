@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -13,13 +12,11 @@ from scheduled_tasks.models import Rollup, RollupEntry, Task
 from scheduled_tasks.monitoring.rollups.figures import rollups
 from scheduled_tasks.monitoring.rollups.folding import fold_all
 from scheduled_tasks.worker import folding
-from tests.monitoring.recount import recounted
+from tests.monitoring.rollups.recount import recounted
 from tests.policies.world import register_handlers
 from tests.policies.year import Year
 
 pytestmark = pytest.mark.django_db
-
-NEVER_OLD = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from scheduled_tasks.monitoring.rollups.figures import figures
 from scheduled_tasks.monitoring.rollups.folding import fold_all, fold_some
 from scheduled_tasks.monitoring.rollups.recording import Fact, TaskFact, hour_of
 from tests.concurrency.beside import elsewhere
-from tests.monitoring.entries import append
+from tests.monitoring.rollups.entries import append
 from tests.support.attempts import NOTHING, make_worker, outcome
 
 Make = Callable[..., Task]

@@ -15,7 +15,7 @@ from scheduled_tasks.lifecycle import claiming, ending, firing, stopping
 from scheduled_tasks.models import Execution, RollupEntry, Task, Worker
 from scheduled_tasks.monitoring.rollups import figures
 from scheduled_tasks.monitoring.rollups.figures import Figures
-from tests.monitoring.recount import recounted
+from tests.monitoring.rollups.recount import recounted
 from tests.support.attempts import NOTHING, begin, claim, loss, make_worker, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing")]

@@ -16,7 +16,7 @@ from scheduled_tasks.management.commands.runscheduler import address
 from scheduled_tasks.models import Task
 from scheduled_tasks.monitoring.metrics import collector as metrics
 from scheduled_tasks.monitoring.metrics.server import MetricsServer
-from tests.monitoring.exposed import parsed, value
+from tests.monitoring.metrics.exposed import parsed, value
 from tests.support.attempts import NOTHING
 
 Make = Callable[..., Task]

@@ -1,0 +1,110 @@
+"""When messages about alerts are sent, and to whom: reminders, windows, quiet hours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from scheduled_tasks import run_task_now
+from scheduled_tasks.lifecycle import ending
+from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task, TaskState, Worker
+from tests.monitoring.scans import scan, sent
+from tests.support.attempts import NOTHING, claim, outcome
+
+Make = Callable[..., Task]
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
+
+
+def test_reminders_are_sent_while_it_is_open(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS |= {
+        "ALERTS": [{"to": "ops", "remind_every": 3600}, {"to": "boss", "remind_every": 7200}]
+    }
+    make_task("a", NOTHING)
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    Alert.objects.exclude(condition="failed").delete()
+    for minutes in (59, 60, 61, 119, 120, 121):
+        scan(now + minutes * MINUTE)
+        scan(now + minutes * MINUTE)
+    assert sent("reminder") == ["ops", "ops", "boss"]
+    TaskState.objects.update(consecutive_failures=0)
+    scan(now + 130 * MINUTE)
+    scan(now + 300 * MINUTE)
+    assert sent("reminder") == ["ops", "ops", "boss"]
+
+
+def test_a_task_chooses_its_own_reminders(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    scan(now + MINUTE)
+    assert sent("reminder") == ["ops", "boss"]
+
+
+def test_a_maintenance_window_holds_messages_back(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    task = make_task("a", NOTHING, notify_on=["failed"])
+    other = make_task("b", NOTHING, notify_on=["failed"])
+    window = {"starts_at": now - HOUR, "ends_at": now + HOUR, "reason": "Disks"}
+    MaintenanceWindow.objects.create(**window, task=task)
+    for each in (task, other):
+        run_task_now(each.name, now=now)
+        ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    due = dict(Delivery.objects.filter(target="ops").values_list("alert__task_name", "due_at"))
+    assert due == {"a": now + HOUR, "b": now}
+    for each in (task, other):
+        run_task_now(each.name, now=now)
+        ending.end([outcome(claim(worker, now), now)], worker, now + MINUTE)
+    withdrawn = Delivery.objects.filter(alert__task_name="a")
+    assert {(row.event, row.delivered, row.finished_at) for row in withdrawn} == {
+        ("raised", False, now + MINUTE)
+    }
+    assert Delivery.objects.filter(alert__task_name="b", event="cleared").count() == 2
+
+
+def test_a_maintenance_window_has_no_reminders(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    window = {"starts_at": now + SECOND, "ends_at": now + HOUR, "reason": "Disks"}
+    MaintenanceWindow.objects.create(**window)
+    scan(now + MINUTE)
+    assert sent("reminder") == []
+    scan(now + HOUR)
+    assert sent("reminder") == ["ops", "boss"]
+
+
+def test_quiet_hours_hold_messages_of_one_notifier(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    quiet = {"to": "ops", "quiet_hours": "11:00-13:00"}
+    settings.SCHEDULED_TASKS |= {"ALERTS": [quiet, {"to": "boss"}]}
+    make_task("a", NOTHING, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    assert dict(Delivery.objects.values_list("target", "due_at")) == {
+        "ops": now + HOUR,
+        "boss": now,
+    }
+
+
+def test_the_recipients_of_a_task_get_a_mail(
+    make_task: Make, worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS |= {"NOTIFIERS": {}}
+    make_task("a", NOTHING, notify_on=["failed"], metadata={"recipients": ["a@b.nl", "d@e.nl"]})
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    [row] = Delivery.objects.all()
+    assert (row.transport, row.target) == ("mail", "a@b.nl, d@e.nl")
