@@ -67,8 +67,8 @@ SQLITE_OPTIONS = {
 
 
 def database(default: str) -> dict[str, Any]:
-    """Return the database named by DATABASE_URL, with what SQLite needs."""
-    config: dict[str, Any] = env.db_url("DATABASE_URL", default=default)
+    """Return the database named by DATABASE_URL, if that is set and not empty."""
+    config: dict[str, Any] = env.db_url_config(env.str("DATABASE_URL", default="") or default)
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
     return config

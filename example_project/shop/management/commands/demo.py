@@ -114,7 +114,7 @@ class Command(BaseCommand):
 @contextmanager
 def fresh_database() -> Iterator[None]:
     """Use a database of its own, for the processes that are started, too, unless one is named."""
-    if "DATABASE_URL" in os.environ:
+    if os.environ.get("DATABASE_URL"):
         yield
         return
     with TemporaryDirectory(prefix="scheduled-tasks-demo-") as folder:
