@@ -33,7 +33,7 @@ HOUR = 3_600.0
 #: Seconds after which the lock is renewed, before the next step.
 RENEWAL_SECONDS = 60.0
 #: It sleeps this many times as long as it works, and not longer than these seconds at a time.
-REST_FACTOR, MAX_REST_SECONDS = 4, 60.0
+REST_FACTOR, MAX_REST_SECONDS = 9, 60.0
 #: How long a stopping worker waits for this thread, which may be writing to the archive.
 MAX_STOP_SECONDS = 1.0
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-#: Seconds that a batch is meant to take, and where it keeps all other writers waiting.
-GOAL_SECONDS, GOAL_SECONDS_ALONE = 0.05, 0.03
+#: Seconds that a batch is meant to take: a slot that comes meanwhile may wait for it.
+GOAL_SECONDS = 0.02
 #: SQLite has a limit of parameters, and one of them is needed for each row.
 MIN_ROWS, MAX_ROWS, MAX_ROWS_ALONE = 10, 2_000, 500
 FIRST_ROWS = 100
@@ -20,13 +20,12 @@ class BatchSize:
     """Grows while transactions are fast, and shrinks at once when one is slow."""
 
     def __init__(self, *, alone: bool) -> None:
-        self.goal = GOAL_SECONDS_ALONE if alone else GOAL_SECONDS
         self.largest = MAX_ROWS_ALONE if alone else MAX_ROWS
         self.rows = FIRST_ROWS
 
     def learn(self, rows: int, seconds: float) -> None:
         """Set the size after a transaction of so many rows."""
-        fitting = round(rows * self.goal / max(seconds, 0.001))
+        fitting = round(rows * GOAL_SECONDS / max(seconds, 0.001))
         # A small rest that was fast says little.
         largest = min(self.largest, round(self.rows * MAX_GROWTH))
         if fitting < self.rows or rows >= self.rows / 2:
