@@ -26,9 +26,9 @@ class BatchSize:
     def learn(self, rows: int, seconds: float) -> None:
         """Set the size after a transaction of so many rows."""
         fitting = round(rows * GOAL_SECONDS / max(seconds, 0.001))
-        # A small rest that was fast says little.
         largest = min(self.largest, round(self.rows * MAX_GROWTH))
-        if fitting < self.rows or rows >= self.rows / 2:
+        # A small rest that was fast says little: what a transaction costs counts for it.
+        if seconds > GOAL_SECONDS or rows >= self.rows / 2:
             self.rows = min(max(fitting, MIN_ROWS), largest)
 
     def split(self, items: Iterable[Item], weight: Callable[[Item], int]) -> Iterator[list[Item]]:
