@@ -223,4 +223,4 @@ def test_its_tasks_can_be_declared(registry: HandlerRegistry) -> None:
     exec(example("def nightly_report"), names)
     report, invoices = (each.policies for each in registry.declarations)
     assert report["max_runtime"] == 3600
-    assert invoices["notify_on"] == ["failed", "missed", "success"]
+    assert invoices["notify_on"] == ["failed", "missed", "parked", "success"]

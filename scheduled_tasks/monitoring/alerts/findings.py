@@ -33,8 +33,9 @@ def dead_letter(execution: Execution, task: Task) -> Finding:
         condition=Condition.DEAD_LETTER,
         task=task,
         execution_id=execution.pk,
-        message=f"Execution {execution.pk} waits to be requeued or resolved: "
-        f"{why_failed(execution)}",
+        # True as long as the alert is open: this one may be settled before others of the task.
+        message=f"Executions wait to be requeued or resolved, since {execution.pk} has failed for "
+        f"good: {why_failed(execution)}",
     )
 
 

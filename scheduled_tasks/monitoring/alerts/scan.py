@@ -36,6 +36,7 @@ from scheduled_tasks.monitoring.conditions.durations import Durations
 from scheduled_tasks.monitoring.outbox.messages import (
     ends_of_windows,
     send_reminders,
+    send_to_untold,
     windows_in_force,
 )
 from scheduled_tasks.runtime.conditions import Condition
@@ -95,6 +96,8 @@ class ConditionScan:
     watched: Sequence[Watched] = field(default_factory=watched_conditions)
     _last: dict[str, datetime] = field(default_factory=dict)
     _open_alerts: OpenAlerts = field(default_factory=OpenAlerts)
+    #: Whether the notifiers and rules of this process have told of all that was open before.
+    _has_told: bool = False
 
     def run(self, now: datetime, *, using: str = "") -> None:
         """Look once. What goes wrong is logged and stops nothing else; an outage propagates."""
@@ -114,12 +117,17 @@ class ConditionScan:
             self._last[each.condition] = now
         with logged("what is over cannot be found"):
             clear_others(open_alerts, now, using=using)
+        if not self._has_told:
+            with logged("what is open cannot be told to new notifiers"):
+                tell_untold(now, using=using)
+            self._has_told = True
         with logged("reminders that are due cannot be found"):
             remind(open_alerts, now, using=using)
 
     def forget(self) -> None:
         """Forget what earlier scans have found: this one does not follow them without a gap."""
         self.watched, self._last = watched_conditions(), {}
+        self._has_told = False
 
     def is_due(self, watched: Watched, now: datetime) -> bool:
         last = self._last.get(watched.condition)
@@ -213,6 +221,13 @@ def clear(alerts: Sequence[Alert], because: str, now: datetime, *, using: str) -
 def clear_still_open(alerts: Sequence[Alert], *, because: str, now: datetime, using: str) -> None:
     """Clear those that are still over."""
     clear_alerts(lock_what_is_over(alerts, because, using=using), because, now, using=using)
+
+
+def tell_untold(now: datetime, *, using: str) -> None:
+    """Tell of open alerts who was named after they were raised."""
+    ids = list(Alert.objects.using(using).open().order_by("open_key").values_list("pk", flat=True))
+    write = partial(send_to_untold, now=now, using=using)
+    write_in_batches(ids, write, otherwise="new notifiers cannot be told", using=using)
 
 
 def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from uuid import UUID
 from zlib import crc32
 
 from django.db import models, transaction
@@ -15,6 +16,7 @@ from django.db import models, transaction
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
+from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.notify import wake_workers
 from scheduled_tasks.models.task import Task
 from scheduled_tasks.monitoring.alerts.quiet_hours import QuietHours
@@ -65,6 +67,29 @@ def send_raised(alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
         for to in recipients(alert, now, windows)
     ]
     leave(rows, using=using)
+
+
+def send_to_untold(alert_ids: Collection[UUID], now: datetime, *, using: str) -> None:
+    """Leave a message for who would be told of open alerts today and was not, in a transaction.
+
+    So a notifier that is added, or a rule that is mended, also tells of what was open before.
+    """
+    found = Alert.objects.using(using).open().filter(AnyOf("pk", alert_ids))
+    # Locked: another worker may be about to tell the same.
+    alerts = list(found.select_related("task").locked().order_by("open_key"))
+    windows = locked_windows(now, using=using) if alerts else []
+    sent = Delivery.objects.using(using).filter(AnyOf("alert", alert_ids), event=Event.RAISED)
+    told = set(sent.order_by().values_list("alert", "transport", "target"))
+    mailed = {pk for pk, transport, _ in told if transport == Transport.MAIL}
+    messages = [
+        delivery(alert, Event.RAISED, to, now)
+        for alert in alerts
+        for to in recipients(alert, now, windows)
+        if (alert.pk, to.transport, to.target) not in told
+        # A list of addresses that has changed is not a new recipient.
+        and not (to.transport == Transport.MAIL and alert.pk in mailed)
+    ]
+    leave(messages, using=using)
 
 
 def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> None:

@@ -11,8 +11,10 @@ import pytest
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending
 from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task, TaskState, Worker
+from scheduled_tasks.monitoring.alerts.scan import ConditionScan, tell_untold
 from tests.monitoring.scans import scan, sent
 from tests.support.attempts import NOTHING, claim, outcome
+from tests.support.threads import in_parallel
 
 Make = Callable[..., Task]
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -108,3 +110,62 @@ def test_the_recipients_of_a_task_get_a_mail(
     ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
     [row] = Delivery.objects.all()
     assert (row.transport, row.target) == ("mail", "a@b.nl, d@e.nl")
+
+
+@pytest.fixture
+def untold(
+    nothing: None, notifiers: None, make_task: Make, *, worker: Worker, now: datetime, settings: Any
+) -> dict[str, Any]:
+    """Leave an open alert that nobody was told of; return the settings without notifiers."""
+    with_notifiers = dict(settings.SCHEDULED_TASKS)
+    settings.SCHEDULED_TASKS = {**with_notifiers, "NOTIFIERS": {}}
+    make_task("a", NOTHING, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    assert not Delivery.objects.exists()
+    return with_notifiers
+
+
+def test_new_notifiers_hear_of_open_alerts(
+    untold: dict[str, Any], worker: Worker, now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS = untold
+    Worker.objects.update(heartbeat_at=now, declaration_digest="tests")
+    scans = ConditionScan()
+    scans.run(now)
+    assert sent("raised") == ["ops", "boss"]
+    scans.run(now + MINUTE)
+    scans.forget()
+    scans.run(now + 2 * MINUTE)
+    scan(now + 3 * MINUTE)
+    assert sent("raised") == ["ops", "boss"]
+
+
+def test_a_mended_rule_tells_those_it_left_out(
+    untold: dict[str, Any], now: datetime, settings: Any
+) -> None:
+    settings.SCHEDULED_TASKS = untold | {"ALERTS": [{"to": "boss"}]}
+    scan(now)
+    settings.SCHEDULED_TASKS = untold | {"ALERTS": [{"to": "ops", "quiet_hours": "11:00-13:00"}]}
+    scan(now)
+    assert sent("raised") == ["boss", "ops"]
+    assert Delivery.objects.get(target="ops").due_at == now + HOUR
+
+
+@pytest.mark.usefixtures("untold")
+def test_changed_addresses_are_not_told_again(now: datetime) -> None:
+    Task.objects.update(metadata={"recipients": ["a@b.nl"]})
+    scan(now)
+    Task.objects.update(metadata={"recipients": ["a@b.nl", "d@e.nl"]})
+    scan(now)
+    assert sent("raised") == ["a@b.nl"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("workers", [1, 3, 10])
+def test_many_scans_tell_new_notifiers_once(
+    untold: dict[str, Any], now: datetime, settings: Any, workers: int
+) -> None:
+    settings.SCHEDULED_TASKS = untold
+    in_parallel([lambda: tell_untold(now, using="default")] * workers)
+    assert sent("raised") == ["ops", "boss"]
