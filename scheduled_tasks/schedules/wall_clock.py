@@ -34,6 +34,12 @@ def first_instant(local: datetime, zone: ZoneInfo) -> datetime:
     return change(local.replace(tzinfo=zone, fold=1).astimezone(UTC), first, zone)
 
 
+def last_instant(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return the last instant with this local time, or the end of the gap that it falls into."""
+    last = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return last if wall_time(last, zone) == local else first_instant(local, zone)
+
+
 def repeats_until(instant: datetime, zone: ZoneInfo) -> datetime | None:
     """Return the local time at which the fold ends, or None outside the second pass of a fold."""
     local = instant.astimezone(zone)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from scheduled_tasks.exceptions import InvalidSchedule, InvalidSettings
 from scheduled_tasks.models.task import project_timezone
 from scheduled_tasks.schedules import zone
+from scheduled_tasks.schedules.wall_clock import first_instant, last_instant
 
 TEXT = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)(?:\s+(\S+))?")
 EXAMPLE = "write '22:00-07:00', or '22:00-07:00 Europe/Berlin'."
@@ -43,17 +44,19 @@ class QuietHours:
         return cls(start, end, timezone)
 
     def end_after(self, now: datetime) -> datetime | None:
-        """Return when the quiet hours end that a moment lies in, None if it lies in none."""
-        local = now.astimezone(self.timezone)
-        over_midnight = self.start > self.end
-        clock = local.time()
-        if over_midnight:
-            quiet = clock >= self.start or clock < self.end
-        else:
-            quiet = self.start <= clock < self.end
-        if not quiet:
-            return None
-        day = local.date()
-        if over_midnight and clock >= self.start:
-            day += timedelta(days=1)
-        return datetime.combine(day, self.end, tzinfo=self.timezone)
+        """Return when the quiet hours end that a moment lies in, None if it lies in none.
+
+        Where the clocks go back over a limit, they last from its first time to its second one.
+        """
+        today = now.astimezone(self.timezone).date()
+        spans = (self.of_day(today - timedelta(days=days)) for days in (1, 0))
+        return max((end for start, end in spans if start <= now < end), default=None)
+
+    def of_day(self, day: date) -> tuple[datetime, datetime]:
+        """Return when the quiet hours begin that begin on a day, and when they end."""
+        last_day = day + timedelta(days=1) if self.start > self.end else day
+        # As instants: local times do not tell in which order things happen when the clocks change.
+        return (
+            first_instant(datetime.combine(day, self.start), self.timezone),
+            last_instant(datetime.combine(last_day, self.end), self.timezone),
+        )
