@@ -310,6 +310,7 @@ def test_broken_settings_are_said_when_clearing(
     admin_client: Client, make_alert: Make, settings: Any
 ) -> None:
     alert = make_alert()
+    sent_of(alert)
     settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "ALERTS": [{"too": "ops"}]}
     [said] = clear(admin_client, alert)
     assert "did you mean" in said

@@ -246,6 +246,35 @@ def test_quiet_hours_still_hold(make_task: Make, now: datetime, settings: Any) -
     assert due(alert) == [now + 6 * HOUR]
 
 
+def test_edited_recipients_leave_no_window(make_task: Make, now: datetime, settings: Any) -> None:
+    """Whoever gets a message, it waits for the windows: those of before an edit, too."""
+    task = make_task("a", NOTHING, metadata={"recipients": ["a@b.nl"]})
+    other = make_task("b", NOTHING)
+    start_maintenance(now + 5 * HOUR, "Disks", task=task, now=now)
+    start_maintenance(now + 5 * HOUR, "Another", task=other, now=now)
+    alert = tell(task, now)
+    Task.objects.filter(pk=task.pk).update(metadata={"recipients": ["c@b.nl"]})
+    configure(settings, ALERTS=[{"to": "ops", "tasks": ["b"]}])
+    assert end_maintenance(task=other, now=now + MINUTE) == 1
+    assert due(alert) == [now + 5 * HOUR] * 2
+    assert end_maintenance(task=task, now=now + 2 * MINUTE) == 1
+    assert due(alert) == [now + 2 * MINUTE] * 2
+
+
+def test_windows_hold_what_former_recipients_get(
+    make_task: Make, now: datetime, settings: Any
+) -> None:
+    task = make_task("a", NOTHING, metadata={"recipients": ["a@b.nl"]})
+    tell(task, now)
+    start_maintenance(now + HOUR, "Disks", task=task, now=now + MINUTE)
+    Task.objects.filter(pk=task.pk).update(metadata={})
+    configure(settings, ALERTS=[{"to": "ops", "tasks": ["b"]}])
+    alert = Alert.objects.select_related("task").get()
+    clear_alerts([alert], "It works.", now + MINUTE, using="default")
+    cleared = alert.deliveries.filter(event="cleared")
+    assert list(cleared.values_list("due_at", flat=True)) == [now + HOUR] * 2
+
+
 def test_what_has_cleared_is_not_sent(make_task: Make, now: datetime) -> None:
     start_maintenance(now + HOUR, "Deploy", now=now)
     alert = tell(make_task("a", NOTHING), now)

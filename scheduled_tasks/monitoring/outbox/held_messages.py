@@ -14,7 +14,7 @@ from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.maintenance_window import MaintenanceWindow
 from scheduled_tasks.models.sql.bulk import update_each
 from scheduled_tasks.models.sql.transactions import in_transaction
-from scheduled_tasks.monitoring.outbox.messages import announce, locked_windows, recipients
+from scheduled_tasks.monitoring.outbox.messages import announce, locked_windows, receiver
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,5 @@ def reschedule(rows: Sequence[Delivery], *, using: str) -> None:
 def due_times(rows: Sequence[Delivery], windows: Sequence[MaintenanceWindow]) -> Iterator[datetime]:
     """Yield when each message may be sent, judged at the moment at which it was written."""
     for row in rows:
-        ends = [
-            to.held_until
-            for to in (recipients(row.alert, row.created_at, windows) if row.alert else ())
-            if (to.transport, to.target) == (row.transport, row.target) and to.held_until
-        ]
-        yield max([row.created_at, *ends])
+        to = row.alert and receiver(row.alert, row.transport, row.target, row.created_at, windows)
+        yield (to and to.held_until) or row.created_at

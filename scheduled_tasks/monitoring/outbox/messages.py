@@ -108,21 +108,12 @@ def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> Non
     # Not by the rules: the task, or the rule by which they were told, may be gone.
     withdrawn = models.Q(finished_at__isnull=False, delivered=False, attempts=0)
     told = sent.exclude(withdrawn).order_by("pk").values_list("alert", "transport", "target")
-    until = {
-        (alert.pk, to.transport, to.target): to.held_until
-        for alert in alerts
-        for to in recipients(alert, now, windows)
-    }
     by_id = {alert.pk: alert for alert in alerts}
-    rows = [
-        delivery(
-            by_id[pk],
-            Event.CLEARED,
-            Recipient(transport, target, until.get((pk, transport, target))),
-            now,
-        )
+    receivers = [
+        (by_id[pk], receiver(by_id[pk], transport, target, now, windows))
         for pk, transport, target in told
     ]
+    rows = [delivery(alert, Event.CLEARED, to, now) for alert, to in receivers]
     leave(rows, using=using)
 
 
@@ -153,6 +144,27 @@ def recipients(
     if addresses := mail_recipients(alert.task):
         found.append(Recipient(Transport.MAIL, addresses, held_until(alert, now, windows)))
     return found
+
+
+def receiver(
+    alert: Alert,
+    transport: str,
+    target: str,
+    now: datetime,
+    windows: Sequence[MaintenanceWindow],
+) -> Recipient:
+    """Return whom a message goes to who may not be among the recipients any more.
+
+    Windows hold back what goes to anyone. Quiet hours are those of the rule by which a notifier is
+    told now, if there is one.
+    """
+    named = (
+        route.quiet_hours
+        for route in routes(alert.condition, alert.severity, alert.task)
+        if (transport, target) == (Transport.NOTIFIER, route.notifier)
+    )
+    quiet_hours = next(named, None)
+    return Recipient(transport, target, held_until(alert, now, windows, quiet_hours=quiet_hours))
 
 
 def held_until(
