@@ -75,6 +75,16 @@ def test_open_alerts_come_first_then_the_newest(
     ]
 
 
+def test_unknown_conditions_are_shown_and_cleared(
+    admin_client: Client, make_task: Make, make_alert: Make
+) -> None:
+    """They are of newer code, before a rollback."""
+    alert = make_alert(make_task("a", "shop.plain"), condition="disk_full")
+    assert listed(admin_client, "alert_changelist") == ["disk_full: a"]
+    assert "disk_full" in shown(admin_client, alert)
+    assert clear(admin_client, alert) == ["1 alert cleared."]
+
+
 def test_alerts_are_filtered_and_searched(
     admin_client: Client, make_task: Make, make_alert: Make, now: datetime
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from scheduled_tasks.models.alert import Alert, AlertQuerySet
 from scheduled_tasks.monitoring.alerts.concerned import columns_of_task
+from scheduled_tasks.runtime.conditions import Condition
 
 #: Alerts that one scan judges by rules and reminds of; the next ones go on with the others.
 MAX_JUDGED = 2_000
@@ -50,6 +51,9 @@ class OpenAlerts:
 
 
 def narrow(using: str) -> AlertQuerySet:
-    """Return the open alerts with their tasks and states, and only what a scan reads."""
-    rows = Alert.objects.using(using).open()
+    """Return the open alerts with their tasks and states, and only what a scan reads.
+
+    Conditions that only newer code knows are left to its workers, and to people.
+    """
+    rows = Alert.objects.using(using).open().filter(condition__in=Condition.values)
     return rows.select_related("task__state").only(*COLUMNS)

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from scheduled_tasks.monitoring.notifiers.phrases import PHRASES
+from scheduled_tasks.monitoring.notifiers.phrases import phrases_of
 
 RAISED, REMINDER, CLEARED = "raised", "reminder", "cleared"
 #: In characters. A text has less than 2,000 in all, which is what chats take.
@@ -68,7 +68,7 @@ class Notification:
 
     def headline(self) -> str:
         """Return what happened to what, without the reason: ``nightly-report failed``."""
-        return PHRASES[self.condition].headline.format(about=self.task or self.subject)
+        return phrases_of(self.condition).headline.format(about=self.task or self.subject)
 
     def mark(self) -> str:
         """Return what stands in brackets before the headline."""
@@ -92,7 +92,7 @@ class Notification:
         """Return what follows from the message: whether the alert is open, and what clears it."""
         if self.event == CLEARED:
             return "This alert is cleared."
-        clears = PHRASES[self.condition].clears
+        clears = phrases_of(self.condition).clears
         return f"This alert is cleared when {clears}." if clears else ""
 
 

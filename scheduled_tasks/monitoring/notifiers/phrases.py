@@ -49,3 +49,8 @@ PHRASES = {
     Condition.SUCCESS: Phrases("{about} succeeded"),
     TEST: Phrases("test of the notifier {about}"),
 }
+
+
+def phrases_of(condition: str) -> Phrases:
+    """Return what people read, also about a condition that only newer code knows."""
+    return PHRASES.get(condition, Phrases(f"{condition}: {{about}}"))

@@ -258,3 +258,21 @@ def test_what_a_scan_reads_is_enough(
         alerts = OpenAlerts().read([], using="default")
         reasons_to_clear(alerts, using="default")
     assert len(alerts) == count * len(conditions)
+
+
+@pytest.mark.usefixtures("notifiers")
+def test_unknown_conditions_stop_no_clearing(
+    make_task: Make, now: datetime, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a rollback, or while a release is deployed, there are alerts of newer code."""
+    settings.SCHEDULED_TASKS |= {"ALERTS": [{"to": "ops", "remind_every": 60}]}
+    parked = Finding(condition="parked", task=make_task("a", NOTHING), message="So.")
+    raise_alerts([parked], now, using="default")
+    for name, task in (("new", make_task("b", NOTHING, notify_on=[])), ("newer", None)):
+        Alert.objects.create(
+            condition=name, severity="error", task=task, open_key=name, message="x", raised_at=now
+        )
+    scan(now + HOUR)
+    assert reasons("parked") == ["The task is no longer parked."]
+    assert Alert.objects.open().count() == 2
+    assert not caplog.records

@@ -54,6 +54,8 @@ def test_what_there_is_not_is_null() -> None:
             {"condition": "success", "severity": "info", "message": ""},
             "[info] nightly-report succeeded",
         ),
+        # Of newer code, before a rollback.
+        ({"condition": "disk_full", "message": ""}, "[error] disk_full: nightly-report"),
     ],
 )
 def test_titles(changes: dict[str, Any], title: str) -> None:
