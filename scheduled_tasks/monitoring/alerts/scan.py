@@ -6,7 +6,7 @@ It reads what is stored and open, so it does not matter which worker does it, or
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,11 +14,9 @@ from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError
-from django.db.models import Max
 
 from scheduled_tasks.conf import app_settings
 from scheduled_tasks.models.alert import Alert
-from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import AWAY, in_transaction, is_conflict, write_alias
 from scheduled_tasks.models.task import Task
@@ -29,24 +27,17 @@ from scheduled_tasks.monitoring.alerts.clearing import (
 )
 from scheduled_tasks.monitoring.alerts.open_alerts import OpenAlerts
 from scheduled_tasks.monitoring.alerts.raising import Finding, clear_alerts, raise_alerts
-from scheduled_tasks.monitoring.alerts.routing import Route, routes
+from scheduled_tasks.monitoring.alerts.reminders import Reminder, due_reminders
 from scheduled_tasks.monitoring.conditions import fleet, late_slots, silence
 from scheduled_tasks.monitoring.conditions.confirmed import Confirmed
 from scheduled_tasks.monitoring.conditions.durations import Durations
-from scheduled_tasks.monitoring.outbox.messages import (
-    ends_of_windows,
-    send_reminders,
-    send_to_untold,
-    windows_in_force,
-)
+from scheduled_tasks.monitoring.outbox.messages import send_reminders, send_to_untold
 from scheduled_tasks.runtime.conditions import Condition
 
 logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 Find = Callable[..., Iterable[Finding] | None]
-#: An alert, and the routes by which its reminders are due.
-Reminder = tuple[Alert, Sequence[Route]]
 #: Seconds between two looks at what changes slowly, or takes longer to find.
 SLOW, SLOWER = 60.0, 300.0
 #: What is written in one transaction.
@@ -232,50 +223,10 @@ def tell_untold(now: datetime, *, using: str) -> None:
 
 def remind(open_alerts: Sequence[Alert], now: datetime, *, using: str) -> None:
     """Leave reminders of what is still open, for those who want them."""
-    wanted = {
-        alert: [
-            route
-            for route in routes(alert.condition, alert.severity, alert.task)
-            if route.remind_every
-        ]
-        for alert in open_alerts
-        if alert.open_key is not None
-    }
-    wanted = {alert: found for alert, found in wanted.items() if found}
-    windows = windows_in_force(wanted, now, using=using)
-    wanted = {
-        alert: found for alert, found in wanted.items() if not ends_of_windows(alert, windows)
-    }
-    last = last_messages(wanted, using=using)
-    due = [
-        (alert, of_it)
-        for alert, found in wanted.items()
-        if (of_it := [route for route in found if is_due(alert, route, last, now)])
-    ]
+    left = [alert for alert in open_alerts if alert.open_key is not None]
+    due = due_reminders(left, now, using=using)
     write = partial(remind_once, now=now, using=using)
     write_in_batches(due, write, otherwise="reminders cannot be sent", using=using)
-
-
-def last_messages(
-    alerts: Collection[Alert], *, using: str
-) -> Mapping[tuple[object, str], datetime]:
-    """Return when the last message about each alert was written, by alert and notifier."""
-    sent = Delivery.objects.using(using).filter(
-        AnyOf("alert_id", [alert.pk for alert in alerts]), transport=Delivery.Transport.NOTIFIER
-    )
-    last = sent.order_by().values_list("alert", "target").annotate(last=Max("due_at"))
-    return {(pk, target): moment for pk, target, moment in last}
-
-
-def is_due(
-    alert: Alert, route: Route, last: Mapping[tuple[object, str], datetime], now: datetime
-) -> bool:
-    if route.quiet_hours is not None and route.quiet_hours.end_after(now):
-        return False
-    since = last.get((alert.pk, route.notifier))
-    return (
-        since is not None and route.remind_every is not None and now >= since + route.remind_every
-    )
 
 
 def remind_once(due: Sequence[Reminder], *, now: datetime, using: str) -> None:

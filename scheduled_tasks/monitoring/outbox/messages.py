@@ -217,17 +217,22 @@ def windows_in_force(
 
 
 def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery:
-    receiver = sha256(f"{to.transport} {to.target}".encode()).hexdigest()[:16]
     return Delivery(
         alert=alert,
         transport=to.transport,
         event=event,
         target=to.target,
         lane=lane_of(to),
-        sequence=f"{alert.pk}:{receiver}",
+        sequence=sequence_of(alert, to),
         created_at=now,
         due_at=max(now, to.held_until) if to.held_until else now,
     )
+
+
+def sequence_of(alert: Alert, to: Recipient) -> str:
+    """Return the sequence of the messages about an alert to one recipient."""
+    receiver = sha256(f"{to.transport} {to.target}".encode()).hexdigest()[:16]
+    return f"{alert.pk}:{receiver}"
 
 
 def lane_of(to: Recipient) -> str:

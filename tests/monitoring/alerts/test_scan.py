@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from scheduled_tasks.models import Alert, Task
+from scheduled_tasks.models import Alert, Delivery, Task
 from scheduled_tasks.models.sql.transactions import LostRaceError, in_transaction
 from scheduled_tasks.monitoring.alerts import scan as alert_scan
 from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
@@ -109,6 +109,7 @@ def test_a_batch_that_fails_stops_no_other(
     for name in (*over, *still, *new):
         make_task(name, NOTHING, remind_every=60, notify_on=["running_long"])
     ConditionScan(found_of(*over, *still)).run(now)
+    Delivery.objects.update(finished_at=now, delivered=True)
     with monkeypatch.context() as patched:
         patched.setattr(alert_scan, broken, failing_once(getattr(alert_scan, broken), error))
         ConditionScan(found_of(*still, *new)).run(now + MINUTE)

@@ -11,6 +11,8 @@ import pytest
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending
 from scheduled_tasks.models import Alert, Delivery, MaintenanceWindow, Task, TaskState, Worker
+from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
+from scheduled_tasks.monitoring.alerts.reminders import due_reminders
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan, tell_untold
 from tests.monitoring.scans import scan, sent
 from tests.support.attempts import NOTHING, claim, outcome
@@ -23,6 +25,11 @@ HOUR = timedelta(hours=1)
 pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
 
 
+def send_all(now: datetime, **of: Any) -> None:
+    """Deliver what waits in the outbox."""
+    Delivery.objects.pending().filter(**of).update(finished_at=now, delivered=True)
+
+
 def test_reminders_are_sent_while_it_is_open(
     make_task: Make, worker: Worker, now: datetime, settings: Any
 ) -> None:
@@ -33,9 +40,11 @@ def test_reminders_are_sent_while_it_is_open(
     run_task_now("a", now=now)
     ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
     Alert.objects.exclude(condition="failed").delete()
+    send_all(now)
     for minutes in (59, 60, 61, 119, 120, 121):
         scan(now + minutes * MINUTE)
         scan(now + minutes * MINUTE)
+        send_all(now + minutes * MINUTE)
     assert sent("reminder") == ["ops", "ops", "boss"]
     TaskState.objects.update(consecutive_failures=0)
     scan(now + 130 * MINUTE)
@@ -47,8 +56,57 @@ def test_a_task_chooses_its_own_reminders(make_task: Make, worker: Worker, now: 
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
     run_task_now("a", now=now)
     ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    send_all(now)
     scan(now + MINUTE)
     assert sent("reminder") == ["ops", "boss"]
+
+
+def test_reminders_wait_for_the_message_before(
+    make_task: Make, worker: Worker, now: datetime
+) -> None:
+    """They do not pile up while a receiver is down, and do not follow at once when it is back."""
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    send_all(now, target="ops")
+    for minutes in range(1, 121):
+        scan(now + minutes * MINUTE)
+        send_all(now + minutes * MINUTE, target="ops")
+    assert sent("reminder") == ["ops"] * 120
+    send_all(now + 2 * HOUR)
+    scan(now + 2 * HOUR + 59 * SECOND)
+    assert sent("reminder", target="boss") == []
+    scan(now + 2 * HOUR + MINUTE)
+    assert sent("reminder", target="boss") == ["boss"]
+
+
+def test_who_was_not_told_gets_no_reminder(make_task: Make, worker: Worker, now: datetime) -> None:
+    make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
+    run_task_now("a", now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    Delivery.objects.filter(target="boss").delete()
+    send_all(now)
+    scan(now + HOUR)
+    assert sent("reminder") == ["ops"]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_scans_read_no_old_reminders(
+    make_task: Make, now: datetime, settings: Any, django_assert_num_queries: Any, count: int
+) -> None:
+    """Between two reminders, what was sent long ago costs no more, however much it is."""
+    settings.SCHEDULED_TASKS |= {"ALERTS": [{"remind_every": 60}]}
+    tasks = [make_task(f"t{number}", NOTHING) for number in range(count)]
+    found = [Finding(condition="parked", task=task, message="So.") for task in tasks]
+    raise_alerts(found, now, using="default")
+    send_all(now)
+    alerts = list(Alert.objects.open().select_related("task"))
+    # The windows, what waits, and what was sent within a minute.
+    with django_assert_num_queries(3):
+        assert due_reminders(alerts, now + 59 * SECOND, using="default") == []
+    with django_assert_num_queries(4):
+        due = due_reminders(alerts, now + MINUTE, using="default")
+    assert [len(routes) for _alert, routes in due] == [2] * count
 
 
 def test_a_maintenance_window_holds_messages_back(
@@ -79,6 +137,7 @@ def test_a_maintenance_window_has_no_reminders(
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
     run_task_now("a", now=now)
     ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    send_all(now)
     window = {"starts_at": now + SECOND, "ends_at": now + HOUR, "reason": "Disks"}
     MaintenanceWindow.objects.create(**window)
     scan(now + MINUTE)
