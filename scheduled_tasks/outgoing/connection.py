@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
+from http.client import HTTPException
 from typing import Any
 
 from scheduled_tasks.outgoing.deadline import Deadline
@@ -70,6 +71,10 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+class TooManyBytes(HTTPException):
+    """The server has sent more than an answer may have."""
+
+
 class DeadlineSocket:
     """What http.client uses of a socket, with one deadline for everything that is sent and read.
 
@@ -79,6 +84,11 @@ class DeadlineSocket:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._reader = DeadlineReader(sock, deadline)
+
+    def allow(self, size: int) -> None:
+        """Let this number of bytes be read, in addition to earlier ones."""
+        self._reader.allowed += size
 
     def sendall(self, data: bytes) -> None:
         unsent = memoryview(data)
@@ -87,16 +97,18 @@ class DeadlineSocket:
             unsent = unsent[self._sock.send(unsent) :]
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(DeadlineReader(self._sock, self._deadline))
+        return LineReader(self._reader)
 
     def close(self) -> None:
         """Leave the socket open: http.client closes it before the body is read."""
 
 
 class DeadlineReader(io.RawIOBase):
-    """The bytes that arrive at a socket before the deadline."""
+    """The bytes that arrive at a socket before the deadline. Raise TooManyBytes beyond a limit."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        #: How many more may arrive, whatever they are for.
+        self.allowed = 0
         self._sock = sock
         self._deadline = deadline
 
@@ -105,4 +117,22 @@ class DeadlineReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
+        size = self._sock.recv_into(buffer)
+        self.allowed -= size
+        if self.allowed < 0:
+            raise TooManyBytes
+        return size
+
+
+class LineReader(io.BufferedReader):
+    """Refuses lines in which another line is hidden.
+
+    To http.client a line ends with LF, to the email package with CR as well. So 100 headers could
+    be thousands, and whole messages nested in each other.
+    """
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        if line.count(b"\r") > line.endswith(b"\r\n"):
+            raise HTTPException("a CR without LF")
+        return line

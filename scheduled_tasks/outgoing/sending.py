@@ -12,7 +12,7 @@ from socket import gaierror
 
 from scheduled_tasks.exceptions import OutgoingError
 from scheduled_tasks.outgoing.addresses import allowed_addresses
-from scheduled_tasks.outgoing.connection import connection
+from scheduled_tasks.outgoing.connection import TooManyBytes, connection
 from scheduled_tasks.outgoing.deadline import Deadline
 from scheduled_tasks.outgoing.exchange import Response, exchange
 from scheduled_tasks.outgoing.headers import checked
@@ -128,6 +128,8 @@ def described_errors(target: Target, timeout: float) -> Iterator[None]:
         raise OutgoingError(f"{target} did not answer in full within {timeout:g} s.") from None
     except RemoteDisconnected:
         raise OutgoingError(f"{target} closed the connection without an answer.") from None
+    except TooManyBytes:
+        raise OutgoingError(f"{target} sent too much besides the body of its answer.") from None
     except HTTPException as error:
         kind = type(error).__name__
         raise OutgoingError(f"{target} did not answer in valid HTTP ({kind}).") from None

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 import pytest
@@ -33,12 +33,22 @@ SLOW = {
     "reason": dripping(b"HTTP/1.1 200 "),
     "headers": dripping(HEAD, b"X-Tag: a\r\n"),
     "header": dripping(HEAD + b"X-Tag: "),
-    "interim answers": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim answer": dripping(b"HTTP/1.1 103 Early Hints\r\n", b"Link: a\r\n"),
     "body": dripping(HEAD + b"\r\n"),
     "body of a known length": dripping(HEAD + b"Content-Length: 1000\r\n\r\n"),
     "chunks": dripping(CHUNKED, b"1\r\na\r\n"),
     "size of a chunk": dripping(CHUNKED, b"1"),
     "trailers": dripping(CHUNKED + b"0\r\n", b"X-Tag: a\r\n"),
+}
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n"
+#: Beginnings of answers, and what follows them without an end.
+ENDLESS = {
+    "headers": (HEAD, b"X-Tag: %s\r\n" % (b"a" * 1_000)),
+    "header": (HEAD + b"X-Tag:", b"a" * 1_000),
+    "headers of an interim answer": (INTERIM, b"Link: a\r\n"),
+    "interim answers": (b"", INTERIM + b"Link: %s\r\n\r\n" % (b"a" * 5_000)),
+    "extension of chunks": (CHUNKED, b"1;%s\r\na\r\n" % (b"a" * 50_000)),
+    "trailers": (CHUNKED + b"1\r\na\r\n0\r\n", b"X-Tag: a\r\n"),
 }
 
 
@@ -86,6 +96,48 @@ def test_an_endless_body_is_cut() -> None:
         answer = send("GET", f"http://127.0.0.1:{server.port}/", max_bytes=1_000)
     assert (len(answer.body), answer.truncated) == (1_000, True)
     assert sent < 100_000_000
+
+
+@pytest.mark.parametrize("part", ENDLESS)
+def test_what_surrounds_a_body_is_limited(part: str) -> None:
+    with serving(without_end(*ENDLESS[part])) as server, pytest.raises(OutgoingError) as failed:
+        send("GET", f"http://127.0.0.1:{server.port}/", max_bytes=1_000)
+    assert str(failed.value).endswith(" sent too much besides the body of its answer.")
+    assert not failed.value.permanent
+
+
+def test_chunks_may_be_small() -> None:
+    with serving(without_end(CHUNKED, b"64\r\n%s\r\n" % (b"a" * 100))) as server:
+        answer = send("GET", f"http://127.0.0.1:{server.port}/")
+    assert (len(answer.body), answer.truncated) == (1_000_000, True)
+
+
+def test_sizes_of_chunks_are_limited() -> None:
+    with (
+        serving(without_end(CHUNKED, b"1\r\na\r\n")) as server,
+        pytest.raises(OutgoingError, match="too much besides the body"),
+    ):
+        send("GET", f"http://127.0.0.1:{server.port}/")
+
+
+def test_parsing_headers_takes_little_time() -> None:
+    """The email package looks for the end of a quoted text again at each semicolon."""
+    lines = [b";" * 60_000 for _ in range(3)]
+    quoted = b'Content-Type: multipart/x; a="' + b"\r\n ".join(lines) + b"\r\n\r\n"
+    before = thread_time()
+    with serving(HEAD + quoted) as server, pytest.raises(OutgoingError):
+        send("GET", f"http://127.0.0.1:{server.port}/")
+    assert thread_time() - before < 1
+
+
+def without_end(beginning: bytes, rest: bytes) -> Answer:
+    def answer(server: Any, connection: socket.socket) -> None:
+        connection.sendall(beginning)
+        ends = monotonic() + MAX_SECONDS
+        while monotonic() < ends:
+            connection.sendall(rest * 100)
+
+    return answer
 
 
 def test_a_compressed_body_is_not_decoded() -> None:

@@ -12,6 +12,9 @@ from scheduled_tasks.outgoing.sending import send
 from tests.outgoing.conftest import Allow
 from tests.outgoing.servers import Answer, ok, response, serving, silent
 
+#: To the email package, messages within messages; to http.client, one line.
+NESTED = b"".join(b"Content-Type:multipart/a;boundary=a%d\r\r--a%d\r" % (n, n) for n in range(500))
+
 
 @pytest.fixture(autouse=True)
 def loopback(allow: Allow) -> None:
@@ -153,17 +156,42 @@ def test_chunks_are_joined() -> None:
         assert send("GET", f"http://127.0.0.1:{server.port}/").body == b"abcde"
 
 
+def test_interim_answers_are_skipped() -> None:
+    statuses = ["100 Continue", "102 Processing", "103 Early Hints", "199 Other"]
+    interim = [f"HTTP/1.1 {status}\r\nLink: a\r\n\r\n".encode() for status in statuses]
+    with serving(b"".join(interim) + ok(b"hello")) as server:
+        answer = send("POST", f"http://127.0.0.1:{server.port}/", body=b"{}")
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert "link" not in answer.headers
+
+
+def test_a_few_interim_answers_are_skipped() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    with serving(interim * 10 + ok(b"hello")) as server:
+        assert send("GET", f"http://127.0.0.1:{server.port}/").status == 200
+    assert "did not answer in valid HTTP" in failure(interim * 11 + ok(b"hello"))
+
+
+def test_another_protocol_is_the_final_answer() -> None:
+    with serving(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\n\r\n") as server:
+        assert send("GET", f"http://127.0.0.1:{server.port}/").status == 101
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         b"SSH-2.0-OpenSSH_9.6 secret\r\n",
         b"-ERR secret\r\n\r\n",
         b"HTTP/1.1 abc secret\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX-Tag: " + b"secret" * 20_000,
         b"HTTP/1.1 200 OK\r\n" + b"X-Tag: secret\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsecret",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nsecret",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nsecret",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nsecret",
+        b"HTTP/1.1 200 OK\r\nX-Tag: a\rX-Other: secret\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + NESTED + b"\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nX-Tag: secret\r\n\r\nsecret",
     ],
 )
 def test_an_invalid_answer_is_not_quoted(answer: bytes) -> None:
