@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
+from stat import S_ISDIR, S_ISREG
 from time import monotonic
 from typing import NamedTuple
 
@@ -147,7 +148,7 @@ def read_or_explain(path: str) -> Liveness:
 
 def read(path: str) -> Liveness:
     """Read a liveness file. Raise OSError, or ValueError if the content is something else."""
-    with open(path, "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
+    with open(path, "rb", opener=open_regular) as file:
         content = file.read(MAX_FILE_BYTES)
     try:
         given = json.loads(content)
@@ -166,6 +167,20 @@ def read(path: str) -> Liveness:
     if liveness.pid <= 0 or not liveness.loops:
         raise ValueError("a liveness file names a process and its loops")
     return liveness
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a regular file, without waiting for who writes to a pipe. Raise ValueError for others.
+
+    A directory is left to open(), which says so.
+    """
+    # Windows has no such flag, and no pipes in directories.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        os.close(descriptor)
+        raise ValueError("not a regular file")
+    return descriptor
 
 
 def has_ended(found: Liveness) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -238,6 +239,32 @@ def test_a_file_that_cannot_be_read(look: Look, path: Path) -> None:
     code, said = look()
     assert code == 1
     assert "it cannot be read (Is a directory)" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("writers", [0, 1])
+def test_a_pipe_is_not_waited_for(path: Path, look: Look, writers: int) -> None:
+    os.mkfifo(path)
+    held = [os.open(path, os.O_RDWR) for _ in range(writers)]
+    try:
+        code, said = look()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert code == 1
+    assert f"'{path}' is not a file that it writes" in said
+
+
+@pytest.mark.parametrize("kind", ["/dev/null", "/dev/zero", "socket"])
+def test_only_regular_files_are_read(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "socket":
+        kind = str(tmp_path / "s")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(kind)
+    assert probe.main([kind]) == 1
+    assert capfd.readouterr().out.count("\n") == 1
 
 
 BROKEN = [

@@ -155,6 +155,13 @@ def test_devices_are_not_replaced(watchdog: Watchdog) -> None:
     assert "'/dev/null' exists and" in refused(LivenessFile(os.devnull, "blue", watchdog))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+def test_pipes_are_neither_waited_for_nor_replaced(path: Path, file: LivenessFile) -> None:
+    os.mkfifo(path)
+    assert "exists and is not a liveness file" in refused(file)
+    assert path.is_fifo()
+
+
 def test_an_empty_file_is_replaced(path: Path, file: LivenessFile) -> None:
     path.touch()
     file.start()
