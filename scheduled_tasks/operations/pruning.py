@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from django.db import connections
 from django.db.models import Count
-from django.utils import timezone
 
 from scheduled_tasks.conf import app_settings
+from scheduled_tasks.handlers.declarations import showable
 from scheduled_tasks.lifecycle.deleting import delete_expired_executions, delete_log_lines
-from scheduled_tasks.models import Attempt, Delivery, ExecutionLog
+from scheduled_tasks.models import Attempt, Delivery, ExecutionLog, Worker
 from scheduled_tasks.models.alert import AlertQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.batch_size import BatchSize
@@ -78,16 +78,23 @@ def prune_executions(
 ) -> Pruned:
     """Delete executions, attempts, log lines, alerts and deliveries that were kept long enough.
 
-    The storage that ``ARCHIVE_STORAGE`` names has the first three before they are deleted. Raise
-    ArchiveFailed where it fails, and InvalidSettings if there is no such storage. ``dry_run`` only
-    counts.
+    Age is judged by the database's time unless ``now`` is given. The storage that
+    ``ARCHIVE_STORAGE`` names has the first three before they are deleted. ``dry_run`` only counts.
+    Raise ArchiveFailed where the storage fails, InvalidSettings if there is no such storage, and
+    InvalidTask for a ``now`` that is no moment.
 
     ``pruned`` counts what is done already. ``after_step`` may sleep, and ends the pruning by
     raising.
     """
     pruned = pruned or Pruned()
-    Pruning(now or timezone.now(), pruned, dry_run=dry_run, after_step=after_step).run()
+    # Not by the clock of this host: one that is wrong would delete what is young, for good.
+    moment = database_time() if now is None else showable("now", now)
+    Pruning(moment, pruned, dry_run=dry_run, after_step=after_step).run()
     return pruned
+
+
+def database_time() -> datetime:
+    return Worker.objects.using(write_alias()).database_time()
 
 
 class Pruning:

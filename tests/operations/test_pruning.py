@@ -12,8 +12,10 @@ from django.db import connection
 from django.db.models.signals import post_delete
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from scheduled_tasks import unregister_task
+from scheduled_tasks.exceptions import InvalidTask
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task, TaskState
 from scheduled_tasks.operations import expired_rows, pruning
 from scheduled_tasks.operations.pruning import prune_executions
@@ -48,6 +50,24 @@ def test_executions_go_after_their_days(make_task: Make, now: datetime) -> None:
     assert left() == [young.pk]
     assert prune_executions(now=now + DAY).executions == 1
     assert not Execution.objects.filter(pk=old.pk).exists()
+
+
+def test_a_wrong_host_clock_deletes_nothing(
+    make_task: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = timezone.now()
+    task = make_task("daily", NOTHING)
+    old_execution(task, real, 91)
+    young = old_execution(task, real, 89)
+    monkeypatch.setattr(timezone, "now", lambda: real + 200 * DAY)
+    assert prune_executions().executions == 1
+    assert left() == [young.pk]
+
+
+@pytest.mark.parametrize("given", [datetime(2026, 3, 1), "2026-03-01"])
+def test_a_now_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidTask, match="now: must be a datetime with a time zone, not"):
+        prune_executions(now=given)
 
 
 @pytest.mark.parametrize("status", ["success", "partial", "skipped", "cancelled", "missed"])
