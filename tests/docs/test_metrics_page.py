@@ -12,6 +12,7 @@ import pytest
 import yaml
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduled_tasks.models import Rollup
@@ -35,7 +36,7 @@ def small_world() -> str:
     """Return one value of each metric, with all its labels."""
     everything = Rollup(started=1, on_time=1, retries={"1": 1})
     small = Measurements(everything, tasks={"a": dict.fromkeys(SHOWN, 1)})
-    small.last_successes["a"] = metrics.timezone.now()
+    small.last_successes["a"] = timezone.now()
     small.queued = {"default": 1}
     small.open_alerts = {("failed", "error"): 1}
     return metrics.text_of(small, {}).decode()

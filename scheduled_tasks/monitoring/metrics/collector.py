@@ -13,7 +13,6 @@ from time import monotonic
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -155,8 +154,11 @@ class Exposition:
         self._fresh_until = 0.0
         self._reading_since = 0.0
 
-    def text(self, now: datetime) -> bytes:
-        """Return the text. Raise TimeoutError or what the database raises."""
+    def text(self, now: datetime | None = None) -> bytes:
+        """Return the text, by default as of the database's time.
+
+        Raise TimeoutError or what the database raises.
+        """
         # One reads, the others wait for what it reads: a database that hangs keeps one thread.
         reading = self._reading
         if not reading.acquire(timeout=WAIT_SECONDS):
@@ -186,6 +188,6 @@ exposition = Exposition()
 def view(request: HttpRequest) -> HttpResponse:
     """Answer a scrape. It asks for no permission: wrap it, or let the network decide."""
     try:
-        return HttpResponse(exposition.text(timezone.now()), content_type=CONTENT_TYPE)
+        return HttpResponse(exposition.text(), content_type=CONTENT_TYPE)
     except (*AWAY, TimeoutError):
         return HttpResponse(UNAVAILABLE, status=503, content_type="text/plain; charset=utf-8")

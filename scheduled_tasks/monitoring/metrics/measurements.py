@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import Now
 
 from scheduled_tasks.models import (
     Alert,
@@ -61,16 +62,19 @@ class Measurements:
     given_up_deliveries: int = 0
 
 
-def measure(now: datetime) -> Measurements:
-    """Read everything, in one transaction with the limits of the engine."""
+def measure(now: datetime | None = None) -> Measurements:
+    """Read everything as of the database's time, in one transaction with the engine's limits."""
     using = write_alias()
     return in_transaction(lambda: read_all(now, using=using), using=using)
 
 
-def read_all(now: datetime, *, using: str) -> Measurements:
+def read_all(now: datetime | None, *, using: str) -> Measurements:
     everything, totals = read_totals(using=using)
     measured = Measurements(everything)
     add_tasks(measured, totals, using=using)
+    database_time = add_running(measured, using=using)
+    # Not the clock of this host: heartbeats and executions have the times of the database.
+    now = now or database_time
     add_queue(measured, now, using=using)
     measured.workers = len(live_workers(now, using=using))
     add_alerts(measured, using=using)
@@ -121,6 +125,15 @@ def add_tasks(measured: Measurements, totals: Mapping[int, Sequence[int]], *, us
         measured.tasks[OTHER] = Counter(measured.tasks.get(OTHER, {})) + others
 
 
+def add_running(measured: Measurements, *, using: str) -> datetime:
+    """Add how many executions run. Return the database's time, by the same query."""
+    running = Execution.objects.using(using).order_by().running()
+    found = running.aggregate(count=Count("pk"), now=Max(Now(), default=Now()))
+    measured.running = found["count"]
+    moment: datetime = found["now"]
+    return moment
+
+
 def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
     executions = Execution.objects.using(using).order_by()
     queues = executions.queued().values_list("queue").annotate(Count("pk"))
@@ -130,7 +143,6 @@ def add_queue(measured: Measurements, now: datetime, *, using: str) -> None:
     if others := sum(count for _, count in by_size[MAX_QUEUES:]):
         # A queue may have that very name.
         measured.queued[OTHER] = measured.queued.get(OTHER, 0) + others
-    measured.running = executions.running().count()
     # Also where no worker is left that could do it.
     waiting = executions.queued().not_held_back(now).filter(run_after__lte=now)
     slots = TaskState.objects.using(using).due(now).filter(task__enabled=True, parked_at=None)

@@ -12,7 +12,6 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.db import connections
-from django.utils import timezone
 
 from scheduled_tasks.monitoring.metrics import collector as metrics
 
@@ -85,7 +84,7 @@ def answer(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
 
 def scrape() -> tuple[HTTPStatus, bytes, str]:
     try:
-        text = metrics.exposition.text(timezone.now())
+        text = metrics.exposition.text()
     except Exception as error:  # noqa: BLE001 -- whatever it is, the worker goes on
         logger.warning("the metrics cannot be read: %s", error)
         return HTTPStatus.SERVICE_UNAVAILABLE, metrics.UNAVAILABLE.encode(), "text/plain"

@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from scheduled_tasks import run_task_now
 from scheduled_tasks.lifecycle import ending, firing
@@ -251,6 +252,27 @@ def test_a_scrape_makes_few_queries(story: Task, now: datetime) -> None:
     with CaptureQueriesContext(connection) as captured:
         scraped(now)
     assert len(captured) <= 14
+
+
+def test_a_wrong_host_clock_changes_nothing(
+    make_task: Make, rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = timezone.now()
+    make_scheduler(real)
+    run_task_now(make_task("a", NOTHING), now=real)
+    monkeypatch.setattr(timezone, "now", lambda: real + HOUR)
+    found = parsed(metrics.view(rf.get("/metrics/")).content.decode())
+    assert value(found, "workers") == 1
+    assert 0 <= value(found, "oldest_due_seconds") < HOUR.total_seconds() / 2
+
+
+def test_the_time_takes_no_query(story: Task, now: datetime) -> None:
+    counted = []
+    for moment in (now, None):
+        with CaptureQueriesContext(connection) as captured:
+            measurements.measure(moment)
+        counted.append(len(captured))
+    assert counted[0] == counted[1]
 
 
 def test_the_view_answers_prometheus(story: Task, rf: RequestFactory, now: datetime) -> None:
