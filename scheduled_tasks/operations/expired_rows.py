@@ -98,7 +98,14 @@ class ExpiredRows:
         self, rows: QuerySet[Row], *, made_at: str, before: datetime
     ) -> Iterator[QuerySet[Row]]:
         """Yield the rows by ascending id, some at a time, up to those that are younger."""
-        return windows(rows, made_at=made_at, before=before, size=WINDOW_SIZE, step=self.step)
+        return windows(
+            rows,
+            made_at=made_at,
+            before=before,
+            now=self.rule.now,
+            size=WINDOW_SIZE,
+            step=self.step,
+        )
 
     @property
     def walked(self) -> ExecutionQuerySet:

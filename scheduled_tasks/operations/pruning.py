@@ -188,7 +188,12 @@ class Pruning:
         """Delete heartbeats that were sent, or given up, before a moment."""
         everything = Delivery.objects.using(self.using)
         for window in windows(
-            everything, made_at="created_at", before=moment, size=WINDOW_SIZE, step=self.step
+            everything,
+            made_at="created_at",
+            before=moment,
+            now=self.now,
+            size=WINDOW_SIZE,
+            step=self.step,
         ):
             with self.step():
                 old = window.filter(expiry.finished_heartbeats(moment)).order_by("pk")

@@ -25,12 +25,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The moments before which executions of one task, or of the rest, are pruned.
+    """The moments before which executions of one task, or of the rest, are pruned at ``now``.
 
     The rest (``task_id`` None) is every task without values of its own, and every deleted task.
     """
 
     task_id: int | None = None
+    now: datetime
     executions_before: datetime
     failures_before: datetime
     logs_before: datetime
@@ -133,6 +134,7 @@ def rule(now: datetime, task: Task | None = None) -> Retention:
     )
     return Retention(
         task_id=own.pk,
+        now=now,
         executions_before=days_before(now, own.retention_days or app_settings.RETENTION_DAYS),
         failures_before=days_before(now, failures),
         logs_before=days_before(now, own.log_retention_days or app_settings.LOG_RETENTION_DAYS),

@@ -264,6 +264,36 @@ def test_wrong_times_do_not_end_the_walk(make_task: Make, now: datetime) -> None
     assert prune_executions(now=now).executions == 2
 
 
+@pytest.mark.parametrize("own_days", [None, 80])
+def test_windows_of_the_future_do_not_either(
+    make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch, own_days: int | None
+) -> None:
+    """A clock was ten years ahead for a while."""
+    monkeypatch.setattr(expired_rows, "WINDOW_SIZE", 5)
+    task = make_task("daily", NOTHING, retention_days=own_days)
+    for _ in range(15):
+        old_execution(task, now, 150, slot=None, created_at=now + 3_650 * DAY)
+    for days in (140, 50):
+        add_lines(old_execution(task, now, days, slot=None), 10, logged_at=now + 3_650 * DAY)
+        add_lines(old_execution(task, now, days, slot=None), 10)
+    assert prune_executions(now=now).executions == 17
+    assert (len(left()), ExecutionLog.objects.count()) == (2, 10)
+
+
+def test_a_walk_has_an_end(make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are made during the walk, after its ``now``, look like those of the future."""
+    monkeypatch.setattr(expired_rows, "WINDOW_SIZE", 5)
+    task = make_task("daily", NOTHING)
+    steps = []
+
+    def make_another(seconds: float) -> None:
+        steps.append(old_execution(task, now + DAY, 0, slot=None))
+        assert len(steps) < 100
+
+    old_execution(task, now, 150, slot=None, created_at=now + DAY)
+    assert prune_executions(now=now, after_step=make_another).executions == 1
+
+
 def test_many_rows_take_few_queries(
     make_task: Make, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from django.db import connection
 
 from scheduled_tasks.models import Alert, Delivery
 from scheduled_tasks.monitoring.alerts import expiry
+from scheduled_tasks.operations import pruning
 from scheduled_tasks.operations.pruning import prune_executions
 
 pytestmark = pytest.mark.django_db
@@ -95,3 +96,15 @@ def test_heartbeats_go_a_day_after_their_end(now: datetime) -> None:
     assert prune_executions(now=now, dry_run=True).deliveries == 2
     assert prune_executions(now=now).deliveries == 2
     assert list(Delivery.objects.all()) == [young, pending, late]
+
+
+def test_heartbeats_of_the_future_end_no_walk(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "WINDOW_SIZE", 5)
+    for _ in range(5):
+        make_delivery(now + 3_650 * DAY, finished_at=now - 2 * DAY)
+    make_delivery(now - 2 * DAY)
+    young = make_delivery(now - DAY / 2)
+    assert prune_executions(now=now).deliveries == 6
+    assert list(Delivery.objects.all()) == [young]

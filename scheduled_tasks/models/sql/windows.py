@@ -18,24 +18,29 @@ def windows(
     *,
     made_at: str,
     before: datetime,
+    now: datetime,
     size: int,
     step: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[models.QuerySet[Row]]:
     """Yield the rows by ascending id, ``size`` at a time, up to those that were made later.
 
-    ``made_at`` is the column that grows with the id. It need not have an index, and single rows may
-    have a wrong time: the walk ends where a whole window was made after ``before``. Each query is
-    in a ``step`` of the caller.
+    ``made_at`` is the column that grows with the id. It need not have an index, and rows may have a
+    wrong time: the walk ends where a whole window was made after ``before``, unless all of it is
+    later than ``now``. Each query is in a ``step`` of the caller.
     """
-    after = 0
-    while True:
+    after, is_last = 0, False
+    while not is_last:
         window = rows.filter(pk__gt=after).order_by("pk")[:size].values("pk", made_at)
         with step():
-            found = window.aggregate(last=models.Max("pk"), earliest=models.Min(made_at))
-        if found["last"] is None or found["earliest"] >= before:
+            found = window.aggregate(
+                last=models.Max("pk"), earliest=models.Min(made_at), count=models.Count("pk")
+            )
+        # A clock that was wrong says nothing of the rows behind these, for years perhaps.
+        if found["last"] is None or before <= found["earliest"] <= now:
             return
         yield rows.filter(pk__gt=after, pk__lte=found["last"])
-        after = found["last"]
+        # What is made during the walk is not walked through, or it might never end.
+        after, is_last = found["last"], found["count"] < size
 
 
 def pages(rows: models.QuerySet[Row], *, size: int) -> Iterator[list[Row]]:
