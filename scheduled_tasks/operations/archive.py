@@ -131,7 +131,8 @@ def write_lines(file: IO[bytes], rows: Iterable[models.Model]) -> int:
     with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as compressed:
         for row in rows:
             line = json.dumps(record(row), ensure_ascii=False, separators=(",", ":"))
-            compressed.write(f"{line}\n".encode())
+            # SQLite keeps half a surrogate in JSON. Replaced like this it is JSON's own escape.
+            compressed.write(f"{line}\n".encode(errors="backslashreplace"))
             lines += 1
     return lines
 

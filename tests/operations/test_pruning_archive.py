@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from scheduled_tasks.exceptions import ArchiveFailed, InvalidSettings
 from scheduled_tasks.models import Attempt, Execution, ExecutionLog, Task
@@ -99,6 +100,18 @@ def test_secrets_are_masked(make_task: Make, now: datetime, archive: Path) -> No
     prune_executions(now=now)
     assert "hunter2" not in json.dumps(records(archive))
     assert records(archive)[0]["result"] == "fine"
+
+
+def test_half_a_surrogate_is_archived(make_task: Make, now: datetime, archive: Path) -> None:
+    """PostgreSQL refuses it in JSON; on SQLite, an update() stores it."""
+    odd = {"said": "a \ud83d", "\udc00": ["\\ud83d 😀"]}
+    if connection.vendor != "sqlite":
+        pytest.skip("this database stores no such JSON")
+    row = old_execution(make_task("daily", NOTHING), now, 100)
+    Execution.objects.filter(pk=row.pk).update(payload=odd)
+    prune_executions(now=now)
+    assert records(archive)[0]["payload"] == odd
+    assert not Execution.objects.exists()
 
 
 def test_many_rows_are_in_several_files(
