@@ -182,7 +182,7 @@ class Pruning:
                 alerts, deliveries = expiry.delete_alerts(expired, limit=limit, using=self.using)
                 self.pruned.alerts += alerts
                 self.pruned.deliveries += deliveries
-            more = alerts == limit
+            more = alerts + deliveries >= limit
 
     def prune_heartbeats(self, moment: datetime) -> None:
         """Delete heartbeats that were sent, or given up, before a moment."""

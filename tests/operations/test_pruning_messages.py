@@ -87,6 +87,36 @@ def test_many_alerts_go_in_several_batches(now: datetime) -> None:
     assert len(steps) > 1
 
 
+def test_messages_of_an_alert_go_in_batches(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reminder every second makes more of them than one transaction should delete."""
+    for number in range(3):
+        alert = make_alert(now, 500 + number, cleared=400)
+        add_reminders(alert, 1_000)
+    kept = make_alert(now, 10, cleared=5)
+    sizes: list[int] = []
+    real = expiry.delete_alerts
+
+    def measured(*args: Any, **options: Any) -> tuple[int, int]:
+        alerts, deliveries = real(*args, **options)
+        sizes.append(alerts + deliveries)
+        assert sizes[-1] <= options["limit"]
+        return alerts, deliveries
+
+    monkeypatch.setattr(expiry, "delete_alerts", measured)
+    pruned = prune_executions(now=now)
+    assert (pruned.alerts, pruned.deliveries, sum(sizes)) == (3, 3_006, 3_009)
+    assert (Alert.objects.get(), Delivery.objects.count()) == (kept, 2)
+
+
+def add_reminders(alert: Alert, count: int) -> None:
+    moment = alert.raised_at
+    values = {"transport": "notifier", "event": "reminder", "target": "ops", "sequence": "s"}
+    Delivery.objects.bulk_create(
+        Delivery(**values, alert=alert, created_at=moment, due_at=moment, finished_at=moment)
+        for _ in range(count)
+    )
+
+
 def test_heartbeats_go_a_day_after_their_end(now: datetime) -> None:
     make_delivery(now - 2 * DAY)
     make_delivery(now - 2 * DAY, delivered=False, error="refused")

@@ -41,11 +41,21 @@ def finished_heartbeats(moment: datetime) -> Q:
 
 @transactional
 def delete_alerts(expired: AlertQuerySet, *, limit: int, using: str = "") -> tuple[int, int]:
-    """Delete the first of these alerts; return how many, and how many deliveries."""
+    """Delete the first of these alerts; return how many, and how many deliveries.
+
+    The two are ``limit`` together unless nothing is left: an alert may have any number of
+    deliveries, so those go first, and their alert once none is left.
+    """
     ids = list(expired.values_list("pk", flat=True)[:limit])
-    _, deleted = Alert.objects.using(using).filter(AnyOf("pk", ids), open_key=None).delete()
-    alerts, deliveries = (deleted.get(kind._meta.label, 0) for kind in (Alert, Delivery))  # noqa: SLF001
-    return alerts, deliveries
+    sent = Delivery.objects.using(using).filter(AnyOf("alert", ids)).order_by()
+    first = list(sent.values_list("pk", flat=True)[:limit])
+    deliveries = delete_deliveries(first, using=using) if first else 0
+    without = ids[: limit - len(first)]
+    if not without:
+        return 0, deliveries
+    _, deleted = Alert.objects.using(using).filter(AnyOf("pk", without), open_key=None).delete()
+    alerts, late = (deleted.get(kind._meta.label, 0) for kind in (Alert, Delivery))  # noqa: SLF001
+    return alerts, deliveries + late
 
 
 @transactional
