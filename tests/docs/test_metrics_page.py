@@ -39,6 +39,7 @@ def small_world() -> str:
     small.last_successes["a"] = timezone.now()
     small.queued = {"default": 1}
     small.open_alerts = {("failed", "error"): 1}
+    small.alert_deliveries = small.heartbeat_deliveries = {"pending": 1}
     return metrics.text_of(small, {}).decode()
 
 

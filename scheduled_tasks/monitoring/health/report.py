@@ -18,6 +18,7 @@ from scheduled_tasks.monitoring.health.invariants import scan_invariants
 from scheduled_tasks.monitoring.health.lateness import OldestDue, latest_due
 from scheduled_tasks.monitoring.health.live_workers import live_workers
 from scheduled_tasks.monitoring.health.violations import Invariant, Violation, still_found
+from scheduled_tasks.monitoring.outbox.overdue import overdue_sentences
 from scheduled_tasks.runtime.conditions import Condition
 from scheduled_tasks.runtime.sanitizing import redacted_text
 from scheduled_tasks.runtime.wording import counted, in_utc
@@ -133,6 +134,7 @@ def health_of(
     if late and not any(is_about(violation, late) for violation in violations):
         problems.append(Problem(Level.WARNING, str(late)))
     problems += [Problem(Level.WARNING, violation.message) for violation in violations]
+    problems += [Problem(Level.WARNING, said) for said in overdue_sentences(now, using=using)]
     problems.sort(key=lambda problem: -problem.level)
     remarks = [
         f"{alive(len(workers))}, nothing is late.",

@@ -114,10 +114,17 @@ def metrics_of_alerts(measured: Measurements) -> Iterator[Metric]:
     for labels, count in measured.open_alerts.items():
         alerts.add_metric(labels, count)
     yield alerts
-    deliveries = gauge("deliveries", "Messages that are not delivered.", "state")
-    deliveries.add_metric(["pending"], measured.pending_deliveries)
-    deliveries.add_metric(["given_up"], measured.given_up_deliveries)
-    yield deliveries
+    of_alerts, heartbeats = measured.alert_deliveries, measured.heartbeat_deliveries
+    everything = {state: of_alerts.get(state, 0) + count for state, count in heartbeats.items()}
+    for name, said, counts in (
+        ("deliveries", "Messages that are not delivered.", everything),
+        ("alert_deliveries", "Messages about alerts that are not delivered.", of_alerts),
+        ("heartbeat_deliveries", "Heartbeats of tasks that are not delivered.", heartbeats),
+    ):
+        family = gauge(name, said, "state")
+        for state, count in counts.items():
+            family.add_metric([state], count)
+        yield family
 
 
 def text_of(measured: Measurements, broken_invariants: Mapping[str, int]) -> bytes:

@@ -22,6 +22,7 @@ from scheduled_tasks.models import (
 from scheduled_tasks.models.delivery import DeliveryQuerySet
 from scheduled_tasks.models.sql.transactions import in_transaction, write_alias
 from scheduled_tasks.monitoring.health.live_workers import live_workers
+from scheduled_tasks.monitoring.outbox.overdue import ABOUT_ALERTS, HEARTBEATS, is_overdue
 from scheduled_tasks.monitoring.rollups.figures import consistent
 from scheduled_tasks.monitoring.rollups.folding import EVERYTHING, merge, summed
 from scheduled_tasks.monitoring.rollups.reading import read_entries
@@ -58,8 +59,8 @@ class Measurements:
     oldest_due_seconds: float = 0.0
     workers: int = 0
     open_alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    pending_deliveries: int = 0
-    given_up_deliveries: int = 0
+    alert_deliveries: Mapping[str, int] = field(default_factory=dict)
+    heartbeat_deliveries: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(now: datetime | None = None) -> Measurements:
@@ -78,6 +79,7 @@ def read_all(now: datetime | None, *, using: str) -> Measurements:
     add_queue(measured, now, using=using)
     measured.workers = len(live_workers(now, using=using))
     add_alerts(measured, using=using)
+    add_deliveries(measured, now, using=using)
     return measured
 
 
@@ -159,12 +161,25 @@ def add_alerts(measured: Measurements, *, using: str) -> None:
     alerts = Alert.objects.using(using).open().order_by()
     counted = alerts.values_list("condition", "severity").annotate(Count("pk"))
     measured.open_alerts = {(condition, severity): n for condition, severity, n in counted}
+
+
+def add_deliveries(measured: Measurements, now: datetime, *, using: str) -> None:
+    pending = Q(finished_at=None)
+    # Not what was withdrawn because its alert had cleared.
+    given_up = Q(finished_at__isnull=False, attempts__gt=0)
     found = undelivered(using=using).aggregate(
-        pending=Count("pk", filter=Q(finished_at=None)),
-        # Not what was withdrawn because its alert had cleared.
-        given_up=Count("pk", filter=Q(finished_at__isnull=False, attempts__gt=0)),
+        alerts_pending=Count("pk", filter=pending & ABOUT_ALERTS),
+        alerts_overdue=Count("pk", filter=is_overdue(now)),
+        alerts_given_up=Count("pk", filter=given_up & ABOUT_ALERTS),
+        heartbeats_pending=Count("pk", filter=pending & HEARTBEATS),
+        heartbeats_given_up=Count("pk", filter=given_up & HEARTBEATS),
     )
-    measured.pending_deliveries, measured.given_up_deliveries = found["pending"], found["given_up"]
+    measured.alert_deliveries = {
+        state: found[f"alerts_{state}"] for state in ("pending", "overdue", "given_up")
+    }
+    measured.heartbeat_deliveries = {
+        state: found[f"heartbeats_{state}"] for state in ("pending", "given_up")
+    }
 
 
 def undelivered(*, using: str) -> DeliveryQuerySet:

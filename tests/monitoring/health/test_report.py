@@ -129,4 +129,4 @@ def test_queries_are_few() -> None:
     make_scheduler(Worker.objects.database_time())
     with CaptureQueriesContext(connection) as captured:
         health()
-    assert len(captured) == 6
+    assert len(captured) == 7

@@ -160,10 +160,17 @@ def test_alerts_and_deliveries_are_counted(now: datetime) -> None:
     ):
         came_of_it = {"finished_at": finished_at, "delivered": delivered, "attempts": attempts}
         Delivery.objects.create(**sent, due_at=now, **came_of_it)
+    make_deliveries(now)
     found = scraped(now)
     assert value(found, "open_alerts", condition="failed", severity="error") == 1
     assert value(found, "deliveries", state="pending") == 1
-    assert value(found, "deliveries", state="given_up") == 1
+    assert value(found, "deliveries", state="given_up") == 2
+    assert value(found, "alert_deliveries", state="pending") == 1
+    assert value(found, "alert_deliveries", state="given_up") == 1
+    assert value(found, "alert_deliveries", state="overdue") == 0
+    assert value(found, "heartbeat_deliveries", state="pending") == 0
+    assert value(found, "heartbeat_deliveries", state="given_up") == 1
+    assert value(scraped(now + HOUR), "alert_deliveries", state="overdue") == 1
 
 
 def test_an_index_finds_what_was_given_up(now: datetime) -> None:
