@@ -15,7 +15,7 @@ from scheduled_tasks.exceptions import OutgoingError
 from scheduled_tasks.mistakes import advice
 from scheduled_tasks.outgoing.addresses import refuse_at_sight
 from scheduled_tasks.runtime.conditions import OF_TASKS, Condition
-from scheduled_tasks.runtime.recipients import ADDRESSES, is_address, recipients_in
+from scheduled_tasks.runtime.recipients import ADDRESSES, hold_empty_text, is_address, recipients_in
 from scheduled_tasks.schedules.zones import FIRST_YEAR, LAST_YEAR
 
 #: Of a refused value, in characters.
@@ -53,11 +53,14 @@ def refuse_unusable_url(value: str) -> None:
 def flaw_of_recipients(metadata: Any) -> str:
     """Return what is wrong with the recipients in the metadata of a task; "" if nothing is.
 
-    None, "" and [] stand for no recipients.
+    None and [] stand for no recipients.
     """
     recipients = metadata.get("recipients") if isinstance(metadata, dict) else None
-    if recipients in (None, "", []):
+    if recipients in (None, []):
         return ""
+    if hold_empty_text(recipients):
+        said = _("The recipients must be %(wanted)s, not an empty text; for none, write [].")
+        return said % {"wanted": ADDRESSES}
     for text in recipients_in(recipients):
         if not is_address(text):
             said = _("The recipients must be %(wanted)s; %(text)s is not an address.")

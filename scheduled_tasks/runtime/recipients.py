@@ -19,10 +19,19 @@ SEPARATORS = re.compile(r"[,;\n]")
 
 def recipients_in(recipients: Any) -> Iterator[str]:
     """Yield what stands in a list of addresses, or in one text with addresses."""
-    entries = recipients if isinstance(recipients, list) else [recipients]
-    for entry in entries:
+    for entry in entries_of(recipients):
         parts = SEPARATORS.split(entry) if isinstance(entry, str) else [safe_repr(entry)]
         yield from filter(None, map(str.strip, parts))
+
+
+def hold_empty_text(recipients: Any) -> bool:
+    """Whether a text without an address is among them, such as that of an unset variable."""
+    texts = [entry for entry in entries_of(recipients) if isinstance(entry, str)]
+    return not all(any(recipients_in(text)) for text in texts)
+
+
+def entries_of(recipients: Any) -> list[Any]:
+    return recipients if isinstance(recipients, list) else [recipients]
 
 
 def is_address(text: object) -> bool:

@@ -66,8 +66,18 @@ def test_recipients_that_are_no_addresses(recipients: Any, named: str) -> None:
     assert refused.value.errors == {"metadata": [said]}
 
 
+@pytest.mark.parametrize("recipients", ["", ", ", ["", "a@b.example"], ["a@b.example", " ;\n"]])
+def test_recipients_that_are_empty_texts(recipients: Any) -> None:
+    """An unset variable of the environment would mean that nobody gets mails."""
+    with pytest.raises(InvalidTask) as refused:
+        Task(metadata={"recipients": recipients}).validate_fields(["metadata"])
+    wanted = "an address, or a list of addresses, such as 'ops@shop.example'"
+    said = f"The recipients must be {wanted}, not an empty text; for none, write []."
+    assert refused.value.errors == {"metadata": [said]}
+
+
 @pytest.mark.parametrize(
-    "recipients", [None, "", [], "a@b.example, Ada <c@d.example>", ["a@b.example"]]
+    "recipients", [None, [], "a@b.example, Ada <c@d.example>\n", ["a@b.example"]]
 )
 def test_recipients_that_may_be(recipients: Any) -> None:
     Task(metadata={"recipients": recipients}).validate_fields(["metadata"])
