@@ -221,6 +221,8 @@ class Deliveries:
 def log_result(row: Delivery) -> None:
     # Not the target: the address of a heartbeat is a secret.
     what = f"message {row.pk} ({row.event}) by {row.lane}"
+    if task := row.body.get("task_name"):  # a heartbeat, whose lane is that of several tasks
+        what = f"message {row.pk}, the heartbeat ({row.event}) of the task {task!r},"
     if row.delivered:
         logger.debug("sent %s", what)
     elif row.finished_at is None:

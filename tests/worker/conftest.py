@@ -35,7 +35,14 @@ def add(now: datetime) -> Callable[..., Delivery]:
     """Return a maker of messages that are due."""
 
     def make(target: str, event: str = "raised", **fields: Any) -> Delivery:
-        given = {"sequence": target, "lane": target, "created_at": now, "due_at": now, **fields}
-        return Delivery.objects.create(transport="notifier", event=event, target=target, **given)
+        given = {
+            "transport": "notifier",
+            "sequence": target,
+            "lane": target,
+            "created_at": now,
+            "due_at": now,
+            **fields,
+        }
+        return Delivery.objects.create(event=event, target=target, **given)
 
     return make

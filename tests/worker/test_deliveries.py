@@ -10,6 +10,7 @@ from django.db import connections
 
 from scheduled_tasks.exceptions import NotSent, PartlySent, PermanentError
 from scheduled_tasks.models import Delivery
+from scheduled_tasks.monitoring.heartbeats.dialects import Report
 from scheduled_tasks.monitoring.outbox import claims, messages
 from scheduled_tasks.monitoring.outbox.claims import (
     GIVE_UP_AFTER,
@@ -122,6 +123,18 @@ def test_what_fails_is_tried_again_later(
     assert "hunter2" not in error
     assert "is given up" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_the_log_names_the_task_of_a_heartbeat(
+    receiver: Receiver, server: Server, add: Add, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = "https://hc-ping.com/hunter2"
+    body = Report(execution_id=7, task_name="sleepy").as_json()
+    heartbeat = add(url, "success", transport="heartbeat", body=body)
+    receiver.raises[url] = NotSent("No answer.")
+    server.send(now, 1)
+    what = f"message {heartbeat.pk}, the heartbeat (success) of the task 'sleepy',"
+    assert caplog.messages == [f"{what} could not be sent, trying again: No answer."]
 
 
 @pytest.mark.parametrize("error", [PermanentError("Gone."), SystemExit(3), KeyboardInterrupt()])

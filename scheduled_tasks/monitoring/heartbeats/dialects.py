@@ -22,9 +22,11 @@ class Report:
     """What is said of a run, as the outbox keeps it: at its start only which one it is.
 
     ``text`` says why it ended so; ``log`` is the end of its log, for services that take it.
+    ``task_name`` is for the log of the worker: services have names of their own.
     """
 
     execution_id: int
+    task_name: str = ""
     status: str = ""
     attempts: int = 0
     duration_ms: int | None = None

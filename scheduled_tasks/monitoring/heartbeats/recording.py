@@ -40,9 +40,10 @@ REPLACED = "It could not be sent in time, and a later one replaces it."
 def record_starts(started: Iterable[tuple[int, Task | None]], now: datetime, *, using: str) -> None:
     """Write that executions begin their first attempt: the ids of executions, with their tasks."""
     deliveries = [
-        heartbeat(task.pk, task.heartbeat_url, Event.START, Report(execution_id=pk), now)
+        heartbeat(task.pk, task.heartbeat_url, Event.START, report, now)
         for pk, task in started
         if task is not None and is_told(task.heartbeat_url, Event.START)
+        for report in [Report(execution_id=pk, task_name=task.name)]
     ]
     leave(deliveries, using=using)
 
@@ -107,6 +108,7 @@ def report_of(row: Execution, url: str, *, using: str) -> Report:
     texts = (sanitized_text(text, limit=MAX_TEXT_LENGTH) for text in (row.reason, row.error))
     return Report(
         execution_id=row.pk,
+        task_name=row.task_name,
         status=str(row.status),
         attempts=row.attempt,
         duration_ms=row.duration_ms,

@@ -40,6 +40,7 @@ def test_a_claim_writes_the_start(make_task: Make, worker: Worker, now: datetime
     assert (delivery.target, delivery.sequence) == (URL, f"heartbeat:{task.pk}")
     assert delivery.lane.endswith(" hc-ping.com")  # without the secret of the address
     assert delivery.body["execution_id"] == execution.pk
+    assert delivery.body["task_name"] == "nightly"
     assert delivery.created_at == delivery.due_at == now
 
 
