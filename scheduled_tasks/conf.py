@@ -319,7 +319,8 @@ def checked(key: str, value: Any, default: Any) -> Any:
             fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
     if not fits:
         # Addresses and options of notifiers are secrets.
-        said = type(value).__name__ if key in MAY_HOLD_SECRETS else repr(value)
+        secret = key in MAY_HOLD_SECRETS and value is not None
+        said = type(value).__name__ if secret else repr(value)
         raise InvalidSettings(f"SCHEDULED_TASKS[{key!r}] must be {wanted}, not {said}.")
     return type(default)(value)
 

@@ -157,3 +157,12 @@ def test_links_cannot_begin_with_any_text(address: str) -> None:
 def test_links_begin_with_an_address(address: str) -> None:
     with override_settings(SCHEDULED_TASKS={"BASE_URL": address}):
         assert address == load().BASE_URL
+
+
+@pytest.mark.parametrize("key", ["HEARTBEAT_URL", "NOTIFIERS", "EXECUTOR"])
+def test_none_is_said_to_be_none(key: str) -> None:
+    with (
+        override_settings(SCHEDULED_TASKS={key: None}),
+        pytest.raises(InvalidSettings, match=r"must be (text|a dictionary), not None\."),
+    ):
+        load()

@@ -191,6 +191,6 @@ def without_workers(now: datetime, *, using: str) -> Problem:
     fate = became.get(Worker.State(last.state), "is silent")
     message = (
         f"No scheduler is alive: {last.label}, the last one, {fate}; its last heartbeat was at "
-        f"{in_utc(last.heartbeat_at)}."
+        f"{in_utc(last.heartbeat_at)}. Start runscheduler."
     )
     return Problem(Level.CRITICAL, message)

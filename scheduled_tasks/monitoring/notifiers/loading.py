@@ -88,6 +88,8 @@ def backend_class(config: Mapping[str, Any]) -> type[Notifier]:
     """Return the class that BACKEND names. Raise InvalidSettings."""
     if not isinstance(path := config.get(BACKEND), str):
         raise InvalidSettings(f"it needs a BACKEND, such as {OWN[0]!r}.")
+    if not path.strip():
+        raise InvalidSettings(f"its BACKEND is empty: name one, such as {OWN[0]!r}.")
     try:
         found = import_string(path)
     except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its module raises

@@ -11,7 +11,7 @@ from typing import Any
 import django
 from django.core import mail
 
-from scheduled_tasks.exceptions import NotSent, PartlySent, PermanentError
+from scheduled_tasks.exceptions import InvalidSettings, NotSent, PartlySent, PermanentError
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.runtime.recipients import (
@@ -164,27 +164,34 @@ def not_yet(address: str, error: Exception) -> str:
 def reason(error: Exception) -> str:
     """Return the replies of the server, or else the error, without the final dot."""
     if isinstance(error, SMTPRecipientsRefused):
-        return ", ".join(map(reply_text, error.recipients.values())).rstrip(".")
+        return ", ".join(map(reply_text, error.recipients.values()))
     return error_text(error).rstrip(".")
 
 
 def reply_text(reply: tuple[int, bytes]) -> str:
     code, text = reply
-    return f"{code} {text.decode(errors='replace')}"
+    return f"{code} {text.decode(errors='replace').rstrip('.')}"
 
 
 def refusal(replies: Mapping[str, tuple[int, bytes]]) -> Exception:
     """Return the error for addresses that the server refuses, each with its reply."""
-    for_good = all(code >= PERMANENT_REPLY for code, _ in replies.values())
-    reasons = [f"{address}: {reply_text(reply)}" for address, reply in replies.items()]
-    kind = PermanentError if for_good else NotSent
-    return kind(f"The mail server refuses {', '.join(reasons)}.")
+    by_verb: dict[str, list[str]] = {"refuses": [], "postpones": []}
+    for address, reply in replies.items():
+        verb = "refuses" if reply[0] >= PERMANENT_REPLY else "postpones"
+        by_verb[verb].append(f"{address}: {reply_text(reply)}")
+    kind = NotSent if by_verb["postpones"] else PermanentError
+    parts = [f"{verb} {', '.join(said)}" for verb, said in by_verb.items() if said]
+    return kind(f"The mail server {', and '.join(parts)}.")
 
 
 def mailer() -> Any:
     """Return a connection by the settings of the project, which does not wait for ever."""
     # Django 6.1 has deprecated get_connection().
     connection: Any = mail.mailers.default if django.VERSION >= (6, 1) else mail.get_connection()
-    if getattr(connection, "timeout", TIMEOUT) is None:
+    timeout = getattr(connection, "timeout", TIMEOUT)
+    if isinstance(timeout, str):  # the socket would not say which setting is wrong
+        said = "The timeout of the mail settings (EMAIL_TIMEOUT) must be a number of seconds"
+        raise InvalidSettings(f"{said}, not {timeout!r}.")
+    if timeout is None:
         connection.timeout = TIMEOUT
     return connection

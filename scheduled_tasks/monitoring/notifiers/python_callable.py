@@ -47,6 +47,8 @@ class CallableNotifier(Notifier):
 
 
 def imported(path: str) -> Any:
+    if not path.strip():
+        raise InvalidSettings(f"the option 'function' is empty: it must be {WANTED}.")
     try:
         return import_string(path)
     except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its module raises

@@ -61,10 +61,11 @@ def test_without_any_scheduler_it_says_what_starts_one(now: datetime) -> None:
 def test_without_a_live_one_it_names_the_last(
     now: datetime, fields: dict[str, Any], fate: str
 ) -> None:
+    said_of_blue = "No scheduler is alive: blue, the last one,"
     make_scheduler(now, label="old", silent=2 * HOUR)
     make_scheduler(now, **fields)
     make_scheduler(now, declaration_digest="", label="runtask h:1")
-    assert said(now) == ("CRITICAL", f"No scheduler is alive: blue, the last one, {fate}.")
+    assert said(now) == ("CRITICAL", f"{said_of_blue} {fate}. Start runscheduler.")
 
 
 def test_a_stopping_scheduler_alone_is_a_warning(now: datetime) -> None:

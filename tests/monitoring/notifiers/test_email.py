@@ -145,10 +145,20 @@ def test_only_those_who_are_left_are_tried_again(receiver: MailReceiver) -> None
 
 
 def test_all_that_fail_are_all_tried_again(receiver: MailReceiver) -> None:
-    receiver.refused |= {OPS: NO_USER, BOB: "451 Try again later"}
-    with pytest.raises(NotSent, match=r"550 No such user, .*: 451 Try again later") as failed:
-        EmailNotifier(to=[OPS, BOB]).send(make_notification())
+    receiver.refused |= {BOB: "451 Try again later", OPS: f"{NO_USER}."}
+    with pytest.raises(NotSent) as failed:
+        EmailNotifier(to=[BOB, OPS]).send(make_notification())
     assert not isinstance(failed.value, PartlySent)
+    assert str(failed.value) == (
+        f"The mail server refuses {OPS}: {NO_USER}, and postpones {BOB}: 451 Try again later."
+    )
+
+
+def test_a_timeout_that_is_text_is_named(settings: Any) -> None:
+    use(settings, CLOSED_PORT)
+    settings.EMAIL_TIMEOUT = "10"
+    with pytest.raises(InvalidSettings, match=r"\(EMAIL_TIMEOUT\) must be a number of seconds"):
+        EmailNotifier(to=OPS).send(make_notification())
 
 
 def test_a_lost_connection_costs_one_mail(receiver: MailReceiver) -> None:
@@ -188,7 +198,7 @@ def test_several_errors_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_mailbox_is_tried_again(receiver: MailReceiver) -> None:
     receiver.refused[OPS] = "452 Mailbox full"
-    with pytest.raises(NotSent, match=f"refuses {OPS}: 452 Mailbox full"):
+    with pytest.raises(NotSent, match=f"postpones {OPS}: 452 Mailbox full"):
         EmailNotifier(to=OPS).send(make_notification())
 
 

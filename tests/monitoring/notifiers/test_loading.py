@@ -98,7 +98,7 @@ def own(name: str, **options: Any) -> dict[str, Any]:
             "the BACKEND 'notifiers.EmailNotifier' cannot be imported: ModuleNotFoundError",
         ),
         ({"BACKEND": "nowhere.Sms"}, "the BACKEND 'nowhere.Sms' cannot be imported: Mod"),
-        ({"BACKEND": ""}, "the BACKEND '' cannot be imported: ImportError"),
+        ({"BACKEND": ""}, f"its BACKEND is empty: name one, such as '{PACKAGE}."),
         (
             own("NotOne"),
             f"the BACKEND '{__name__}.NotOne' is not a subclass of {PACKAGE}.",

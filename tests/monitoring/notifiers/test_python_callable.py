@@ -60,7 +60,12 @@ def test_what_cannot_be_called_is_refused(function: Any) -> None:
         CallableNotifier(function=function)
 
 
-@pytest.mark.parametrize("path", ["", "nowhere", "nowhere.f", f"{__name__}.absent"])
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(InvalidSettings, match="the option 'function' is empty: it must be a fun"):
+        CallableNotifier(function=" ")
+
+
+@pytest.mark.parametrize("path", ["nowhere", "nowhere.f", f"{__name__}.absent"])
 def test_what_cannot_be_imported_is_refused(path: str) -> None:
     with pytest.raises(InvalidSettings, match="the option 'function' cannot be imported: "):
         CallableNotifier(function=path)
