@@ -12,6 +12,8 @@ from scheduled_tasks.conf import load, web_address_in
 from scheduled_tasks.exceptions import InvalidSettings, OutgoingError
 from scheduled_tasks.mistakes import Mistakes
 from scheduled_tasks.outgoing.addresses import refuse_at_sight
+from scheduled_tasks.runtime.failures import short_text
+from scheduled_tasks.runtime.sanitizing import redacted_text
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -52,12 +54,22 @@ def refuse_address(address: str) -> None:
 
 
 def refuse_storage(alias: str) -> None:
-    """Raise InvalidSettings for an alias that STORAGES does not have."""
-    if alias and alias not in storages.backends:
+    """Raise InvalidSettings for an alias that STORAGES does not have, or that cannot be made."""
+    if not alias:
+        return
+    if alias not in storages.backends:
         raise InvalidSettings(
             f"SCHEDULED_TASKS['ARCHIVE_STORAGE'] is {alias!r}, but STORAGES has only "
             f"{', '.join(map(repr, storages.backends))}."
         )
+    try:
+        storages[alias]
+    except Exception as error:  # noqa: BLE001 -- a bad name, or whatever its class raises
+        said = redacted_text(short_text(error)).rstrip(".")
+        raise InvalidSettings(
+            f"SCHEDULED_TASKS['ARCHIVE_STORAGE'] is {alias!r}, but that entry of STORAGES cannot "
+            f"be used: {said}."
+        ) from None
 
 
 def refuse_heartbeat(url: str) -> None:

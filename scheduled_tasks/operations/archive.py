@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from django.core.files import File
-from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.core.files.storage import Storage, storages
 from django.db import models
 
 from scheduled_tasks.exceptions import ArchiveFailed, InvalidSettings
@@ -97,7 +97,8 @@ def storage_of(alias: str) -> Storage:
     """Return a storage of the project. Raise InvalidSettings if it cannot be made."""
     try:
         return storages[alias]
-    except InvalidStorageError as error:
+    except Exception as error:
+        # A name that STORAGES does not have, or whatever the class of the storage raises.
         raise InvalidSettings(f"SCHEDULED_TASKS['ARCHIVE_STORAGE']: {error}") from error
 
 

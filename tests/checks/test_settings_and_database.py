@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -17,6 +20,8 @@ from django.test import override_settings
 from scheduled_tasks.checks import check_sqlite, database_checks, static_checks
 from tests.checks.messages import found, ids
 from tests.support.processes import ROOT
+
+FILES = "django.core.files.storage.FileSystemStorage"
 
 
 @pytest.mark.django_db  # Django 6.1 asks the database whether it supports JSON
@@ -46,6 +51,30 @@ def test_e001_a_heartbeat_to_a_private_address(url: str) -> None:
     )
     assert ids(SCHEDULED_TASKS={"HEARTBEAT_URL": url, "OUTGOING_ALLOW": ["127.0.0.1"]}) == []
     assert ids(SCHEDULED_TASKS={"HEARTBEAT_URL": "https://localhost/x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ({"BACKEND": "nowhere.Storage"}, "No module named 'nowhere'"),
+        ({"BACKEND": FILES, "OPTIONS": {"locaton": "/x"}}, "TypeError: FileSystemStorage.__init__"),
+        ({"OPTIONS": {}}, "BACKEND"),
+    ],
+)
+def test_e001_a_storage_that_cannot_be_made(storage: dict[str, Any], said: str) -> None:
+    stored = {**settings.STORAGES, "archive": storage}
+    [message] = found(STORAGES=stored, SCHEDULED_TASKS={"ARCHIVE_STORAGE": "archive"})
+    assert message.id == "scheduled_tasks.E001"
+    start = "SCHEDULED_TASKS['ARCHIVE_STORAGE'] is 'archive', but that entry of STORAGES cannot be"
+    assert message.msg.startswith(f"{start} used: ")
+    assert said in message.msg
+
+
+def test_a_storage_is_made_but_not_used(tmp_path: Path) -> None:
+    storage = {"BACKEND": FILES, "OPTIONS": {"location": tmp_path / "new"}}
+    stored = {**settings.STORAGES, "archive": storage}
+    assert ids(STORAGES=stored, SCHEDULED_TASKS={"ARCHIVE_STORAGE": "archive"}) == []
+    assert not (tmp_path / "new").exists()
 
 
 def test_e001_is_an_error_not_a_traceback() -> None:

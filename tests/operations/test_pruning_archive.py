@@ -217,6 +217,14 @@ def test_an_unknown_storage_is_refused(now: datetime, settings: Any) -> None:
         prune_executions(now=now)
 
 
+def test_a_storage_that_cannot_be_made_is_refused(now: datetime, settings: Any) -> None:
+    storage = {"BACKEND": FILES, "OPTIONS": {"locaton": "/x"}}
+    settings.STORAGES = {**settings.STORAGES, "archive": storage}
+    settings.SCHEDULED_TASKS = {**settings.SCHEDULED_TASKS, "ARCHIVE_STORAGE": "archive"}
+    with pytest.raises(InvalidSettings, match=r"\['ARCHIVE_STORAGE'\]: .*locaton"):
+        prune_executions(now=now)
+
+
 def test_equal_rows_give_equal_files(make_task: Make, now: datetime, archive: Path) -> None:
     """Otherwise what a crash has left would be archived twice."""
     old_execution(make_task("daily", NOTHING), now, 100)
