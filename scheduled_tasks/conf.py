@@ -310,10 +310,11 @@ def checked(key: str, value: Any, default: Any) -> Any:
         case dict():
             wanted, fits = "a dictionary", isinstance(value, dict)
         case _ if key in LISTS_OF_DICTIONARIES:
-            wanted = "a list of dictionaries"
-            fits = isinstance(value, (list, tuple)) and all(
-                isinstance(each, dict) for each in value
-            )
+            wanted, fits = "a list of dictionaries", isinstance(value, (list, tuple))
+            for number, each in enumerate(value if fits else ()):
+                if not isinstance(each, dict):
+                    where = f"SCHEDULED_TASKS[{key!r}][{number}]"
+                    raise InvalidSettings(f"{where} must be a dictionary, not {each!r}.")
         case _:
             wanted = "a list of names"
             fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)

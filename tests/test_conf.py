@@ -166,3 +166,9 @@ def test_none_is_said_to_be_none(key: str) -> None:
         pytest.raises(InvalidSettings, match=r"must be (text|a dictionary), not None\."),
     ):
         load()
+
+
+def test_the_entry_of_alerts_is_named() -> None:
+    place = "SCHEDULED_TASKS['ALERTS'][1] must be a dictionary, not 'ops'."
+    assert refusal({"ALERTS": [{"to": "ops"}, "ops"]}) == place
+    assert "must be a list of dictionaries, not 'ops'." in refusal({"ALERTS": "ops"})
