@@ -13,7 +13,7 @@ from scheduled_tasks.exceptions import PartlySent, PermanentError
 from scheduled_tasks.models import Delivery
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.outbox.claims import DeliveryResult
-from scheduled_tasks.monitoring.outbox.sending import send
+from scheduled_tasks.monitoring.outbox.sending import UnknownSender, send
 from scheduled_tasks.runtime.sanitizing import safe_str, sanitized_text
 
 
@@ -89,6 +89,10 @@ def result_of(delivery: Delivery) -> DeliveryResult:
         said, refused = error_text(error) if left else "", safe_str(error.refused)
         return DeliveryResult(delivery.pk, said, note=refused, left=left)
     except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a project's own notifier
-        said, permanent = error_text(error), isinstance(error, PermanentError)
-        return DeliveryResult(delivery.pk, said, permanent=permanent)
+        return DeliveryResult(
+            delivery.pk,
+            error_text(error),
+            permanent=isinstance(error, PermanentError),
+            unknown=isinstance(error, UnknownSender),
+        )
     return DeliveryResult(delivery.pk)

@@ -36,6 +36,8 @@ MAX_DOUBLINGS = 9
 class DeliveryResult:
     """What came of an attempt to send a message; ``error`` is "" if it was delivered.
 
+    ``permanent`` is an error for which no other attempt helps. ``unknown`` is one that only workers
+    with other code or settings may not have.
     ``left`` are those to send it to again if it was delivered to others. ``note`` is who will never
     get it.
     """
@@ -43,6 +45,7 @@ class DeliveryResult:
     delivery_id: int
     error: str = ""
     permanent: bool = False
+    unknown: bool = False
     note: str = ""
     left: Sequence[str] = ()
 
@@ -227,12 +230,20 @@ def apply_result(row: Delivery, result: DeliveryResult, now: datetime) -> None:
         row.body = {"left": list(result.left), "refused": refused}
     doublings = min(row.attempts - 1, MAX_DOUBLINGS)
     wait = timedelta(seconds=min(2.0**doublings, MAX_RETRY_SECONDS))
-    # What was held back for longer than that has its attempts, too.
-    is_old = now + wait > row.created_at + GIVE_UP_AFTER and row.attempts > MAX_DOUBLINGS
-    if result.permanent or is_old:
+    if result.permanent or is_hopeless(row, result, now, wait):
         row.finished_at = now
     else:
         row.due_at = now + wait
+
+
+def is_hopeless(row: Delivery, result: DeliveryResult, now: datetime, wait: timedelta) -> bool:
+    """Whether a message has been tried for long enough."""
+    age = now - row.created_at
+    # As for handlers: in a rolling deploy, old workers claim what new ones write.
+    if result.unknown and age >= timedelta(seconds=app_settings.HANDLER_GRACE):
+        return True
+    # What was held back for longer than that has its attempts, too.
+    return age + wait > GIVE_UP_AFTER and row.attempts > MAX_DOUBLINGS
 
 
 def after(earlier: str, text: str) -> str:

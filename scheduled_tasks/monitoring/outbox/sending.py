@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduled_tasks.exceptions import PermanentError
+from scheduled_tasks.exceptions import NotSent, PermanentError
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
 from scheduled_tasks.monitoring.heartbeats import sending as heartbeats
@@ -18,11 +18,15 @@ Event, Transport = Delivery.Event, Delivery.Transport
 MAX_SENDING_SECONDS = 60.0
 
 
+class UnknownSender(NotSent):
+    """A message that newer code may have written: this worker does not know what sends it."""
+
+
 def send(delivery: Delivery) -> None:
     """Send a message whose alert and task were read with it.
 
-    Raise PermanentError if another attempt cannot help, PartlySent if some receivers have it and
-    others have not, anything else to be tried again.
+    Raise PermanentError if another attempt cannot help, UnknownSender if one may help elsewhere,
+    PartlySent if some receivers have it and others have not, anything else to be tried again.
     """
     match delivery.transport:
         case Transport.NOTIFIER:
@@ -31,6 +35,8 @@ def send(delivery: Delivery) -> None:
             mail_to(delivery.target, notification_of(delivery), left=delivery.left)
         case Transport.HEARTBEAT:
             heartbeats.send(delivery.target, delivery.event, delivery.body)
+        case unknown:
+            raise UnknownSender(f"This worker has no transport {str(unknown)!r}.")
 
 
 def not_sent_within(seconds: float) -> str:
@@ -41,7 +47,7 @@ def not_sent_within(seconds: float) -> str:
 def send_by_notifier(delivery: Delivery) -> None:
     notifier = load_notifiers().get(delivery.target)
     if notifier is None:
-        raise PermanentError(f"NOTIFIERS has no {delivery.target!r} any more.")
+        raise UnknownSender(f"NOTIFIERS of this worker has no {delivery.target!r}.")
     if delivery.left:
         notifier.send_again(notification_of(delivery), delivery.left)
     else:
