@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -106,9 +106,14 @@ class Delivery(models.Model):
     @property
     def left(self) -> list[str]:
         """The receivers to send it to again, after an attempt that has reached only others."""
-        return list(self.body.get("left", ()))
+        return list(self._kept.get("left", ()))
 
     @property
     def refused(self) -> str:
         """A sentence about the receivers that it will not be sent to again, and why."""
-        return str(self.body.get("refused", ""))
+        return str(self._kept.get("refused", ""))
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        """The body, if it is one: SQL by hand can write any JSON there."""
+        return self.body if isinstance(self.body, dict) else {}

@@ -28,6 +28,8 @@ def send(delivery: Delivery) -> None:
     Raise PermanentError if another attempt cannot help, UnknownSender if one may help elsewhere,
     PartlySent if some receivers have it and others have not, anything else to be tried again.
     """
+    if not isinstance(delivery.body, dict):
+        raise PermanentError("Its body is not a JSON object, as only SQL by hand can write it.")
     match delivery.transport:
         case Transport.NOTIFIER:
             send_by_notifier(delivery)
