@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from django.db import connections
@@ -82,7 +84,8 @@ class Lane:
 def result_of(delivery: Delivery) -> DeliveryResult:
     """Send a message, whatever the notifier raises."""
     try:
-        send(delivery)
+        with forks_ended():
+            send(delivery)
     except PartlySent as error:
         # Whatever a notifier of the project has written there.
         left = [sanitized_text(safe_str(each)) for each in error.left]
@@ -96,3 +99,19 @@ def result_of(delivery: Delivery) -> DeliveryResult:
             unknown=isinstance(error, UnknownSender),
         )
     return DeliveryResult(delivery.pk)
+
+
+@contextmanager
+def forks_ended() -> Iterator[None]:
+    """End a process that is forked in the block as it leaves it: the lane is its parent's."""
+    owner, code = os.getpid(), 1
+    try:
+        yield
+        code = 0
+    except SystemExit as error:
+        code = 1 if error.code else 0
+        raise
+    finally:
+        if os.getpid() != owner:
+            # Not sys.exit(), which ends the thread only, and only after what follows here.
+            os._exit(code)
