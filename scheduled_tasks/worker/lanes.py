@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -9,14 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from scheduled_tasks.exceptions import PartlySent, PermanentError
+from scheduled_tasks.executors.connections import drop_open_transactions, open_transactions
 from scheduled_tasks.models import Delivery
 from scheduled_tasks.monitoring.notifiers.errors import error_text
 from scheduled_tasks.monitoring.outbox.claims import DeliveryResult
 from scheduled_tasks.monitoring.outbox.sending import UnknownSender, send
 from scheduled_tasks.runtime.sanitizing import safe_str, sanitized_text
+
+logger = logging.getLogger(__name__)
 
 
 class Lane:
@@ -64,6 +68,7 @@ class Lane:
         try:
             while (delivery := self._next()) is not None:
                 result = result_of(delivery)
+                clean_up(delivery)
                 with self._lock:
                     if self.closed:
                         return  # too late: it counts as failed by now
@@ -99,6 +104,24 @@ def result_of(delivery: Delivery) -> DeliveryResult:
             unknown=isinstance(error, UnknownSender),
         )
     return DeliveryResult(delivery.pk)
+
+
+def clean_up(delivery: Delivery) -> None:
+    """Leave no transaction and no broken connection to the next message in this thread."""
+    try:
+        for alias in [alias for alias, depth in open_transactions().items() if depth]:
+            logger.warning(
+                "%s has left a transaction open in the database %r. It is rolled back, with all "
+                "that was written in it. Commit it, or use `with transaction.atomic():`.",
+                delivery.lane,
+                alias,
+            )
+        drop_open_transactions()
+        close_old_connections()
+    except Exception:
+        logger.exception("the connections of %s cannot be closed, new ones follow", delivery.lane)
+        for connection in connections.all(initialized_only=True):
+            del connections[connection.alias]
 
 
 @contextmanager
