@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from time import monotonic
 
@@ -138,7 +138,7 @@ class Deliveries:
 
     def renew(self, now: datetime) -> None:
         """Keep what is being sent from other workers."""
-        if self.monotonic() - self._renewed_at >= app_settings.LEASE / RENEWALS_PER_LEASE:
+        if self.monotonic() - self._renewed_at >= seconds_between_renewals():
             self._renewed_at = self.monotonic()
             if self._in_hand:
                 claims.renew_claims(str(self.worker.pk), list(self._in_hand), now)
@@ -203,19 +203,28 @@ class Deliveries:
 
     def close(self, now: datetime, *, seconds: float) -> None:
         """Send what the last runs of this worker have left, for some seconds at most."""
-        end = self.monotonic() + seconds
+        began = self.monotonic()
+        end = began + seconds
         self.follow(now)
         if outbox.has_new.is_set():
             outbox.has_new.clear()
             self.claim(now)
         while self._in_hand and (left := end - self.monotonic()) > 0:
             with suppress(Empty):
-                self._unrecorded.append(self._results.get(timeout=left))
-            self.record(now)
+                timeout = min(left, seconds_between_renewals())
+                self._unrecorded.append(self._results.get(timeout=timeout))
+            moment = now + timedelta(seconds=self.monotonic() - began)
+            self.record(moment)
+            # A lease may be shorter than this wait.
+            self.renew(moment)
         self.release_waiting()
 
     def release_waiting(self) -> None:
         self.release([each for lane in self._lanes.values() for each in lane.drop_waiting()])
+
+
+def seconds_between_renewals() -> float:
+    return app_settings.LEASE / RENEWALS_PER_LEASE
 
 
 def log_result(row: Delivery) -> None:

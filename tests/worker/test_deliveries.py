@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any
 
 import pytest
 from django.db import connections
 
 from scheduled_tasks.exceptions import NotSent, PartlySent, PermanentError
-from scheduled_tasks.models import Delivery
+from scheduled_tasks.models import Delivery, Worker
 from scheduled_tasks.monitoring.heartbeats.dialects import Report
 from scheduled_tasks.monitoring.outbox import claims, messages
 from scheduled_tasks.monitoring.outbox.claims import (
     GIVE_UP_AFTER,
     DeliveryResult,
 )
+from scheduled_tasks.worker.deliveries import Deliveries
 from tests.support.attempts import make_worker
 from tests.support.processes import LONG
 from tests.worker.served_outbox import (
@@ -246,6 +250,23 @@ def test_what_was_held_back_is_tried_again(
     Delivery.objects.update(attempts=2_000)
     server.send(now + SECOND, 1)
     assert state("ops")[0][:3] == (True, False, 2_001)
+
+
+def test_a_stopping_worker_keeps_its_claims(
+    receiver: Receiver, worker: Worker, add: Add, now: datetime, settings: Any
+) -> None:
+    """Others must not send what it is still sending."""
+    settings.SCHEDULED_TASKS = {"LEASE": 0.4, "HEARTBEAT_INTERVAL": 0.1}
+    receiver.hangs["ops"] = threading.Event()
+    add("ops")
+    # Each look at the clock moves it.
+    served = Deliveries(worker, monotonic=partial(next, count(step=0.1)))
+    served.run(now)
+    served.close(now, seconds=2)
+    claimed_until = Delivery.objects.get().claimed_until
+    assert claimed_until is not None
+    assert claimed_until > now + 1.5 * SECOND
+    assert claim("other", now + SECOND) == []
 
 
 def test_a_worker_sends_its_last_messages(
