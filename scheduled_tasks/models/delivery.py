@@ -114,6 +114,11 @@ class Delivery(models.Model):
         return str(self._kept.get("refused", ""))
 
     @property
+    def task_name(self) -> str:
+        """The name of the task, in a heartbeat; lanes of heartbeats are those of several tasks."""
+        return str(self._kept.get("task_name", ""))
+
+    @property
     def _kept(self) -> dict[str, Any]:
         """The body, if it is one: SQL by hand can write any JSON there."""
         return self.body if isinstance(self.body, dict) else {}

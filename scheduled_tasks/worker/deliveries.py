@@ -230,8 +230,8 @@ def seconds_between_renewals() -> float:
 def log_result(row: Delivery) -> None:
     # Not the target: the address of a heartbeat is a secret.
     what = f"message {row.pk} ({row.event}) by {row.lane}"
-    if task := row.body.get("task_name"):  # a heartbeat, whose lane is that of several tasks
-        what = f"message {row.pk}, the heartbeat ({row.event}) of the task {task!r},"
+    if row.task_name:
+        what = f"message {row.pk}, the heartbeat ({row.event}) of the task {row.task_name!r},"
     if row.delivered:
         logger.debug("sent %s", what)
     elif row.finished_at is None:

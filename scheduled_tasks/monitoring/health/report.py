@@ -134,7 +134,8 @@ def health_of(
     if late and not any(is_about(violation, late) for violation in violations):
         problems.append(Problem(Level.WARNING, str(late)))
     problems += [Problem(Level.WARNING, violation.message) for violation in violations]
-    problems += [Problem(Level.WARNING, said) for said in overdue_sentences(now, using=using)]
+    overdue = overdue_sentences(now, using=using) if deep else ()
+    problems += [Problem(Level.WARNING, said) for said in overdue]
     problems.sort(key=lambda problem: -problem.level)
     remarks = [
         f"{alive(len(workers))}, nothing is late.",

@@ -130,4 +130,4 @@ def test_queries_are_few() -> None:
     make_scheduler(Worker.objects.database_time())
     with CaptureQueriesContext(connection) as captured:
         health()
-    assert len(captured) == 7
+    assert len(captured) == 6
