@@ -6,7 +6,9 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
+from http.client import HTTPException
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -14,29 +16,73 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.db import connections
 
 from scheduled_tasks.monitoring.metrics import collector as metrics
+from scheduled_tasks.outgoing.connection import DeadlineReader, LineReader
+from scheduled_tasks.outgoing.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a client that sends nothing is given up.
-CLIENT_SECONDS = 10.0
+#: Seconds that a client has to send its request, and as many to take the answer.
+CLIENT_SECONDS = 5.0
+#: Requests are much shorter.
+MAX_REQUEST_BYTES = 16_384
+#: At the same time, each with a thread. Further ones are closed at once.
+MAX_CONNECTIONS = 8
 PATHS = ("/", "/metrics", "/metrics/")
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Logs no requests."""
+    """Logs no requests, and waits for no client for long."""
 
     timeout = CLIENT_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        # The timeout of a socket starts again with each byte.
+        reader = DeadlineReader(self.connection, Deadline(self.timeout))
+        reader.allowed = MAX_REQUEST_BYTES
+        self.rfile = LineReader(reader)
+
+    def handle(self) -> None:
+        # Raised for clients that are slow, have gone or send something else.
+        with suppress(OSError, HTTPException):
+            super().handle()
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        self.connection.settimeout(self.timeout)
+        return parsed
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the name that it has
         """Log nothing: there is a scrape every few seconds."""
 
 
 class ThreadedServer(ThreadingMixIn, WSGIServer):
-    """Answers each request in a thread, so that one that hangs holds up no other."""
+    """Answers a few requests at a time, each in a thread: one that hangs holds up no other."""
 
     daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places = threading.Semaphore(MAX_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a place for a connection. If there is none, it is closed."""
+        return self._places.acquire(blocking=False)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread can be started
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 class ThreadedServerV6(ThreadedServer):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,9 +17,15 @@ from django.db import OperationalError
 from scheduled_tasks.management.commands.runscheduler import address
 from scheduled_tasks.models import Task
 from scheduled_tasks.monitoring.metrics import collector as metrics
-from scheduled_tasks.monitoring.metrics.server import MetricsServer
+from scheduled_tasks.monitoring.metrics.server import (
+    MAX_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    MetricsServer,
+    QuietHandler,
+)
 from tests.monitoring.metrics.exposed import parsed, value
 from tests.support.attempts import NOTHING
+from tests.support.processes import LONG, wait_until
 
 Make = Callable[..., Task]
 
@@ -57,6 +65,77 @@ def test_the_server_answers_prometheus(server: MetricsServer, make_task: Make) -
 def test_other_requests_are_refused(server: MetricsServer) -> None:
     assert ask(server.port, "/admin")[0] == 404
     assert ask(server.port, method="POST")[0] == 405
+
+
+def closed(client: socket.socket) -> bool:
+    """Whether the server has closed a connection, without an answer."""
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX-Tag: "])
+@pytest.mark.parametrize("drop", [b"", b"a"])
+def test_a_slow_client_is_left(
+    server: MetricsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    sent: bytes,
+    drop: bytes,
+) -> None:
+    monkeypatch.setattr(QuietHandler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.01) as client:
+        client.sendall(sent)
+
+        def left() -> bool:
+            with suppress(ConnectionError):
+                client.sendall(drop)
+            return closed(client)
+
+        wait_until(left, within=LONG)
+    assert capfd.readouterr().err == ""
+
+
+def test_only_a_few_clients_are_served(server: MetricsServer) -> None:
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            for _ in range(MAX_CONNECTIONS + 1)
+        ]
+        assert closed(clients.pop())
+        clients.pop().close()
+        wait_until(lambda: status_of(server.port) == 404, within=LONG)
+
+
+def status_of(port: int) -> int | None:
+    try:
+        return ask(port, "/nowhere")[0]
+    except (ConnectionError, HTTPException):
+        return None
+
+
+def test_a_client_without_thread_keeps_no_place(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        for _ in range(MAX_CONNECTIONS):
+            assert status_of(server.port) is None
+    assert status_of(server.port) == 404
+    assert "can't start new thread" in capfd.readouterr().err
+
+
+def test_a_request_has_a_limit(server: MetricsServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        # Nothing may be left unread: the system would then drop the answer.
+        client.sendall(b"GET / HTTP/1.1\r\nX-Tag: ".ljust(MAX_REQUEST_BYTES + 1, b"a"))
+        assert b" 431 " in client.recv(100)
 
 
 def test_an_outage_is_answered_with_503(
