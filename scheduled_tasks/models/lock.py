@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -13,14 +14,23 @@ from scheduled_tasks.models.sql.pruning import delete_expired
 from scheduled_tasks.models.sql.transactions import LockingQuerySet, in_transaction
 from scheduled_tasks.runtime.once import KEY_LENGTH
 
+#: A new lease may seem this much too long: a statement that waited for the row compares it with a
+#: moment before the wait. LIMITS ends the statement earlier.
+MARGIN_SECONDS = 30.0
+
 
 class LockQuerySet(LockingQuerySet["Lock"]):
     """Sets of locks. The moments in them come from the database, so clocks may differ."""
 
-    def acquire(self, wanted: Lock, *, lease: float) -> bool:
-        """Acquire a lock for a lease unless another holder has it; return whether it worked."""
+    def acquire(self, wanted: Lock, *, lease: float, longest: float | None = None) -> bool:
+        """Acquire a lock for a lease unless another holder has it; return whether it worked.
+
+        ``longest`` is the longest lease that the lock is ever given. One that ends later was given
+        before the database's clock went back. It counts as expired.
+        """
         rows = self.on_primary()
-        return in_transaction(partial(acquire_now, rows, wanted, lease=lease), using=rows.db)
+        acquire = partial(acquire_now, rows, wanted, lease=lease, longest=longest)
+        return in_transaction(acquire, using=rows.db)
 
     def renew(self, held: Lock, *, lease: float) -> bool:
         """Hold a lock for another lease; return False if the caller has lost it."""
@@ -65,15 +75,18 @@ class Lock(models.Model):
         default_permissions = ()
 
 
-def acquire_now(rows: LockQuerySet, wanted: Lock, *, lease: float) -> bool:
+def acquire_now(rows: LockQuerySet, wanted: Lock, *, lease: float, longest: float | None) -> bool:
     """Acquire a lock within a transaction: a new one, or one with an expired lease."""
     lock = rows.filter(name=wanted.name)
     others = lock.exclude(token=wanted.token)
-    if others.filter(expires_at__gt=Now()).exists():
+    expired = Q(expires_at__lte=Now())
+    if longest is not None:
+        expired |= Q(expires_at__gt=Now() + timedelta(seconds=longest + MARGIN_SECONDS))
+    if others.exclude(expired).exists():
         return False
     until = Now() + timedelta(seconds=lease)
     mine = {"token": wanted.token, "holder": wanted.holder, "expires_at": until}
-    if lock.filter(expires_at__lte=Now()).update(**mine):
+    if lock.filter(expired).update(**mine):
         return True
     # Another process may insert the same name in between; then the token tells whose it is.
     rows.bulk_create([Lock(name=wanted.name, **mine)], ignore_conflicts=True)

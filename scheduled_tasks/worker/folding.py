@@ -69,7 +69,7 @@ class RollupFolding:
             return False
         # A new token, since a holder that asks again would get the lock again.
         self._lock = Lock(name=LOCK, token=uuid.uuid4().hex, holder=self.worker.label)
-        return Lock.objects.acquire(self._lock, lease=LOCK_SECONDS)
+        return Lock.objects.acquire(self._lock, lease=LOCK_SECONDS, longest=LOCK_SECONDS)
 
     def delete(self, now: datetime, is_over: Callable[[], bool]) -> None:
         """Delete what is too old, and once a day the totals of deleted tasks."""

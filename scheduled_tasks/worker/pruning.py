@@ -130,7 +130,7 @@ class DailyPruning:
         self._renewed_at = self.monotonic()
         # A token for each pass: with the last one, this worker would seem to hold the lock still.
         self._lock = Lock(name=LOCK, token=uuid.uuid4().hex, holder=self.worker.label)
-        return Lock.objects.acquire(self._lock, lease=HOUR)
+        return Lock.objects.acquire(self._lock, lease=HOUR, longest=DAY)
 
     def _renew(self, seconds: float) -> None:
         """Keep the lock for some time. Raise PruningStoppedError if another worker has it."""

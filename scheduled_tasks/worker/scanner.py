@@ -185,7 +185,7 @@ class ScanLock:
             self.held = Lock.objects.renew(self._lock, lease=seconds)
         if not self.held and has_passed(seconds, self._last_try, now):
             self._last_try = now
-            self.held = Lock.objects.acquire(self._lock, lease=seconds)
+            self.held = Lock.objects.acquire(self._lock, lease=seconds, longest=seconds)
         return self.held
 
     def release(self) -> None:

@@ -66,7 +66,7 @@ class SchedulerHeartbeat:
         """Acquire the lock, by the database's time."""
         # With a token of its own, since a holder that asks again would get it again.
         lock = Lock(name=LOCK_NAME, token=uuid.uuid4().hex, holder=self.worker.label)
-        return Lock.objects.acquire(lock, lease=LEASE_SECONDS)
+        return Lock.objects.acquire(lock, lease=LEASE_SECONDS, longest=LEASE_SECONDS)
 
     def send(self, url: str) -> None:
         """Make the request; log what fails."""

@@ -322,6 +322,13 @@ def test_one_that_is_not_held_is_lost() -> None:
         lock("import").check()
 
 
+def test_a_lease_may_be_as_long_as_wanted() -> None:
+    """Other releases, and other settings, may give longer ones. Only the engine knows its own."""
+    row = Lock.objects.create(name="import", expires_at=timezone.now() + timedelta(days=365))
+    assert not try_it()
+    row.delete()
+
+
 def test_unreleased_locks_are_pruned_after_a_day() -> None:
     now = timezone.now()
     for number, hours in enumerate((-1, 1, 23, 25, 26, 27)):

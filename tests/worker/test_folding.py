@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from scheduled_tasks.models import Lock, Rollup, RollupEntry, Worker
 from scheduled_tasks.monitoring.rollups import expiry, folding
@@ -74,6 +75,15 @@ def test_one_worker_folds_once_a_minute(first: Folding, second: Folding, now: da
     Lock.objects.all().delete()
     first.run(now + FOLD_SECONDS * SECOND)
     assert days() == [2]
+
+
+def test_a_clock_that_went_back_folds_still(first: Folding, second: Folding, now: datetime) -> None:
+    append(now)
+    first.run(now)
+    append(now)
+    Lock.objects.update(expires_at=Now() + timedelta(hours=1))
+    second.run(now)
+    assert (days(), Lock.objects.get().holder) == ([2], "second")
 
 
 def test_nothing_to_fold_takes_no_lock(first: Folding, now: datetime) -> None:

@@ -67,6 +67,14 @@ def test_it_prunes_once_a_day(daily: DailyPruning, task: Task, now: datetime) ->
     assert not Execution.objects.exists()
 
 
+def test_a_clock_that_went_back_prunes_still(daily: DailyPruning, task: Task) -> None:
+    daily.prune_if_due()
+    pass_by(timedelta(days=-365))
+    old_execution(task, daily.now(), 101)
+    daily.prune_if_due()
+    assert not Execution.objects.exists()
+
+
 def pass_by(length: timedelta) -> None:
     """Let time pass for the lock, which follows the database's clock."""
     assert Lock.objects.filter(name=LOCK).update(expires_at=F("expires_at") - length) == 1

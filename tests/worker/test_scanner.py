@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models.functions import Now
 
 from scheduled_tasks.models import Lock, Worker
 from scheduled_tasks.monitoring.alerts.scan import ConditionScan
 from scheduled_tasks.monitoring.outbox.messages import has_new
 from scheduled_tasks.worker import scanner
-from scheduled_tasks.worker.scanner import LOCK_INTERVALS, SCAN_LOCK, Scanner
+from scheduled_tasks.worker.scanner import LOCK_INTERVALS, SCAN_LOCK, ScanLock, Scanner
 from scheduled_tasks.worker.scheduler import Scheduler
 from tests.support.attempts import make_worker
 from tests.support.processes import LONG
@@ -208,6 +209,15 @@ def test_who_does_not_scan_keeps_no_connection(started: Watching, now: datetime)
     started.wait_for_round()
     assert started.conditions.scanned.empty()
     assert started.is_open == [False, False]
+
+
+def test_a_clock_that_went_back_stops_no_scan(worker: Worker, now: datetime) -> None:
+    lost, other = ScanLock(make_worker("lost", now)), ScanLock(worker)
+    assert lost.acquire(now)
+    assert not other.acquire(now)
+    Lock.objects.update(expires_at=Now() + timedelta(hours=1))
+    assert other.acquire(now + LOCK_INTERVALS * INTERVAL)
+    assert not lost.acquire(now)
 
 
 def test_another_worker_scans_after_a_stop(

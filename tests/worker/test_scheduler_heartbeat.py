@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from scheduled_tasks.lifecycle import lookahead
-from scheduled_tasks.models import Lock
+from scheduled_tasks.models import Lock, Worker
 from scheduled_tasks.testing import TaskClock
 from scheduled_tasks.worker.scheduler import Scheduler
 from scheduled_tasks.worker.scheduler_heartbeat import (
@@ -21,6 +21,7 @@ from scheduled_tasks.worker.scheduler_heartbeat import (
     LOCK_NAME,
     RETRY_SECONDS,
     RETRY_SECONDS_AFTER_FAILURE,
+    SchedulerHeartbeat,
 )
 from tests.monitoring.heartbeats.service import Service, running_service
 from tests.support.processes import LONG
@@ -83,6 +84,14 @@ def test_the_lease_is_a_minute_of_the_database(
     wait_for(worker)
     in_time = Lock.objects.filter(name=LOCK_NAME, expires_at__lte=Now() + timedelta(seconds=60))
     assert in_time.filter(expires_at__gt=Now() + timedelta(seconds=LEASE_SECONDS - LONG)).exists()
+
+
+def test_a_clock_that_went_back_silences_nothing(worker: Worker) -> None:
+    """An hour of silence would be a false alarm."""
+    heartbeat = SchedulerHeartbeat(worker)
+    assert [heartbeat.acquire(), heartbeat.acquire()] == [True, False]
+    Lock.objects.update(expires_at=Now() + timedelta(hours=1, seconds=LEASE_SECONDS))
+    assert [heartbeat.acquire(), heartbeat.acquire()] == [True, False]
 
 
 def test_a_failed_round_is_no_sign_of_life(
