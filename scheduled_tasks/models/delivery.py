@@ -29,6 +29,12 @@ class DeliveryQuerySet(LockingQuerySet["Delivery"]):
         free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
         return self.pending().filter(free)
 
+    def held(self, now: datetime) -> Self:
+        """Keep those that quiet hours and maintenance windows hold back at a moment."""
+        # What is due at once is not held, though a clock that is behind may find it in the future.
+        held = models.Q(due_at__gt=now) & models.Q(due_at__gt=models.F("created_at"))
+        return self.pending().filter(held, attempts=0)
+
     def in_order(self) -> Self:
         """Sort what is pending by the time at which it is due, along the index."""
         # finished_at is NULL for all of them, but PostgreSQL follows the index only if it is named.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
@@ -17,6 +18,7 @@ from scheduled_tasks.monitoring.alerts.raising import Finding, raise_alerts
 from scheduled_tasks.monitoring.notifiers.notification import Notification
 from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS, not_sent_within
 from scheduled_tasks.operations.alerts import clear_alerts, send_test_alert
+from scheduled_tasks.operations.maintenance_windows import start_maintenance
 from tests.support.processes import LONG
 
 PACKAGE = "scheduled_tasks.monitoring.notifiers"
@@ -167,3 +169,17 @@ def test_who_clears_has_to_be_recordable(by: Any, db: None) -> None:
     with pytest.raises(InvalidTask):
         clear_alerts(alerts, by=by)
     assert Alert.objects.open().count() == 1
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_wrong_clocks_hold_nothing_back(minutes: int, db: None) -> None:
+    """That of a web server may be ahead of the database's, or behind it."""
+    now = timezone.now()
+    found = [Finding(condition="invariant", subject="x", message="So.")]
+    raise_alerts(found, now, using="default")
+    clear_alerts(Alert.objects.all(), now=now + timedelta(minutes=minutes))
+    # Messages are scheduled again, by a clock that is behind.
+    start, end = now + timedelta(hours=1), now + timedelta(hours=2)
+    start_maintenance(end, "Deploy", starts_at=start, now=now - timedelta(minutes=10))
+    due = Delivery.objects.pending().filter(due_at__lte=now + timedelta(minutes=1))
+    assert Counter(due.values_list("event", flat=True)) == {"raised": 3, "cleared": 3}

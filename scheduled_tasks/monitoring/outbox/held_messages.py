@@ -50,7 +50,7 @@ def reschedule_locked_page(now: datetime, *, after: int, using: str) -> int | No
 
 def reschedule_page(now: datetime, *, after: int, using: str) -> int | None:
     """Reschedule the messages after an id; return the last one if there may be more."""
-    held = Delivery.objects.using(using).pending().filter(attempts=0, due_at__gt=now, pk__gt=after)
+    held = Delivery.objects.using(using).held(now).filter(pk__gt=after)
     # Heartbeats belong to no alert, and no window holds them.
     held = held.filter(alert__isnull=False).select_related("alert__task").order_by("pk")
     rows = list(held[:PAGE_SIZE])

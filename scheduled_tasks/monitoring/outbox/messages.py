@@ -12,6 +12,7 @@ from uuid import UUID
 from zlib import crc32
 
 from django.db import models, transaction
+from django.db.models.functions import Least, Now
 
 from scheduled_tasks.models.alert import Alert
 from scheduled_tasks.models.delivery import Delivery
@@ -102,9 +103,7 @@ def send_cleared(alerts: Collection[Alert], now: datetime, *, using: str) -> Non
     sent = Delivery.objects.using(using).filter(
         alert__in=[alert.pk for alert in alerts], event=Event.RAISED
     )
-    sent.pending().filter(attempts=0, due_at__gt=now).update(
-        finished_at=now, error="The alert was cleared before it was due."
-    )
+    sent.held(now).update(finished_at=now, error="The alert was cleared before it was due.")
     # Not by the rules: the task, or the rule by which they were told, may be gone.
     withdrawn = models.Q(finished_at__isnull=False, delivered=False, attempts=0)
     told = sent.exclude(withdrawn).order_by("pk").values_list("alert", "transport", "target")
@@ -225,8 +224,17 @@ def delivery(alert: Alert, event: str, to: Recipient, now: datetime) -> Delivery
         lane=lane_of(to),
         sequence=sequence_of(alert, to),
         created_at=now,
-        due_at=max(now, to.held_until) if to.held_until else now,
+        due_at=max(now, to.held_until) if to.held_until else at_once(now),
     )
+
+
+def at_once(now: datetime) -> Least:
+    """Return the time of a message that nothing holds back, for the database to compute.
+
+    It is the database's where the host's clock is ahead of it, as that of a web server may be: the
+    worker would wait until its own has come as far.
+    """
+    return Least(models.Value(now), Now())
 
 
 def sequence_of(alert: Alert, to: Recipient) -> str:
