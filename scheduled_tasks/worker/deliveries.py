@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from scheduled_tasks.monitoring.outbox.claims import DeliveryResult, Room
 from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS, not_sent_within
 from scheduled_tasks.runtime.wording import counted
 from scheduled_tasks.worker.lanes import Lane
+from scheduled_tasks.worker.stuck_lanes import StuckLanes
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,6 @@ MAX_CLAIMED, MAX_PER_LANE = 200, 20
 MAX_CLAIMS_PER_ROUND = 5
 #: A lane that sends one message for longer keeps only that one, until it ends.
 SLOW_SECONDS = 5.0
-#: Threads that may hang in one lane before this worker leaves the lane to others.
-MAX_STUCK_THREADS = 3
 #: The claims of what is being sent are renewed this often in a lease, for which they hold.
 RENEWALS_PER_LEASE = 3
 
@@ -53,7 +51,7 @@ class Deliveries:
         #: What was claimed, by id, until its result is written or it is given back.
         self._in_hand: dict[int, Delivery] = {}
         self._lanes: dict[str, Lane] = {}
-        self._stuck: dict[str, list[threading.Thread]] = {}
+        self._stuck = StuckLanes()
         self._results: SimpleQueue[DeliveryResult] = SimpleQueue()
         # What the database has not taken yet.
         self._unrecorded: list[DeliveryResult] = []
@@ -80,6 +78,7 @@ class Deliveries:
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at = None
         self.follow(now)
+        self.give_up_old(now)
         # Not until nothing is due: meanwhile the loop does nothing else.
         for _ in range(MAX_CLAIMS_PER_ROUND):
             if not self.claim(now):
@@ -115,7 +114,7 @@ class Deliveries:
         left = []
         for lane in list(self._lanes.values()):
             if stuck := lane.abandon_since(self.monotonic() - MAX_SENDING_SECONDS):
-                self._stuck.setdefault(lane.name, []).append(lane.thread)
+                self._stuck.add(lane.name, lane.thread, self.monotonic())
                 self._results.put(DeliveryResult(stuck.pk, not_sent_within(MAX_SENDING_SECONDS)))
             if self.is_slow(lane):
                 left += lane.drop_waiting()
@@ -143,6 +142,12 @@ class Deliveries:
             if self._in_hand:
                 claims.renew_claims(str(self.worker.pk), list(self._in_hand), now)
 
+    def give_up_old(self, now: datetime) -> None:
+        """Give up what is too old in lanes that this worker has left for long."""
+        if lanes := self._stuck.hopeless(self.monotonic()):
+            for row in claims.give_up_old(lanes, now):
+                log_result(row)
+
     def claim(self, now: datetime) -> bool:
         """Claim what is due, and hand it to its lanes; return whether there may be more."""
         room = self.room()
@@ -168,18 +173,9 @@ class Deliveries:
         return Room(
             total=MAX_CLAIMED - len(self._in_hand),
             per_lane=MAX_PER_LANE,
-            lanes=lanes | dict.fromkeys(slow | self.lanes_of_stuck_threads(), 0),
+            lanes=lanes | dict.fromkeys(slow | self._stuck.closed(self.monotonic()), 0),
             takes_suspect=not suspects,
         )
-
-    def lanes_of_stuck_threads(self) -> set[str]:
-        """Return the lanes with as many stuck threads as there may be."""
-        alive = {
-            name: [thread for thread in threads if thread.is_alive()]
-            for name, threads in self._stuck.items()
-        }
-        self._stuck = {name: threads for name, threads in alive.items() if threads}
-        return {name for name, threads in self._stuck.items() if len(threads) >= MAX_STUCK_THREADS}
 
     def hand_over(self, delivery: Delivery) -> bool:
         """Give a message to its lane; return False if that needs a thread, and none can start."""

@@ -20,9 +20,9 @@ from scheduled_tasks.monitoring.outbox.sending import MAX_SENDING_SECONDS
 from scheduled_tasks.worker import deliveries
 from scheduled_tasks.worker.deliveries import (
     MAX_PER_LANE,
-    MAX_STUCK_THREADS,
     SLOW_SECONDS,
 )
+from scheduled_tasks.worker.stuck_lanes import MAX_STUCK_THREADS
 from tests.worker.served_outbox import (
     SECOND,
     Add,

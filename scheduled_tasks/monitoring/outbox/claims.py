@@ -18,6 +18,7 @@ from scheduled_tasks.models.delivery import Delivery, DeliveryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.runtime.sanitizing import redacted_text
+from scheduled_tasks.runtime.wording import duration
 
 #: The due messages that one claim looks at.
 MAX_READ = 1_000
@@ -28,6 +29,7 @@ DIED = f"The worker died {MAX_LOSSES} times while it was being sent."
 MAX_RETRY_SECONDS = 300.0
 #: After this time a message is given up.
 GIVE_UP_AFTER = timedelta(hours=24)
+HUNG = f"It was due for {duration(GIVE_UP_AFTER.total_seconds())}, while its receiver hung."
 #: The delay has reached its maximum after as many attempts; no message is given up before.
 MAX_DOUBLINGS = 9
 
@@ -111,7 +113,8 @@ def claim_deliveries(
     due = without(Delivery.objects.using(using).due(now), room, held)
     columns = due.in_order().values_list(*DueMessage._fields)
     found = [DueMessage(*row) for row in columns[:MAX_READ]]
-    given_up = give_up([each.pk for each in found if each.is_lost_for_good], now, using=using)
+    lost = [each.pk for each in found if each.is_lost_for_good]
+    given_up = give_up(lost, now, DIED, using=using, losses=MAX_LOSSES)
     picked = pick([each for each in found if not each.is_lost_for_good], room)
     rows = claim_free(worker, picked, now, using=using) if picked else []
     return ClaimedDeliveries(rows, given_up, len(found) == MAX_READ)
@@ -153,17 +156,32 @@ def claim_free(worker: str, ids: Collection[int], now: datetime, *, using: str) 
     ours.pending().filter(claimed_until=None).update(**claim)
     ours.pending().filter(claimed_until__lte=now).update(**claim, losses=F("losses") + 1)
     claimed = ours.filter(claimed_by=worker, claimed_until=until)
-    return list(claimed.select_related("alert", "alert__task").order_by("pk"))
+    # What has failed is due later: in its lane it comes after what has never been tried.
+    return list(claimed.select_related("alert", "alert__task").in_order())
 
 
-def give_up(ids: Collection[int], now: datetime, *, using: str) -> list[Delivery]:
-    """Give up messages that no worker has survived; return the rows."""
+@transactional
+def give_up_old(lanes: Collection[str], now: datetime, *, using: str = "") -> list[Delivery]:
+    """Give up what has been due for 24 hours in lanes that a worker has left; return the rows.
+
+    Not what was written long ago: something may have held it back.
+    """
+    rows = Delivery.objects.using(using).unclaimed(now)
+    old = rows.filter(AnyOf("lane", list(lanes)), due_at__lte=now - GIVE_UP_AFTER).in_order()
+    return give_up(list(old.values_list("pk", flat=True)[:MAX_READ]), now, HUNG, using=using)
+
+
+def give_up(
+    ids: Collection[int], now: datetime, error: str, *, using: str, losses: int = 0
+) -> list[Delivery]:
+    """Give up messages that are not being sent; return the rows."""
     if not ids:
         return []
     rows = Delivery.objects.using(using).unclaimed(now)
     given_up = []
     for row in rows.filter(AnyOf("pk", ids)).locked(skip=True):
-        row.finished_at, row.claimed_until, row.losses, row.error = now, None, MAX_LOSSES, DIED
+        row.finished_at, row.claimed_until = now, None
+        row.losses, row.error = max(row.losses, losses), after(row.refused, error)
         if rows.filter(pk=row.pk).update(**{name: getattr(row, name) for name in GIVEN_UP_FIELDS}):
             given_up.append(row)
     return given_up
