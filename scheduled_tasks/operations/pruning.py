@@ -19,6 +19,7 @@ from scheduled_tasks.handlers.declarations import showable
 from scheduled_tasks.lifecycle.deleting import delete_expired_executions, delete_log_lines
 from scheduled_tasks.models import Attempt, Delivery, ExecutionLog, Worker
 from scheduled_tasks.models.alert import AlertQuerySet
+from scheduled_tasks.models.delivery import DeliveryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.batch_size import BatchSize
 from scheduled_tasks.models.sql.transactions import write_alias
@@ -131,6 +132,7 @@ class Pruning:
         # An alert is kept as long as what it reports.
         self.prune_alerts(expiry.successes_before(rest.executions_before, using=self.using))
         self.prune_alerts(expiry.cleared_before(rest.failures_before, using=self.using))
+        self.prune_reminders(expiry.old_reminders(rest.failures_before, using=self.using))
         self.prune_heartbeats(days_before(self.now, HEARTBEAT_DAYS))
 
     def prune_lines(self, lines: Sequence[OldLine]) -> None:
@@ -183,6 +185,19 @@ class Pruning:
                 self.pruned.alerts += alerts
                 self.pruned.deliveries += deliveries
             more = alerts + deliveries >= limit
+
+    def prune_reminders(self, expired: DeliveryQuerySet) -> None:
+        """Delete reminders of alerts that are open still."""
+        if self.dry_run:
+            self.pruned.deliveries += expired.count()
+            return
+        more = True
+        while more:
+            limit = self.message_batch.rows
+            with self.step(self.message_batch, limit):
+                ids = list(expired.values_list("pk", flat=True)[:limit])
+                self.pruned.deliveries += expiry.delete_deliveries(ids, using=self.using)
+            more = len(ids) == limit
 
     def prune_heartbeats(self, moment: datetime) -> None:
         """Delete heartbeats that were sent, or given up, before a moment."""

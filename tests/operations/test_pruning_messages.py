@@ -57,6 +57,18 @@ def test_cleared_alerts_go_with_their_deliveries(now: datetime) -> None:
     assert Delivery.objects.count() == 4
 
 
+def test_old_reminders_of_open_alerts_go(now: datetime) -> None:
+    """Who was told that it was raised stays known."""
+    alert = make_alert(now, 400)
+    for days in (399, 366, 364):
+        make_delivery(now - days * DAY, alert=alert, event="reminder", transport="notifier")
+    make_delivery(now - 366 * DAY, alert=alert, event="reminder", finished_at=None)
+    planned = prune_executions(now=now, dry_run=True)
+    assert prune_executions(now=now).deliveries == planned.deliveries == 2
+    events = alert.deliveries.order_by("pk").values_list("event", flat=True)
+    assert list(events) == ["raised", "cleared", "reminder", "reminder"]
+
+
 def test_successes_stay_as_long_as_executions(now: datetime) -> None:
     for days in (400, 91):
         make_alert(now, days, cleared=days, condition="success")

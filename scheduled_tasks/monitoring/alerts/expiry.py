@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from scheduled_tasks.models import Alert, Delivery
 from scheduled_tasks.models.alert import AlertQuerySet
+from scheduled_tasks.models.delivery import DeliveryQuerySet
 from scheduled_tasks.models.sql.any_of import AnyOf
 from scheduled_tasks.models.sql.transactions import transactional
 from scheduled_tasks.runtime.conditions import Condition
@@ -29,6 +30,16 @@ def successes_before(moment: datetime, *, using: str) -> AlertQuerySet:
     """Return the successes that were reported before a moment, the first ones first."""
     successes = Alert.objects.using(using).filter(condition=Condition.SUCCESS)
     return successes.filter(raised_at__lt=moment).order_by("raised_at")
+
+
+def old_reminders(moment: datetime, *, using: str) -> DeliveryQuerySet:
+    """Return the reminders of open alerts that were sent or given up before a moment.
+
+    Who was told that an alert was raised is known as long as it is open.
+    """
+    open_alerts = Alert.objects.using(using).open().filter(raised_at__lt=moment)
+    reminders = Delivery.objects.using(using).filter(event=Delivery.Event.REMINDER)
+    return reminders.filter(alert__in=open_alerts, finished_at__lt=moment).order_by()
 
 
 def finished_heartbeats(moment: datetime) -> Q:
