@@ -41,8 +41,8 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
                 line = demo.stdout.readline()
                 assert line, shown
                 shown += line
-            # Later, a loaded machine may be late for a slot.
-            assert not re.search("missed|skipped task=(?!send_receipts)", shown)
+            # Not "skipped": a run of a loaded machine may last until the next slot.
+            assert "missed" not in shown
             family = psutil.Process(demo.pid).children(recursive=True)
             demo.send_signal(signal.SIGINT)
             demo.send_signal(signal.SIGTERM)
