@@ -68,7 +68,7 @@ def test_recipients_that_are_no_addresses(recipients: Any, named: str) -> None:
 
 @pytest.mark.parametrize("recipients", ["", ", ", ["", "a@b.example"], ["a@b.example", " ;\n"]])
 def test_recipients_that_are_empty_texts(recipients: Any) -> None:
-    """An unset variable of the environment would mean that nobody gets mails."""
+    """An empty environment variable must not switch mails off unnoticed."""
     with pytest.raises(InvalidTask) as refused:
         Task(metadata={"recipients": recipients}).validate_fields(["metadata"])
     wanted = "an address, or a list of addresses, such as 'ops@shop.example'"

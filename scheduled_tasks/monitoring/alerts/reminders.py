@@ -22,7 +22,7 @@ Reminder = tuple[Alert, Sequence[Route]]
 
 
 class Wanted(NamedTuple):
-    """A reminder that somebody wants, at some time."""
+    """A reminder that a route asks for, and how often."""
 
     alert: Alert
     route: Route
@@ -49,7 +49,7 @@ def due_reminders(alerts: Iterable[Alert], now: datetime, *, using: str) -> list
 
 
 def wanted_reminders(alerts: Iterable[Alert]) -> dict[str, Wanted]:
-    """Return the reminders that somebody wants, by the sequence of their messages."""
+    """Return the reminders that routes ask for, by the sequence of their messages."""
     notifier = Delivery.Transport.NOTIFIER
     return {
         sequence_of(alert, Recipient(notifier, route.notifier)): Wanted(

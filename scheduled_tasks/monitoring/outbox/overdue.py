@@ -23,8 +23,8 @@ HEARTBEATS = Q(transport=Delivery.Transport.HEARTBEAT)
 def is_overdue(now: datetime) -> Q:
     """Return what is true of messages about alerts that have not been sent for too long.
 
-    Each attempt makes a message due later. So it counts when it was written, and, because quiet
-    hours may have held it back since, that it was tried often, or that nobody has tried it.
+    Each attempt postpones a message, so ``due_at`` alone does not tell. An old message is overdue
+    if it was tried often, or has been due for long: others may just have left quiet hours.
     """
     long_ago = now - OVERDUE_AFTER
     tried_or_left = Q(attempts__gt=MAX_DOUBLINGS) | Q(due_at__lte=long_ago)

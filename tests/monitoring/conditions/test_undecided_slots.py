@@ -1,4 +1,4 @@
-"""Slots that nobody decides, and runs that do not start, as a scan finds them."""
+"""Undecided slots, and runs that do not start, as a scan finds them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
 
 
-def test_a_slot_nobody_decides_is_missed(make_task: Make, worker: Worker, now: datetime) -> None:
+def test_an_undecided_slot_is_missed(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, "every 1 hour")
     scan(now + HOUR + MINUTE)
     assert is_open("missed") == []

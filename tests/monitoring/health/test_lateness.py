@@ -1,4 +1,4 @@
-"""Slots that nobody fires and executions that nobody claims, and what is not late."""
+"""Late slots and executions, and what does not count as late."""
 
 from __future__ import annotations
 

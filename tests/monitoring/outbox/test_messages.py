@@ -25,6 +25,12 @@ HOUR = timedelta(hours=1)
 pytestmark = pytest.mark.usefixtures("nothing", "notifiers")
 
 
+def fail(name: str, worker: Worker, now: datetime) -> None:
+    """Run a task by hand, and let it fail."""
+    run_task_now(name, now=now)
+    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+
+
 def send_all(now: datetime, **of: Any) -> None:
     """Deliver what waits in the outbox."""
     Delivery.objects.pending().filter(**of).update(finished_at=now, delivered=True)
@@ -37,8 +43,7 @@ def test_reminders_are_sent_while_it_is_open(
         "ALERTS": [{"to": "ops", "remind_every": 3600}, {"to": "boss", "remind_every": 7200}]
     }
     make_task("a", NOTHING)
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     Alert.objects.exclude(condition="failed").delete()
     send_all(now)
     for minutes in (59, 60, 61, 119, 120, 121):
@@ -54,8 +59,7 @@ def test_reminders_are_sent_while_it_is_open(
 
 def test_a_task_chooses_its_own_reminders(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     send_all(now)
     scan(now + MINUTE)
     assert sent("reminder") == ["ops", "boss"]
@@ -66,8 +70,7 @@ def test_reminders_wait_for_the_message_before(
 ) -> None:
     """They do not pile up while a receiver is down, and do not follow at once when it is back."""
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     send_all(now, target="ops")
     for minutes in range(1, 121):
         scan(now + minutes * MINUTE)
@@ -82,8 +85,7 @@ def test_reminders_wait_for_the_message_before(
 
 def test_who_was_not_told_gets_no_reminder(make_task: Make, worker: Worker, now: datetime) -> None:
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     Delivery.objects.filter(target="boss").delete()
     send_all(now)
     scan(now + HOUR)
@@ -117,8 +119,7 @@ def test_a_maintenance_window_holds_messages_back(
     window = {"starts_at": now - HOUR, "ends_at": now + HOUR, "reason": "Disks"}
     MaintenanceWindow.objects.create(**window, task=task)
     for each in (task, other):
-        run_task_now(each.name, now=now)
-        ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+        fail(each.name, worker, now)
     due = dict(Delivery.objects.filter(target="ops").values_list("alert__task_name", "due_at"))
     assert due == {"a": now + HOUR, "b": now}
     for each in (task, other):
@@ -135,8 +136,7 @@ def test_a_maintenance_window_has_no_reminders(
     make_task: Make, worker: Worker, now: datetime
 ) -> None:
     make_task("a", NOTHING, remind_every=60, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     send_all(now)
     window = {"starts_at": now + SECOND, "ends_at": now + HOUR, "reason": "Disks"}
     MaintenanceWindow.objects.create(**window)
@@ -152,8 +152,7 @@ def test_quiet_hours_hold_messages_of_one_notifier(
     quiet = {"to": "ops", "quiet_hours": "11:00-13:00"}
     settings.SCHEDULED_TASKS |= {"ALERTS": [quiet, {"to": "boss"}]}
     make_task("a", NOTHING, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     assert dict(Delivery.objects.values_list("target", "due_at")) == {
         "ops": now + HOUR,
         "boss": now,
@@ -165,8 +164,7 @@ def test_the_recipients_of_a_task_get_a_mail(
 ) -> None:
     settings.SCHEDULED_TASKS |= {"NOTIFIERS": {}}
     make_task("a", NOTHING, notify_on=["failed"], metadata={"recipients": ["a@b.nl", "d@e.nl"]})
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     [row] = Delivery.objects.all()
     assert (row.transport, row.target) == ("mail", "a@b.nl, d@e.nl")
 
@@ -179,8 +177,7 @@ def untold(
     with_notifiers = dict(settings.SCHEDULED_TASKS)
     settings.SCHEDULED_TASKS = {**with_notifiers, "NOTIFIERS": {}}
     make_task("a", NOTHING, notify_on=["failed"])
-    run_task_now("a", now=now)
-    ending.end([outcome(claim(worker, now), now, "failed")], worker, now)
+    fail("a", worker, now)
     assert not Delivery.objects.exists()
     return with_notifiers
 
